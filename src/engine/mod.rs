@@ -1,0 +1,2 @@
+//! Policy: a request, what is stored, and the time make a decision that the host carries out.
+#![forbid(unsafe_code)]

@@ -1,0 +1,16 @@
+//! swrcache: an HTTP cache that never makes a visitor wait for a revalidation.
+//!
+//! The house has these rooms, and each knows only what stands beside it here:
+//!
+//! | room | what it is | may use |
+//! |---|---|---|
+//! | [`http`] | the caching semantics of RFC 9111 and its neighbours, pure | nothing of ours, no clock, no I/O |
+//! | [`store`] | a region of shared memory that holds objects, opaque to it | nothing of ours, no HTTP, no clock |
+//! | [`engine`] | policy: request + stored object + now -> decision | `http`, `store` |
+//!
+//! The nginx module is a package of its own in `src/nginx`: *the cache has never heard of nginx;
+//! `src/nginx` puts it into a module.*
+
+pub mod engine;
+pub mod http;
+pub mod store;

@@ -1,0 +1,1 @@
+//! The nginx module: puts the cache into nginx.
