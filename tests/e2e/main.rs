@@ -5,5 +5,19 @@
 
 mod support;
 
+mod clients;
+mod collapse;
+mod config;
 mod cycle;
+mod delivery;
+mod directives;
+mod faults;
+mod handlers;
 mod harness;
+mod overrides;
+mod revalidation;
+mod seeds;
+mod stale_if_error;
+mod subrequests;
+mod uncacheable;
+mod workers;

@@ -6,13 +6,15 @@
 mod client;
 mod nginx;
 mod origin;
+mod php;
 mod tls;
 
 use std::time::{Duration, Instant};
 
 pub(crate) use client::{Client, Response, at_once};
 pub(crate) use nginx::{Conf, Folder, Nginx, free_port, load_module};
-pub(crate) use origin::{Gate, Origin, Recorded, Reply};
+pub(crate) use origin::{Gate, Origin, Reply};
+pub(crate) use php::PhpFpm;
 pub(crate) use tls::Identity;
 
 /// How long anything may take that should take a moment: long enough for a busy machine, and then it is a failure.

@@ -1,0 +1,210 @@
+//! Clients of every kind: HTTP/1.0, keep-alive, pipelining, TLS, HTTP/2.
+
+use std::process::Command;
+
+use crate::support::*;
+
+const WINDOWS: &str = "max-age=60, stale-while-revalidate=300, stale-if-error=86400";
+
+/// What curl got: head and body.
+#[track_caller]
+fn curl(arguments: &[&str]) -> (String, String) {
+    let output = Command::new("curl")
+        .args(["-sS", "-i", "--max-time", "15"])
+        .args(arguments)
+        .output()
+        .expect("curl runs");
+    assert!(
+        output.status.success(),
+        "curl {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+    (head.to_lowercase(), body.to_owned())
+}
+
+#[test]
+fn client_http_1_0() {
+    let origin = Origin::start();
+    origin.on(
+        "/",
+        Reply::cached("max-age=60", "x".repeat(50_000)).chunked(),
+    );
+    let nginx = Conf::caching(&origin).start();
+    for status in ["MISS", "HIT"] {
+        let mut client = nginx.client();
+        client.send_raw("GET / HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        let response = client.receive("GET");
+        assert_eq!(response.header("Transfer-Encoding"), None);
+        response.is(200, status, &"x".repeat(50_000));
+    }
+}
+
+#[test]
+fn client_keep_alive_and_pipelining() {
+    let origin = Origin::start();
+    origin.on("/a", Reply::cached("max-age=60", "a"));
+    origin.on("/b", Reply::cached("max-age=60", "b"));
+    origin.on("/c", Reply::cached("no-store", "c"));
+    let nginx = Conf::caching(&origin).start();
+    let mut client = nginx.client();
+    for _ in 0..10 {
+        for path in ["/a", "/b", "/c"] {
+            assert_eq!(client.get(path).text(), path[1..]);
+        }
+    }
+    let one = |path| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client.send_raw(&["/a", "/c", "/b", "/new", "/a"].map(one).concat());
+    for (status, body) in [
+        (200, "a"),
+        (200, "c"),
+        (200, "b"),
+        (404, "no such route"),
+        (200, "a"),
+    ] {
+        let response = client.receive("GET");
+        assert_eq!((response.status, response.text().as_str()), (status, body));
+    }
+}
+
+#[test]
+fn client_tls() {
+    let origin = Origin::start();
+    let body = "sealed ".repeat(50_000);
+    origin.script(
+        "/",
+        [
+            Reply::aged(100, WINDOWS, "old"),
+            Reply::cached(WINDOWS, body.clone()),
+        ],
+    );
+    let lines = "proxy_set_header X-Forwarded-Proto $scheme;";
+    let nginx = Conf::caching_with(&origin, lines).tls().start();
+    let mut client = nginx.client();
+    client.get("/").is(200, "MISS", "old");
+    client.get("/").is(200, "UPDATING", "old").at_once();
+    nginx.await_status("/", "HIT").is(200, "HIT", &body);
+    client.get("/").is(200, "HIT", &body);
+    // The refresh knows that its client came by TLS.
+    assert_eq!(origin.last("/").header("X-Forwarded-Proto"), Some("https"));
+}
+
+/// The client that caused a refresh is gone, with its TLS session, before the refresh is at its end.
+#[test]
+fn client_tls_gone_before_its_refresh() {
+    let origin = Origin::start();
+    let gate = Gate::closed();
+    origin.script(
+        "/",
+        [
+            Reply::aged(100, WINDOWS, "old"),
+            Reply::cached(WINDOWS, "new").hold(&gate),
+        ],
+    );
+    let lines =
+        "proxy_set_header X-Cipher $ssl_cipher; proxy_set_header X-Forwarded-Proto $scheme;";
+    let nginx = Conf::caching_with(&origin, lines).tls().start();
+    nginx.get("/");
+    nginx.get("/").is(200, "UPDATING", "old");
+    origin.await_hits("/", 2);
+    assert!(
+        origin
+            .last("/")
+            .header("X-Cipher")
+            .is_some_and(|cipher| !cipher.is_empty())
+    );
+    gate.open();
+    nginx.await_status("/", "HIT").is(200, "HIT", "new");
+}
+
+#[test]
+fn client_http2() {
+    let origin = Origin::start();
+    let body = "frame ".repeat(50_000);
+    origin.script(
+        "/",
+        [
+            Reply::aged(100, WINDOWS, "old"),
+            Reply::cached(WINDOWS, body.clone()),
+        ],
+    );
+    let nginx = Conf::caching(&origin).http2().start();
+    let url = format!("http://{}/", nginx.addr);
+    let get = |url: &str| curl(&["--http2-prior-knowledge", "-H", "Host: localhost", url]);
+    let (head, text) = get(&url);
+    assert!(
+        head.starts_with("http/2 200") && head.contains("x-cache: miss") && text == "old",
+        "{head}"
+    );
+    let (head, text) = get(&url);
+    assert!(
+        head.contains("x-cache: updating") && text == "old",
+        "{head}"
+    );
+    eventually("the new one", || get(&url).1 == body);
+    let (head, _) = get(&url);
+    assert!(
+        head.contains("x-cache: hit") && head.contains("\nage: "),
+        "{head}"
+    );
+    let (head, text) = curl(&[
+        "--http2-prior-knowledge",
+        "-r",
+        "6-10",
+        "-H",
+        "Host: localhost",
+        &url,
+    ]);
+    assert!(head.starts_with("http/2 206") && text == "frame", "{head}");
+}
+
+#[test]
+fn client_http2_over_tls() {
+    let origin = Origin::start();
+    let gate = Gate::closed();
+    origin.script(
+        "/",
+        [
+            Reply::aged(100, WINDOWS, "old"),
+            Reply::cached(WINDOWS, "new").hold(&gate),
+        ],
+    );
+    let nginx = Conf::caching(&origin).tls().http2().start();
+    let url = format!("https://{}/", nginx.addr);
+    let get = || curl(&["--http2", "-k", "-H", "Host: localhost", &url]);
+    let (head, text) = get();
+    assert!(head.starts_with("http/2 200") && text == "old", "{head}");
+    let (head, text) = get();
+    assert!(
+        head.contains("x-cache: updating") && text == "old",
+        "{head}"
+    );
+    gate.open();
+    eventually("the new one", || get().1 == "new");
+}
+
+/// Many streams of one connection, for one cold key.
+#[test]
+fn client_http2_many_streams() {
+    let origin = Origin::start();
+    origin.on("/", Reply::cached("max-age=60", "shared ".repeat(10_000)));
+    let nginx = Conf::caching(&origin).http2().start();
+    let url = format!("http://{}/", nginx.addr);
+    let output = Command::new("nghttp")
+        .args(["-n", "-m", "50", "-s", &url])
+        .output()
+        .expect("nghttp runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        text.lines().filter(|line| line.contains(" 200 ")).count(),
+        50,
+        "{text}"
+    );
+    assert_eq!(origin.hits("/"), 1);
+}

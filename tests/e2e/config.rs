@@ -1,0 +1,184 @@
+//! Bad configurations: `nginx -t` names the directive, the value and what was expected.
+
+use crate::support::*;
+
+/// What `nginx -t` says of these lines in a location (or in `http`, where they define a zone).
+#[track_caller]
+fn refused(lines: &str) -> String {
+    let conf = Conf::new();
+    let conf = if lines.starts_with("swr_cache_zone") {
+        conf.http(lines)
+    } else {
+        conf.zone().location("/", lines)
+    };
+    let said = conf
+        .check()
+        .err()
+        .unwrap_or_else(|| panic!("accepted: {lines}"));
+    assert!(
+        said.contains("[emerg]") && !said.contains("panicked"),
+        "{lines}: {said}"
+    );
+    said
+}
+
+#[test]
+fn config_bad_values_are_named() {
+    // the line, and what the message must have in it
+    let table: &[(&str, &[&str])] = &[
+        ("swr_cache_zone zone=a;", &["swr_cache_zone", "zone=a"]),
+        ("swr_cache_zone zone=a:;", &["swr_cache_zone", "a:"]),
+        ("swr_cache_zone zone=a:huge;", &["swr_cache_zone", "huge"]),
+        ("swr_cache_zone zone=a:1k;", &["swr_cache_zone", "1k"]),
+        (
+            "swr_cache_zone zone=a:8m max_object=x;",
+            &["swr_cache_zone", "max_object=x"],
+        ),
+        (
+            "swr_cache_zone zone=a:8m inactive=soon;",
+            &["swr_cache_zone", "inactive=soon"],
+        ),
+        (
+            "swr_cache_zone zone=a:8m colour=red;",
+            &["swr_cache_zone", "colour=red"],
+        ),
+        (
+            "swr_cache_zone zone=a:8m; swr_cache_zone zone=a:8m;",
+            &["swr_cache_zone", "a"],
+        ),
+        ("swr_cache nowhere;", &["nowhere"]),
+        (
+            "swr_cache main; swr_cache main;",
+            &["swr_cache", "duplicate"],
+        ),
+        ("swr_cache_methods FETCH;", &["swr_cache_methods", "FETCH"]),
+        ("swr_cache_valid 99 1m;", &["swr_cache_valid", "99"]),
+        ("swr_cache_valid 200 soon;", &["swr_cache_valid", "soon"]),
+        ("swr_cache_min_uses few;", &["swr_cache_min_uses", "few"]),
+        (
+            "swr_ignore_headers X-Own;",
+            &["swr_ignore_headers", "X-Own"],
+        ),
+        (
+            "swr_cache_use_stale sometimes;",
+            &["swr_cache_use_stale", "sometimes"],
+        ),
+        (
+            "swr_cache_stale_while_revalidate soon;",
+            &["swr_cache_stale_while_revalidate", "soon"],
+        ),
+        (
+            "swr_cache_stale_while_revalidate 1m maybe;",
+            &["swr_cache_stale_while_revalidate", "maybe"],
+        ),
+        (
+            "swr_cache_stale_if_error -1;",
+            &["swr_cache_stale_if_error", "-1"],
+        ),
+        (
+            "swr_cache_background_update perhaps;",
+            &["swr_cache_background_update", "perhaps"],
+        ),
+        ("swr_cache_revalidate 1;", &["swr_cache_revalidate", "1"]),
+        (
+            "swr_cache_edge_revalidation yes;",
+            &["swr_cache_edge_revalidation", "yes"],
+        ),
+        ("swr_cache_lock yes;", &["swr_cache_lock", "yes"]),
+        (
+            "swr_cache_lock_timeout x;",
+            &["swr_cache_lock_timeout", "x"],
+        ),
+        ("swr_cache_lock_age x;", &["swr_cache_lock_age", "x"]),
+        (
+            "swr_cache_client_control x;",
+            &["swr_cache_client_control", "x"],
+        ),
+        (
+            "swr_cache_refresh_max lots;",
+            &["swr_cache_refresh_max", "lots"],
+        ),
+        (
+            "swr_cache_refresh_backoff 1s;",
+            &["swr_cache_refresh_backoff"],
+        ),
+        (
+            "swr_cache_refresh_backoff 60s 1s;",
+            &["swr_cache_refresh_backoff", "60s", "1s"],
+        ),
+        (
+            "swr_cache_refresh_ahead 101;",
+            &["swr_cache_refresh_ahead", "101"],
+        ),
+        (
+            "swr_cache_refresh_ahead x;",
+            &["swr_cache_refresh_ahead", "x"],
+        ),
+        (
+            "swr_cache_revalidate_timeout x;",
+            &["swr_cache_revalidate_timeout", "x"],
+        ),
+        (
+            "swr_cache_max_variants 0;",
+            &["swr_cache_max_variants", "0"],
+        ),
+        (
+            "swr_cache_status_header x;",
+            &["swr_cache_status_header", "x"],
+        ),
+    ];
+    let bad: Vec<String> = table
+        .iter()
+        .filter_map(|(line, parts)| {
+            let said = refused(line);
+            let missing: Vec<_> = parts.iter().filter(|part| !said.contains(**part)).collect();
+            (!missing.is_empty()).then(|| format!("{line}: {missing:?} not in: {said}"))
+        })
+        .collect();
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+/// A word that is expected is told.
+#[test]
+fn config_says_what_was_expected() {
+    for (line, expected) in [
+        ("swr_cache_methods FETCH;", "GET"),
+        ("swr_cache_use_stale sometimes;", "http_500"),
+        ("swr_cache_stale_while_revalidate soon;", "origin"),
+        ("swr_cache_refresh_ahead 101;", "off"),
+        ("swr_ignore_headers X-Own;", "Cache-Control"),
+        ("swr_cache_background_update perhaps;", "on"),
+    ] {
+        let said = refused(line);
+        let message = said.split(" in /").next().unwrap_or_default();
+        assert!(
+            message.contains(expected),
+            "{line}: no {expected} in: {said}"
+        );
+    }
+}
+
+#[test]
+fn config_good_values_are_taken() {
+    let lines = "swr_cache main; swr_cache_key $uri; swr_cache_methods GET HEAD POST; swr_cache_valid 200 302 10m; \
+                 swr_cache_valid any 1m; swr_cache_min_uses 2; swr_cache_bypass $arg_a $arg_b; swr_no_cache $arg_c; \
+                 swr_ignore_headers X-Accel-Expires Expires Cache-Control Set-Cookie Vary CDN-Cache-Control \
+                 Surrogate-Control; swr_cache_use_stale error timeout invalid_header updating http_500 http_502 http_503 \
+                 http_504 http_403 http_404 http_429; swr_cache_stale_while_revalidate 1m force; \
+                 swr_cache_stale_if_error 1d; swr_cache_background_update on; swr_cache_revalidate on; \
+                 swr_cache_edge_revalidation on; swr_cache_lock on; swr_cache_lock_timeout 5s; swr_cache_lock_age 5s; \
+                 swr_cache_control_headers CDN-Cache-Control Surrogate-Control; swr_cache_client_control on; \
+                 swr_cache_refresh_max 10; swr_cache_refresh_backoff 1s 60s; swr_cache_refresh_ahead 10; \
+                 swr_cache_revalidate_timeout 500ms; swr_cache_vary_normalize Accept-Encoding Accept-Language; \
+                 swr_cache_max_variants 8; swr_cache_status_header on; swr_cache_tag_headers Surrogate-Key Cache-Tag;";
+    let zone = "swr_cache_zone zone=main:16m max_object=1m inactive=10m;";
+    assert_eq!(Conf::new().http(zone).location("/", lines).check(), Ok(()));
+    assert_eq!(
+        Conf::new()
+            .http(zone)
+            .http("swr_cache main;")
+            .server("swr_cache off;")
+            .check(),
+        Ok(())
+    );
+}

@@ -1,0 +1,285 @@
+//! How a stored response reaches a client: HEAD, ranges, variables, `Cache-Status`, fields.
+
+use crate::support::*;
+
+const DIGITS: &str = "0123456789abcdefghij";
+
+fn digits() -> (Origin, Nginx) {
+    let origin = Origin::start();
+    origin.on(
+        "/",
+        Reply::cached("max-age=60", DIGITS)
+            .header("ETag", "\"d\"")
+            .header("Content-Type", "text/plain"),
+    );
+    let nginx = Conf::caching(&origin).start();
+    nginx.get("/").is(200, "MISS", DIGITS);
+    (origin, nginx)
+}
+
+/// RFC 9110 §9.3.2.
+#[test]
+fn head_shares_the_entry_of_get() {
+    let (origin, nginx) = digits();
+    let head = nginx.client().request("HEAD", "/", &[]);
+    head.is(200, "HIT", "");
+    assert_eq!(head.header("Content-Length"), Some("20"));
+    assert_eq!(origin.hits("/"), 1);
+}
+
+#[test]
+fn head_first_fills_for_get() {
+    let origin = Origin::start();
+    origin.on("/", Reply::cached("max-age=60", DIGITS));
+    let nginx = Conf::caching(&origin).start();
+    let head = nginx.client().request("HEAD", "/", &[]);
+    head.is(200, "MISS", "");
+    assert_eq!(head.header("Content-Length"), Some("20"));
+    nginx.await_status("/", "HIT").is(200, "HIT", DIGITS);
+    assert_eq!(origin.hits("/"), 1);
+}
+
+/// RFC 9110 §14.
+#[test]
+fn range_single() {
+    let (origin, nginx) = digits();
+    for (asked, part, told) in [
+        ("bytes=0-3", "0123", "bytes 0-3/20"),
+        ("bytes=15-", "fghij", "bytes 15-19/20"),
+        ("bytes=-2", "ij", "bytes 18-19/20"),
+        ("bytes=18-99", "ij", "bytes 18-19/20"),
+    ] {
+        let response = nginx.get_with("/", &[("Range", asked)]);
+        response.is(206, "HIT", part);
+        assert_eq!(response.header("Content-Range"), Some(told), "{asked}");
+    }
+    let outside = nginx.get_with("/", &[("Range", "bytes=30-40")]);
+    assert_eq!(
+        (outside.status, outside.header("Content-Range")),
+        (416, Some("bytes */20"))
+    );
+    nginx
+        .get_with("/", &[("Range", "lines=1-2")])
+        .is(200, "HIT", DIGITS);
+    assert_eq!(origin.hits("/"), 1);
+}
+
+#[test]
+fn range_multipart() {
+    let (_origin, nginx) = digits();
+    let response = nginx.get_with("/", &[("Range", "bytes=0-1,10-11")]);
+    assert_eq!(response.status, 206);
+    let kind = response.header("Content-Type").expect("a type").to_owned();
+    let boundary = kind
+        .strip_prefix("multipart/byteranges; boundary=")
+        .expect("a boundary");
+    let text = response.text();
+    assert_eq!(text.matches(&format!("--{boundary}")).count(), 3, "{text}");
+    for part in [
+        "Content-Range: bytes 0-1/20\r\n\r\n01\r\n",
+        "Content-Range: bytes 10-11/20\r\n\r\nab\r\n",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn range_if_range() {
+    let (_origin, nginx) = digits();
+    let ask = |condition| {
+        nginx
+            .get_with("/", &[("Range", "bytes=0-3"), ("If-Range", condition)])
+            .status
+    };
+    assert_eq!(ask("\"d\""), 206);
+    assert_eq!(ask("\"other\""), 200);
+    assert_eq!(ask("W/\"d\""), 200);
+}
+
+/// A range of something that is not stored: the whole is fetched and stored, the part is sent.
+#[test]
+fn range_on_a_miss() {
+    let origin = Origin::start();
+    origin.on("/", Reply::cached("max-age=60", DIGITS));
+    let nginx = Conf::caching(&origin).start();
+    let response = nginx.get_with("/", &[("Range", "bytes=2-4")]);
+    assert!(
+        matches!(
+            (response.status, response.text().as_str()),
+            (206, "234") | (200, DIGITS)
+        ),
+        "{response:?}"
+    );
+    nginx.await_status("/", "HIT").is(200, "HIT", DIGITS);
+    assert_eq!(
+        (origin.hits("/"), origin.last("/").header("Range").is_none()),
+        (1, true)
+    );
+}
+
+#[test]
+fn range_of_a_large_object() {
+    let origin = Origin::start();
+    origin.on("/", Reply::cached("max-age=60", "").huge(3_000_000));
+    let nginx = Conf::caching(&origin).start();
+    let whole = nginx.get("/").body;
+    let part = nginx.get_with("/", &[("Range", "bytes=1048570-2097160")]);
+    assert_eq!((part.status, part.cache()), (206, "HIT"));
+    assert!(part.body == whole[1_048_570..=2_097_160], "other bytes");
+}
+
+#[test]
+fn variables() {
+    let origin = Origin::start();
+    let control = "max-age=60, stale-while-revalidate=600";
+    origin.script(
+        "/",
+        [
+            Reply::aged(100, control, "x"),
+            Reply::aged(10, control, "y"),
+        ],
+    );
+    let nginx = Conf::caching(&origin).start();
+    let number = |r: &Response, name| r.header(name).and_then(|v| v.parse::<f64>().ok());
+    let miss = nginx.get("/");
+    assert_eq!(miss.header("X-Cache-Key"), Some("httplocalhost/"));
+    assert!(number(&miss, "X-Fetch-Time").is_some(), "{miss:?}");
+    let stale = nginx.get("/");
+    assert!(number(&stale, "X-Cache-Age") >= Some(100.0), "{stale:?}");
+    assert!(number(&stale, "X-Cache-TTL") <= Some(-40.0), "{stale:?}");
+    assert!(stale.header("X-Reason").is_some(), "{stale:?}");
+    let hit = nginx.await_status("/", "HIT");
+    assert!(
+        number(&hit, "X-Cache-Age").is_some_and(|age| (10.0..20.0).contains(&age)),
+        "{hit:?}"
+    );
+    assert!(
+        number(&hit, "X-Cache-TTL").is_some_and(|ttl| (40.0..=50.0).contains(&ttl)),
+        "{hit:?}"
+    );
+    assert_eq!(hit.header("X-Fetch-Time"), None);
+}
+
+/// Users look at these in their logs: a MISS shows the upstream, a HIT shows none.
+#[test]
+fn variables_of_the_upstream_in_the_log() {
+    let origin = Origin::start();
+    origin.on("/", Reply::cached("max-age=60", "x"));
+    let nginx = Conf::caching(&origin)
+        .http("log_format l '$swr_cache_status $upstream_addr $upstream_status $upstream_response_time';")
+        .server("access_log access.log l;")
+        .start();
+    nginx.get("/");
+    nginx.get("/");
+    let mut lines = Vec::new();
+    eventually("two lines of log", || {
+        let text = std::fs::read_to_string(nginx.dir().join("access.log")).unwrap_or_default();
+        lines = text.lines().map(str::to_owned).collect();
+        lines.len() == 2
+    });
+    assert!(
+        lines[0].starts_with(&format!("MISS {} 200 0.0", origin.addr)),
+        "{lines:?}"
+    );
+    assert_eq!(lines[1], "HIT - - -");
+}
+
+/// RFC 9211.
+#[test]
+fn cache_status_header() {
+    let origin = Origin::start();
+    origin.on(
+        "/",
+        Reply::cached("max-age=60", "x").header("Cache-Status", "\"Origin Shield\"; hit"),
+    );
+    origin.on("/no-store", Reply::cached("no-store", "x"));
+    let nginx = Conf::caching_with(&origin, "swr_cache_status_header on;").start();
+    let status = |path| nginx.get(path).all("Cache-Status").join(", ");
+    let miss = status("/");
+    assert!(miss.starts_with("\"Origin Shield\"; hit, "), "{miss}");
+    assert!(
+        miss.contains("fwd=uri-miss") && miss.contains("stored") && miss.contains("fwd-status=200"),
+        "{miss}"
+    );
+    let hit = status("/");
+    assert!(hit.ends_with("; hit") || hit.contains("; hit;"), "{hit}");
+    assert!(hit.contains("ttl=") && !hit.contains("fwd"), "{hit}");
+    let passed = status("/no-store");
+    assert!(
+        passed.contains("fwd=") && !passed.contains("stored"),
+        "{passed}"
+    );
+}
+
+/// RFC 9111 §3.1, §5.1; RFC 9110 §6.6.1, §7.6.1.
+#[test]
+fn fields_that_stay_and_fields_that_go() {
+    let origin = Origin::start();
+    const DATE: &str = "Mon, 03 Feb 2025 10:00:00 GMT";
+    let reply = Reply::cached("max-age=999999999", "x")
+        .header("Date", DATE)
+        .header("Link", "</a>")
+        .header("Link", "</b>")
+        .header("X-Unknown", "kept")
+        .header("Keep-Alive", "timeout=5")
+        .header("Connection", "X-Hop")
+        .header("X-Hop", "gone");
+    origin.on("/", reply);
+    let nginx = Conf::caching(&origin).start();
+    nginx.get("/");
+    let hit = nginx.get("/");
+    assert_eq!(hit.cache(), "HIT");
+    assert_eq!(hit.all("Link"), ["</a>", "</b>"]);
+    assert_eq!(
+        (hit.header("X-Unknown"), hit.all("Date")),
+        (Some("kept"), vec![DATE])
+    );
+    assert_eq!(
+        (hit.header("X-Hop"), hit.header("Keep-Alive")),
+        (None, None)
+    );
+    assert_eq!(hit.all("Age").len(), 1);
+    assert_eq!(hit.all("Content-Length"), ["1"]);
+}
+
+/// What is stored is the origin's; gzip, sub_filter and add_header work on each delivery.
+#[test]
+fn filters_work_on_each_delivery() {
+    let origin = Origin::start();
+    let body = "a word and a word ".repeat(100);
+    origin.on(
+        "/",
+        Reply::cached("max-age=60", body.clone()).header("Content-Type", "text/plain"),
+    );
+    let lines = "sub_filter word $arg_with; sub_filter_once off; sub_filter_types text/plain; swr_cache_key $uri; \
+                 gzip on; gzip_types text/plain; gzip_min_length 1;";
+    let nginx = Conf::caching_with(&origin, lines).start();
+    for with in ["one", "two", "three"] {
+        assert_eq!(
+            nginx.get(&format!("/?with={with}")).text(),
+            body.replace("word", with)
+        );
+    }
+    let zipped = nginx.get_with("/?with=x", &[("Accept-Encoding", "gzip")]);
+    assert_eq!(
+        (zipped.cache(), zipped.header("Content-Encoding")),
+        ("HIT", Some("gzip"))
+    );
+    assert_eq!(origin.hits("/"), 1);
+}
+
+#[test]
+fn empty_bodies() {
+    let origin = Origin::start();
+    origin.on("/empty", Reply::cached("max-age=60", ""));
+    origin.on(
+        "/204",
+        Reply::new(204).header("Cache-Control", "max-age=60"),
+    );
+    origin.on("/chunked", Reply::cached("max-age=60", "").chunked());
+    let nginx = Conf::caching(&origin).start();
+    for (path, status) in [("/empty", 200), ("/204", 204), ("/chunked", 200)] {
+        nginx.get(path).is(status, "MISS", "");
+        nginx.get(path).is(status, "HIT", "");
+    }
+}

@@ -1,0 +1,284 @@
+//! Conditional requests: of the cache to the origin, and of browsers to the cache (Smart Edge Revalidation).
+
+use crate::support::*;
+
+const SWR: &str = "max-age=60, stale-while-revalidate=600";
+
+fn not_modified() -> Reply {
+    Reply::new(304).header("Cache-Control", SWR)
+}
+
+/// RFC 9111 §4.3.1, §4.3.4: the stored ETag goes to the origin; its 304 renews the entry and brings its fields.
+#[test]
+fn revalidation_by_etag() {
+    let origin = Origin::start();
+    let old = Reply::aged(100, "max-age=60", "body")
+        .header("ETag", "\"v1\"")
+        .header("X-Turn", "1");
+    let renewed = Reply::new(304)
+        .header("Cache-Control", "max-age=60")
+        .header("ETag", "\"v1\"")
+        .header("X-Turn", "2");
+    origin.script("/", [old, renewed]);
+    let nginx = Conf::caching(&origin).start();
+    nginx.get("/").is(200, "MISS", "body");
+    let response = nginx.get("/");
+    response.is(200, "REVALIDATED", "body");
+    assert_eq!(response.header("X-Turn"), Some("2"));
+    assert_eq!(origin.last("/").header("If-None-Match"), Some("\"v1\""));
+    let hit = nginx.get("/");
+    hit.is(200, "HIT", "body");
+    assert!(hit.age() < 60);
+    assert_eq!(
+        (hit.header("X-Turn"), hit.header("ETag")),
+        (Some("2"), Some("\"v1\""))
+    );
+}
+
+#[test]
+fn revalidation_by_last_modified() {
+    const THEN: &str = "Mon, 03 Feb 2025 10:00:00 GMT";
+    let origin = Origin::start();
+    origin.script(
+        "/",
+        [
+            Reply::aged(100, SWR, "body").header("Last-Modified", THEN),
+            not_modified(),
+        ],
+    );
+    let nginx = Conf::caching(&origin).start();
+    nginx.get("/");
+    nginx.get("/").is(200, "UPDATING", "body");
+    let hit = nginx.await_status("/", "HIT");
+    hit.is(200, "HIT", "body");
+    assert!(hit.age() < 60);
+    assert_eq!(hit.header("Last-Modified"), Some(THEN));
+    assert_eq!(origin.last("/").header("If-Modified-Since"), Some(THEN));
+    assert_eq!(origin.hits("/"), 2);
+}
+
+#[test]
+fn revalidation_200_replaces() {
+    let origin = Origin::start();
+    let v =
+        |age, tag: &str| Reply::aged(age, "max-age=60", tag).header("ETag", &format!("\"{tag}\""));
+    origin.script("/", [v(100, "one"), v(0, "two")]);
+    let nginx = Conf::caching(&origin).start();
+    nginx.get("/");
+    nginx.get("/").is(200, "EXPIRED", "two");
+    let hit = nginx.get("/");
+    hit.is(200, "HIT", "two");
+    assert_eq!(hit.header("ETag"), Some("\"two\""));
+}
+
+#[test]
+fn revalidation_off() {
+    let origin = Origin::start();
+    let old = Reply::aged(100, "max-age=60", "old").header("ETag", "\"1\"");
+    origin.script("/", [old, Reply::cached("max-age=60", "new")]);
+    let nginx = Conf::caching_with(&origin, "swr_cache_revalidate off;").start();
+    nginx.get("/");
+    nginx.get("/").is(200, "EXPIRED", "new");
+    let asked = origin.last("/");
+    assert_eq!(
+        (
+            asked.header("If-None-Match"),
+            asked.header("If-Modified-Since")
+        ),
+        (None, None)
+    );
+}
+
+/// Another visitor's credentials must not decide what everybody gets; a miss sends what proxy_pass would, less
+/// what would make the answer partial.
+#[test]
+fn revalidation_what_the_origin_is_sent() {
+    let origin = Origin::start();
+    origin.on("/", Reply::aged(100, SWR, "public"));
+    let nginx = Conf::caching(&origin).start();
+    let fields = [
+        ("Cookie", "a=b"),
+        ("Authorization", "Basic eDp5"),
+        ("Range", "bytes=0-1"),
+        ("If-None-Match", "\"mine\""),
+        ("X-Own", "1"),
+    ];
+    let mine = &fields[2..];
+    nginx.get_with("/", mine);
+    let miss = origin.last("/");
+    assert_eq!(
+        (miss.header("Range"), miss.header("If-None-Match")),
+        (None, None)
+    );
+    assert_eq!(miss.header("X-Own"), Some("1"));
+
+    nginx
+        .client()
+        .request("GET", "/", &[("Cookie", "a=b"), ("X-Own", "2")]);
+    origin.await_hits("/", 2);
+    let refresh = origin.last("/");
+    for name in ["Cookie", "Authorization", "Range", "If-None-Match"] {
+        assert_eq!(refresh.header(name), None, "{name}");
+    }
+    assert_eq!(refresh.header("X-Own"), Some("2"));
+}
+
+/// RFC 9110 §13: a client's conditions are answered from the store.
+#[test]
+fn conditional_client_with_the_origins_validators() {
+    let origin = Origin::start();
+    const THEN: &str = "Mon, 03 Feb 2025 10:00:00 GMT";
+    let page = Reply::cached("max-age=60", "page")
+        .header("ETag", "\"v1\"")
+        .header("Last-Modified", THEN);
+    origin.on("/", page);
+    let nginx = Conf::caching(&origin).start();
+    nginx.get("/");
+    let ask = |name, value| nginx.get_with("/", &[(name, value)]).status;
+    assert_eq!(ask("If-None-Match", "\"v1\""), 304);
+    assert_eq!(ask("If-None-Match", "W/\"v1\""), 304);
+    assert_eq!(ask("If-None-Match", "\"v0\", \"v1\""), 304);
+    assert_eq!(ask("If-None-Match", "*"), 304);
+    assert_eq!(ask("If-None-Match", "\"v2\""), 200);
+    assert_eq!(ask("If-Modified-Since", THEN), 304);
+    assert_eq!(
+        ask("If-Modified-Since", "Mon, 03 Feb 2025 09:59:59 GMT"),
+        200
+    );
+    assert_eq!(ask("If-Match", "\"v2\""), 412);
+    // If-None-Match goes before If-Modified-Since.
+    let both = [("If-None-Match", "\"v2\""), ("If-Modified-Since", THEN)];
+    assert_eq!(nginx.get_with("/", &both).status, 200);
+    let not_modified = nginx.get_with("/", &[("If-None-Match", "\"v1\"")]);
+    assert_eq!(
+        (not_modified.header("ETag"), not_modified.body.len()),
+        (Some("\"v1\""), 0)
+    );
+    assert_eq!(origin.hits("/"), 1);
+}
+
+/// Smart Edge Revalidation: the origin sends no validator, and browsers get 304 all the same.
+#[test]
+fn edge_revalidation_answers_304() {
+    let origin = Origin::start();
+    origin.on("/", Reply::cached("max-age=60", "page"));
+    let nginx = Conf::caching(&origin).start();
+    nginx.get("/");
+    let hit = nginx.get("/");
+    let modified = hit
+        .header("Last-Modified")
+        .expect("a Last-Modified")
+        .to_owned();
+    let etag = hit.header("ETag").expect("an ETag").to_owned();
+    assert!(etag.starts_with("W/\""), "{etag}");
+    assert_eq!(
+        nginx
+            .get_with("/", &[("If-Modified-Since", &modified)])
+            .status,
+        304
+    );
+    assert_eq!(nginx.get_with("/", &[("If-None-Match", &etag)]).status, 304);
+    assert_eq!(
+        nginx
+            .get_with("/", &[("If-None-Match", "W/\"other\"")])
+            .status,
+        200
+    );
+    let date = hit
+        .header("Date")
+        .and_then(|d| httpdate::parse_http_date(d).ok());
+    assert!(httpdate::parse_http_date(&modified).ok() <= date, "{hit:?}");
+    assert_eq!(origin.hits("/"), 1);
+}
+
+/// The same bytes again: browsers keep getting 304; other bytes: they get the page.
+#[test]
+fn edge_revalidation_same_bytes() {
+    let origin = Origin::start();
+    let gate = Gate::closed();
+    let same = Reply::cached("max-age=60", "same").header("X-Turn", "2");
+    origin.script("/same", [Reply::aged(100, SWR, "same"), same.hold(&gate)]);
+    origin.script(
+        "/other",
+        [
+            Reply::aged(100, SWR, "one"),
+            Reply::cached("max-age=60", "two"),
+        ],
+    );
+    let nginx = Conf::caching(&origin).start();
+    let validators = |path: &str| {
+        nginx.get(path);
+        let stale = nginx.get(path);
+        let field = |name| {
+            stale
+                .header(name)
+                .unwrap_or_else(|| panic!("no {name}: {stale:?}"))
+                .to_owned()
+        };
+        (field("Last-Modified"), field("ETag"))
+    };
+    let (modified, etag) = validators("/same");
+    // A `Last-Modified` of a later second would tell the two apart.
+    eventually("the next second", || {
+        httpdate::fmt_http_date(std::time::SystemTime::now()) > modified
+    });
+    gate.open();
+    let hit = nginx.await_status("/same", "HIT");
+    assert_eq!(
+        (hit.header("Last-Modified"), hit.header("ETag")),
+        (Some(&*modified), Some(&*etag))
+    );
+    assert_eq!(hit.header("X-Turn"), Some("2"));
+    assert_eq!(
+        nginx.get_with("/same", &[("If-None-Match", &etag)]).status,
+        304
+    );
+    assert_eq!(
+        nginx
+            .get_with("/same", &[("If-Modified-Since", &modified)])
+            .status,
+        304
+    );
+
+    let (_, etag) = validators("/other");
+    nginx.await_status("/other", "HIT").is(200, "HIT", "two");
+    assert_eq!(
+        nginx.get_with("/other", &[("If-None-Match", &etag)]).status,
+        200
+    );
+}
+
+#[test]
+fn edge_revalidation_off() {
+    let origin = Origin::start();
+    origin.on("/", Reply::cached("max-age=60", "page"));
+    let nginx = Conf::caching_with(&origin, "swr_cache_edge_revalidation off;").start();
+    nginx.get("/");
+    let hit = nginx.get("/");
+    assert_eq!(
+        (hit.header("Last-Modified"), hit.header("ETag")),
+        (None, None)
+    );
+    let now = httpdate::fmt_http_date(std::time::SystemTime::now());
+    assert_eq!(
+        nginx.get_with("/", &[("If-Modified-Since", &now)]).status,
+        200
+    );
+}
+
+/// The origin's own validators stay as they are.
+#[test]
+fn edge_revalidation_leaves_the_origins_alone() {
+    let origin = Origin::start();
+    origin.on(
+        "/",
+        Reply::cached("max-age=60", "page").header("ETag", "\"own\""),
+    );
+    let nginx = Conf::caching(&origin).start();
+    nginx.get("/");
+    let hit = nginx.get("/");
+    assert_eq!(
+        (hit.header("Last-Modified"), hit.all("ETag")),
+        (None, vec!["\"own\""])
+    );
+}

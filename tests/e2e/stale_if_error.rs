@@ -1,0 +1,214 @@
+//! stale-if-error: what counts as a failure, whose window it is, and how often a failing origin is asked.
+
+use crate::support::*;
+
+const SIE: &str = "max-age=60, stale-if-error=86400";
+
+/// RFC 5861 §4: 500, 502, 503, 504 are errors; a 404 or 410 is an answer, and so are 403 and 429 by default.
+#[test]
+fn sie_which_statuses_are_failures() {
+    let origin = Origin::start();
+    let nginx = Conf::caching(&origin).start();
+    for code in [500, 502, 503, 504] {
+        let path = format!("/{code}");
+        origin.script(
+            &path,
+            [Reply::aged(100, SIE, "old"), Reply::new(code).body("bad")],
+        );
+        nginx.get(&path);
+        nginx.get(&path).is(200, "STALE", "old");
+    }
+    for code in [403, 404, 410, 429] {
+        let path = format!("/{code}");
+        origin.script(
+            &path,
+            [Reply::aged(100, SIE, "old"), Reply::new(code).body("no")],
+        );
+        nginx.get(&path);
+        let response = nginx.get(&path);
+        assert_eq!(
+            (response.status, response.text().as_str()),
+            (code, "no"),
+            "{response:?}"
+        );
+    }
+}
+
+#[test]
+fn sie_use_stale_names_the_failures() {
+    let origin = Origin::start();
+    let nginx = Conf::caching_with(&origin, "swr_cache_use_stale http_404 http_429;").start();
+    for (code, status) in [(404, 200), (429, 200), (503, 503)] {
+        let path = format!("/{code}");
+        origin.script(
+            &path,
+            [Reply::aged(100, SIE, "old"), Reply::new(code).body("bad")],
+        );
+        nginx.get(&path);
+        assert_eq!(nginx.get(&path).status, status, "{path}");
+    }
+}
+
+#[test]
+fn sie_use_stale_off() {
+    let origin = Origin::start();
+    origin.script(
+        "/",
+        [Reply::aged(100, SIE, "old"), Reply::new(503).body("bad")],
+    );
+    let nginx = Conf::caching_with(&origin, "swr_cache_use_stale off;").start();
+    nginx.get("/");
+    assert_eq!(nginx.get("/").status, 503);
+}
+
+/// Stale-while-revalidate does not imply stale-if-error: beyond the one window, without the other, an error is an error.
+#[test]
+fn sie_is_not_implied_by_swr() {
+    let origin = Origin::start();
+    let control = "max-age=60, stale-while-revalidate=10";
+    origin.script(
+        "/",
+        [
+            Reply::aged(100, control, "old"),
+            Reply::new(503).body("bad"),
+        ],
+    );
+    let nginx = Conf::caching(&origin).start();
+    nginx.get("/");
+    assert_eq!(nginx.get("/").status, 503);
+}
+
+/// RFC 9111 §5.2.2.2: `must-revalidate` beats the window; an unreachable origin is an error then.
+#[test]
+fn sie_must_revalidate_beats_it() {
+    let origin = Origin::start();
+    let nginx = Conf::caching(&origin).start();
+    for (path, strict) in [
+        ("/must", "must-revalidate"),
+        ("/proxy", "proxy-revalidate"),
+        ("/no-cache", "no-cache"),
+    ] {
+        let control =
+            format!("max-age=60, stale-while-revalidate=600, stale-if-error=600, {strict}");
+        origin.on(
+            path,
+            Reply::aged(100, &control, "old").header("ETag", "\"1\""),
+        );
+        nginx.get(path);
+    }
+    origin.stop();
+    for path in ["/must", "/proxy", "/no-cache"] {
+        let response = nginx.get(path);
+        assert!(matches!(response.status, 502 | 504), "{path}: {response:?}");
+    }
+}
+
+/// A 5xx that calls itself fresh never replaces a good entry inside its window.
+#[test]
+fn sie_cacheable_error_replaces_nothing() {
+    let origin = Origin::start();
+    let bad = Reply::new(503)
+        .header("Cache-Control", "max-age=600")
+        .body("bad");
+    origin.script("/sie", [Reply::aged(100, SIE, "good"), bad.clone()]);
+    origin.script(
+        "/swr",
+        [
+            Reply::aged(
+                100,
+                "max-age=60, stale-while-revalidate=600, stale-if-error=600",
+                "good",
+            ),
+            bad,
+        ],
+    );
+    let nginx = Conf::caching(&origin).start();
+    for path in ["/sie", "/swr"] {
+        nginx.get(path);
+        nginx.get(path);
+        origin.await_hits(path, 2);
+        for _ in 0..3 {
+            let response = nginx.get(path);
+            assert_eq!(
+                (response.status, response.text().as_str()),
+                (200, "good"),
+                "{path}: {response:?}"
+            );
+        }
+    }
+}
+
+/// After a failure the origin is left alone for a while, in both windows, and stale is served meanwhile.
+#[test]
+fn sie_backoff_spares_the_origin() {
+    let origin = Origin::start();
+    let both = "max-age=60, stale-while-revalidate=600, stale-if-error=600";
+    origin.script("/swr", [Reply::aged(100, both, "old"), Reply::new(503)]);
+    origin.script("/sie", [Reply::aged(100, SIE, "old"), Reply::new(503)]);
+    let nginx = Conf::caching_with(&origin, "swr_cache_refresh_backoff 60s 60s;").start();
+    for path in ["/swr", "/sie"] {
+        nginx.get(path);
+        nginx.get(path);
+        origin.await_hits(path, 2);
+        for _ in 0..20 {
+            assert_eq!(nginx.get(path).at_once().text(), "old");
+        }
+        assert_eq!(origin.hits(path), 2, "{path}");
+    }
+}
+
+#[test]
+fn sie_backoff_ends() {
+    let origin = Origin::start();
+    origin.script(
+        "/",
+        [
+            Reply::aged(100, SIE, "old"),
+            Reply::new(503),
+            Reply::cached(SIE, "new"),
+        ],
+    );
+    let nginx = Conf::caching_with(&origin, "swr_cache_refresh_backoff 1s 1s;").start();
+    nginx.get("/");
+    nginx.get("/").is(200, "STALE", "old");
+    nginx.get("/").is(200, "STALE", "old");
+    eventually("the new one", || nginx.get("/").text() == "new");
+}
+
+/// A waiting request gets the stale copy when the origin takes too long; the fetch goes on.
+#[test]
+fn sie_revalidate_timeout() {
+    let origin = Origin::start();
+    let gate = Gate::closed();
+    origin.script(
+        "/",
+        [
+            Reply::aged(100, SIE, "old"),
+            Reply::cached(SIE, "new").hold(&gate),
+        ],
+    );
+    let nginx = Conf::caching_with(&origin, "swr_cache_revalidate_timeout 200ms;").start();
+    nginx.get("/");
+    nginx.get("/").is(200, "STALE", "old");
+    gate.open();
+    nginx.await_status("/", "HIT").is(200, "HIT", "new");
+    assert_eq!(origin.hits("/"), 2);
+}
+
+/// Judged by what the upstream did, not by what `error_page` makes of it.
+#[test]
+fn sie_sees_through_error_page() {
+    let origin = Origin::start();
+    origin.script(
+        "/",
+        [Reply::aged(100, SIE, "old"), Reply::new(503).body("bad")],
+    );
+    let nginx = Conf::caching_with(
+        &origin,
+        "proxy_intercept_errors on; error_page 503 =200 /sorry;",
+    )
+    .location("= /sorry", "return 200 sorry;")
+    .start();
+    nginx.get("/");
+    nginx.get("/").is(200, "STALE", "old");
+}

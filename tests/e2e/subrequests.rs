@@ -1,0 +1,179 @@
+//! The cache in subrequests, and beside the access phase: SSI, auth_request, mirror, error_page, internal redirects.
+
+use crate::support::*;
+
+const WINDOWS: &str = "max-age=60, stale-while-revalidate=300";
+
+#[test]
+fn ssi_includes_come_from_the_cache() {
+    let origin = Origin::start();
+    let page = "<!--#include virtual=\"/part\" -->, <!--#include virtual=\"/part\" --> and <!--#include virtual=\"/late\" -->";
+    origin.on(
+        "/page",
+        Reply::cached("max-age=60", page).header("Content-Type", "text/html"),
+    );
+    origin.on("/part", Reply::cached("max-age=60", "part"));
+    origin.script(
+        "/late",
+        [
+            Reply::aged(100, WINDOWS, "old"),
+            Reply::cached(WINDOWS, "new"),
+        ],
+    );
+    let nginx = Conf::caching_with(&origin, "ssi on;").start();
+    assert_eq!(nginx.get("/page").text(), "part, part and old");
+    assert_eq!(nginx.get("/page").text(), "part, part and old");
+    eventually("the refreshed include", || {
+        nginx.get("/page").text() == "part, part and new"
+    });
+    assert_eq!(
+        (
+            origin.hits("/page"),
+            origin.hits("/part"),
+            origin.hits("/late")
+        ),
+        (1, 1, 2)
+    );
+}
+
+/// Access is decided for each client, also for what is stored; and a refresh does not decide it again.
+#[test]
+fn auth_request_guards_what_is_stored() {
+    let origin = Origin::start();
+    origin.handle("/auth", |r| {
+        Reply::new(if r.header("X-Key") == Some("open") {
+            204
+        } else {
+            403
+        })
+    });
+    origin.script(
+        "/",
+        [
+            Reply::aged(100, WINDOWS, "old"),
+            Reply::cached(WINDOWS, "new"),
+        ],
+    );
+    let pass = format!("proxy_pass http://{};", origin.addr);
+    let nginx = Conf::new()
+        .zone()
+        .location("/", &format!("auth_request /auth; swr_cache main; {pass}"))
+        .location("= /auth", &format!("internal; {pass}"))
+        .start();
+    let key = [("X-Key", "open")];
+    nginx.get_with("/", &key).is(200, "MISS", "old");
+    assert_eq!(nginx.get("/").status, 403);
+    nginx.get_with("/", &key).is(200, "UPDATING", "old");
+    eventually("the refresh", || nginx.get_with("/", &key).text() == "new");
+    let asked = origin.hits("/auth");
+    assert_eq!(nginx.get("/").status, 403);
+    assert_eq!((origin.hits("/auth"), origin.hits("/")), (asked + 1, 2));
+}
+
+/// Answers of an auth_request can be cached like anything else.
+#[test]
+fn auth_request_answers_are_cached() {
+    let origin = Origin::start();
+    origin.on("/auth", Reply::cached("max-age=60", ""));
+    origin.on("/", Reply::ok("secret"));
+    let pass = format!("proxy_pass http://{};", origin.addr);
+    let nginx = Conf::new()
+        .zone()
+        .location("/", &format!("auth_request /auth; {pass}"))
+        .location(
+            "= /auth",
+            &format!("internal; swr_cache main; swr_cache_key auth; {pass}"),
+        )
+        .start();
+    for _ in 0..3 {
+        assert_eq!(nginx.get("/").text(), "secret");
+    }
+    assert_eq!((origin.hits("/auth"), origin.hits("/")), (1, 3));
+}
+
+/// What `set`, `map` and `auth_request_set` said for the client holds for its fetch.
+#[test]
+fn variables_hold_in_the_fetch() {
+    let origin = Origin::start();
+    origin.on("/auth", Reply::new(204).header("X-Tenant", "blue"));
+    origin.script(
+        "/",
+        [
+            Reply::aged(100, WINDOWS, "old"),
+            Reply::cached(WINDOWS, "new"),
+        ],
+    );
+    let pass = format!("proxy_pass http://{};", origin.addr);
+    let nginx = Conf::new()
+        .zone()
+        .http("map $http_x_color $shade { default pale; red deep; }")
+        .location(
+            "/",
+            &format!(
+                "auth_request /auth; auth_request_set $tenant $upstream_http_x_tenant; set $own mine; swr_cache main; \
+                 proxy_set_header X-Tenant $tenant; proxy_set_header X-Own $own; proxy_set_header X-Shade $shade; {pass}"
+            ),
+        )
+        .location("= /auth", &format!("internal; {pass}"))
+        .start();
+    let red = [("X-Color", "red")];
+    nginx.get_with("/", &red);
+    nginx.get_with("/", &red).is(200, "UPDATING", "old");
+    origin.await_hits("/", 2);
+    for request in origin.requests("/") {
+        let field = |name| request.header(name).unwrap_or_default().to_owned();
+        assert_eq!(
+            (field("X-Tenant"), field("X-Own"), field("X-Shade")),
+            ("blue".into(), "mine".into(), "deep".into())
+        );
+    }
+}
+
+#[test]
+fn error_page_and_try_files() {
+    let origin = Origin::start();
+    origin.on("/fallback", Reply::cached("max-age=60", "fallback"));
+    let folder = Folder::new();
+    let pass = format!(
+        "swr_cache main; swr_cache_key $uri; proxy_pass http://{}/fallback;",
+        origin.addr
+    );
+    let nginx = Conf::new()
+        .zone()
+        .server(&format!("root {};", folder.0.display()))
+        .location("/", "try_files $uri /dynamic;")
+        .location("= /dynamic", &pass)
+        .location("/missing", "error_page 404 = /dynamic; return 404;")
+        .start();
+    nginx.get("/nowhere").is(200, "MISS", "fallback");
+    nginx.get("/elsewhere").is(200, "HIT", "fallback");
+    nginx.get("/missing").is(200, "HIT", "fallback");
+}
+
+#[test]
+fn mirror_is_harmless() {
+    let origin = Origin::start();
+    origin.on("/", Reply::cached("max-age=60", "x"));
+    origin.on("/copy", Reply::cached("max-age=60", "copy"));
+    let nginx = Conf::new()
+        .zone()
+        .location(
+            "/",
+            &format!(
+                "mirror /copy; swr_cache main; proxy_pass http://{};",
+                origin.addr
+            ),
+        )
+        .location(
+            "= /copy",
+            &format!(
+                "internal; swr_cache main; swr_cache_key copy; proxy_pass http://{}/copy;",
+                origin.addr
+            ),
+        )
+        .start();
+    for _ in 0..3 {
+        assert_eq!(nginx.get("/").text(), "x");
+    }
+    assert_eq!((origin.hits("/"), origin.hits("/copy")), (1, 1));
+}
