@@ -11,6 +11,7 @@ mod config;
 mod cycle;
 mod delivery;
 mod directives;
+mod examples;
 mod faults;
 mod handlers;
 mod harness;

@@ -282,3 +282,21 @@ fn edge_revalidation_leaves_the_origins_alone() {
         (None, vec!["\"own\""])
     );
 }
+
+/// An origin without a clock: the response gets a `Date`, and edge revalidation works all the same (RFC 9110 §6.6.1).
+#[test]
+fn edge_revalidation_without_a_date() {
+    let origin = Origin::start();
+    origin.on("/", Reply::cached("max-age=60", "page").dateless());
+    let nginx = Conf::caching(&origin).start();
+    nginx.get("/");
+    let hit = nginx.get("/");
+    assert_eq!((hit.cache(), hit.all("Date").len()), ("HIT", 1));
+    let modified = hit.header("Last-Modified").expect("a Last-Modified");
+    assert_eq!(
+        nginx
+            .get_with("/", &[("If-Modified-Since", modified)])
+            .status,
+        304
+    );
+}

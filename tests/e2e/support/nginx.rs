@@ -75,10 +75,28 @@ impl Conf {
         )
     }
 
-    /// A complete configuration, as an example file has it; `@port@` is where the test will ask.
-    pub(crate) fn whole(text: impl Into<String>) -> Conf {
+    /// An example of nginx-conf/ as it is, but for addresses: it listens where the test asks, has the module under test,
+    /// keeps its files in the test's folder, and `changes` are made.
+    pub(crate) fn example(name: &str, changes: &[(&str, &str)]) -> Conf {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("nginx-conf")
+            .join(name);
+        let mut text = fs::read_to_string(&path).expect("an example");
+        let listen = ("listen 8080", "listen 127.0.0.1:@port@");
+        let temps = (
+            "\nhttp {",
+            &*format!("\n{GLOBAL}http {{ access_log off; {TEMPS}"),
+        );
+        let module = (
+            "load_module modules/ngx_http_swr_cache_module.so;",
+            &*load_module(),
+        );
+        for (from, to) in [listen, temps, module].iter().chain(changes) {
+            assert!(text.contains(from), "{name} has no {from}");
+            text = text.replace(from, to);
+        }
         Conf {
-            whole: Some(text.into()),
+            whole: Some(text),
             ..Conf::new()
         }
     }
@@ -136,11 +154,9 @@ impl Conf {
         self
     }
 
-    fn render(&self, dir: &Path, port: u16) -> String {
+    fn render(&self, port: u16) -> String {
         if let Some(text) = &self.whole {
-            return text
-                .replace("@port@", &port.to_string())
-                .replace("@dir@", &dir.display().to_string());
+            return text.replace("@port@", &port.to_string());
         }
         let load = if self.module {
             load_module()
@@ -219,8 +235,7 @@ http {{
         if self.tls {
             Identity::in_dir(dir);
         }
-        fs::write(dir.join("nginx.conf"), self.render(dir, port))
-            .expect("the configuration is written");
+        fs::write(dir.join("nginx.conf"), self.render(port)).expect("the configuration is written");
     }
 }
 
@@ -236,11 +251,19 @@ const REPORT: &str = "add_header X-Cache $swr_cache_status always; add_header X-
                       add_header X-Fetch-Time $swr_cache_fetch_time always;";
 
 /// The `load_module` line for the module under test.
-pub(crate) fn load_module() -> String {
+fn load_module() -> String {
     format!(
         "load_module {};",
         built("SWR_MODULE", "ngx_http_swr_cache_module.so").display()
     )
+}
+
+/// The folder of the nginx and the module under test.
+pub(crate) fn build() -> PathBuf {
+    built("SWR_NGINX", "nginx")
+        .parent()
+        .expect("a folder")
+        .to_owned()
 }
 
 /// What the environment names, or else what `make module` left in build/vendored.
