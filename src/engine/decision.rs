@@ -1,8 +1,8 @@
 //! What a host is told to do with a request: [`Decision`] and its parts.
 
-use super::stand_in::ByteRange;
-use super::stand_in::Millis;
 use super::{Permit, Reason, Status, Stored};
+use crate::http::ByteRange;
+use crate::store::Millis;
 
 /// The verdict on a request. A host carries it out and decides nothing itself.
 #[derive(Debug)]

@@ -1,12 +1,102 @@
 //! A response on its way into the store.
 
-use super::stand_in::{Millis, NoSpace};
-use super::{Policy, Reason, Stored};
+use std::fmt;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::backoff::Backoff;
+use super::judge;
+use super::pass;
+use super::permit::{Permit, Purpose, Terms};
+use super::phase::Windows;
+use super::policy::{Policy, SECOND};
+use super::record::Head;
+use super::respond::renewed_words;
+use super::stored::Stored;
+use super::verdict::Reason;
+use super::{variant, words};
+use crate::http::Fields;
+use crate::store::{
+    Claim, Cursor, Fill, Millis, NewObject, NoSpace, Phase, Publish, Region, SupersededReason,
+    WORDS,
+};
+use std::sync::Arc;
+
+/// How long a fill may take: its claim is extended to this when the header has come. A holder that dies loses it at once.
+const FILL_LEASE: Millis = 600 * SECOND;
+
+/// How long an entry with a validator is kept after its windows, to be validated rather than fetched anew. Dead entries
+/// are the first to be evicted, so this costs nothing that anyone wants.
+const KEEP_TO_VALIDATE: Millis = 24 * 3_600 * SECOND;
+
+/// A response ready to be filled.
+pub(crate) struct Draft {
+    pub(crate) meta: Vec<u8>,
+    pub(crate) dead_at: Millis,
+    total: Option<u64>,
+    words: [u64; WORDS],
+    /// The origin sent no validator, and the cache makes one.
+    hashed: bool,
+    now: Millis,
+}
+
+impl Draft {
+    /// Nothing if the response could never answer anyone.
+    pub(crate) fn new(
+        meta: Vec<u8>,
+        total: Option<u64>,
+        policy: &Policy,
+        now: Millis,
+    ) -> Option<Draft> {
+        let head = Head::decode(&meta)?;
+        let windows = Windows::of(&head, policy);
+        let validator = !head.lacks_validators();
+        if !judge::is_of_use(&windows, validator && policy.revalidate, now) {
+            return None;
+        }
+        let mut words = [0; WORDS];
+        words[words::ACCESS] = now;
+        words[words::SINCE] = now.min(head.date);
+        let grace = if validator { KEEP_TO_VALIDATE } else { 0 };
+        Some(Draft {
+            dead_at: windows.end().max(now).saturating_add(grace),
+            hashed: policy.edge_revalidation && !validator,
+            meta,
+            total,
+            words,
+            now,
+        })
+    }
+}
 
 /// An object being filled. Dropping it breaks the body off, as [`Filling::broken`] but with nothing remembered.
-#[derive(Debug)]
 pub struct Filling {
-    streaming: bool,
+    fill: Fill,
+    region: Arc<Region>,
+    terms: Terms,
+    publish: Publish,
+    hash: Option<Box<Xxh3>>,
+    /// What a renewal of the entry would be, while the bytes are still those of the entry.
+    same: Option<Same>,
+    stored: Stored,
+    backoff: Backoff,
+}
+
+/// The comparison with the bytes already stored.
+struct Same {
+    entry: Stored,
+    at: Cursor,
+    meta: Vec<u8>,
+    dead_at: Millis,
+}
+
+impl fmt::Debug for Filling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Filling")
+            .field("publish", &self.publish)
+            .field("terms", &self.terms)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a completed fill has become.
@@ -35,33 +125,248 @@ impl Finished {
 }
 
 impl Filling {
+    /// Begins to fill. Beside an entry that can still be served, the new object is seen only when it is whole; otherwise
+    /// readers follow it from the first byte.
+    pub(crate) fn begin(
+        permit: Permit,
+        draft: Draft,
+        fields: &dyn Fields,
+        policy: &Policy,
+    ) -> Result<Filling, (Permit, NoSpace)> {
+        let Permit {
+            region,
+            claim,
+            terms,
+        } = permit;
+        let publish = match terms.purpose {
+            Purpose::Refresh => Publish::AtCommit,
+            Purpose::Fetch if draft.now < terms.usable_until => Publish::AtCommit,
+            Purpose::Fetch => Publish::Now,
+        };
+        let twin = match terms.entry {
+            Some(_) => None,
+            None => twin(&region, claim.key(), fields, policy, draft.now),
+        };
+        claim.extend(draft.now.saturating_add(FILL_LEASE));
+        if terms.probe {
+            region.clear_pass(claim.key());
+        }
+        let replaces = terms.entry.as_ref().or(twin.as_ref()).map(Stored::object);
+        let new = NewObject {
+            meta: &draft.meta,
+            total: draft.total,
+            words: draft.words,
+            dead_at: draft.dead_at,
+            publish,
+            replaces,
+            max_variants: policy.max_variants,
+        };
+        let fill = match claim.begin(new) {
+            Ok(fill) => fill,
+            Err((claim, why)) => {
+                return Err((
+                    Permit {
+                        region,
+                        claim,
+                        terms,
+                    },
+                    why,
+                ));
+            }
+        };
+        let Some(stored) = Stored::new(fill.object(), policy) else {
+            let claim: Claim = fill.abort();
+            return Err((
+                Permit {
+                    region,
+                    claim,
+                    terms,
+                },
+                NoSpace::Ended,
+            ));
+        };
+        Ok(Filling {
+            publish,
+            hash: draft.hashed.then(|| Box::new(Xxh3::new())),
+            same: Same::comparing(&terms, &stored, draft, publish),
+            stored,
+            fill,
+            region,
+            terms,
+            backoff: Backoff::of(policy),
+        })
+    }
+
     /// Appends to the body. An error leaves what there is; the caller then calls [`Filling::abandon`].
-    pub fn write(&mut self, _bytes: &[u8]) -> Result<(), NoSpace> {
-        todo!()
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), NoSpace> {
+        self.fill.write(bytes)?;
+        if let Some(hash) = &mut self.hash {
+            hash.update(bytes);
+        }
+        if self.same.as_mut().is_some_and(|same| !same.goes_on(bytes)) {
+            self.same = None;
+        }
+        Ok(())
     }
 
     /// The response being filled: to be delivered as it grows if [`Filling::streaming`].
     pub fn stored(&self) -> Stored {
-        todo!()
+        self.stored.clone()
     }
 
     /// `true`: readers may follow the body as it grows. `false`: it fills beside a usable stale copy and is seen only when finished.
     pub fn streaming(&self) -> bool {
-        self.streaming
+        self.publish == Publish::Now
     }
 
     /// The body is complete.
-    pub fn finish(self, _now: Millis) -> Finished {
-        todo!()
+    pub fn finish(self, now: Millis) -> Finished {
+        if let Some(hash) = &self.hash {
+            // Zero is "not known".
+            self.fill.set_word(words::HASH, hash.digest().max(1));
+        }
+        let length = self.fill.len();
+        let whole = |same: &Same| same.entry.content_length() == Some(length);
+        match self.same {
+            Some(ref same) if whole(same) => self.finish_same(now),
+            _ => self.finish_new(now),
+        }
+    }
+
+    /// The bytes came back as they were: body and synthesised validators stay, so that browsers keep getting 304.
+    fn finish_same(mut self, now: Millis) -> Finished {
+        let Some(Same {
+            entry,
+            meta,
+            dead_at,
+            ..
+        }) = self.same.take()
+        else {
+            return self.finish_new(now);
+        };
+        let words = renewed_words(&entry);
+        match self
+            .fill
+            .commit_as_renewal(entry.object(), &meta, words, dead_at, now)
+        {
+            Ok(object) => Finished::Same(entry.with_object(object).unwrap_or(entry)),
+            Err(_) => Finished::Superseded(entry),
+        }
+    }
+
+    fn finish_new(self, now: Millis) -> Finished {
+        let Filling {
+            fill,
+            region,
+            terms,
+            stored,
+            backoff,
+            ..
+        } = self;
+        match fill.commit(now) {
+            Ok(object) => Finished::New(stored.with_object(object).unwrap_or(stored)),
+            Err(superseded) if superseded.reason == SupersededReason::Incomplete => {
+                let key = stored.object().key();
+                Finished::Broken(break_off(&region, &terms, &backoff, key, now))
+            }
+            Err(_) => Finished::Superseded(stored),
+        }
     }
 
     /// The body broke off: counts as a failed fetch. Gives the stale copy to serve instead, if stale-if-error allows one.
-    pub fn broken(self, _policy: &Policy, _now: Millis) -> Option<Stored> {
-        todo!()
+    pub fn broken(self, _policy: &Policy, now: Millis) -> Option<Stored> {
+        let Filling {
+            fill,
+            region,
+            terms,
+            stored,
+            backoff,
+            ..
+        } = self;
+        let stale = break_off(&region, &terms, &backoff, stored.object().key(), now);
+        drop(fill);
+        stale
     }
 
-    /// The host gives the fill up for `reason` (too large): the key is remembered to be passed by.
-    pub fn abandon(self, _reason: Reason, _now: Millis) {
-        todo!()
+    /// The host gives the fill up for `reason`. One that is too large is remembered to be passed by, and what it was to
+    /// replace is over.
+    pub fn abandon(self, reason: Reason, now: Millis) {
+        let Filling {
+            fill,
+            region,
+            terms,
+            stored,
+            ..
+        } = self;
+        let key = stored.object().key();
+        if reason == Reason::TooLarge {
+            if let Some(entry) = &terms.entry {
+                region.remove(entry.object());
+            }
+            pass::remember(&region, key, now);
+        } else {
+            pass::release_waiters(&region, key, now);
+        }
+        drop(fill);
+    }
+}
+
+/// Remembers a body that broke off, before those who wait are rung.
+fn break_off(
+    region: &Region,
+    terms: &Terms,
+    backoff: &Backoff,
+    key: &[u8],
+    now: Millis,
+) -> Option<Stored> {
+    pass::release_waiters(region, key, now);
+    let entry = terms.entry.as_ref()?;
+    backoff.failed(entry.object().word(words::BACKOFF), key, None, now);
+    let allowed = terms.purpose == Purpose::Fetch && now < terms.fallback_until;
+    allowed.then(|| entry.clone())
+}
+
+/// What is stored for the same variant, where the fetch did not come from it.
+fn twin(
+    region: &Region,
+    key: &[u8],
+    fields: &dyn Fields,
+    policy: &Policy,
+    now: Millis,
+) -> Option<Stored> {
+    let found = region.lookup(key, now, &mut |meta| variant::selects(meta, fields, policy));
+    found
+        .ok()?
+        .object
+        .and_then(|object| Stored::new(object, policy))
+}
+
+impl Same {
+    /// Begins to compare, if the same bytes would renew the entry: neither has a validator of the origin's.
+    fn comparing(terms: &Terms, new: &Stored, draft: Draft, publish: Publish) -> Option<Same> {
+        let entry = terms.entry.clone()?;
+        let comparable = draft.hashed
+            && publish == Publish::AtCommit
+            && entry.head().lacks_validators()
+            && entry.status() == new.status()
+            && entry.object().body().phase == Phase::Complete;
+        comparable.then(|| Same {
+            entry,
+            at: Cursor::default(),
+            meta: draft.meta,
+            dead_at: draft.dead_at,
+        })
+    }
+
+    /// Whether `bytes` go on as the entry does.
+    fn goes_on(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            let old = self.entry.object().read(&mut self.at, bytes.len());
+            if old.is_empty() || !bytes.starts_with(old) {
+                return false;
+            }
+            bytes = &bytes[old.len()..];
+        }
+        true
     }
 }

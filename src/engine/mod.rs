@@ -25,17 +25,29 @@
 //! Nothing here reads a clock or does I/O; `now` is Unix time in milliseconds, deltas are milliseconds inside.
 #![forbid(unsafe_code)]
 
+mod answer;
+mod backoff;
 mod cache;
 mod cache_status;
+mod client;
+mod compose;
+mod decide;
 mod decision;
 mod filling;
+mod judge;
 mod outcome;
+mod pass;
 mod permit;
+mod phase;
 mod policy;
+mod record;
 mod request;
-mod stand_in;
+mod respond;
+mod seen;
 mod stored;
+mod variant;
 mod verdict;
+mod words;
 
 pub use cache::Cache;
 pub use cache_status::{Part, cache_status};
@@ -45,5 +57,5 @@ pub use outcome::{Failure, Outcome, Response};
 pub use permit::{Permit, Purpose};
 pub use policy::{IgnoreFields, Method, MethodSet, Policy, StatusMatch, UseStale, Window};
 pub use request::{Request, Turn};
-pub use stored::Stored;
+pub use stored::{EntityTag, Stored};
 pub use verdict::{Reason, Status};

@@ -1,8 +1,8 @@
 //! What came of a fetch.
 
-use super::stand_in::Fields;
-use super::stand_in::Millis;
 use super::{Filling, Reason, Stored};
+use crate::http::Fields;
+use crate::store::Millis;
 
 /// The header of the origin's response.
 pub struct Response<'a> {

@@ -4,7 +4,7 @@
 //! `swr_cache_valid`, ignored fields) stays with the entry; the windows of stale service are applied when an entry is
 //! *used*, so that a reload with other windows takes effect on what is already stored.
 
-use super::stand_in::Millis;
+use crate::store::Millis;
 
 /// One second in [`Millis`].
 pub(crate) const SECOND: Millis = 1_000;

@@ -14,7 +14,7 @@ use crate::store::Millis;
 /// Layout version; another one is not read.
 const VERSION: u8 = 1;
 /// Length of the fixed head.
-const HEAD: usize = 96;
+const HEAD: usize = 88;
 /// "None" for a time.
 const NO_TIME: u64 = u64::MAX;
 /// "None" for a window in seconds.
@@ -39,8 +39,6 @@ impl Flags {
     pub(crate) const BY_AUTHORISED: Flags = Flags(1 << 4);
     /// `immutable` (RFC 8246).
     pub(crate) const IMMUTABLE: Flags = Flags(1 << 5);
-    /// The origin sent no `Date`.
-    pub(crate) const DATE_MISSING: Flags = Flags(1 << 6);
 
     pub(crate) const fn with(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
@@ -71,8 +69,6 @@ pub(crate) struct Head {
     pub(crate) lifetime: Millis,
     /// The origin's own `Last-Modified`.
     pub(crate) last_modified: Option<Millis>,
-    /// Since when the cache knows these bytes: what Smart Edge Revalidation shows as `Last-Modified`.
-    pub(crate) content_since: Millis,
     /// The origin's stale-while-revalidate, in seconds.
     pub(crate) swr: Option<u32>,
     /// The origin's stale-if-error, in seconds.
@@ -105,7 +101,7 @@ impl Head {
         if head[0] != VERSION {
             return None;
         }
-        let spans = [72, 80, 88].map(|at| Span {
+        let spans = [64, 72, 80].map(|at| Span {
             at: u32_at(head, at),
             len: u32_at(head, at + 4),
         });
@@ -123,9 +119,8 @@ impl Head {
             initial_age: u64_at(head, 32),
             lifetime: u64_at(head, 40),
             last_modified: Some(u64_at(head, 48)).filter(|time| *time != NO_TIME),
-            content_since: u64_at(head, 56),
-            swr: Some(u32_at(head, 64)).filter(|window| *window != NO_WINDOW),
-            sie: Some(u32_at(head, 68)).filter(|window| *window != NO_WINDOW),
+            swr: Some(u32_at(head, 56)).filter(|window| *window != NO_WINDOW),
+            sie: Some(u32_at(head, 60)).filter(|window| *window != NO_WINDOW),
             etag,
             nominated,
             lines,
@@ -143,9 +138,8 @@ impl Head {
             self.initial_age,
             self.lifetime,
             self.last_modified.unwrap_or(NO_TIME),
-            self.content_since,
         ];
-        for (slot, time) in out[8..64].chunks_exact_mut(8).zip(times) {
+        for (slot, time) in out[8..56].chunks_exact_mut(8).zip(times) {
             slot.copy_from_slice(&time.to_le_bytes());
         }
         let words = [
@@ -158,7 +152,7 @@ impl Head {
             self.lines.at,
             self.lines.len,
         ];
-        for (slot, word) in out[64..HEAD].chunks_exact_mut(4).zip(words) {
+        for (slot, word) in out[56..HEAD].chunks_exact_mut(4).zip(words) {
             slot.copy_from_slice(&word.to_le_bytes());
         }
     }
@@ -311,7 +305,6 @@ pub(crate) struct Facts {
     pub(crate) initial_age: Millis,
     pub(crate) lifetime: Millis,
     pub(crate) last_modified: Option<Millis>,
-    pub(crate) content_since: Millis,
     pub(crate) swr: Option<u32>,
     pub(crate) sie: Option<u32>,
 }
@@ -388,7 +381,6 @@ impl LineWriter {
             initial_age: facts.initial_age,
             lifetime: facts.lifetime,
             last_modified: facts.last_modified,
-            content_since: facts.content_since,
             swr: facts.swr,
             sie: facts.sie,
             etag: self.writer.etag,
@@ -427,7 +419,6 @@ mod tests {
                 initial_age: 1_000,
                 lifetime: 60_000,
                 last_modified: Some(5_000),
-                content_since: 99_000,
                 swr: Some(300),
                 sie: None,
             })

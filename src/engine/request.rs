@@ -1,7 +1,7 @@
 //! A request as the engine sees it.
 
 use super::policy::Method;
-use super::stand_in::Fields;
+use crate::http::Fields;
 
 /// What a host tells of a request. Borrowed; nothing of it is kept but what a permit copies.
 pub struct Request<'a> {
