@@ -513,7 +513,7 @@ impl<'a> Asking<'a> {
         Permit {
             region: Arc::clone(self.region),
             claim,
-            terms,
+            terms: Box::new(terms),
         }
     }
 

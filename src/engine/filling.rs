@@ -70,14 +70,16 @@ impl Draft {
 }
 
 /// An object being filled. Dropping it breaks the body off, as [`Filling::broken`] but with nothing remembered.
-pub struct Filling {
+pub struct Filling(Box<Progress>);
+
+struct Progress {
     fill: Fill,
     region: Arc<Region>,
-    terms: Terms,
+    terms: Box<Terms>,
     publish: Publish,
     hash: Option<Box<Xxh3>>,
     /// What a renewal of the entry would be, while the bytes are still those of the entry.
-    same: Option<Same>,
+    same: Option<Box<Same>>,
     stored: Stored,
     backoff: Backoff,
 }
@@ -93,8 +95,8 @@ struct Same {
 impl fmt::Debug for Filling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Filling")
-            .field("publish", &self.publish)
-            .field("terms", &self.terms)
+            .field("publish", &self.0.publish)
+            .field("terms", &self.0.terms)
             .finish_non_exhaustive()
     }
 }
@@ -185,7 +187,7 @@ impl Filling {
                 NoSpace::Ended,
             ));
         };
-        Ok(Filling {
+        Ok(Filling(Box::new(Progress {
             publish,
             hash: draft.hashed.then(|| Box::new(Xxh3::new())),
             same: Same::comparing(&terms, &stored, draft, publish),
@@ -194,40 +196,38 @@ impl Filling {
             region,
             terms,
             backoff: Backoff::of(policy),
-        })
+        })))
     }
 
     /// Appends to the body. An error leaves what there is; the caller then calls [`Filling::abandon`].
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), NoSpace> {
-        self.fill.write(bytes)?;
-        if let Some(hash) = &mut self.hash {
+        self.0.fill.write(bytes)?;
+        if let Some(hash) = &mut self.0.hash {
             hash.update(bytes);
         }
-        if self.same.as_mut().is_some_and(|same| !same.goes_on(bytes)) {
-            self.same = None;
-        }
+        self.0.same = self.0.same.take().and_then(|same| same.goes_on(bytes));
         Ok(())
     }
 
     /// The response being filled: to be delivered as it grows if [`Filling::streaming`].
     pub fn stored(&self) -> Stored {
-        self.stored.clone()
+        self.0.stored.clone()
     }
 
     /// `true`: readers may follow the body as it grows. `false`: it fills beside a usable stale copy and is seen only when finished.
     pub fn streaming(&self) -> bool {
-        self.publish == Publish::Now
+        self.0.publish == Publish::Now
     }
 
     /// The body is complete.
     pub fn finish(self, now: Millis) -> Finished {
-        if let Some(hash) = &self.hash {
+        if let Some(hash) = &self.0.hash {
             // Zero is "not known".
-            self.fill.set_word(words::HASH, hash.digest().max(1));
+            self.0.fill.set_word(words::HASH, hash.digest().max(1));
         }
-        let length = self.fill.len();
+        let length = self.0.fill.len();
         let whole = |same: &Same| same.entry.content_length() == Some(length);
-        match self.same {
+        match self.0.same {
             Some(ref same) if whole(same) => self.finish_same(now),
             _ => self.finish_new(now),
         }
@@ -235,39 +235,33 @@ impl Filling {
 
     /// The bytes came back as they were: body and synthesised validators stay, so that browsers keep getting 304.
     fn finish_same(mut self, now: Millis) -> Finished {
-        let Some(Same {
+        let Some(same) = self.0.same.take() else {
+            return self.finish_new(now);
+        };
+        let words = renewed_words(&same.entry);
+        let Same {
             entry,
             meta,
             dead_at,
             ..
-        }) = self.same.take()
-        else {
-            return self.finish_new(now);
-        };
-        let words = renewed_words(&entry);
-        match self
-            .fill
-            .commit_as_renewal(entry.object(), &meta, words, dead_at, now)
-        {
+        } = *same;
+        let old = entry.object();
+        let fill = self.0.fill;
+        match fill.commit_as_renewal(old, &meta, words, dead_at, now) {
             Ok(object) => Finished::Same(entry.with_object(object).unwrap_or(entry)),
             Err(_) => Finished::Superseded(entry),
         }
     }
 
     fn finish_new(self, now: Millis) -> Finished {
-        let Filling {
-            fill,
-            region,
-            terms,
-            stored,
-            backoff,
-            ..
-        } = self;
+        if self.0.is_short() {
+            return Finished::Broken(self.0.break_off(now));
+        }
+        let Progress { fill, stored, .. } = *self.0;
         match fill.commit(now) {
             Ok(object) => Finished::New(stored.with_object(object).unwrap_or(stored)),
             Err(superseded) if superseded.reason == SupersededReason::Incomplete => {
-                let key = stored.object().key();
-                Finished::Broken(break_off(&region, &terms, &backoff, key, now))
+                Finished::Broken(None)
             }
             Err(_) => Finished::Superseded(stored),
         }
@@ -275,55 +269,43 @@ impl Filling {
 
     /// The body broke off: counts as a failed fetch. Gives the stale copy to serve instead, if stale-if-error allows one.
     pub fn broken(self, _policy: &Policy, now: Millis) -> Option<Stored> {
-        let Filling {
-            fill,
-            region,
-            terms,
-            stored,
-            backoff,
-            ..
-        } = self;
-        let stale = break_off(&region, &terms, &backoff, stored.object().key(), now);
-        drop(fill);
-        stale
+        self.0.break_off(now)
     }
 
     /// The host gives the fill up for `reason`. One that is too large is remembered to be passed by, and what it was to
     /// replace is over.
     pub fn abandon(self, reason: Reason, now: Millis) {
-        let Filling {
-            fill,
-            region,
-            terms,
-            stored,
-            ..
-        } = self;
-        let key = stored.object().key();
-        if reason == Reason::TooLarge {
-            if let Some(entry) = &terms.entry {
-                region.remove(entry.object());
-            }
-            pass::remember(&region, key, now);
-        } else {
-            pass::release_waiters(&region, key, now);
+        let Progress { region, terms, .. } = &*self.0;
+        if reason != Reason::TooLarge {
+            return pass::release_waiters(region, self.0.key(), now);
         }
-        drop(fill);
+        if let Some(entry) = &terms.entry {
+            region.remove(entry.object());
+        }
+        pass::remember(region, self.0.key(), now);
     }
 }
 
-/// Remembers a body that broke off, before those who wait are rung.
-fn break_off(
-    region: &Region,
-    terms: &Terms,
-    backoff: &Backoff,
-    key: &[u8],
-    now: Millis,
-) -> Option<Stored> {
-    pass::release_waiters(region, key, now);
-    let entry = terms.entry.as_ref()?;
-    backoff.failed(entry.object().word(words::BACKOFF), key, None, now);
-    let allowed = terms.purpose == Purpose::Fetch && now < terms.fallback_until;
-    allowed.then(|| entry.clone())
+impl Progress {
+    fn key(&self) -> &[u8] {
+        self.stored.object().key()
+    }
+
+    /// Fewer bytes came than were announced (RFC 9111 §3.3).
+    fn is_short(&self) -> bool {
+        let announced = self.stored.content_length();
+        announced.is_some_and(|total| total != self.fill.len())
+    }
+
+    /// Remembers that the body broke off; those who wait are rung when the fill is dropped after this.
+    fn break_off(&self, now: Millis) -> Option<Stored> {
+        pass::release_waiters(&self.region, self.key(), now);
+        let entry = self.terms.entry.as_ref()?;
+        let state = entry.object().word(words::BACKOFF);
+        self.backoff.failed(state, self.key(), None, now);
+        let allowed = self.terms.purpose == Purpose::Fetch && now < self.terms.fallback_until;
+        allowed.then(|| entry.clone())
+    }
 }
 
 /// What is stored for the same variant, where the fetch did not come from it.
@@ -343,30 +325,28 @@ fn twin(
 
 impl Same {
     /// Begins to compare, if the same bytes would renew the entry: neither has a validator of the origin's.
-    fn comparing(terms: &Terms, new: &Stored, draft: Draft, publish: Publish) -> Option<Same> {
+    fn comparing(terms: &Terms, new: &Stored, draft: Draft, publish: Publish) -> Option<Box<Same>> {
         let entry = terms.entry.clone()?;
         let comparable = draft.hashed
             && publish == Publish::AtCommit
             && entry.head().lacks_validators()
             && entry.status() == new.status()
             && entry.object().body().phase == Phase::Complete;
-        comparable.then(|| Same {
+        let same = || Same {
             entry,
             at: Cursor::default(),
             meta: draft.meta,
             dead_at: draft.dead_at,
-        })
+        };
+        comparable.then(|| Box::new(same()))
     }
 
-    /// Whether `bytes` go on as the entry does.
-    fn goes_on(&mut self, mut bytes: &[u8]) -> bool {
+    /// Goes on comparing, unless `bytes` are not what the entry has next.
+    fn goes_on(mut self: Box<Same>, mut bytes: &[u8]) -> Option<Box<Same>> {
         while !bytes.is_empty() {
             let old = self.entry.object().read(&mut self.at, bytes.len());
-            if old.is_empty() || !bytes.starts_with(old) {
-                return false;
-            }
-            bytes = &bytes[old.len()..];
+            bytes = bytes.strip_prefix(old).filter(|_| !old.is_empty())?;
         }
-        true
+        Some(self)
     }
 }

@@ -61,7 +61,8 @@ pub(crate) struct Terms {
 pub struct Permit {
     pub(crate) region: Arc<Region>,
     pub(crate) claim: Claim,
-    pub(crate) terms: Terms,
+    /// Boxed: permits travel inside verdicts, most of which have none.
+    pub(crate) terms: Box<Terms>,
 }
 
 impl Permit {
@@ -73,7 +74,7 @@ impl Permit {
     /// How the client that leads this fetch comes to its answer if a new response is stored; for
     /// [`deliver`](super::Cache::deliver).
     pub fn led(&self) -> Led {
-        match &self.terms {
+        match &*self.terms {
             Terms { forced: true, .. } => Led::Bypass,
             Terms { entry: Some(_), .. } => Led::Expired,
             _ => Led::Miss,
