@@ -1,0 +1,56 @@
+# swrcache: an HTTP cache in front of any origin, as an nginx module.
+#
+#   make run      what it does, shown on a running nginx that stays until Ctrl-C
+#   make module   the module for the vendored nginx; NGINX=/usr/sbin/nginx: for the one that is installed
+#   make test     every test, the end-to-end tests on both nginxes
+#   make check    formatting, lints, symbols
+
+NGINX ?=
+DEBIAN_NGINX ?= /usr/sbin/nginx
+
+# One place for all that cargo builds. The module has folders of its own in there: another set of features.
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+
+.PHONY: help deps module modules run demo unit e2e test check clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+deps:
+	@scripts/deps.sh
+
+module: deps
+	@scripts/module.sh $(NGINX)
+
+modules: deps
+	@scripts/module.sh
+	@scripts/module.sh $(DEBIAN_NGINX)
+
+# The show, then the server stays; `make demo` ends after the show, and fails if something was not as it should be.
+run: module
+	@scripts/demo.sh stay
+
+demo: module
+	@scripts/demo.sh
+
+unit: deps
+	@scripts/test.sh unit
+
+# FILTER: a part of the tests' names.
+e2e: module
+	@scripts/test.sh vendored $(FILTER)
+
+test: modules
+	@scripts/test.sh unit vendored debian
+
+check: modules
+	cargo fmt --all --check
+	cargo clippy --all-targets -- -D warnings
+	cargo clippy --test e2e -- -D warnings
+	cargo clippy --release -p swrcache-nginx --features vendored --target-dir $(CARGO_TARGET_DIR)/nginx -- -D warnings
+	cargo build --release --lib
+	scripts/symbols.sh build/vendored/*.so build/debian/*.so $(CARGO_TARGET_DIR)/release/libswrcache.rlib
+
+clean:
+	cargo clean
+	rm -rf build

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# nginx loads modules RTLD_GLOBAL: the module must export what nginx looks for and nothing else, and the
+# cache itself must know no symbol of nginx.
+#
+#   scripts/symbols.sh MODULE... LIBRARY.rlib
+set -euo pipefail
+
+expected=$'ngx_module_names\nngx_module_order\nngx_modules'
+for file; do
+    case $file in
+    *.rlib)
+        if found=$(nm "$file" 2>/dev/null | grep -m3 -E '\bngx_'); then
+            echo "symbols: $file knows nginx: $found" >&2
+            exit 1
+        fi
+        ;;
+    *)
+        found=$(nm -D --defined-only "$file" | awk '{ print $NF }' | sort)
+        if [ "$found" != "$expected" ]; then
+            echo "symbols: $file exports [${found//$'\n'/ }], expected [${expected//$'\n'/ }]" >&2
+            exit 1
+        fi
+        ;;
+    esac
+    echo "symbols: $file ok"
+done

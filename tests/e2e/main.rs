@@ -1,0 +1,9 @@
+//! End-to-end tests: the module in a real nginx, between a scripted origin and a client that looks at every byte.
+//!
+//! `make e2e` builds what they need and runs them. By hand: `SWR_NGINX` and `SWR_MODULE` name the nginx and the
+//! module (default: those in build/vendored), then `cargo nextest run --test e2e` or `cargo test --test e2e`.
+
+mod support;
+
+mod cycle;
+mod harness;

@@ -1,0 +1,525 @@
+//! A real nginx of the test's own, in a folder of its own; its end checks its error log.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Client, Identity, Origin, PATIENCE, Response, eventually};
+
+/// What a line of error.log must not contain.
+const ALARMS: &[&str] = &[
+    "[alert]",
+    "[emerg]",
+    "[crit]",
+    "panicked",
+    "swrcache: internal",
+    "exited on signal",
+    "AddressSanitizer",
+    "LeakSanitizer",
+    "ThreadSanitizer",
+    "runtime error:",
+];
+
+/// A configuration in the making.
+#[derive(Clone)]
+pub(crate) struct Conf {
+    main: String,
+    http: String,
+    server: String,
+    locations: String,
+    workers: u32,
+    tls: bool,
+    http2: bool,
+    module: bool,
+    whole: Option<String>,
+    allowed: Vec<String>,
+}
+
+impl Conf {
+    /// A server with the module and nothing in it.
+    pub(crate) fn new() -> Conf {
+        Conf {
+            main: String::new(),
+            http: String::new(),
+            server: String::new(),
+            locations: String::new(),
+            workers: 1,
+            tls: false,
+            http2: false,
+            module: true,
+            whole: None,
+            allowed: Vec::new(),
+        }
+    }
+
+    /// The least configuration of a cache, for this origin: a zone `main`, and `/` proxied through it.
+    pub(crate) fn caching(origin: &Origin) -> Conf {
+        Conf::new().zone().location(
+            "/",
+            &format!("swr_cache main; proxy_pass http://{};", origin.addr),
+        )
+    }
+
+    /// The same with more lines in the location.
+    pub(crate) fn caching_with(origin: &Origin, lines: &str) -> Conf {
+        Conf::new().zone().location(
+            "/",
+            &format!("swr_cache main; proxy_pass http://{}; {lines}", origin.addr),
+        )
+    }
+
+    /// A complete configuration, as an example file has it; `@port@` is where the test will ask.
+    pub(crate) fn whole(text: impl Into<String>) -> Conf {
+        Conf {
+            whole: Some(text.into()),
+            ..Conf::new()
+        }
+    }
+
+    /// `swr_cache_zone zone=main:32m;`
+    pub(crate) fn zone(self) -> Conf {
+        self.http("swr_cache_zone zone=main:32m;")
+    }
+
+    /// nginx as it is, without the module.
+    pub(crate) fn plain(mut self) -> Conf {
+        self.module = false;
+        self
+    }
+
+    pub(crate) fn main(mut self, lines: &str) -> Conf {
+        let _ = writeln!(self.main, "{lines}");
+        self
+    }
+
+    pub(crate) fn http(mut self, lines: &str) -> Conf {
+        let _ = writeln!(self.http, "    {lines}");
+        self
+    }
+
+    pub(crate) fn server(mut self, lines: &str) -> Conf {
+        let _ = writeln!(self.server, "        {lines}");
+        self
+    }
+
+    pub(crate) fn location(mut self, path: &str, lines: &str) -> Conf {
+        let _ = writeln!(self.locations, "        location {path} {{ {lines} }}");
+        self
+    }
+
+    pub(crate) fn workers(mut self, count: u32) -> Conf {
+        self.workers = count;
+        self
+    }
+
+    /// The server listens with TLS, with a certificate of its own.
+    pub(crate) fn tls(mut self) -> Conf {
+        self.tls = true;
+        self
+    }
+
+    pub(crate) fn http2(mut self) -> Conf {
+        self.http2 = true;
+        self
+    }
+
+    /// Lines of error.log that contain this are expected.
+    pub(crate) fn allow(mut self, line: &str) -> Conf {
+        self.allowed.push(line.to_owned());
+        self
+    }
+
+    fn render(&self, dir: &Path, port: u16) -> String {
+        if let Some(text) = &self.whole {
+            return text
+                .replace("@port@", &port.to_string())
+                .replace("@dir@", &dir.display().to_string());
+        }
+        let load = if self.module {
+            load_module()
+        } else {
+            String::new()
+        };
+        let tls = if self.tls { " ssl" } else { "" };
+        let http2 = if self.http2 { " http2" } else { "" };
+        let identity = if self.tls {
+            "ssl_certificate cert.pem; ssl_certificate_key key.pem;"
+        } else {
+            ""
+        };
+        let report = if self.module { REPORT } else { "" };
+        let Conf {
+            main,
+            http,
+            server,
+            locations,
+            workers,
+            ..
+        } = self;
+        format!(
+            "{load}
+worker_processes {workers};
+worker_rlimit_nofile 8192;
+{GLOBAL}{main}
+events {{ worker_connections 4096; }}
+http {{
+    {TEMPS}
+    access_log off;
+    default_type text/plain;
+    {report}
+{http}
+    server {{
+        listen 127.0.0.1:{port}{tls}{http2} backlog=4096;
+        server_name localhost;
+        {identity}
+{server}{locations}    }}
+}}
+"
+        )
+    }
+
+    /// Starts it, and waits until it takes connections.
+    #[track_caller]
+    pub(crate) fn start(&self) -> Nginx {
+        // Another process may take the port between our look and nginx's bind.
+        for _ in 0..5 {
+            match Nginx::start(self) {
+                Ok(nginx) => return nginx,
+                Err(log) if log.contains("Address already in use") => continue,
+                Err(log) => panic!("nginx did not start:\n{log}"),
+            }
+        }
+        panic!("no free port in five tries");
+    }
+
+    /// What `nginx -t` says of it.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let dir = Folder::new();
+        let output = self.run_check(&dir.0);
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+    }
+
+    fn run_check(&self, dir: &Path) -> Output {
+        self.write(dir, free_port());
+        command(dir).arg("-t").output().expect("nginx runs")
+    }
+
+    fn write(&self, dir: &Path, port: u16) {
+        if self.tls {
+            Identity::in_dir(dir);
+        }
+        fs::write(dir.join("nginx.conf"), self.render(dir, port))
+            .expect("the configuration is written");
+    }
+}
+
+const GLOBAL: &str = "daemon off;\nerror_log error.log notice;\npid nginx.pid;\n";
+
+const TEMPS: &str = "client_body_temp_path temp; proxy_temp_path temp; fastcgi_temp_path temp; \
+                     uwsgi_temp_path temp; scgi_temp_path temp;";
+
+/// How each test server tells what the cache did; a location with `add_header` of its own loses these.
+const REPORT: &str = "add_header X-Cache $swr_cache_status always; add_header X-Reason $swr_cache_reason always; \
+                      add_header X-Cache-Age $swr_cache_age always; add_header X-Cache-TTL $swr_cache_ttl always; \
+                      add_header X-Cache-Key $swr_cache_key always; \
+                      add_header X-Fetch-Time $swr_cache_fetch_time always;";
+
+/// The `load_module` line for the module under test.
+pub(crate) fn load_module() -> String {
+    format!(
+        "load_module {};",
+        built("SWR_MODULE", "ngx_http_swr_cache_module.so").display()
+    )
+}
+
+/// What the environment names, or else what `make module` left in build/vendored.
+fn built(variable: &str, name: &str) -> PathBuf {
+    let path = std::env::var_os(variable)
+        .map_or_else(|| PathBuf::from("build/vendored").join(name), PathBuf::from);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    assert!(
+        path.is_file(),
+        "{} is not there: run `make module` first, or set {variable}",
+        path.display()
+    );
+    path
+}
+
+fn command(dir: &Path) -> Command {
+    let mut command = Command::new(built("SWR_NGINX", "nginx"));
+    let prefix = format!("{}/", dir.display());
+    command.args(["-p", &prefix, "-c", "nginx.conf", "-e", "error.log"]);
+    command
+}
+
+/// A temporary folder that nginx's workers (`nobody`, under root) can reach.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Folder {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "swrcache-e2e-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let dir = std::env::temp_dir().join(name);
+        fs::create_dir_all(dir.join("temp")).expect("a temporary folder");
+        for (path, mode) in [(dir.clone(), 0o755), (dir.join("temp"), 0o777)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("its permissions");
+        }
+        Folder(dir)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("left for a look: {}", self.0.display());
+        } else {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+/// A port that nothing listens on, below those that the kernel gives to outgoing connections.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(37);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 12_000 + (start.wrapping_add(step) % 20_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A running nginx.
+pub(crate) struct Nginx {
+    pub(crate) addr: SocketAddr,
+    conf: Conf,
+    dir: Folder,
+    master: Child,
+    gone: bool,
+}
+
+impl Nginx {
+    fn start(conf: &Conf) -> Result<Nginx, String> {
+        let dir = Folder::new();
+        let port = free_port();
+        conf.write(&dir.0, port);
+        let stderr = fs::File::create(dir.0.join("stderr.log")).expect("a file for stderr");
+        let master = command(&dir.0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .spawn();
+        let mut nginx = Nginx {
+            addr: SocketAddr::from(([127, 0, 0, 1], port)),
+            conf: conf.clone(),
+            dir,
+            master: master.expect("nginx starts"),
+            gone: false,
+        };
+        let until = Instant::now() + PATIENCE;
+        // The listening socket is there before the workers are, and nginx.pid after it.
+        while TcpStream::connect(nginx.addr).is_err() || nginx.workers().is_empty() {
+            let ended = matches!(nginx.master.try_wait(), Ok(Some(_)));
+            if ended || Instant::now() > until {
+                nginx.kill();
+                return Err(nginx.log());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(nginx)
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        if self.conf.tls {
+            Client::connect_tls(self.addr, &self.identity())
+        } else {
+            Client::connect(self.addr)
+        }
+    }
+
+    /// GET on a connection of its own.
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> Response {
+        self.client().get(path)
+    }
+
+    #[track_caller]
+    pub(crate) fn get_with(&self, path: &str, fields: &[(&str, &str)]) -> Response {
+        self.client().get_with(path, fields)
+    }
+
+    /// Asks until the cache says `status`.
+    #[track_caller]
+    pub(crate) fn await_status(&self, path: &str, status: &str) -> Response {
+        let mut last = Response::default();
+        let what = format!("{status} for {path}");
+        eventually(&what, || {
+            last = self.get(path);
+            last.cache() == status
+        });
+        last
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        Identity {
+            certificate: self.dir.0.join("cert.pem"),
+            key: self.dir.0.join("key.pem"),
+        }
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir.0
+    }
+
+    /// error.log, and what came before it was open.
+    pub(crate) fn log(&self) -> String {
+        let read = |name| fs::read_to_string(self.dir.0.join(name)).unwrap_or_default();
+        read("stderr.log") + &read("error.log")
+    }
+
+    /// The workers' process ids; those that are shutting down are not among them.
+    pub(crate) fn workers(&self) -> Vec<u32> {
+        let master = format!("PPid:\t{}\n", self.master.id());
+        let is_ours = |pid: &u32| {
+            let read = |name| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+            read("status").contains(&master)
+                && read("cmdline").trim_end_matches('\0') == "nginx: worker process"
+        };
+        let processes = fs::read_dir("/proc").expect("/proc").flatten();
+        processes
+            .filter_map(|p| p.file_name().to_str()?.parse().ok())
+            .filter(is_ours)
+            .collect()
+    }
+
+    /// Resident memory of a process that is not shared with others (so without the zone), in KiB.
+    pub(crate) fn private_memory(pid: u32) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the worker lives");
+        let field = |name: &str| {
+            let line = status.lines().find(|l| l.starts_with(name))?;
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        };
+        field("RssAnon:").expect("RssAnon")
+    }
+
+    fn signal(&self, pid: u32, signal: i32) {
+        // SAFETY: kill() touches no memory; the process is our own child or its worker.
+        let sent = unsafe { libc::kill(pid as libc::pid_t, signal) };
+        assert_eq!(sent, 0, "signal {signal} to {pid}");
+    }
+
+    /// Reloads the configuration (which the test may have written anew) and waits for the new workers.
+    #[track_caller]
+    pub(crate) fn reload(&self) {
+        let old = self.workers();
+        self.signal(self.master.id(), libc::SIGHUP);
+        eventually("new workers after the reload", || {
+            let new = self.workers();
+            !new.is_empty() && new.iter().all(|pid| !old.contains(pid))
+        });
+    }
+
+    /// Replaces the configuration, for a [`Nginx::reload`].
+    pub(crate) fn rewrite(&self, conf: &Conf) {
+        conf.write(&self.dir.0, self.addr.port());
+    }
+
+    /// Kills a worker as the out-of-memory killer would; nginx starts another. The test must allow "exited on signal 9".
+    #[track_caller]
+    pub(crate) fn kill_worker(&self) {
+        let old = self.workers();
+        let victim = old[0];
+        self.signal(victim, libc::SIGKILL);
+        eventually("a new worker", || {
+            let new = self.workers();
+            !new.contains(&victim) && new.len() == old.len()
+        });
+    }
+
+    /// Asks for a graceful end, without waiting for it.
+    pub(crate) fn ask_to_quit(&self) {
+        self.signal(self.master.id(), libc::SIGQUIT);
+    }
+
+    /// Waits for the graceful end and checks the log; what `drop` does, too.
+    #[track_caller]
+    pub(crate) fn quit(mut self) {
+        self.end();
+    }
+
+    #[track_caller]
+    fn end(&mut self) {
+        if self.gone {
+            return;
+        }
+        self.ask_to_quit();
+        let until = Instant::now() + PATIENCE;
+        while matches!(self.master.try_wait(), Ok(None)) {
+            if Instant::now() > until {
+                self.kill();
+                panic!(
+                    "nginx did not end in {PATIENCE:?} after it was asked to:\n{}",
+                    self.log()
+                );
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.gone = true;
+        let log = self.log();
+        let expected = |line: &str| self.conf.allowed.iter().any(|a| line.contains(a.as_str()));
+        let alarms: Vec<&str> = log
+            .lines()
+            .filter(|l| ALARMS.iter().any(|a| l.contains(a)) && !expected(l))
+            .collect();
+        assert!(
+            alarms.is_empty(),
+            "error.log has alarms:\n{}\n--- all of it:\n{log}",
+            alarms.join("\n")
+        );
+    }
+
+    /// Ends master and workers, whatever state they are in.
+    fn kill(&mut self) {
+        for pid in self.workers() {
+            // SAFETY: as in `signal`; the worker may be gone already.
+            unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
+        }
+        match self.master.kill() {
+            Err(e) if e.kind() != ErrorKind::InvalidInput => eprintln!("nginx: {e}"),
+            _ => {}
+        }
+        let _ = self.master.wait();
+        self.gone = true;
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(40).collect();
+            eprintln!("--- the end of error.log:");
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+            self.kill();
+        } else {
+            self.end();
+        }
+    }
+}
