@@ -209,6 +209,11 @@ impl Filling {
         Ok(())
     }
 
+    /// The bytes that the store has taken so far.
+    pub fn taken(&self) -> u64 {
+        self.0.fill.len()
+    }
+
     /// The response being filled: to be delivered as it grows if [`Filling::streaming`].
     pub fn stored(&self) -> Stored {
         self.0.stored.clone()

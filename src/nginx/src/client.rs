@@ -16,7 +16,7 @@ use std::mem::offset_of;
 use std::ptr;
 
 use nginx_sys::{
-    NGX_AGAIN, NGX_DECLINED, NGX_DONE, NGX_ERROR, NGX_HTTP_BAD_GATEWAY, NGX_HTTP_GATEWAY_TIME_OUT,
+    NGX_DECLINED, NGX_DONE, NGX_ERROR, NGX_HTTP_BAD_GATEWAY, NGX_HTTP_GATEWAY_TIME_OUT,
     NGX_HTTP_REQUEST_TIME_OUT, NGX_OK, ngx_add_timer, ngx_del_timer, ngx_delete_posted_event, ngx_event_t,
     ngx_handle_read_event, ngx_handle_write_event, ngx_http_block_reading, ngx_http_core_loc_conf_t,
     ngx_http_core_module, ngx_http_request_empty_handler, ngx_http_request_t, ngx_http_test_reading, ngx_int_t,
@@ -38,6 +38,8 @@ use crate::worker;
 pub(crate) struct Seen {
     pub(crate) status: Option<Status>,
     pub(crate) reason: Option<Reason>,
+    /// Why the origin was asked.
+    pub(crate) asked: Option<Reason>,
     pub(crate) age: Option<u64>,
     pub(crate) ttl: Option<i64>,
     /// When the fetch began that this request waited for.
@@ -88,6 +90,8 @@ pub(crate) struct Client {
     state: State,
     watched: bool,
     brought: Option<Brought>,
+    /// Where the published body ends, the fetch relays the rest.
+    relay_follows: bool,
     fetch: *mut Fetch,
     /// What is being delivered, pinned until the request's pool is gone.
     pinned: Option<Stored>,
@@ -107,6 +111,7 @@ impl Client {
             state: State::Idle,
             watched: false,
             brought: None,
+            relay_follows: false,
             fetch: ptr::null_mut(),
             pinned: None,
             seen: Seen::default(),
@@ -140,6 +145,7 @@ impl Client {
             }
             Decision::Fetch(fetch) => {
                 self.seen.reason = Some(fetch.reason);
+                self.seen.asked = Some(fetch.reason);
                 self.seen.fetch_began = Some(now());
                 match fetch::lead(self, fetch.permit) {
                     Some(led) => {
@@ -185,7 +191,7 @@ impl Client {
         self.seen.ttl = Some(serve.ttl);
         self.settle_fetch_time();
         if let Some(permit) = serve.refresh.take() {
-            fetch::refresh(self.r, self.conf, self.key, permit);
+            fetch::refresh(self.r, self.conf, permit);
         }
         let stored = self.pinned.insert(serve.object.clone());
         match deliver::start(self.r, self.conf, stored, &serve) {
@@ -327,13 +333,22 @@ impl Client {
     }
 
     /// The fetch goes on as a relay after the published bytes: its body does not fit the store.
+    ///
+    /// `false` if this client does not read along, and can't be helped so.
     pub(crate) fn expect_relay(&mut self) -> bool {
+        self.relay_follows = true;
         match &mut self.state {
-            State::Reading(reader) => {
-                reader.relay_follows = true;
-                true
-            }
+            State::Reading(_) => true,
+            State::Leading => matches!(self.brought, Some(Brought::Stored(..))),
             _ => false,
+        }
+    }
+
+    /// The relay is full until the client takes some.
+    pub(crate) fn await_room(&mut self) {
+        self.r.raw().write_event_handler = Some(on_writable);
+        if self.r.is_blocked() {
+            arm_write(self.r);
         }
     }
 
@@ -421,7 +436,7 @@ impl Client {
         let Some(stored) = &self.pinned else {
             return Step::Done(NGX_ERROR as ngx_int_t);
         };
-        match reader.pump(self.r, stored) {
+        match reader.pump(self.r, stored, self.relay_follows) {
             deliver::Pumped::Done(rc) => Step::Done(rc),
             deliver::Pumped::Blocked => self.wait_for_client(),
             deliver::Pumped::Drained => {
@@ -557,7 +572,7 @@ pub(crate) fn phase_result(client: &mut Client, step: Step) -> ngx_int_t {
         Step::Parked => NGX_DONE as ngx_int_t,
         Step::Done(rc) => {
             client.unhook();
-            client.r.finalize(if rc == NGX_AGAIN as ngx_int_t { NGX_OK as ngx_int_t } else { rc });
+            client.r.finalize(rc);
             NGX_DONE as ngx_int_t
         }
     }

@@ -11,7 +11,7 @@ use nginx_sys::{
     ngx_buf_t, ngx_chain_t, ngx_chain_update_chains, ngx_create_temp_buf, ngx_http_time, ngx_int_t, ngx_list_push,
     ngx_read_file, ngx_str_t, ngx_table_elt_t,
 };
-use swrcache::engine::{Answer, Part, Serve, Stored, cache_status};
+use swrcache::engine::{Answer, Part, Reason, Serve, Stored, cache_status};
 use swrcache::store::{Cursor, Phase};
 
 use crate::conf::LocConf;
@@ -156,8 +156,7 @@ fn common(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option<()> 
             r.raw().headers_out.last_modified_time = (ms / 1000) as i64;
         }
         if let Some(etag) = stored.etag() {
-            let tag = [if etag.weak { b"W/\"".as_slice() } else { b"\"" }, etag.opaque, b"\""].concat();
-            r.raw().headers_out.etag = push(r, str_of(b"ETag"), pool.copy(&tag)?)?;
+            r.raw().headers_out.etag = push(r, str_of(b"ETag"), pool.copy(etag.as_bytes())?)?;
         }
     }
     if conf.status_header() {
@@ -297,8 +296,6 @@ fn mark_last(r: Req, buf: &mut ngx_buf_t) {
 pub(crate) struct Reader {
     cursor: Cursor,
     bufs: Bufs,
-    /// When the published bytes end, the fetch relays the rest.
-    pub(crate) relay_follows: bool,
 }
 
 /// Where a reader stands after a turn.
@@ -345,8 +342,8 @@ impl Reader {
         Some(chain.head)
     }
 
-    /// Sends what there is.
-    pub(crate) fn pump(&mut self, r: Req, stored: &Stored) -> Pumped {
+    /// Sends what there is. If the body breaks off and `relay_follows`, the rest comes by the relay.
+    pub(crate) fn pump(&mut self, r: Req, stored: &Stored, relay_follows: bool) -> Pumped {
         let failed = Pumped::Done(NGX_ERROR as ngx_int_t);
         if r.is_blocked() {
             if self.bufs.send(r, ptr::null_mut()) == NGX_ERROR as ngx_int_t {
@@ -370,7 +367,7 @@ impl Reader {
         }
         match body.phase {
             _ if r.is_blocked() => Pumped::Blocked,
-            Phase::Broken if self.relay_follows => Pumped::Relay,
+            Phase::Broken if relay_follows => Pumped::Relay,
             Phase::Broken => failed,
             _ => Pumped::Drained,
         }
@@ -450,6 +447,10 @@ impl Relay {
             }
             if chain.head.is_null() {
                 return if full { Relayed::Blocked } else { Relayed::All };
+            }
+            // nginx may hold a little back to make larger writes; not when it holds the last of our buffers.
+            if self.made == RELAY_BUFFERS && self.bufs.free.is_null() && let Some(buf) = chain.last_buf() {
+                buf.set_flush(1);
             }
             let rc = self.bufs.send(r, chain.head);
             match () {
@@ -582,8 +583,9 @@ pub(crate) fn relay_header(r: Req, conf: &LocConf, fetch: &Fetch) -> ngx_int_t {
     });
     if conf.status_header() {
         let fwd_status = u16::try_from(from.status).ok();
-        let reason = fetch.relay_reason().unwrap_or(swrcache::engine::Reason::OriginStatus);
-        ok = ok.and_then(|()| push_status(r, &Part::Relayed { reason, fwd_status }));
+        let reason = fetch.relay_reason().unwrap_or(Reason::OriginStatus);
+        let asked = crate::ctx::Ctx::client(r).and_then(|c| c.seen.asked).unwrap_or(Reason::Absent);
+        ok = ok.and_then(|()| push_status(r, &Part::Relayed { fetch: asked, reason, fwd_status }));
     }
     if ok.is_none() {
         return NGX_ERROR as ngx_int_t;

@@ -14,9 +14,11 @@
 
 use std::ffi::c_int;
 use std::ptr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicIsize, AtomicUsize};
 
 use nginx_sys::{
-    NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_atomic_t, ngx_close_connection, ngx_connection_counter,
+    NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_close_connection, ngx_connection_counter,
     ngx_connection_t, ngx_create_pool, ngx_create_temp_buf, ngx_destroy_pool, ngx_event_t, ngx_get_connection,
     ngx_hash_find, ngx_http_connection_t, ngx_http_core_main_conf_t, ngx_http_core_module,
     ngx_http_core_run_phases, ngx_http_create_request, ngx_http_header_t, ngx_http_log_ctx_s,
@@ -30,7 +32,7 @@ use crate::fields::List;
 use crate::guard::guard;
 use crate::pool::{Pool, bytes_of, str_of};
 use crate::request::Req;
-use crate::tls;
+use crate::tls::{self, symbol};
 
 const POOL_SIZE: usize = 4096;
 
@@ -54,6 +56,8 @@ const NEVER_SENT_ON_REFRESH: [&[u8]; 2] = [b"cookie", b"authorization"];
 pub(crate) struct Sends {
     /// A refresh carries no credentials.
     pub(crate) credentials: bool,
+    /// Names of the client's fields that are not sent.
+    pub(crate) without: Vec<Vec<u8>>,
     /// Set in place of the client's fields of the same names.
     pub(crate) fields: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -151,15 +155,12 @@ fn connect(client: Req) -> Option<*mut ngx_connection_t> {
     Some(c)
 }
 
-/// `stub_status` counts open connections; closing one (ngx_http_close_connection) counts down.
+/// Counts an open connection, where nginx has `stub_status` compiled in; ngx_http_close_connection counts it down.
 fn count_active(n: isize) {
-    // SAFETY: NULL, or nginx's shared counter.
-    unsafe {
-        let counter: *mut ngx_atomic_t = nginx_sys::ngx_stat_active;
-        if let Some(counter) = counter.as_ref() {
-            let counter = &*ptr::from_ref(counter).cast::<std::sync::atomic::AtomicIsize>();
-            counter.fetch_add(n, std::sync::atomic::Ordering::Relaxed);
-        }
+    let counter: *mut *mut AtomicIsize = symbol(c"ngx_stat_active").cast();
+    // SAFETY: NULL, or nginx's variable, which points to a counter in memory that all workers share.
+    if let Some(counter) = unsafe { counter.as_ref().and_then(|c| c.as_ref()) } {
+        counter.fetch_add(n, Relaxed);
     }
 }
 
@@ -199,8 +200,9 @@ fn dress(from: &ngx_connection_t, to: &mut ngx_connection_t, client: Req) -> Opt
     if to.buffer.is_null() {
         return None;
     }
-    // SAFETY: nginx's counter of connections.
-    to.number = unsafe { (*ngx_connection_counter.cast::<std::sync::atomic::AtomicUsize>()).fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1 };
+    // SAFETY: nginx's counter of connections, in memory that all workers share.
+    let counter = unsafe { &*ngx_connection_counter.cast::<AtomicUsize>() };
+    to.number = counter.fetch_add(1, Relaxed) as _;
     to.start_time = from.start_time;
     // NGX_TCP_NODELAY_DISABLED, NGX_TCP_NOPUSH_DISABLED: an eventfd knows no socket options.
     to.set_tcp_nodelay(2);
@@ -341,7 +343,7 @@ fn is_left_out(name: &[u8], sends: &Sends) -> bool {
     let is = |other: &&[u8]| name.eq_ignore_ascii_case(other);
     NEVER_SENT.iter().any(|n| is(n))
         || (!sends.credentials && NEVER_SENT_ON_REFRESH.iter().any(|n| is(n)))
-        || sends.fields.iter().any(|(n, _)| name.eq_ignore_ascii_case(n))
+        || sends.without.iter().any(|n| name.eq_ignore_ascii_case(n))
 }
 
 /// Adds a request field and has nginx note it where it looks for it.

@@ -66,7 +66,7 @@ pub(crate) fn lead(client: &mut Client, permit: Permit) -> Option<*mut Fetch> {
 }
 
 /// Starts a refresh that nobody waits for. Without the means for it, it is left to a later request.
-pub(crate) fn refresh(client: Req, conf: &'static LocConf, _key: &[u8], permit: Permit) {
+pub(crate) fn refresh(client: Req, conf: &'static LocConf, permit: Permit) {
     let sends = sends(&permit);
     if let Some(fetch) = launch(client, conf, permit, &sends) {
         fetch.background = true;
@@ -78,10 +78,12 @@ fn sends(permit: &Permit) -> Sends {
     let mut fields = Vec::new();
     permit.conditionals(&mut |name, value| fields.push((name.as_bytes().to_vec(), value.to_vec())));
     let refresh = matches!(permit.purpose(), Purpose::Refresh);
+    let mut without = Vec::new();
     if refresh {
+        permit.nominated_names(&mut |name| without.push(name.to_vec()));
         permit.stored_request_fields(&mut |name, value| fields.push((name.to_vec(), value.to_vec())));
     }
-    Sends { credentials: !refresh, fields }
+    Sends { credentials: !refresh, without, fields }
 }
 
 fn launch<'a>(client: Req, conf: &'static LocConf, permit: Permit, sends: &Sends) -> Option<&'a mut Fetch> {
@@ -333,14 +335,14 @@ impl Fetch {
             let Stage::Filling(filling) = &mut self.stage else {
                 return NGX_ERROR as ngx_int_t;
             };
-            let before = filling.len();
+            let before = filling.taken();
             let mut full = false;
             let fed = deliver::drain(buf, &mut |bytes| {
                 full = filling.write(bytes).is_err();
                 !full
             });
             if full {
-                let taken = filling.len() - before;
+                let taken = filling.taken() - before;
                 return self.outgrow(link, taken);
             }
             if fed.is_err() {
@@ -364,7 +366,7 @@ impl Fetch {
         let streaming = filling.streaming();
         // SAFETY: the first link of a non-empty chain, with its buffer.
         skip(unsafe { &mut *(*rest).buf }, taken);
-        let goes_on = streaming && self.leader().is_some_and(|leader| leader.expect_relay() || leader.has_news());
+        let goes_on = streaming && self.leader().is_some_and(Client::expect_relay);
         filling.abandon(Reason::TooLarge, now());
         if !goes_on {
             // Nothing of it can be shown as a whole; a leader beside a stale copy gets that.
@@ -388,15 +390,16 @@ impl Fetch {
         };
         let streaming = filling.streaming();
         match (filling.finish(now()), streaming) {
-            (Finished::Short(fallback), false) => match fallback {
-                Some(stale) => self.bring_and_part(Brought::Stored(stale, Led::Stale)),
-                None => self.bring_and_part(Brought::Nothing),
-            },
             (finished, false) => {
-                let led = if matches!(finished, Finished::Renewed(_)) { Led::Revalidated } else { self.led };
-                if let Some(stored) = finished.stored() {
-                    self.bring_and_part(Brought::Stored(stored.clone(), led));
-                }
+                let led = match finished {
+                    Finished::New(_) | Finished::Superseded(_) => self.led,
+                    Finished::Same(_) => Led::Revalidated,
+                    Finished::Broken(_) => Led::Stale,
+                };
+                self.bring_and_part(match finished.stored() {
+                    Some(stored) => Brought::Stored(stored.clone(), led),
+                    None => Brought::Nothing,
+                });
             }
             // A leader that reads along sees the end in the store.
             (_, true) => {

@@ -9,7 +9,8 @@ use nginx_sys::{ngx_connection_t, ngx_ssl_connection_t};
 
 use crate::pool::Pool;
 
-fn symbol(name: &CStr) -> *mut c_void {
+/// The address of a function or variable of nginx or of what it has loaded; NULL if there is none.
+pub(crate) fn symbol(name: &CStr) -> *mut c_void {
     // SAFETY: dlsym with RTLD_DEFAULT only reads the name.
     unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }
 }

@@ -11,17 +11,17 @@ use crate::guard::guard;
 use crate::pool::str_of;
 use crate::request::Req;
 
-type Text = fn(&Client) -> Option<String>;
+type Text = fn(&Client) -> Option<Vec<u8>>;
 
 /// The variables, in the order of their numbers.
 const VARIABLES: [(&str, Text); 6] = [
     ("swr_cache_status", |c| c.seen.status.map(|s| s.as_str().into())),
     ("swr_cache_reason", |c| c.seen.reason.map(|r| r.as_str().into())),
-    ("swr_cache_age", |c| c.seen.age.map(|n| n.to_string())),
-    ("swr_cache_ttl", |c| c.seen.ttl.map(|n| n.to_string())),
-    ("swr_cache_key", |c| Some(String::from_utf8_lossy(c.key()).into_owned())),
+    ("swr_cache_age", |c| c.seen.age.map(|n| n.to_string().into())),
+    ("swr_cache_ttl", |c| c.seen.ttl.map(|n| n.to_string().into())),
+    ("swr_cache_key", |c| Some(c.key().to_vec())),
     ("swr_cache_fetch_time", |c| {
-        c.seen.fetch_took.map(|ms| format!("{}.{:03}", ms / 1000, ms % 1000))
+        c.seen.fetch_took.map(|ms| format!("{}.{:03}", ms / 1000, ms % 1000).into())
     }),
 ];
 
@@ -45,7 +45,7 @@ unsafe extern "C" fn get(r: *mut ngx_http_request_t, v: *mut ngx_http_variable_v
         // SAFETY: nginx passes a live request and the value to fill.
         let (r, v) = unsafe { (Req::new(r), &mut *v) };
         let text = Ctx::client(r).and_then(|c| (VARIABLES.get(number)?.1)(c)).filter(|t| !t.is_empty());
-        let copy = text.and_then(|text| r.pool().copy(text.as_bytes()));
+        let copy = text.and_then(|text| r.pool().copy(&text));
         match copy {
             Some(s) => {
                 v.data = s.data;
