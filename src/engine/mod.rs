@@ -1,2 +1,61 @@
-//! Policy: a request, what is stored, and the time make a decision that the host carries out.
+//! Policy: a request, what is stored and the time of day make a [`Decision`].
+//!
+//! The life of an entry, from the moment it is stored. Every window is a stretch of *staleness*, so they overlap:
+//!
+//! | phase | when | a request gets | the origin is asked |
+//! |---|---|---|---|
+//! | fresh | age < lifetime | `HIT` | no (with `refresh_ahead`: at the end, in the background) |
+//! | inside SWR | staleness < stale-while-revalidate | `UPDATING`, at once | once, in the background |
+//! | inside SIE only | staleness < stale-if-error | the origin's answer; `STALE` if that fails | once, the others wait |
+//! | too old | beyond both | the origin's answer, an error too | once, the others wait |
+//!
+//! `must-revalidate`, `proxy-revalidate` and `no-cache` close both windows, whatever anyone configures.
+//!
+//! ```text
+//! decide ── Serve(stored [, refresh: Permit])
+//!        ├─ Wait ── rung ── decide(Waited)
+//!        ├─ Fetch(Permit) ── respond/fail ── Store(Filling) ── write.. finish/broken/abandon ── deliver
+//!        │                                ├─ Renewed / Stale ── deliver
+//!        │                                └─ Relay / Dropped
+//!        ├─ Pass
+//!        └─ GatewayTimeout
+//! ```
+//!
+//! A [`Permit`] is the permission to fetch: it holds a lease in the store, and dropping it frees the place.
+//! Nothing here reads a clock or does I/O; `now` is Unix time in milliseconds, deltas are milliseconds inside.
 #![forbid(unsafe_code)]
+
+mod answer;
+mod backoff;
+mod cache;
+mod cache_status;
+mod client;
+mod compose;
+mod decide;
+mod decision;
+mod filling;
+mod judge;
+mod outcome;
+mod pass;
+mod permit;
+mod phase;
+mod policy;
+mod record;
+mod request;
+mod respond;
+mod seen;
+mod stored;
+mod variant;
+mod verdict;
+mod words;
+
+pub use cache::Cache;
+pub use cache_status::{Part, cache_status};
+pub use decision::{Answer, Decision, Fetch, Led, Pass, Serve, Wait};
+pub use filling::{Filling, Finished};
+pub use outcome::{Failure, Outcome, Response};
+pub use permit::{Permit, Purpose};
+pub use policy::{IgnoreFields, Method, MethodSet, Policy, StatusMatch, UseStale, Window};
+pub use request::{Request, Turn};
+pub use stored::{EntityTag, Stored};
+pub use verdict::{Reason, Status};

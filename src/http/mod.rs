@@ -1,2 +1,74 @@
 //! HTTP caching semantics, pure: no clock, no I/O, no allocation the caller did not ask for.
+//!
+//! Every function decides from its arguments alone; time is [`Millis`] and always passed in. A
+//! verdict is an enum with its reason, never a bare `bool`. Fields are read by their grammar
+//! (tokens, quoted strings, lists over several lines), never by substring search, and no input,
+//! however malformed, panics.
+//!
+//! | file | idea | source |
+//! |---|---|---|
+//! | [`fields`] | a list of field lines, and how to read it | RFC 9110 §5 |
+//! | [`syntax`] | tokens, quoted strings, list members, delta-seconds | RFC 9110 §5.6 |
+//! | [`cache_control`] | response directives | RFC 9111 §5.2.2, RFC 5861, RFC 8246 |
+//! | [`request_control`] | request directives, and whether a stored response satisfies them | RFC 9111 §5.2.1, §5.4 |
+//! | [`targeted`] | targeted fields and which field governs | RFC 9213 |
+//! | [`date`], [`age`], [`retry_after`], [`etag`] | single fields | RFC 9110, RFC 9111 |
+//! | [`freshness`] | how long a response is fresh | RFC 9111 §4.2 |
+//! | [`staleness`] | what may be served after that, and for how long | RFC 9111 §4.2.4, RFC 5861 |
+//! | [`storable`] | whether a response may be stored, or why not | RFC 9111 §3 |
+//! | [`hop`] | which fields are stored | RFC 9110 §7.6.1, RFC 9111 §3.1 |
+//! | [`limits`] | how much header is accepted | - |
+//! | [`vary`] | which stored response a request selects | RFC 9111 §4.1 |
+//! | [`conditional`], [`range`] | a client's preconditions and ranges | RFC 9110 §13, §14 |
+//! | [`update`] | a 304 or a HEAD response brings a stored one up to date | RFC 9111 §3.2, §4.3.4, §4.3.5 |
+//! | [`invalidation`] | what an unsafe request makes invalid | RFC 9111 §4.4 |
+//! | [`cache_status`] | how the request was handled, for the client | RFC 9211 |
 #![forbid(unsafe_code)]
+
+pub mod age;
+pub mod cache_control;
+pub mod cache_status;
+pub mod conditional;
+pub mod date;
+pub mod etag;
+pub mod fields;
+pub mod freshness;
+pub mod hop;
+pub mod invalidation;
+pub mod limits;
+pub mod range;
+pub mod request_control;
+pub mod retry_after;
+pub mod staleness;
+pub mod storable;
+pub mod syntax;
+pub mod targeted;
+pub mod update;
+pub mod vary;
+
+pub use age::AgeInput;
+pub use cache_control::{CacheControl, FieldNames, Scope, Swr};
+pub use cache_status::{Forward, ForwardReason, Member};
+pub use conditional::{IfRange, Precondition, Role, Selected};
+pub use etag::{Comparison, Etag};
+pub use fields::Fields;
+pub use freshness::{Basis, Expiry, Lifetime, LifetimeSource, Times};
+pub use hop::Exclusions;
+pub use range::{ByteRange, RangeVerdict};
+pub use request_control::{ClientVerdict, MaxStale, RequestControl};
+pub use staleness::{Bind, Phase, Staleness};
+pub use storable::{Candidate, Unstorable};
+pub use targeted::{Control, Source};
+pub use update::{Freshen, StoredValidators};
+pub use vary::{Nominated, Reduce, Vary};
+
+/// Unix time, or a span, in milliseconds. HTTP's seconds are converted at the edge of this module.
+pub type Millis = u64;
+
+/// The largest delta-seconds that is told apart from infinity, 2^31 (RFC 9111 §1.2.2).
+pub const DELTA_MAX: u32 = 1 << 31;
+
+/// Milliseconds of a number of whole seconds.
+pub fn seconds(s: u32) -> Millis {
+    Millis::from(s) * 1000
+}

@@ -1,1 +1,37 @@
 //! The nginx module: puts the cache into nginx.
+//!
+//! A request meets the cache in the PRECONTENT phase ([`handler`]), where rewriting and access control are done and no
+//! content handler has begun. The engine decides; this package carries the decision out:
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `directives`, `conf` | the `swr_cache_*` directives and what they make of a location |
+//! | `zone`, `worker` | the shared zone; what a worker holds: its bell, its timers, its parked clients |
+//! | `handler` | the way in: request -> decision -> deed |
+//! | `client` | a client's request while the cache answers it: parked, reading, relaying |
+//! | `deliver` | a stored response becomes nginx header fields and buffers |
+//! | `detached`, `fetch` | a fetch: a request of the cache's own, without a client, and what becomes of its response |
+//! | `filters` | the two filters at the top of the chain, which swallow the output of a fetch |
+//! | `variables` | `$swr_cache_*` |
+//! | `guard`, `request`, `ctx`, `fields`, `pool`, `tls` | the border to nginx: panics, pointers, lists, memory, TLS |
+//!
+//! nginx runs one thread in a worker; nothing here is shared between threads.
+
+mod client;
+mod conf;
+mod ctx;
+mod deliver;
+mod detached;
+mod directives;
+mod fetch;
+mod fields;
+mod filters;
+mod guard;
+mod handler;
+mod module;
+mod pool;
+mod request;
+mod tls;
+mod variables;
+mod worker;
+mod zone;

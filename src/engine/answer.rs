@@ -1,0 +1,53 @@
+//! The form of an answer from the store: a client's conditionals and ranges (RFC 9110 §13, §14).
+
+use super::decision::Answer;
+use super::policy::Method;
+use super::request::Request;
+use super::seen::Seen;
+use super::stored::Stored;
+use crate::http::conditional::{IfRange, Precondition, Role, Selected, evaluate, if_range};
+use crate::http::range::{self, RangeVerdict};
+
+/// In which form `stored` answers `req`.
+pub(crate) fn answer(stored: &Stored, req: &Request<'_>, seen: Seen) -> Answer {
+    if !seen.has(Seen::CONDITIONAL) && !seen.has(Seen::RANGE) {
+        return Answer::Full;
+    }
+    let method = match req.method {
+        Method::Get => ::http::Method::GET,
+        Method::Head => ::http::Method::HEAD,
+        Method::Post | Method::Other => return Answer::Full,
+    };
+    let etag = stored.etag();
+    let selected = Selected {
+        status: stored.status(),
+        etag: etag.as_ref().and_then(|etag| etag.parse()),
+        last_modified: stored.last_modified(),
+        date: stored.date(),
+        synthesised: stored.synthesised(),
+    };
+    match evaluate(&method, req.fields, &selected, Role::Cache) {
+        Precondition::NotModified => Answer::NotModified,
+        Precondition::Failed => Answer::PreconditionFailed,
+        Precondition::Proceed if seen.has(Seen::RANGE) => ranged(stored, req, &selected),
+        Precondition::Proceed => Answer::Full,
+    }
+}
+
+/// Ranges are for GET and 200 (§14.2), and for a body whose length is known: an unknown one is sent whole.
+fn ranged(stored: &Stored, req: &Request<'_>, selected: &Selected<'_>) -> Answer {
+    let Some(length) = stored.content_length() else {
+        return Answer::Full;
+    };
+    if req.method != Method::Get || stored.status() != 200 {
+        return Answer::Full;
+    }
+    if if_range(req.fields, selected) == IfRange::Fails {
+        return Answer::Full;
+    }
+    match range::evaluate(req.fields, length) {
+        RangeVerdict::Ignore => Answer::Full,
+        RangeVerdict::Satisfiable(ranges) => Answer::Partial(ranges),
+        RangeVerdict::Unsatisfiable => Answer::Unsatisfiable,
+    }
+}

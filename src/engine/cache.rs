@@ -1,0 +1,78 @@
+//! The cache as hosts hold it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::answer::answer;
+use super::decide::Asking;
+use super::decision::{Decision, Led, Serve};
+use super::policy::Policy;
+use super::request::{Request, Turn};
+use super::seen::Seen;
+use super::stored::Stored;
+use super::verdict::{Reason, Status};
+use crate::store::{Millis, Region};
+
+/// A cache: policy over one region. Cheap to clone; all methods may be called from any thread.
+#[derive(Clone)]
+pub struct Cache {
+    region: Arc<Region>,
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").finish_non_exhaustive()
+    }
+}
+
+impl Cache {
+    /// A cache over `region`, which the caller has entered (see `Region::enter`).
+    pub fn new(region: Arc<Region>) -> Cache {
+        Cache { region }
+    }
+
+    /// The region below.
+    pub fn region(&self) -> &Arc<Region> {
+        &self.region
+    }
+
+    /// What to do with `req` at `now`. Never fails: where the cache can't do its part, the answer is a [`Pass`](super::Pass).
+    pub fn decide(&self, req: &Request<'_>, policy: &Policy, turn: Turn, now: Millis) -> Decision {
+        Asking::new(&self.region, req, policy, turn, now).decide()
+    }
+
+    /// The delivery of what a fetch brought, whatever its freshness, to a client that waited for that fetch.
+    pub fn deliver(
+        &self,
+        object: &Stored,
+        req: &Request<'_>,
+        _policy: &Policy,
+        led: Led,
+        now: Millis,
+    ) -> Serve {
+        let (status, reason) = match led {
+            Led::Miss => (Status::Miss, Reason::Fetched),
+            Led::Expired => (Status::Expired, Reason::Fetched),
+            Led::Revalidated => (Status::Revalidated, Reason::NotModified),
+            Led::Stale => (Status::Stale, Reason::SieFallback),
+            Led::Patience => (Status::Stale, Reason::SiePatience),
+            Led::Bypass => (Status::Bypass, Reason::Bypass),
+        };
+        Serve {
+            answer: answer(object, req, Seen::of(req.fields)),
+            object: object.clone(),
+            status,
+            reason,
+            age: object.age(now),
+            ttl: object.ttl(now),
+            collapsed: false,
+            refresh: None,
+        }
+    }
+
+    /// Drops every variant of `key`; fills and refreshes under way come to nothing. For a response to an unsafe method that
+    /// is no error (RFC 9111 §4.4). Returns how many were stored.
+    pub fn invalidate(&self, key: &[u8]) -> u32 {
+        self.region.remove_key(key)
+    }
+}

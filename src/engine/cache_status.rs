@@ -1,0 +1,112 @@
+//! The `Cache-Status` member of a verdict (RFC 9211).
+
+use super::decision::{Pass, Serve};
+use super::verdict::{Reason, Status};
+use crate::http::cache_status::Handling;
+use crate::http::{Forward, ForwardReason, Member};
+
+/// What the cache did for a request, as far as `Cache-Status` tells.
+#[derive(Debug)]
+pub enum Part<'a> {
+    /// Answered from the store.
+    Served {
+        /// The verdict.
+        serve: &'a Serve,
+        /// Status of the origin's answer, if this request waited for one.
+        fwd_status: Option<u16>,
+    },
+    /// Went to the origin without the store.
+    Passed {
+        /// The verdict.
+        pass: &'a Pass,
+        /// Status of the origin's answer.
+        fwd_status: Option<u16>,
+    },
+    /// Led a fetch whose response was relayed, not stored.
+    Relayed {
+        /// Why the origin was asked ([`Fetch::reason`](super::Fetch)).
+        fetch: Reason,
+        /// Why nothing was stored.
+        reason: Reason,
+        /// Status of the origin's answer.
+        fwd_status: Option<u16>,
+    },
+}
+
+/// The member for this cache, named `name`, to be appended to the field.
+pub fn cache_status(name: &str, part: &Part<'_>) -> String {
+    let member = match part {
+        Part::Served { serve, fwd_status } => served(name, serve, *fwd_status),
+        Part::Passed { pass, fwd_status } => relayed(name, pass.reason, pass.reason, *fwd_status),
+        Part::Relayed {
+            fetch,
+            reason,
+            fwd_status,
+        } => relayed(name, *fetch, *reason, *fwd_status),
+    };
+    member.to_string()
+}
+
+fn served<'a>(name: &'a str, serve: &Serve, status: Option<u16>) -> Member<'a> {
+    let forward = |reason, stored| {
+        Handling::Forward(Forward {
+            reason,
+            status,
+            stored,
+            collapsed: serve.collapsed.then_some(true),
+        })
+    };
+    let handling = match serve.status {
+        // Served without the origin: stale is a hit too, with a negative ttl (§2.1, §2.4).
+        Status::Hit | Status::Updating if !serve.collapsed => Handling::Hit,
+        Status::Hit | Status::Updating => forward(ForwardReason::UriMiss, false),
+        Status::Stale if matches!(serve.reason, Reason::SieBackoff | Reason::MaxStale) => {
+            Handling::Hit
+        }
+        Status::Stale => forward(ForwardReason::Stale, false),
+        Status::Miss => forward(ForwardReason::UriMiss, true),
+        Status::Expired | Status::Revalidated => forward(ForwardReason::Stale, true),
+        Status::Bypass => forward(ForwardReason::Bypass, true),
+    };
+    Member {
+        cache: name,
+        handling,
+        ttl: Some(serve.ttl),
+        key: None,
+        detail: Some(serve.reason.as_str()),
+    }
+}
+
+fn relayed(name: &str, fetch: Reason, reason: Reason, status: Option<u16>) -> Member<'_> {
+    Member {
+        cache: name,
+        handling: Handling::Forward(Forward {
+            reason: why(fetch),
+            status,
+            stored: false,
+            collapsed: (reason == Reason::LockTimeout).then_some(false),
+        }),
+        ttl: None,
+        key: None,
+        detail: Some(reason.as_str()),
+    }
+}
+
+/// The most specific word that RFC 9211 §2.2 has for a reason to go forward.
+fn why(reason: Reason) -> ForwardReason {
+    match reason {
+        Reason::Method => ForwardReason::Method,
+        Reason::Bypass | Reason::NoCacheCondition => ForwardReason::Bypass,
+        Reason::VaryMiss => ForwardReason::VaryMiss,
+        Reason::ClientRefused | Reason::ClientNoStore | Reason::Authorization => {
+            ForwardReason::Request
+        }
+        Reason::Stale
+        | Reason::SieWindow
+        | Reason::MustRevalidate
+        | Reason::NoCache
+        | Reason::Synchronous => ForwardReason::Stale,
+        Reason::Absent | Reason::MinUses | Reason::HitForMiss => ForwardReason::UriMiss,
+        _ => ForwardReason::Miss,
+    }
+}

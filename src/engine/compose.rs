@@ -1,0 +1,133 @@
+//! Making the record of a response: which field lines are kept, and for what.
+
+use super::judge::Judgement;
+use super::policy::Policy;
+use super::record::{LineUse, LineWriter, LinesFor, Writer};
+use super::stored::Stored;
+use super::variant;
+use crate::http::fields::{first, is};
+use crate::http::{Exclusions, Fields, date, limits, update};
+
+/// Field lines in memory of our own.
+pub(crate) type OwnLines = Vec<(Box<[u8]>, Box<[u8]>)>;
+
+/// What a record is made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) judgement: &'a Judgement,
+    /// What clients see.
+    pub(crate) shown: &'a dyn Fields,
+    /// What the origin said.
+    pub(crate) judged: &'a dyn Fields,
+    /// The request that was sent to the origin, for `Vary`.
+    pub(crate) request: &'a dyn Fields,
+}
+
+/// The record, or nothing if the header is over the limits.
+pub(crate) fn compose(parts: &Parts<'_>, policy: &Policy) -> Option<Vec<u8>> {
+    limits::check(parts.shown).ok()?;
+    let etag = first(parts.judged, "etag", |value| Some(Box::<[u8]>::from(value)));
+    let mut writer = Writer::new(etag.as_deref().unwrap_or_default());
+    variant::remember(
+        &mut writer,
+        &parts.judgement.nominated,
+        parts.request,
+        policy,
+    );
+    let mut lines = writer.lines();
+    shown_lines(&mut lines, parts, policy);
+    judged_lines(&mut lines, parts, policy);
+    lines.finish(&parts.judgement.facts)
+}
+
+fn shown_lines(lines: &mut LineWriter, parts: &Parts<'_>, policy: &Policy) {
+    let excluded = Exclusions::of(parts.judged, &parts.judgement.control.directives);
+    let facts = &parts.judgement.facts;
+    let from_the_future = facts.last_modified.is_some_and(|at| at > facts.date);
+    excluded.kept(parts.shown, &mut |name, value| {
+        // RFC 9110 §8.8.2: a `Last-Modified` later than `Date` is not sent on.
+        if is_kept_apart(name) || from_the_future && is(name, "last-modified") {
+            return;
+        }
+        let mut uses = LineUse::default();
+        if is_judged(name, policy) && has_line(parts.judged, name, value) {
+            uses = uses.with(LineUse::JUDGED);
+        }
+        let tags = policy.tag_fields.iter().any(|field| is(name, field));
+        if tags {
+            uses = uses.with(LineUse::TAGS);
+        }
+        // RFC 9875: groups are for caches downstream too; other tags are ours alone.
+        if !tags || is(name, "cache-groups") {
+            uses = uses.with(LineUse::SHOWN);
+        }
+        lines.line(uses, name, value);
+    });
+}
+
+/// What decides freshness but is not shown as it stands: needed when a 304 renews the response.
+fn judged_lines(lines: &mut LineWriter, parts: &Parts<'_>, policy: &Policy) {
+    parts.judged.each(&mut |name, value| {
+        let elsewhere = !is_kept_apart(name) && has_line(parts.shown, name, value);
+        if is_judged(name, policy) && !elsewhere {
+            lines.line(LineUse::JUDGED, name, value);
+        }
+    });
+}
+
+/// Fields that are kept in the head (`Date`), made anew for each delivery (`Age`, `Content-Length`), never replayed
+/// (`Set-Cookie`), or meant for this cache alone (`Surrogate-Control`).
+fn is_kept_apart(name: &[u8]) -> bool {
+    [
+        "date",
+        "age",
+        "content-length",
+        "set-cookie",
+        "surrogate-control",
+    ]
+    .iter()
+    .any(|field| is(name, field))
+}
+
+fn is_judged(name: &[u8], policy: &Policy) -> bool {
+    const JUDGED: [&str; 6] = [
+        "cache-control",
+        "expires",
+        "vary",
+        "etag",
+        "last-modified",
+        "x-accel-expires",
+    ];
+    JUDGED.iter().any(|field| is(name, field))
+        || policy.control_fields.iter().any(|field| is(name, field))
+}
+
+fn has_line(fields: &dyn Fields, name: &[u8], value: &[u8]) -> bool {
+    let mut found = false;
+    fields.each(&mut |other, content| {
+        found |= value == content && name.eq_ignore_ascii_case(other);
+    });
+    found
+}
+
+/// The lines of `stored` of one use, updated by those of a 304 (RFC 9111 §3.2).
+pub(crate) fn updated(stored: &Stored, uses: LineUse, new: &dyn Fields) -> OwnLines {
+    let old = LinesFor {
+        lines: stored.head().lines(stored.object().meta()),
+        uses,
+    };
+    let mut lines = OwnLines::new();
+    update::merge(
+        &old,
+        new,
+        &Exclusions::connection(new),
+        &mut |name, value| {
+            lines.push((name.into(), value.into()));
+        },
+    );
+    lines
+}
+
+/// The origin's own `Last-Modified` of a stored response, as bytes.
+pub(crate) fn last_modified(stored: &Stored) -> Option<[u8; date::LEN]> {
+    stored.head().last_modified.map(date::format)
+}

@@ -1,0 +1,102 @@
+//! What a host is told to do with a request: [`Decision`] and its parts.
+
+use super::{Permit, Reason, Status, Stored};
+use crate::http::ByteRange;
+use crate::store::Millis;
+
+/// The verdict on a request. A host carries it out and decides nothing itself.
+#[derive(Debug)]
+pub enum Decision {
+    /// Answer from the store, now. If it holds a permit, start that refresh beside.
+    Serve(Serve),
+    /// Park the request; ask again with `Turn::Waited` when rung, with `Turn::TimedOut` at `until`.
+    Wait(Wait),
+    /// Fetch from the origin with this permit; the client waits for what comes of it.
+    Fetch(Fetch),
+    /// Send the request through the content handler, untouched; nothing is stored.
+    Pass(Pass),
+    /// Answer 504: the client wanted `only-if-cached` (RFC 9111 §5.2.1.7).
+    GatewayTimeout(Reason),
+}
+
+/// A stored response to deliver.
+#[derive(Debug)]
+pub struct Serve {
+    /// What to deliver; pinned while this lives.
+    pub object: Stored,
+    /// For `$swr_cache_status`.
+    pub status: Status,
+    /// For `$swr_cache_reason`.
+    pub reason: Reason,
+    /// In which form: the client's conditionals and ranges are evaluated already.
+    pub answer: Answer,
+    /// The `Age` to send, in seconds.
+    pub age: u64,
+    /// Seconds of freshness left, negative when stale.
+    pub ttl: i64,
+    /// The request shared the fetch of another.
+    pub collapsed: bool,
+    /// The permission, and the duty, to refresh the entry in the background.
+    pub refresh: Option<Permit>,
+}
+
+/// The form of an answer from the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The stored status with the whole body (no body for `HEAD`).
+    Full,
+    /// 304, with [`Stored::fields_of_304`].
+    NotModified,
+    /// 412.
+    PreconditionFailed,
+    /// 206 with these ranges, `multipart/byteranges` if more than one; each lies inside the body.
+    Partial(Vec<ByteRange>),
+    /// 416 with `Content-Range: bytes */length`.
+    Unsatisfiable,
+}
+
+/// A request that another one's fetch will serve. The process is registered to be rung already.
+#[derive(Clone, Copy, Debug)]
+pub struct Wait {
+    /// When to stop waiting (Unix time in ms).
+    pub until: Millis,
+    /// Why it waits.
+    pub reason: Reason,
+}
+
+/// A fetch that a client waits for.
+#[derive(Debug)]
+pub struct Fetch {
+    /// The permission to fill.
+    pub permit: Permit,
+    /// Why the origin has to be asked.
+    pub reason: Reason,
+    /// When the client should get [`Permit::stale`] instead of waiting on (Unix time in ms); the fetch goes on.
+    pub patience: Option<Millis>,
+}
+
+/// A request that the cache takes no part in.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass {
+    /// For `$swr_cache_status`; `None` is empty.
+    pub status: Option<Status>,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// How the request that led a fetch (or waited for one) came to its answer; decides the status of [`deliver`](super::Cache::deliver).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Led {
+    /// Nothing had been stored: `MISS`.
+    Miss,
+    /// A stale entry was replaced: `EXPIRED`.
+    Expired,
+    /// A stale entry was renewed: `REVALIDATED`.
+    Revalidated,
+    /// The fetch failed: `STALE`.
+    Stale,
+    /// The fetch took too long: `STALE`.
+    Patience,
+    /// The bypass condition held: `BYPASS`.
+    Bypass,
+}

@@ -1,0 +1,357 @@
+//! A response on its way into the store.
+
+use std::fmt;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::backoff::Backoff;
+use super::judge;
+use super::pass;
+use super::permit::{Permit, Purpose, Terms};
+use super::phase::Windows;
+use super::policy::{Policy, SECOND};
+use super::record::Head;
+use super::respond::renewed_words;
+use super::stored::Stored;
+use super::verdict::Reason;
+use super::{variant, words};
+use crate::http::Fields;
+use crate::store::{
+    Claim, Cursor, Fill, Millis, NewObject, NoSpace, Phase, Publish, Region, SupersededReason,
+    WORDS,
+};
+use std::sync::Arc;
+
+/// How long a fill may take: its claim is extended to this when the header has come. A holder that dies loses it at once.
+const FILL_LEASE: Millis = 600 * SECOND;
+
+/// How long an entry with a validator is kept after its windows, to be validated rather than fetched anew. Dead entries
+/// are the first to be evicted, so this costs nothing that anyone wants.
+const KEEP_TO_VALIDATE: Millis = 24 * 3_600 * SECOND;
+
+/// A response ready to be filled.
+pub(crate) struct Draft {
+    pub(crate) meta: Vec<u8>,
+    pub(crate) dead_at: Millis,
+    total: Option<u64>,
+    words: [u64; WORDS],
+    /// The origin sent no validator, and the cache makes one.
+    hashed: bool,
+    now: Millis,
+}
+
+impl Draft {
+    /// Nothing if the response could never answer anyone.
+    pub(crate) fn new(
+        meta: Vec<u8>,
+        total: Option<u64>,
+        policy: &Policy,
+        now: Millis,
+    ) -> Option<Draft> {
+        let head = Head::decode(&meta)?;
+        let windows = Windows::of(&head, policy);
+        let validator = !head.lacks_validators();
+        if !judge::is_of_use(&windows, validator && policy.revalidate, now) {
+            return None;
+        }
+        let mut words = [0; WORDS];
+        words[words::ACCESS] = now;
+        words[words::SINCE] = now.min(head.date);
+        let grace = if validator { KEEP_TO_VALIDATE } else { 0 };
+        Some(Draft {
+            dead_at: windows.end().max(now).saturating_add(grace),
+            hashed: policy.edge_revalidation && !validator,
+            meta,
+            total,
+            words,
+            now,
+        })
+    }
+}
+
+/// An object being filled. Dropping it breaks the body off, as [`Filling::broken`] but with nothing remembered.
+pub struct Filling(Box<Progress>);
+
+struct Progress {
+    fill: Fill,
+    region: Arc<Region>,
+    terms: Box<Terms>,
+    publish: Publish,
+    hash: Option<Box<Xxh3>>,
+    /// What a renewal of the entry would be, while the bytes are still those of the entry.
+    same: Option<Box<Same>>,
+    stored: Stored,
+    backoff: Backoff,
+}
+
+/// The comparison with the bytes already stored.
+struct Same {
+    entry: Stored,
+    at: Cursor,
+    meta: Vec<u8>,
+    dead_at: Millis,
+}
+
+impl fmt::Debug for Filling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Filling")
+            .field("publish", &self.0.publish)
+            .field("terms", &self.0.terms)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a completed fill has become.
+#[derive(Debug)]
+pub enum Finished {
+    /// The entry of its key.
+    New(Stored),
+    /// The bytes were those already stored: the entry was renewed and keeps its body and synthesised validators.
+    Same(Stored),
+    /// A purge or a newer fill came in between: complete, for those who have it, but in the store no more.
+    Superseded(Stored),
+    /// The body was not as long as announced. With the stale copy to serve instead, if there is one.
+    Broken(Option<Stored>),
+}
+
+impl Finished {
+    /// What to deliver to the client that led.
+    pub fn stored(&self) -> Option<&Stored> {
+        match self {
+            Finished::New(stored) | Finished::Same(stored) | Finished::Superseded(stored) => {
+                Some(stored)
+            }
+            Finished::Broken(stale) => stale.as_ref(),
+        }
+    }
+}
+
+impl Filling {
+    /// Begins to fill. Beside an entry that can still be served, the new object is seen only when it is whole; otherwise
+    /// readers follow it from the first byte.
+    pub(crate) fn begin(
+        permit: Permit,
+        draft: Draft,
+        fields: &dyn Fields,
+        policy: &Policy,
+    ) -> Result<Filling, (Permit, NoSpace)> {
+        let Permit {
+            region,
+            claim,
+            terms,
+        } = permit;
+        let publish = match terms.purpose {
+            Purpose::Refresh => Publish::AtCommit,
+            Purpose::Fetch if draft.now < terms.usable_until => Publish::AtCommit,
+            Purpose::Fetch => Publish::Now,
+        };
+        let twin = match terms.entry {
+            Some(_) => None,
+            None => twin(&region, claim.key(), fields, policy, draft.now),
+        };
+        claim.extend(draft.now.saturating_add(FILL_LEASE));
+        if terms.probe {
+            region.clear_pass(claim.key());
+        }
+        let replaces = terms.entry.as_ref().or(twin.as_ref()).map(Stored::object);
+        let new = NewObject {
+            meta: &draft.meta,
+            total: draft.total,
+            words: draft.words,
+            dead_at: draft.dead_at,
+            publish,
+            replaces,
+            max_variants: policy.max_variants,
+        };
+        let fill = match claim.begin(new) {
+            Ok(fill) => fill,
+            Err((claim, why)) => {
+                return Err((
+                    Permit {
+                        region,
+                        claim,
+                        terms,
+                    },
+                    why,
+                ));
+            }
+        };
+        let Some(stored) = Stored::new(fill.object(), policy) else {
+            let claim: Claim = fill.abort();
+            return Err((
+                Permit {
+                    region,
+                    claim,
+                    terms,
+                },
+                NoSpace::Ended,
+            ));
+        };
+        Ok(Filling(Box::new(Progress {
+            publish,
+            hash: draft.hashed.then(|| Box::new(Xxh3::new())),
+            same: Same::comparing(&terms, &stored, draft, publish),
+            stored,
+            fill,
+            region,
+            terms,
+            backoff: Backoff::of(policy),
+        })))
+    }
+
+    /// Appends to the body. An error leaves what there is; the caller then calls [`Filling::abandon`].
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), NoSpace> {
+        self.0.fill.write(bytes)?;
+        if let Some(hash) = &mut self.0.hash {
+            hash.update(bytes);
+        }
+        self.0.same = self.0.same.take().and_then(|same| same.goes_on(bytes));
+        Ok(())
+    }
+
+    /// The bytes that the store has taken so far.
+    pub fn taken(&self) -> u64 {
+        self.0.fill.len()
+    }
+
+    /// The response being filled: to be delivered as it grows if [`Filling::streaming`].
+    pub fn stored(&self) -> Stored {
+        self.0.stored.clone()
+    }
+
+    /// `true`: readers may follow the body as it grows. `false`: it fills beside a usable stale copy and is seen only when finished.
+    pub fn streaming(&self) -> bool {
+        self.0.publish == Publish::Now
+    }
+
+    /// The body is complete.
+    pub fn finish(self, now: Millis) -> Finished {
+        if let Some(hash) = &self.0.hash {
+            // Zero is "not known".
+            self.0.fill.set_word(words::HASH, hash.digest().max(1));
+        }
+        let length = self.0.fill.len();
+        let whole = |same: &Same| same.entry.content_length() == Some(length);
+        match self.0.same {
+            Some(ref same) if whole(same) => self.finish_same(now),
+            _ => self.finish_new(now),
+        }
+    }
+
+    /// The bytes came back as they were: body and synthesised validators stay, so that browsers keep getting 304.
+    fn finish_same(mut self, now: Millis) -> Finished {
+        let Some(same) = self.0.same.take() else {
+            return self.finish_new(now);
+        };
+        let words = renewed_words(&same.entry);
+        let Same {
+            entry,
+            meta,
+            dead_at,
+            ..
+        } = *same;
+        let old = entry.object();
+        let fill = self.0.fill;
+        match fill.commit_as_renewal(old, &meta, words, dead_at, now) {
+            Ok(object) => Finished::Same(entry.with_object(object).unwrap_or(entry)),
+            Err(_) => Finished::Superseded(entry),
+        }
+    }
+
+    fn finish_new(self, now: Millis) -> Finished {
+        if self.0.is_short() {
+            return Finished::Broken(self.0.break_off(now));
+        }
+        let Progress { fill, stored, .. } = *self.0;
+        match fill.commit(now) {
+            Ok(object) => Finished::New(stored.with_object(object).unwrap_or(stored)),
+            Err(superseded) if superseded.reason == SupersededReason::Incomplete => {
+                Finished::Broken(None)
+            }
+            Err(_) => Finished::Superseded(stored),
+        }
+    }
+
+    /// The body broke off: counts as a failed fetch. Gives the stale copy to serve instead, if stale-if-error allows one.
+    pub fn broken(self, _policy: &Policy, now: Millis) -> Option<Stored> {
+        self.0.break_off(now)
+    }
+
+    /// The host gives the fill up for `reason`. One that is too large is remembered to be passed by, and what it was to
+    /// replace is over.
+    pub fn abandon(self, reason: Reason, now: Millis) {
+        let Progress { region, terms, .. } = &*self.0;
+        if reason != Reason::TooLarge {
+            return pass::release_waiters(region, self.0.key(), now);
+        }
+        if let Some(entry) = &terms.entry {
+            region.remove(entry.object());
+        }
+        pass::remember(region, self.0.key(), now);
+    }
+}
+
+impl Progress {
+    fn key(&self) -> &[u8] {
+        self.stored.object().key()
+    }
+
+    /// Fewer bytes came than were announced (RFC 9111 §3.3).
+    fn is_short(&self) -> bool {
+        let announced = self.stored.content_length();
+        announced.is_some_and(|total| total != self.fill.len())
+    }
+
+    /// Remembers that the body broke off; those who wait are rung when the fill is dropped after this.
+    fn break_off(&self, now: Millis) -> Option<Stored> {
+        pass::release_waiters(&self.region, self.key(), now);
+        let entry = self.terms.entry.as_ref()?;
+        let state = entry.object().word(words::BACKOFF);
+        self.backoff.failed(state, self.key(), None, now);
+        let allowed = self.terms.purpose == Purpose::Fetch && now < self.terms.fallback_until;
+        allowed.then(|| entry.clone())
+    }
+}
+
+/// What is stored for the same variant, where the fetch did not come from it.
+fn twin(
+    region: &Region,
+    key: &[u8],
+    fields: &dyn Fields,
+    policy: &Policy,
+    now: Millis,
+) -> Option<Stored> {
+    let found = region.lookup(key, now, &mut |meta| variant::selects(meta, fields, policy));
+    found
+        .ok()?
+        .object
+        .and_then(|object| Stored::new(object, policy))
+}
+
+impl Same {
+    /// Begins to compare, if the same bytes would renew the entry: neither has a validator of the origin's.
+    fn comparing(terms: &Terms, new: &Stored, draft: Draft, publish: Publish) -> Option<Box<Same>> {
+        let entry = terms.entry.clone()?;
+        let comparable = draft.hashed
+            && publish == Publish::AtCommit
+            && entry.head().lacks_validators()
+            && entry.status() == new.status()
+            && entry.object().body().phase == Phase::Complete;
+        let same = || Same {
+            entry,
+            at: Cursor::default(),
+            meta: draft.meta,
+            dead_at: draft.dead_at,
+        };
+        comparable.then(|| Box::new(same()))
+    }
+
+    /// Goes on comparing, unless `bytes` are not what the entry has next.
+    fn goes_on(mut self: Box<Same>, mut bytes: &[u8]) -> Option<Box<Same>> {
+        while !bytes.is_empty() {
+            let old = self.entry.object().read(&mut self.at, bytes.len());
+            bytes = bytes.strip_prefix(old).filter(|_| !old.is_empty())?;
+        }
+        Some(self)
+    }
+}

@@ -1,0 +1,261 @@
+//! Judging a response: whether it may be stored, for how long it is fresh, what may follow.
+
+use super::phase::Windows;
+use super::policy::{IgnoreFields, Policy, SECOND};
+use super::record::{Facts, Flags};
+use super::verdict::Reason;
+use crate::http::age::{self, AgeInput};
+use crate::http::fields::is;
+use crate::http::freshness::{self, Basis, Times};
+use crate::http::staleness::{Bind, Staleness};
+use crate::http::storable::{self, Candidate, Traits, Unstorable};
+use crate::http::{CacheControl, Control, Expiry, Fields, Nominated, Scope, Source, Vary, syntax};
+use crate::store::Millis;
+
+/// A response to be judged.
+pub(crate) struct Case<'a> {
+    pub(crate) method: &'a ::http::Method,
+    pub(crate) status: u16,
+    /// The origin's fields.
+    pub(crate) fields: &'a dyn Fields,
+    /// The request had `Authorization`.
+    pub(crate) authorised: bool,
+    pub(crate) request_time: Millis,
+    pub(crate) response_time: Millis,
+}
+
+/// A response that may be stored.
+#[derive(Debug)]
+pub(crate) struct Judgement {
+    pub(crate) facts: Facts,
+    pub(crate) control: Control,
+    pub(crate) nominated: Nominated,
+}
+
+/// The origin's fields less those that the location does not listen to.
+struct Heard<'a> {
+    fields: &'a dyn Fields,
+    ignore: IgnoreFields,
+}
+
+impl Fields for Heard<'_> {
+    fn each(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
+        self.fields.each(&mut |name, value| {
+            if self.ignore == IgnoreFields::NONE || !ignored(self.ignore, name) {
+                f(name, value);
+            }
+        });
+    }
+}
+
+fn ignored(ignore: IgnoreFields, name: &[u8]) -> bool {
+    let names = [
+        ("X-Accel-Expires", IgnoreFields::X_ACCEL_EXPIRES),
+        ("Expires", IgnoreFields::EXPIRES),
+        ("Cache-Control", IgnoreFields::CACHE_CONTROL),
+        ("Set-Cookie", IgnoreFields::SET_COOKIE),
+        ("Vary", IgnoreFields::VARY),
+        ("CDN-Cache-Control", IgnoreFields::CDN_CACHE_CONTROL),
+        ("Surrogate-Control", IgnoreFields::SURROGATE_CONTROL),
+    ];
+    names
+        .iter()
+        .any(|(field, bit)| ignore.has(*bit) && is(name, field))
+}
+
+/// What `X-Accel-Expires` says: nginx's own targeted control, which overrides all other freshness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accel {
+    Absent,
+    /// `0`: not to be stored.
+    Off,
+    /// Fresh this long from now.
+    For(Millis),
+}
+
+impl Accel {
+    /// Seconds, or `@` and a Unix time in seconds; anything else is as if absent, as in nginx.
+    fn read(fields: &dyn Fields, now: Millis) -> Accel {
+        let parse = |value: &[u8]| match value.strip_prefix(b"@") {
+            Some(at) => syntax::digits(at)
+                .map(|at| Accel::For(at.saturating_mul(SECOND).saturating_sub(now))),
+            None => syntax::digits(value).map(|seconds| match seconds {
+                0 => Accel::Off,
+                seconds => Accel::For(seconds.saturating_mul(SECOND)),
+            }),
+        };
+        crate::http::fields::first(fields, "X-Accel-Expires", parse).unwrap_or(Accel::Absent)
+    }
+}
+
+/// The verdict on a response: what to store, or why not.
+pub(crate) fn judge(case: &Case<'_>, policy: &Policy) -> Result<Judgement, Reason> {
+    let heard = Heard {
+        fields: case.fields,
+        ignore: policy.ignore,
+    };
+    let control = governing(&heard, policy, Accel::read(&heard, case.response_time))?;
+    let times = Times::read(&heard);
+    let vary = Vary::of(&heard);
+    let Fresh {
+        lifetime, granted, ..
+    } = control.lifetime(case, &times, policy);
+    let sets_cookie = sets_cookie(&heard, &control.control.directives);
+    let has_lifetime = granted
+        || (times.expires != Expiry::Absent && control.control.source == Source::CacheControl);
+    let traits = Traits {
+        authorization: case.authorised,
+        set_cookie: sets_cookie,
+        vary_any: vary == Vary::Any,
+        has_lifetime,
+        ..Traits::default()
+    };
+    storable::storable(&Candidate {
+        method: case.method,
+        status: case.status,
+        control: &control.control.directives,
+        traits,
+    })
+    .map_err(reason)?;
+    let nominated = match vary {
+        Vary::Fields(nominated) => nominated,
+        Vary::Any => return Err(Reason::VaryStar),
+    };
+    Ok(Judgement {
+        facts: facts(case, &control.control.directives, &times, lifetime),
+        control: control.control,
+        nominated,
+    })
+}
+
+/// The governing directives, and what overrides their freshness.
+struct Governing {
+    control: Control,
+    accel: Option<Millis>,
+}
+
+/// A lifetime, and whether the configuration (not the origin or a guess) gave it.
+struct Fresh {
+    lifetime: Millis,
+    granted: bool,
+}
+
+fn governing(heard: &Heard<'_>, policy: &Policy, accel: Accel) -> Result<Governing, Reason> {
+    let mut control = Control::of(heard, &policy.control_fields);
+    let accel = match accel {
+        Accel::Off => return Err(Reason::AccelExpires),
+        Accel::Absent => None,
+        Accel::For(time) => {
+            // Meant for this cache alone, so it overrides what is said to all; stale service stays as directed.
+            let directives = &mut control.directives;
+            directives.no_store = false;
+            directives.no_cache = unqualified_off(std::mem::take(&mut directives.no_cache));
+            directives.private = unqualified_off(std::mem::take(&mut directives.private));
+            Some(time)
+        }
+    };
+    Ok(Governing { control, accel })
+}
+
+fn unqualified_off(scope: Scope) -> Scope {
+    match scope {
+        Scope::All => Scope::None,
+        other => other,
+    }
+}
+
+impl Governing {
+    /// What the origin states to this cache, else to all, else the configuration, else a guess.
+    fn lifetime(&self, case: &Case<'_>, times: &Times, policy: &Policy) -> Fresh {
+        let basis = Basis {
+            control: &self.control,
+            times,
+            status: case.status,
+            response_time: case.response_time,
+        };
+        let stated = freshness::explicit(&basis).map(|lifetime| lifetime.value);
+        let configured = || {
+            let entry = policy
+                .valid
+                .iter()
+                .find(|(status, _)| status.matches(case.status));
+            entry.map(|(_, time)| *time)
+        };
+        let fresh = |lifetime, granted| Fresh { lifetime, granted };
+        if let Some(time) = self.accel {
+            // Counted from now on, whatever age the response came with.
+            let age = initial_age(case, times);
+            return fresh(time.saturating_add(age), true);
+        }
+        match (stated, configured()) {
+            (Some(time), _) => fresh(time, false),
+            (None, Some(time)) => fresh(time, time > 0),
+            (None, None) => {
+                let guess = freshness::heuristic(&basis).map_or(0, |guess| guess.value);
+                fresh(guess, false)
+            }
+        }
+    }
+}
+
+/// `Set-Cookie`, unless the location or the response itself (`no-cache="set-cookie"`) keeps it out of the store.
+fn sets_cookie(heard: &Heard<'_>, control: &CacheControl) -> bool {
+    let name = b"set-cookie";
+    !control.no_cache.lists(name)
+        && !control.private.lists(name)
+        && crate::http::fields::count(heard, "set-cookie") > 0
+}
+
+fn initial_age(case: &Case<'_>, times: &Times) -> Millis {
+    age::initial(&AgeInput {
+        date: times.date,
+        age: times.age,
+        request_time: case.request_time,
+        response_time: case.response_time,
+    })
+}
+
+fn facts(case: &Case<'_>, control: &CacheControl, times: &Times, lifetime: Millis) -> Facts {
+    let staleness = Staleness::of(control, lifetime);
+    let bind = match staleness.bind {
+        Bind::Free => Flags::default(),
+        Bind::SMaxAge => Flags::S_MAXAGE,
+        Bind::ProxyRevalidate | Bind::MustRevalidate => Flags::MUST_REVALIDATE,
+        Bind::NoCache => Flags::NO_CACHE,
+    };
+    let seconds = |window: Millis| u32::try_from(window / SECOND).unwrap_or(u32::MAX - 1);
+    Facts {
+        status: case.status,
+        flags: bind
+            .with(Flags::FOR_AUTHORISED.when(storable::shares_authorized(control)))
+            .with(Flags::BY_AUTHORISED.when(case.authorised))
+            .with(Flags::IMMUTABLE.when(control.immutable)),
+        stored_at: case.response_time,
+        date: times.date.unwrap_or(case.response_time),
+        initial_age: initial_age(case, times),
+        lifetime,
+        last_modified: times.last_modified,
+        swr: staleness.swr.map(seconds),
+        sie: staleness.sie.map(seconds),
+    }
+}
+
+fn reason(unstorable: Unstorable) -> Reason {
+    match unstorable {
+        Unstorable::Method => Reason::Method,
+        Unstorable::NotFinal | Unstorable::NotUnderstood => Reason::UncacheableStatus,
+        Unstorable::Partial | Unstorable::NotModified => Reason::Partial,
+        Unstorable::NoStore => Reason::NoStore,
+        Unstorable::RequestNoStore => Reason::ClientNoStore,
+        Unstorable::Private => Reason::Private,
+        Unstorable::Authorization => Reason::Authorization,
+        Unstorable::SetCookie => Reason::SetCookie,
+        Unstorable::VaryAny => Reason::VaryStar,
+        Unstorable::NoLifetime => Reason::NoFreshness,
+    }
+}
+
+/// Whether a stored response could ever answer anyone: fresh or in a window at `now`, or validated (`validator`) by the origin.
+pub(crate) fn is_of_use(windows: &Windows, validator: bool, now: Millis) -> bool {
+    validator || windows.end() > now
+}

@@ -1,0 +1,49 @@
+//! What came of a fetch.
+
+use super::{Filling, Reason, Stored};
+use crate::http::Fields;
+use crate::store::Millis;
+
+/// The header of the origin's response.
+pub struct Response<'a> {
+    /// The status.
+    pub status: u16,
+    /// What a client would see: the fields after the host's own mapping (hidden, added, rewritten ones).
+    pub store: &'a dyn Fields,
+    /// The origin's own fields: `Cache-Control`, `Expires`, `Date`, `Age`, `Vary` and the like are read from here.
+    pub judge: &'a dyn Fields,
+    /// The length of the body, if it was announced.
+    pub content_length: Option<u64>,
+    /// When the request was sent (Unix time in ms; RFC 9111 §4.2.3).
+    pub request_time: Millis,
+    /// The host made this response itself because the origin failed so.
+    pub from_failure: Option<Failure>,
+}
+
+/// How a fetch failed without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No connection, or one that broke.
+    Error,
+    /// No answer in time.
+    Timeout,
+    /// An empty or invalid header.
+    InvalidHeader,
+    /// Given up by the host for reasons of its own (shutting down, no memory): not the origin's fault, no back-off.
+    Aborted,
+}
+
+/// What to do after [`Permit::respond`](super::Permit::respond) or [`Permit::fail`](super::Permit::fail).
+#[derive(Debug)]
+pub enum Outcome {
+    /// Feed the body, then [`Filling::finish`].
+    Store(Filling),
+    /// The stored response holds again: deliver it with [`Led::Revalidated`](super::Led::Revalidated). Any body is dropped.
+    Renewed(Stored),
+    /// The fetch failed and the stale copy may be served: deliver it with [`Led::Stale`](super::Led::Stale); drop the response.
+    Stale(Stored),
+    /// Nothing is stored: relay the response to the client that led; waiters have been released.
+    Relay(Reason),
+    /// A background refresh that failed (the entry is kept and pauses) or came back uncacheable (the entry is gone).
+    Dropped(Reason),
+}

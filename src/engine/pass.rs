@@ -1,0 +1,56 @@
+//! Hit-for-miss, and the release of those who wait for a response that nobody can share.
+//!
+//! A key whose response may not be stored is remembered, so that its requests are neither collapsed behind one another nor
+//! sent through the cache. The memory has two parts. For the first, `PASS`, every request passes untouched. After it,
+//! until `PASS + PROBE`, one request at a time tries whether the response can be stored now, and *the others still
+//! pass*: nobody ever waits for a probe, so it can come early. A page that was uncacheable by accident (one `Set-Cookie`, one
+//! misconfigured deploy) is cached again after ten seconds; one that is uncacheable by nature costs one led fetch in ten
+//! seconds. The whole, two minutes, is what Varnish remembers.
+
+use super::policy::SECOND;
+use crate::store::{MarkerView, Millis, Region};
+
+/// How long every request of an uncacheable key passes.
+pub(crate) const PASS: Millis = 10 * SECOND;
+/// How long after that one request at a time tries again.
+pub(crate) const PROBE: Millis = 110 * SECOND;
+/// How long the end of a fruitless fetch is remembered for those who waited: they are rung at once, so that a second is
+/// ample even for a busy worker.
+const RELEASE: Millis = SECOND;
+
+/// What is remembered of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// Nothing.
+    None,
+    /// Its responses can't be stored.
+    Pass,
+    /// They could not be some time ago.
+    Probe,
+}
+
+impl Memory {
+    pub(crate) fn of(marker: &MarkerView, now: Millis) -> Memory {
+        match marker.pass_until {
+            until if now.saturating_add(PROBE) < until => Memory::Pass,
+            until if now < until => Memory::Probe,
+            _ => Memory::None,
+        }
+    }
+}
+
+/// Remembers that the responses of `key` can't be stored.
+pub(crate) fn remember(region: &Region, key: &[u8], now: Millis) {
+    region.mark_pass(key, now.saturating_add(PASS + PROBE), now);
+}
+
+/// Tells those who wait for a fetch of `key` that it left nothing, before they are rung.
+pub(crate) fn release_waiters(region: &Region, key: &[u8], now: Millis) {
+    let until = now.saturating_add(RELEASE);
+    region.annotate(key, until, until, now);
+}
+
+/// Whether a fetch of the key just ended and left nothing.
+pub(crate) fn released(marker: &MarkerView, now: Millis) -> bool {
+    now < marker.note
+}

@@ -1,0 +1,195 @@
+//! The permission to fetch.
+
+use std::sync::Arc;
+
+use super::backoff::Backoff;
+use super::compose;
+use super::decision::Led;
+use super::outcome::{Failure, Outcome, Response};
+use super::policy::Policy;
+use super::stored::Stored;
+use super::verdict::Reason;
+use super::{respond, words};
+use crate::http::{Fields, date};
+use crate::store::{Claim, Millis, Region};
+
+/// What a fetch is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Nobody waits for it: send none of the client's credentials.
+    Refresh,
+    /// A client waits for it.
+    Fetch,
+}
+
+/// What becomes of the response to a fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// It is stored if it may be.
+    Store,
+    /// It is for this client alone; the store stays as it is.
+    Discard,
+}
+
+/// What is known of a fetch beside its claim.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    pub(crate) purpose: Purpose,
+    pub(crate) method: ::http::Method,
+    /// The stored response to be validated or replaced.
+    pub(crate) entry: Option<Stored>,
+    /// Until when stale-if-error lets `entry` stand in (exclusive; 0 is never).
+    pub(crate) fallback_until: Millis,
+    /// Until when `entry` can be served to anyone, failing or not: it is then replaced by a whole body only.
+    pub(crate) usable_until: Millis,
+    /// The request has `Authorization`.
+    pub(crate) authorised: bool,
+    /// The location's bypass condition led here: what comes says nothing of what others get.
+    pub(crate) forced: bool,
+    /// The key is remembered as uncacheable, and this fetch tries whether it still is.
+    pub(crate) probe: bool,
+    pub(crate) keep: Keep,
+    /// Send conditionals.
+    pub(crate) revalidate: bool,
+    /// Other variants of the key are stored.
+    pub(crate) siblings: bool,
+}
+
+/// The permission to fetch a key, with what is known of the stale copy. Dropping it gives up: the place is free for the
+/// next, nothing is remembered.
+#[derive(Debug)]
+pub struct Permit {
+    pub(crate) region: Arc<Region>,
+    pub(crate) claim: Claim,
+    /// Boxed: permits travel inside verdicts, most of which have none.
+    pub(crate) terms: Box<Terms>,
+}
+
+impl Permit {
+    /// What it is for.
+    pub fn purpose(&self) -> Purpose {
+        self.terms.purpose
+    }
+
+    /// How the client that leads this fetch comes to its answer if a new response is stored; for
+    /// [`deliver`](super::Cache::deliver).
+    pub fn led(&self) -> Led {
+        match &*self.terms {
+            Terms { forced: true, .. } => Led::Bypass,
+            Terms { entry: Some(_), .. } => Led::Expired,
+            _ => Led::Miss,
+        }
+    }
+
+    /// The conditional fields to send to the origin: `If-None-Match`, `If-Modified-Since` (RFC 9111 §4.3.1). The client's own
+    /// conditionals, `Range` and `If-Range` are never sent on a fetch.
+    ///
+    /// A synthesised `Last-Modified` is sent too (a 304 without validators is acceptable under §4.3.4 while no sibling
+    /// is stored); a synthesised `ETag` never.
+    pub fn conditionals(&self, each: &mut dyn FnMut(&str, &[u8])) {
+        let Some(entry) = self.validated() else {
+            return;
+        };
+        if let Some(etag) = entry.head().etag(entry.object().meta()) {
+            each("If-None-Match", etag);
+        }
+        if let Some(at) = compose::last_modified(entry) {
+            each("If-Modified-Since", &at);
+        } else if entry.synthesised() && !self.terms.siblings {
+            each("If-Modified-Since", &date::format(entry.since()));
+        }
+    }
+
+    /// The entry, if this fetch validates it: only a whole body can be renewed.
+    pub(crate) fn validated(&self) -> Option<&Stored> {
+        let entry = self.terms.entry.as_ref().filter(|_| self.terms.revalidate);
+        entry.filter(|entry| entry.is_complete())
+    }
+
+    /// The fields of the stored request that `Vary` names, to be sent on a refresh in place of the client's (§4.3.1). One
+    /// that the stored request did not have is not given: the host sends none.
+    pub fn stored_request_fields(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        let Some(entry) = &self.terms.entry else {
+            return;
+        };
+        for nominated in entry.head().nominated(entry.object().meta()) {
+            if let Some(sent) = nominated.sent {
+                each(nominated.name, sent);
+            }
+        }
+    }
+
+    /// The names of the request fields that `Vary` of the stored response nominates, present or not: the client's own
+    /// lines of these names are not sent on a refresh.
+    pub fn nominated_names(&self, each: &mut dyn FnMut(&[u8])) {
+        if let Some(entry) = &self.terms.entry {
+            for nominated in entry.head().nominated(entry.object().meta()) {
+                each(nominated.name);
+            }
+        }
+    }
+
+    /// The copy that stale-if-error allows should this fetch fail or outlast the patience.
+    pub fn stale(&self) -> Option<Stored> {
+        let entry = self.terms.entry.as_ref();
+        entry.filter(|_| self.terms.fallback_until > 0).cloned()
+    }
+
+    /// [`Permit::stale`] as of `now`: the window may have ended since the fetch began.
+    pub fn stale_at(&self, now: Millis) -> Option<Stored> {
+        self.stale().filter(|_| now < self.terms.fallback_until)
+    }
+
+    /// The origin (or the host in its place) has answered. `req_fields` are those that were sent to it.
+    pub fn respond(
+        self,
+        resp: &Response<'_>,
+        req_fields: &dyn Fields,
+        policy: &Policy,
+        now: Millis,
+    ) -> Outcome {
+        respond::respond(self, resp, req_fields, policy, now)
+    }
+
+    /// No answer came. `retry_after` is a pause that the origin asked for, in ms from now.
+    pub fn fail(
+        self,
+        failure: Failure,
+        retry_after: Option<Millis>,
+        policy: &Policy,
+        now: Millis,
+    ) -> Outcome {
+        respond::fail(self, failure, retry_after, policy, now)
+    }
+
+    /// Starts the pause of the entry after a failure.
+    pub(crate) fn pause(&self, retry_after: Option<Millis>, policy: &Policy, now: Millis) {
+        if let Some(entry) = &self.terms.entry {
+            let object = entry.object();
+            let state = object.word(words::BACKOFF);
+            Backoff::of(policy).failed(state, object.key(), retry_after, now);
+        }
+    }
+
+    /// Ends a fetch that leaves nothing for those who wait: they are released all at once, to fetch for themselves.
+    pub(crate) fn release(self, now: Millis) {
+        super::pass::release_waiters(&self.region, self.claim.key(), now);
+        self.claim.release();
+    }
+
+    /// Ends a fetch whose response may not be stored: the key is remembered, and those who wait pass.
+    pub(crate) fn release_to_pass(self, now: Millis) {
+        super::pass::remember(&self.region, self.claim.key(), now);
+        self.claim.release();
+    }
+
+    /// Ends a fetch for a response that was not kept, for `reason`.
+    pub(crate) fn end(self, reason: Reason, now: Millis) -> Outcome {
+        let purpose = self.terms.purpose;
+        self.release(now);
+        match purpose {
+            Purpose::Refresh => Outcome::Dropped(reason),
+            Purpose::Fetch => Outcome::Relay(reason),
+        }
+    }
+}

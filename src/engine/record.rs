@@ -1,0 +1,475 @@
+//! The meta record of a stored response: how the engine's knowledge lies in the store, which sees opaque bytes.
+//!
+//! A fixed head, so that a hit needs no parsing, then the `ETag`, the request fields that `Vary` names, and the field lines.
+//! All integers are little-endian. The bytes come from shared memory and perhaps from a file: decoding checks every
+//! bound and never panics; a record that does not fit is no record.
+//!
+//! ```text
+//! head (HEAD bytes) | etag | nominated: name, as sent, as matched ... | lines: flags, name, value ...
+//! ```
+
+use crate::http::Fields;
+use crate::store::Millis;
+
+/// Layout version; another one is not read.
+const VERSION: u8 = 1;
+/// Length of the fixed head.
+const HEAD: usize = 88;
+/// "None" for a time.
+const NO_TIME: u64 = u64::MAX;
+/// "None" for a window in seconds.
+const NO_WINDOW: u32 = u32::MAX;
+/// The most bytes of a record; a longer header passes uncached (an explicit limit, far over what servers send).
+pub(crate) const MAX_RECORD: usize = 128 * 1024;
+
+/// A set of facts about the response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Flags(pub(crate) u32);
+
+impl Flags {
+    /// `must-revalidate` or `proxy-revalidate`, said outright.
+    pub(crate) const MUST_REVALIDATE: Flags = Flags(1);
+    /// An unqualified `no-cache`.
+    pub(crate) const NO_CACHE: Flags = Flags(1 << 1);
+    /// `s-maxage`, which implies `proxy-revalidate` where no window is given beside it (RFC 9111 §5.2.2.10).
+    pub(crate) const S_MAXAGE: Flags = Flags(1 << 2);
+    /// May answer requests with `Authorization` (§3.5).
+    pub(crate) const FOR_AUTHORISED: Flags = Flags(1 << 3);
+    /// Was the answer to a request with `Authorization`.
+    pub(crate) const BY_AUTHORISED: Flags = Flags(1 << 4);
+    /// `immutable` (RFC 8246).
+    pub(crate) const IMMUTABLE: Flags = Flags(1 << 5);
+
+    pub(crate) const fn with(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+
+    pub(crate) const fn when(self, condition: bool) -> Flags {
+        if condition { self } else { Flags(0) }
+    }
+
+    pub(crate) const fn has(self, other: Flags) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// The fixed part: all that a decision needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) status: u16,
+    pub(crate) flags: Flags,
+    /// When the response came, or was last validated.
+    pub(crate) stored_at: Millis,
+    /// The origin's `Date`, else `stored_at`.
+    pub(crate) date: Millis,
+    /// When freshness ends: `stored_at` + lifetime - initial age.
+    pub(crate) fresh_until: Millis,
+    /// The age it came with (RFC 9111 §4.2.3, corrected initial age).
+    pub(crate) initial_age: Millis,
+    pub(crate) lifetime: Millis,
+    /// The origin's own `Last-Modified`.
+    pub(crate) last_modified: Option<Millis>,
+    /// The origin's stale-while-revalidate, in seconds.
+    pub(crate) swr: Option<u32>,
+    /// The origin's stale-if-error, in seconds.
+    pub(crate) sie: Option<u32>,
+    etag: Span,
+    nominated: Span,
+    lines: Span,
+}
+
+/// A stretch of the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+struct Span {
+    at: u32,
+    len: u32,
+}
+
+impl Span {
+    fn of(self, record: &[u8]) -> &[u8] {
+        let at = self.at as usize;
+        at.checked_add(self.len as usize)
+            .and_then(|end| record.get(at..end))
+            .unwrap_or_default()
+    }
+}
+
+impl Head {
+    /// Reads the head of `record`, or nothing if it is not one of this version.
+    pub(crate) fn decode(record: &[u8]) -> Option<Head> {
+        let head: &[u8; HEAD] = record.first_chunk()?;
+        if head[0] != VERSION {
+            return None;
+        }
+        let spans = [64, 72, 80].map(|at| Span {
+            at: u32_at(head, at),
+            len: u32_at(head, at + 4),
+        });
+        let end = |span: &Span| u64::from(span.at) + u64::from(span.len);
+        if spans.iter().any(|span| end(span) > record.len() as u64) {
+            return None;
+        }
+        let [etag, nominated, lines] = spans;
+        Some(Head {
+            status: u16::from_le_bytes([head[2], head[3]]),
+            flags: Flags(u32_at(head, 4)),
+            stored_at: u64_at(head, 8),
+            date: u64_at(head, 16),
+            fresh_until: u64_at(head, 24),
+            initial_age: u64_at(head, 32),
+            lifetime: u64_at(head, 40),
+            last_modified: Some(u64_at(head, 48)).filter(|time| *time != NO_TIME),
+            swr: Some(u32_at(head, 56)).filter(|window| *window != NO_WINDOW),
+            sie: Some(u32_at(head, 60)).filter(|window| *window != NO_WINDOW),
+            etag,
+            nominated,
+            lines,
+        })
+    }
+
+    fn encode(&self, out: &mut [u8]) {
+        out[0] = VERSION;
+        out[2..4].copy_from_slice(&self.status.to_le_bytes());
+        out[4..8].copy_from_slice(&self.flags.0.to_le_bytes());
+        let times = [
+            self.stored_at,
+            self.date,
+            self.fresh_until,
+            self.initial_age,
+            self.lifetime,
+            self.last_modified.unwrap_or(NO_TIME),
+        ];
+        for (slot, time) in out[8..56].chunks_exact_mut(8).zip(times) {
+            slot.copy_from_slice(&time.to_le_bytes());
+        }
+        let words = [
+            self.swr.unwrap_or(NO_WINDOW),
+            self.sie.unwrap_or(NO_WINDOW),
+            self.etag.at,
+            self.etag.len,
+            self.nominated.at,
+            self.nominated.len,
+            self.lines.at,
+            self.lines.len,
+        ];
+        for (slot, word) in out[56..HEAD].chunks_exact_mut(4).zip(words) {
+            slot.copy_from_slice(&word.to_le_bytes());
+        }
+    }
+
+    /// The origin's own `ETag`, as it stood.
+    pub(crate) fn etag<'a>(&self, record: &'a [u8]) -> Option<&'a [u8]> {
+        Some(self.etag.of(record)).filter(|etag| !etag.is_empty())
+    }
+
+    /// Whether the origin sent no validator.
+    pub(crate) fn lacks_validators(&self) -> bool {
+        self.etag.len == 0 && self.last_modified.is_none()
+    }
+
+    /// Whether there is a `Vary` to match.
+    pub(crate) fn varies(&self) -> bool {
+        self.nominated.len != 0
+    }
+
+    /// The request fields that `Vary` names.
+    pub(crate) fn nominated<'a>(&self, record: &'a [u8]) -> NominatedIter<'a> {
+        NominatedIter(self.nominated.of(record))
+    }
+
+    /// The field lines.
+    pub(crate) fn lines<'a>(&self, record: &'a [u8]) -> LineIter<'a> {
+        LineIter(self.lines.of(record))
+    }
+}
+
+fn u32_at(head: &[u8; HEAD], at: usize) -> u32 {
+    u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
+}
+
+fn u64_at(head: &[u8; HEAD], at: usize) -> u64 {
+    u64::from(u32_at(head, at)) | u64::from(u32_at(head, at + 4)) << 32
+}
+
+/// What a field line is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct LineUse(pub(crate) u8);
+
+impl LineUse {
+    /// Shown to clients.
+    pub(crate) const SHOWN: LineUse = LineUse(1);
+    /// Judged when the response is renewed: freshness, validators, `Vary`.
+    pub(crate) const JUDGED: LineUse = LineUse(2);
+    /// Holds tags.
+    pub(crate) const TAGS: LineUse = LineUse(4);
+
+    pub(crate) const fn with(self, other: LineUse) -> LineUse {
+        LineUse(self.0 | other.0)
+    }
+
+    pub(crate) const fn has(self, other: LineUse) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// One field line of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Line<'a> {
+    pub(crate) uses: LineUse,
+    pub(crate) name: &'a [u8],
+    pub(crate) value: &'a [u8],
+}
+
+/// Walks field lines; ends at the first that does not fit.
+#[derive(Clone)]
+pub(crate) struct LineIter<'a>(&'a [u8]);
+
+impl<'a> Iterator for LineIter<'a> {
+    type Item = Line<'a>;
+
+    fn next(&mut self) -> Option<Line<'a>> {
+        let (uses, rest) = self.0.split_first()?;
+        let (name, rest) = take(rest)?;
+        let (value, rest) = take(rest)?;
+        self.0 = rest;
+        Some(Line {
+            uses: LineUse(*uses),
+            name,
+            value,
+        })
+    }
+}
+
+/// One request field that `Vary` names: as it was sent, and as it is compared. `None` is absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Nominated<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) sent: Option<&'a [u8]>,
+    pub(crate) matched: &'a [u8],
+}
+
+/// Walks nominated fields; ends at the first that does not fit.
+#[derive(Clone)]
+pub(crate) struct NominatedIter<'a>(&'a [u8]);
+
+impl<'a> Iterator for NominatedIter<'a> {
+    type Item = Nominated<'a>;
+
+    fn next(&mut self) -> Option<Nominated<'a>> {
+        let (present, rest) = self.0.split_first()?;
+        let (name, rest) = take(rest)?;
+        let (sent, rest) = take(rest)?;
+        let (matched, rest) = take(rest)?;
+        self.0 = rest;
+        Some(Nominated {
+            name,
+            sent: (*present != 0).then_some(sent),
+            matched,
+        })
+    }
+}
+
+/// A string with its length before it.
+fn take(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = bytes.split_first_chunk::<4>()?;
+    rest.split_at_checked(u32::from_le_bytes(*len) as usize)
+}
+
+fn put(out: &mut Vec<u8>, string: &[u8]) {
+    // Lengths beyond u32 can't be: `finish` refuses records over MAX_RECORD.
+    out.extend_from_slice(&(string.len() as u32).to_le_bytes());
+    out.extend_from_slice(string);
+}
+
+/// The field lines of a record that serve one use, as a field list.
+pub(crate) struct LinesFor<'a> {
+    pub(crate) lines: LineIter<'a>,
+    pub(crate) uses: LineUse,
+}
+
+impl Fields for LinesFor<'_> {
+    fn each(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
+        for line in self.lines.clone().filter(|line| line.uses.has(self.uses)) {
+            f(line.name, line.value);
+        }
+    }
+}
+
+/// What the head of a new record says; the rest is found by [`Writer`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) status: u16,
+    pub(crate) flags: Flags,
+    pub(crate) stored_at: Millis,
+    pub(crate) date: Millis,
+    pub(crate) initial_age: Millis,
+    pub(crate) lifetime: Millis,
+    pub(crate) last_modified: Option<Millis>,
+    pub(crate) swr: Option<u32>,
+    pub(crate) sie: Option<u32>,
+}
+
+/// Writes a record: etag, then nominated fields, then lines.
+pub(crate) struct Writer {
+    out: Vec<u8>,
+    etag: Span,
+    nominated: usize,
+}
+
+impl Writer {
+    /// Begins with the origin's own `ETag`, empty for none.
+    pub(crate) fn new(etag: &[u8]) -> Writer {
+        let mut out = Vec::with_capacity(1024);
+        out.resize(HEAD, 0);
+        out.extend_from_slice(etag);
+        Writer {
+            etag: span(HEAD, out.len()),
+            nominated: out.len(),
+            out,
+        }
+    }
+
+    /// One field that `Vary` names.
+    pub(crate) fn nominated(&mut self, name: &[u8], sent: Option<&[u8]>, matched: &[u8]) {
+        self.out.push(u8::from(sent.is_some()));
+        put(&mut self.out, name);
+        put(&mut self.out, sent.unwrap_or_default());
+        put(&mut self.out, matched);
+    }
+
+    /// Begins the field lines.
+    pub(crate) fn lines(self) -> LineWriter {
+        LineWriter {
+            lines: self.out.len(),
+            writer: self,
+        }
+    }
+}
+
+/// The second half of [`Writer`].
+pub(crate) struct LineWriter {
+    writer: Writer,
+    lines: usize,
+}
+
+impl LineWriter {
+    /// One field line.
+    pub(crate) fn line(&mut self, uses: LineUse, name: &[u8], value: &[u8]) {
+        let out = &mut self.writer.out;
+        if out.len() <= MAX_RECORD {
+            out.push(uses.0);
+            put(out, name);
+            put(out, value);
+        }
+    }
+
+    /// The record, unless it is longer than [`MAX_RECORD`].
+    pub(crate) fn finish(self, facts: &Facts) -> Option<Vec<u8>> {
+        let mut out = self.writer.out;
+        if out.len() > MAX_RECORD {
+            return None;
+        }
+        let head = Head {
+            status: facts.status,
+            flags: facts.flags,
+            stored_at: facts.stored_at,
+            date: facts.date,
+            fresh_until: facts
+                .stored_at
+                .saturating_add(facts.lifetime)
+                .saturating_sub(facts.initial_age),
+            initial_age: facts.initial_age,
+            lifetime: facts.lifetime,
+            last_modified: facts.last_modified,
+            swr: facts.swr,
+            sie: facts.sie,
+            etag: self.writer.etag,
+            nominated: span(self.writer.nominated, self.lines),
+            lines: span(self.lines, out.len()),
+        };
+        head.encode(&mut out[..HEAD]);
+        Some(out)
+    }
+}
+
+fn span(from: usize, to: usize) -> Span {
+    Span {
+        at: from as u32,
+        len: (to - from) as u32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Vec<u8> {
+        let mut writer = Writer::new(b"\"v1\"");
+        writer.nominated(b"accept-encoding", Some(b"br, gzip"), b"br,gzip");
+        writer.nominated(b"x-absent", None, b"");
+        let mut lines = writer.lines();
+        lines.line(LineUse::SHOWN, b"Content-Type", b"text/html");
+        lines.line(LineUse::JUDGED, b"Cache-Control", b"max-age=60");
+        lines
+            .finish(&Facts {
+                status: 200,
+                flags: Flags::IMMUTABLE,
+                stored_at: 100_000,
+                date: 99_000,
+                initial_age: 1_000,
+                lifetime: 60_000,
+                last_modified: Some(5_000),
+                swr: Some(300),
+                sie: None,
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn a_record_reads_back_as_written() {
+        let record = sample();
+        let head = Head::decode(&record).unwrap();
+        assert_eq!((head.status, head.flags), (200, Flags::IMMUTABLE));
+        assert_eq!((head.stored_at, head.date), (100_000, 99_000));
+        assert_eq!(head.fresh_until, 159_000);
+        assert_eq!(head.last_modified, Some(5_000));
+        assert_eq!((head.swr, head.sie), (Some(300), None));
+        assert_eq!(head.etag(&record), Some(&b"\"v1\""[..]));
+        let nominated: Vec<_> = head.nominated(&record).collect();
+        assert_eq!(nominated.len(), 2);
+        assert_eq!(nominated[0].matched, b"br,gzip");
+        assert_eq!(nominated[1].sent, None);
+        let names: Vec<_> = head.lines(&record).map(|line| line.name).collect();
+        assert_eq!(names, [&b"Content-Type"[..], b"Cache-Control"]);
+    }
+
+    #[test]
+    fn no_cut_or_flip_panics() {
+        let record = sample();
+        for cut in 0..record.len() {
+            walk(&record[..cut]);
+        }
+        for at in 0..record.len() {
+            for bit in 0..8 {
+                let mut flipped = record.clone();
+                flipped[at] ^= 1 << bit;
+                walk(&flipped);
+            }
+        }
+    }
+
+    fn walk(record: &[u8]) {
+        if let Some(head) = Head::decode(record) {
+            head.etag(record);
+            assert!(head.lines(record).count() <= record.len());
+            assert!(head.nominated(record).count() <= record.len());
+        }
+    }
+
+    #[test]
+    fn an_oversize_record_is_refused() {
+        let mut lines = Writer::new(b"").lines();
+        lines.line(LineUse::SHOWN, b"X", &vec![b'x'; MAX_RECORD]);
+        assert!(lines.finish(&Facts::default()).is_none());
+    }
+}

@@ -1,0 +1,327 @@
+//! What an answer of the origin does to the store, and to the client that waits.
+
+use super::compose::{self, OwnLines, Parts};
+use super::filling::{self, Filling};
+use super::judge::{self, Case, Judgement};
+use super::outcome::{Failure, Outcome, Response};
+use super::permit::{Keep, Permit, Purpose};
+use super::policy::{Policy, UseStale};
+use super::record::{Flags, LineUse};
+use super::stored::Stored;
+use super::verdict::Reason;
+use super::words;
+use crate::http::update::{Freshen, StoredValidators, freshens};
+use crate::http::{Fields, retry_after};
+use crate::store::{Millis, NoSpace, WORDS};
+
+/// How a fetch failed: the word for it, whether stale-if-error covers it here, and what the origin asked for.
+struct Fault {
+    reason: Reason,
+    covered: bool,
+    retry_after: Option<Millis>,
+}
+
+/// An answer came.
+pub(crate) fn respond(
+    permit: Permit,
+    resp: &Response<'_>,
+    req_fields: &dyn Fields,
+    policy: &Policy,
+    now: Millis,
+) -> Outcome {
+    let answer = Answered {
+        resp,
+        req_fields,
+        policy,
+        now,
+    };
+    if let Some(failure) = resp.from_failure {
+        return fail(
+            permit,
+            failure,
+            retry_after::parse(resp.judge, now),
+            policy,
+            now,
+        );
+    }
+    if is_error(resp.status, policy) {
+        return answer.error(permit);
+    }
+    match resp.status {
+        304 => answer.not_modified(permit),
+        _ => answer.full(permit),
+    }
+}
+
+/// No answer came.
+pub(crate) fn fail(
+    permit: Permit,
+    failure: Failure,
+    retry_after: Option<Millis>,
+    policy: &Policy,
+    now: Millis,
+) -> Outcome {
+    let (reason, condition) = match failure {
+        Failure::Error => (Reason::OriginError, UseStale::ERROR),
+        Failure::Timeout => (Reason::OriginTimeout, UseStale::TIMEOUT),
+        Failure::InvalidHeader => (Reason::OriginInvalid, UseStale::INVALID_HEADER),
+        // Not the origin's fault: no pause, but the stale copy all the same.
+        Failure::Aborted => (Reason::Aborted, UseStale::ERROR),
+    };
+    if failure != Failure::Aborted {
+        permit.pause(retry_after, policy, now);
+    }
+    let fault = Fault {
+        reason,
+        covered: policy.use_stale.has(condition),
+        retry_after,
+    };
+    match fallback(&permit, &fault, now) {
+        Some(stale) => fall_back(permit, stale, fault.reason, now),
+        None => permit.end(fault.reason, now),
+    }
+}
+
+/// 500, 502, 503 and 504 are errors (RFC 5861 §4), and what the location lists beside; 404 and 410 are answers.
+fn is_error(status: u16, policy: &Policy) -> bool {
+    matches!(status, 500 | 502 | 503 | 504) || policy.use_stale.covers_status(status)
+}
+
+fn fallback(permit: &Permit, fault: &Fault, now: Millis) -> Option<Stored> {
+    permit.stale_at(now).filter(|_| fault.covered)
+}
+
+fn fall_back(permit: Permit, stale: Stored, reason: Reason, now: Millis) -> Outcome {
+    match permit.terms.purpose {
+        Purpose::Refresh => permit.end(reason, now),
+        Purpose::Fetch => {
+            permit.claim.release();
+            Outcome::Stale(stale)
+        }
+    }
+}
+
+/// An answer with all that bears on it.
+struct Answered<'a> {
+    resp: &'a Response<'a>,
+    req_fields: &'a dyn Fields,
+    policy: &'a Policy,
+    now: Millis,
+}
+
+impl Answered<'_> {
+    /// An error status. It never takes the place of an entry that can still be served, whatever freshness it claims.
+    fn error(&self, permit: Permit) -> Outcome {
+        let fault = Fault {
+            reason: Reason::OriginStatus,
+            covered: self.policy.use_stale.covers_status(self.resp.status),
+            retry_after: retry_after::parse(self.resp.judge, self.now),
+        };
+        permit.pause(fault.retry_after, self.policy, self.now);
+        if let Some(stale) = fallback(&permit, &fault, self.now) {
+            return fall_back(permit, stale, fault.reason, self.now);
+        }
+        let spared =
+            permit.terms.purpose == Purpose::Refresh || self.now < permit.terms.usable_until;
+        if spared || permit.terms.keep == Keep::Discard {
+            return permit.end(fault.reason, self.now);
+        }
+        match self.judge(&permit, self.resp.judge, self.resp.status) {
+            Ok(judgement) => self.store(permit, &judgement),
+            Err(_) => permit.end(fault.reason, self.now),
+        }
+    }
+
+    /// A whole answer: it replaces what is stored, or ends it (RFC 9111 §4.3.3).
+    fn full(&self, permit: Permit) -> Outcome {
+        if permit.terms.keep == Keep::Discard {
+            return permit.end(Reason::NoCacheCondition, self.now);
+        }
+        match self.judge(&permit, self.resp.judge, self.resp.status) {
+            Ok(judgement) => self.store(permit, &judgement),
+            Err(reason) => self.uncacheable(permit, reason),
+        }
+    }
+
+    fn judge(
+        &self,
+        permit: &Permit,
+        fields: &dyn Fields,
+        status: u16,
+    ) -> Result<Judgement, Reason> {
+        judge::judge(
+            &Case {
+                method: &permit.terms.method,
+                status,
+                fields,
+                authorised: permit.terms.authorised,
+                request_time: self.resp.request_time,
+                response_time: self.now,
+            },
+            self.policy,
+        )
+    }
+
+    /// A response that may not be stored: what is stored of the key is over too, unless this answer was one visitor's alone.
+    fn uncacheable(&self, permit: Permit, reason: Reason) -> Outcome {
+        if self.is_personal(&permit, reason) {
+            return permit.end(reason, self.now);
+        }
+        if let Some(entry) = &permit.terms.entry {
+            permit.region.remove(entry.object());
+        }
+        let purpose = permit.terms.purpose;
+        permit.release_to_pass(self.now);
+        match purpose {
+            Purpose::Refresh => Outcome::Dropped(reason),
+            Purpose::Fetch => Outcome::Relay(reason),
+        }
+    }
+
+    /// Whether the answer says nothing of what others would get: it was forced, given to `Authorization`, or denied to the
+    /// lack of it.
+    fn is_personal(&self, permit: &Permit, reason: Reason) -> bool {
+        let guarded = |entry: &Stored| entry.head().flags.has(Flags::BY_AUTHORISED);
+        let denied = matches!(self.resp.status, 401 | 403 | 407);
+        permit.terms.forced
+            || permit.terms.authorised
+            || reason == Reason::Authorization
+            || denied && permit.terms.entry.as_ref().is_some_and(guarded)
+    }
+
+    fn store(&self, permit: Permit, judgement: &Judgement) -> Outcome {
+        let parts = Parts {
+            judgement,
+            shown: self.resp.store,
+            judged: self.resp.judge,
+            request: self.req_fields,
+        };
+        let Some(meta) = compose::compose(&parts, self.policy) else {
+            return self.uncacheable(permit, Reason::HeaderTooLarge);
+        };
+        let draft = filling::Draft::new(meta, self.resp.content_length, self.policy, self.now);
+        let Some(draft) = draft else {
+            return self.uncacheable(permit, Reason::NoFreshness);
+        };
+        match Filling::begin(permit, draft, self.req_fields, self.policy) {
+            Ok(filling) => Outcome::Store(filling),
+            Err((permit, NoSpace::TooLarge)) => self.uncacheable(permit, Reason::TooLarge),
+            Err((permit, _)) => {
+                permit.pause(None, self.policy, self.now);
+                permit.end(Reason::NoSpace, self.now)
+            }
+        }
+    }
+
+    /// 304: the stored response holds again, with the new fields (RFC 9111 §4.3.4).
+    fn not_modified(&self, permit: Permit) -> Outcome {
+        let Some(entry) = permit.validated().cloned() else {
+            return permit.end(Reason::ForeignValidator, self.now);
+        };
+        if !self.identifies(&permit, &entry) {
+            // The next fetch is unconditional, and gets an answer that can be used.
+            permit.region.remove(entry.object());
+            return self.foreign(permit);
+        }
+        // `Date` and `Age` are not among the stored lines: the response is as old as its validation.
+        let judged = compose::updated(&entry, LineUse::JUDGED, self.resp.judge);
+        match self.judge(&permit, &judged, entry.status()) {
+            Ok(judgement) => self.renew(permit, entry, &judgement, &judged),
+            Err(reason) => self.last_use(permit, entry, reason),
+        }
+    }
+
+    fn identifies(&self, permit: &Permit, entry: &Stored) -> bool {
+        let last_modified = compose::last_modified(entry);
+        let validators = StoredValidators {
+            etag: entry.head().etag(entry.object().meta()),
+            last_modified: last_modified.as_ref().map(|date| &date[..]),
+            has_siblings: permit.terms.siblings,
+        };
+        match freshens(&validators, self.resp.judge) {
+            Freshen::Update => true,
+            // We asked about this response alone, and named its validators: an answer that names none means it.
+            Freshen::Unidentified => !permit.terms.siblings,
+            Freshen::Differs => false,
+        }
+    }
+
+    fn foreign(&self, permit: Permit) -> Outcome {
+        let fault = Fault {
+            reason: Reason::ForeignValidator,
+            covered: self.policy.use_stale.has(UseStale::INVALID_HEADER),
+            retry_after: None,
+        };
+        match fallback(&permit, &fault, self.now) {
+            Some(stale) => fall_back(permit, stale, fault.reason, self.now),
+            None => permit.end(fault.reason, self.now),
+        }
+    }
+
+    /// A 304 after which the response may not be kept: it answers this client, then it is gone.
+    fn last_use(&self, permit: Permit, entry: Stored, reason: Reason) -> Outcome {
+        let purpose = permit.terms.purpose;
+        let _ = self.uncacheable(permit, reason);
+        match purpose {
+            Purpose::Refresh => Outcome::Dropped(reason),
+            Purpose::Fetch => Outcome::Renewed(entry),
+        }
+    }
+
+    fn renew(
+        &self,
+        permit: Permit,
+        entry: Stored,
+        judgement: &Judgement,
+        judged: &OwnLines,
+    ) -> Outcome {
+        let shown = compose::updated(&entry, LineUse::SHOWN, self.resp.store);
+        let tags = compose::updated(&entry, LineUse::TAGS, self.resp.store);
+        let shown = with_tags(shown, tags, self.policy);
+        let parts = Parts {
+            judgement,
+            shown: &shown,
+            judged,
+            request: self.req_fields,
+        };
+        let meta = compose::compose(&parts, self.policy);
+        let draft = meta.and_then(|meta| filling::Draft::new(meta, None, self.policy, self.now));
+        let Some(draft) = draft else {
+            return self.last_use(permit, entry, Reason::NoFreshness);
+        };
+        let words = renewed_words(&entry);
+        let Permit {
+            region,
+            claim,
+            terms,
+        } = permit;
+        if terms.probe {
+            region.clear_pass(entry.object().key());
+        }
+        let renewed = claim.renew(entry.object(), &draft.meta, words, draft.dead_at, self.now);
+        // Purged or replaced meanwhile: what the origin has just confirmed is still right for this client.
+        let stored = renewed.ok().and_then(|object| entry.with_object(object));
+        match terms.purpose {
+            Purpose::Refresh if stored.is_none() => Outcome::Dropped(Reason::Superseded),
+            _ => Outcome::Renewed(stored.unwrap_or(entry)),
+        }
+    }
+}
+
+/// What changes stays: bytes and hash, and since when they are known; the pause is over.
+pub(crate) fn renewed_words(entry: &Stored) -> [u64; WORDS] {
+    let mut words = [0; WORDS];
+    for index in [words::ACCESS, words::HASH, words::SINCE] {
+        words[index] = entry.word(index);
+    }
+    words
+}
+
+/// Tags that are not shown, beside what is.
+fn with_tags(mut shown: OwnLines, tags: OwnLines, policy: &Policy) -> OwnLines {
+    use crate::http::fields::is;
+    let is_tag = |name: &[u8]| policy.tag_fields.iter().any(|field| is(name, field));
+    shown.retain(|(name, _)| !is_tag(name));
+    shown.extend(tags.into_iter().filter(|(name, _)| is_tag(name)));
+    shown
+}

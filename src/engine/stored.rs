@@ -1,0 +1,172 @@
+//! A stored response: a pinned object with its decoded head.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::policy::{Policy, SECOND};
+use super::record::{Head, LineUse};
+use super::words;
+use crate::http::{Etag, etag, fields::is};
+use crate::store::{Millis, Object, Phase};
+
+/// A stored response. Cloning pins once more; dropping unpins.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    object: Object,
+    head: Head,
+    /// Smart Edge Revalidation is on where this is used.
+    edge: bool,
+}
+
+/// An entity tag as it is sent, quotes and `W/` included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntityTag<'a> {
+    /// The origin's.
+    Own(&'a [u8]),
+    /// Made of the body's hash, weak.
+    Synthesised([u8; etag::HASH_LEN]),
+}
+
+impl EntityTag<'_> {
+    /// The bytes of the field value.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            EntityTag::Own(bytes) => bytes,
+            EntityTag::Synthesised(bytes) => bytes,
+        }
+    }
+
+    /// For comparison; nothing if the origin's is malformed.
+    pub fn parse(&self) -> Option<Etag<'_>> {
+        Etag::parse(self.as_bytes())
+    }
+}
+
+impl Stored {
+    /// Reads the head; nothing if the object's meta is none of ours.
+    pub(crate) fn new(object: Object, policy: &Policy) -> Option<Stored> {
+        let head = Head::decode(object.meta())?;
+        Some(Stored {
+            object,
+            head,
+            edge: policy.edge_revalidation,
+        })
+    }
+
+    /// Another object with the same use, such as the renewed one.
+    pub(crate) fn with_object(&self, object: Object) -> Option<Stored> {
+        let head = Head::decode(object.meta())?;
+        Some(Stored {
+            object,
+            head,
+            edge: self.edge,
+        })
+    }
+
+    pub(crate) fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The status.
+    pub fn status(&self) -> u16 {
+        self.head.status
+    }
+
+    /// The field lines to deliver, in the origin's order, duplicates kept: with `Content-Type`, the origin's own `ETag` and
+    /// `Last-Modified`; without `Date` ([`Stored::date`]), `Age` (`Serve::age`), `Content-Length`
+    /// ([`Stored::content_length`]), tags, and the synthesised validators ([`Stored::synthesised`]).
+    pub fn visible(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        let lines = self.head.lines(self.object.meta());
+        for line in lines.filter(|line| line.uses.has(LineUse::SHOWN)) {
+            each(line.name, line.value);
+        }
+    }
+
+    /// Those of [`Stored::visible`] that a 304 carries (RFC 9110 §15.4.5): what describes the body alone stays out.
+    pub fn fields_of_304(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        self.visible(&mut |name, value| {
+            if !describes_body(name) {
+                each(name, value);
+            }
+        });
+    }
+
+    /// The origin's `Date`, or when the response came if it had none (RFC 9110 §6.6.1). Unix time in ms.
+    pub fn date(&self) -> Millis {
+        self.head.date
+    }
+
+    /// The origin's `Last-Modified`, or the synthesised one (Smart Edge Revalidation). Unix time in ms, whole seconds.
+    pub fn last_modified(&self) -> Option<Millis> {
+        match self.synthesised() {
+            true => Some(self.since()),
+            false => self.head.last_modified,
+        }
+    }
+
+    /// The origin's `ETag`; or the synthesised weak one, once the body is complete.
+    pub fn etag(&self) -> Option<EntityTag<'_>> {
+        if !self.synthesised() {
+            return self.head.etag(self.object.meta()).map(EntityTag::Own);
+        }
+        match self.word(words::HASH) {
+            0 => None,
+            hash => Some(EntityTag::Synthesised(etag::of_hash(hash))),
+        }
+    }
+
+    /// Whether the validators are the cache's own: the origin sent neither.
+    pub fn synthesised(&self) -> bool {
+        self.edge && self.head.lacks_validators()
+    }
+
+    /// The length of the body, once it is known.
+    pub fn content_length(&self) -> Option<u64> {
+        self.object.body().total
+    }
+
+    /// The object: its body is read from here.
+    pub fn object(&self) -> &Object {
+        &self.object
+    }
+
+    /// The `Age` at `now`, in seconds (RFC 9111 §4.2.3).
+    pub fn age(&self, now: Millis) -> u64 {
+        self.age_millis(now) / SECOND
+    }
+
+    pub(crate) fn age_millis(&self, now: Millis) -> Millis {
+        crate::http::age::current(self.head.initial_age, self.head.stored_at, now)
+    }
+
+    /// Seconds of freshness left at `now`, negative when stale. Rounded down, so that 0 and less is stale.
+    pub fn ttl(&self, now: Millis) -> i64 {
+        let (end, now) = (self.head.fresh_until as i64, now as i64);
+        end.saturating_sub(now).div_euclid(SECOND as i64)
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.object.body().phase == Phase::Complete
+    }
+
+    pub(crate) fn word(&self, index: usize) -> u64 {
+        self.object.word(index).load(Relaxed)
+    }
+
+    /// Since when these bytes are known, in whole seconds.
+    pub(crate) fn since(&self) -> Millis {
+        let since = self.word(words::SINCE);
+        since - since % SECOND
+    }
+}
+
+/// `Content-Type`, `Content-Encoding`, `Content-Language` and `Content-Range` say nothing in a 304.
+fn describes_body(name: &[u8]) -> bool {
+    [
+        "content-type",
+        "content-encoding",
+        "content-language",
+        "content-range",
+    ]
+    .iter()
+    .any(|wanted| is(name, wanted))
+}

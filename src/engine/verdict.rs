@@ -1,0 +1,168 @@
+//! The words of a verdict: [`Status`] in nginx's vocabulary, and [`Reason`], why.
+
+/// The cache status of a request, in nginx's vocabulary and meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// A fresh stored response (or a fill in progress that will be one).
+    Hit,
+    /// Nothing stored; this request waited for the origin, or was passed to it.
+    Miss,
+    /// The location's bypass condition held.
+    Bypass,
+    /// The entry was stale; this request waited for the origin, which sent a new response.
+    Expired,
+    /// A stale response because the origin failed or was too slow.
+    Stale,
+    /// A stale response inside the stale-while-revalidate window, the first request after expiry included.
+    Updating,
+    /// The entry was stale; this request waited for the origin, which said 304.
+    Revalidated,
+}
+
+impl Status {
+    /// The word for `$swr_cache_status`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Status::Hit => "HIT",
+            Status::Miss => "MISS",
+            Status::Bypass => "BYPASS",
+            Status::Expired => "EXPIRED",
+            Status::Stale => "STALE",
+            Status::Updating => "UPDATING",
+            Status::Revalidated => "REVALIDATED",
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
+        /// Why a verdict is what it is: the fixed set of words of `$swr_cache_reason`, the log and `Cache-Status`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Reason { $($(#[$doc])* $name,)* }
+
+        impl Reason {
+            /// Every reason there is.
+            pub const ALL: &'static [Reason] = &[$(Reason::$name,)*];
+
+            /// The word.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Reason::$name => $word,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    // Served from the store.
+    /// Fresh.
+    Fresh = "fresh",
+    /// Fresh, near its end: a refresh has been started.
+    RefreshAhead = "refresh-ahead",
+    /// Stale inside stale-while-revalidate: this request starts the refresh.
+    SwrRefresh = "swr-refresh",
+    /// Stale inside stale-while-revalidate: a refresh is under way elsewhere.
+    SwrWindow = "swr-window",
+    /// Stale inside stale-while-revalidate: the last refresh failed and the pause is not over.
+    SwrBackoff = "swr-backoff",
+    /// Stale inside stale-while-revalidate: the host has no room for a refresh now.
+    SwrBusy = "swr-busy",
+    /// Stale inside stale-if-error: the last fetch failed and the pause is not over.
+    SieBackoff = "sie-backoff",
+    /// Stale inside stale-if-error: this request's fetch failed.
+    SieFallback = "sie-fallback",
+    /// Stale inside stale-if-error: the origin took longer than the location's patience.
+    SiePatience = "sie-patience",
+    /// Stale, and the client's `max-stale` takes it.
+    MaxStale = "max-stale",
+    /// The answer of a fetch that this request waited for.
+    Fetched = "fetched",
+    /// The origin said 304.
+    NotModified = "not-modified",
+    /// The origin brought back the same bytes.
+    SameBytes = "same-bytes",
+
+    // Why the origin is asked.
+    /// Nothing is stored for the key.
+    Absent = "absent",
+    /// The key has variants, none for this request.
+    VaryMiss = "vary-miss",
+    /// Stale, and no window covers it any more.
+    Stale = "stale",
+    /// Stale inside stale-if-error only.
+    SieWindow = "sie-window",
+    /// Stale, and `must-revalidate`, `proxy-revalidate` or `s-maxage` forbids to serve it so.
+    MustRevalidate = "must-revalidate",
+    /// The stored `no-cache` asks for a validation at each use.
+    NoCache = "no-cache",
+    /// Inside stale-while-revalidate, but the location refreshes synchronously.
+    Synchronous = "synchronous",
+    /// The client's `no-cache`, `max-age` or `min-fresh` asks for a newer response.
+    ClientRefused = "client-refused",
+    /// `Authorization` on the request, and the stored response is not for everyone (RFC 9111 §3.5).
+    Authorization = "authorization",
+    /// The location's bypass condition.
+    Bypass = "bypass",
+
+    // Why a request waits.
+    /// Another request is fetching this.
+    Collapsed = "collapsed",
+    /// Waited longer than the lock timeout.
+    LockTimeout = "lock-timeout",
+
+    // Why the cache takes no part, or stores nothing.
+    /// A method that the location does not cache.
+    Method = "method",
+    /// Not asked for often enough yet.
+    MinUses = "min-uses",
+    /// The key is known to bring uncacheable responses.
+    HitForMiss = "hit-for-miss",
+    /// The location's no-cache condition.
+    NoCacheCondition = "no-cache-condition",
+    /// `only-if-cached`, and nothing usable is stored.
+    OnlyIfCached = "only-if-cached",
+    /// `no-store` in the request.
+    ClientNoStore = "client-no-store",
+    /// `no-store` in the response.
+    NoStore = "no-store",
+    /// `private` in the response.
+    Private = "private",
+    /// `Set-Cookie` in the response.
+    SetCookie = "set-cookie",
+    /// `Vary: *`.
+    VaryStar = "vary-star",
+    /// A status that may not be stored.
+    UncacheableStatus = "status",
+    /// Neither freshness nor a validator: it could never be used.
+    NoFreshness = "no-freshness",
+    /// `X-Accel-Expires: 0`.
+    AccelExpires = "x-accel-expires",
+    /// A part, or otherwise not a whole final response.
+    Partial = "partial",
+    /// Header too large for the cache.
+    HeaderTooLarge = "header-too-large",
+    /// Body larger than an object may be.
+    TooLarge = "too-large",
+    /// No room in the zone.
+    NoSpace = "no-space",
+    /// The zone's lock could not be had in time.
+    Busy = "busy",
+    /// A purge or a newer fill came in between.
+    Superseded = "superseded",
+    /// A 304 that does not fit what is stored (RFC 9111 §4.3.4).
+    ForeignValidator = "foreign-validator",
+
+    // How a fetch failed.
+    /// The connection to the origin failed.
+    OriginError = "origin-error",
+    /// The origin did not answer in time.
+    OriginTimeout = "origin-timeout",
+    /// The origin's header was invalid.
+    OriginInvalid = "origin-invalid",
+    /// The fetch was given up.
+    Aborted = "aborted",
+    /// The origin answered with an error status.
+    OriginStatus = "origin-status",
+    /// The body broke off.
+    BodyBroken = "body-broken",
+}

@@ -1,0 +1,619 @@
+//! A client's request while the cache answers it.
+//!
+//! | state | it waits for | what moves it on |
+//! |---|---|---|
+//! | `Idle` | nothing: not parked, or done | - |
+//! | `Waiting` | the fetch of another | the bell, or the timer at `Wait::until` |
+//! | `Leading` | the fetch that it leads | its own event, posted by the fetch; the timer of its patience |
+//! | `Reading` | bytes of a growing body, or the client to take what it has | the bell; the client's write event |
+//! | `Relaying` | buffers that its fetch fills | the fetch; the client's write event |
+//!
+//! A request is finalised once, by [`Client::conclude`]; when it ends for whatever reason, [`on_request_end`] takes it
+//! out of every list.
+
+use std::ffi::c_void;
+use std::mem::offset_of;
+use std::ptr;
+
+use nginx_sys::{
+    NGX_DECLINED, NGX_DONE, NGX_ERROR, NGX_HTTP_BAD_GATEWAY, NGX_HTTP_GATEWAY_TIME_OUT,
+    NGX_HTTP_REQUEST_TIME_OUT, NGX_OK, ngx_add_timer, ngx_del_timer, ngx_delete_posted_event, ngx_event_t,
+    ngx_handle_read_event, ngx_handle_write_event, ngx_http_block_reading, ngx_http_core_loc_conf_t,
+    ngx_http_core_module, ngx_http_request_empty_handler, ngx_http_request_t, ngx_http_test_reading, ngx_int_t,
+    ngx_post_event, ngx_posted_events, ngx_queue_t,
+};
+use swrcache::engine::{Cache, Decision, Led, Reason, Request, Serve, Status, Stored, Turn};
+
+use crate::conf::{LocConf, any_true};
+use crate::ctx::Ctx;
+use crate::deliver::{self, Reader, Relay};
+use crate::fetch::{self, Fetch};
+use crate::fields::List;
+use crate::guard::guard;
+use crate::request::{Req, now};
+use crate::worker;
+
+/// What the variables and the log tell of a request.
+#[derive(Default)]
+pub(crate) struct Seen {
+    pub(crate) status: Option<Status>,
+    pub(crate) reason: Option<Reason>,
+    /// Why the origin was asked.
+    pub(crate) asked: Option<Reason>,
+    pub(crate) age: Option<u64>,
+    pub(crate) ttl: Option<i64>,
+    /// When the fetch began that this request waited for.
+    pub(crate) fetch_began: Option<u64>,
+    /// How long this request waited for it, in milliseconds.
+    pub(crate) fetch_took: Option<u64>,
+    /// The request went through the content handler untouched.
+    pub(crate) passed: bool,
+}
+
+enum State {
+    Idle,
+    Waiting,
+    Leading,
+    Reading(Reader),
+    Relaying(Relay),
+}
+
+/// What a fetch brought to the client that leads it.
+pub(crate) enum Brought {
+    /// Something to deliver from the store.
+    Stored(Stored, Led),
+    /// A response that is not stored: it comes by the relay.
+    Relay,
+    /// Nothing, or a body that broke off.
+    Nothing,
+}
+
+/// How a turn ended.
+pub(crate) enum Step {
+    /// The request is done with this return code.
+    Done(ngx_int_t),
+    /// It waits.
+    Parked,
+    /// It goes on to the content handler.
+    Decline,
+}
+
+/// The record of a client's request.
+pub(crate) struct Client {
+    // The first field, and large: nginx's debug log reads a descriptor behind an event's `data`.
+    timer: ngx_event_t,
+    link: ngx_queue_t,
+    r: Req,
+    conf: &'static LocConf,
+    cache: &'static Cache,
+    key: &'static [u8],
+    state: State,
+    watched: bool,
+    brought: Option<Brought>,
+    /// Where the published body ends, the fetch relays the rest.
+    relay_follows: bool,
+    fetch: *mut Fetch,
+    /// What is being delivered, pinned until the request's pool is gone.
+    pinned: Option<Stored>,
+    pub(crate) seen: Seen,
+}
+
+impl Client {
+    pub(crate) fn new(r: Req, conf: &'static LocConf, cache: &'static Cache, key: &'static [u8]) -> Client {
+        Client {
+            // SAFETY: all-zero is a valid start for this C struct.
+            timer: unsafe { std::mem::zeroed() },
+            link: ngx_queue_t { prev: ptr::null_mut(), next: ptr::null_mut() },
+            r,
+            conf,
+            cache,
+            key,
+            state: State::Idle,
+            watched: false,
+            brought: None,
+            relay_follows: false,
+            fetch: ptr::null_mut(),
+            pinned: None,
+            seen: Seen::default(),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `link` is the link of a live client.
+    pub(crate) unsafe fn of_link<'a>(link: *mut ngx_queue_t) -> &'a mut Client {
+        // SAFETY: the link lies inside its Client.
+        unsafe { &mut *link.byte_sub(offset_of!(Client, link)).cast::<Client>() }
+    }
+
+    pub(crate) fn request(&self) -> Req {
+        self.r
+    }
+
+    pub(crate) fn key(&self) -> &'static [u8] {
+        self.key
+    }
+
+    /// Asks the engine what to do now, and does it.
+    pub(crate) fn ask(&mut self, turn: Turn) -> Step {
+        let decision = self.with_request(|cache, conf, req| cache.decide(req, &conf.policy, turn, now()));
+        match decision {
+            Decision::Serve(serve) => self.serve(serve),
+            Decision::Wait(wait) => {
+                self.seen.fetch_began.get_or_insert_with(now);
+                self.park(State::Waiting, Some(wait.until))
+            }
+            Decision::Fetch(fetch) => {
+                self.seen.reason = Some(fetch.reason);
+                self.seen.asked = Some(fetch.reason);
+                self.seen.fetch_began = Some(now());
+                match fetch::lead(self, fetch.permit) {
+                    Some(led) => {
+                        self.fetch = led;
+                        self.park(State::Leading, fetch.patience)
+                    }
+                    None => self.decline(Some(Status::Miss), Reason::Busy),
+                }
+            }
+            Decision::Pass(pass) => self.decline(pass.status, pass.reason),
+            Decision::GatewayTimeout(reason) => {
+                self.seen.reason = Some(reason);
+                Step::Done(NGX_HTTP_GATEWAY_TIME_OUT as ngx_int_t)
+            }
+        }
+    }
+
+    fn decline(&mut self, status: Option<Status>, reason: Reason) -> Step {
+        self.seen.status = status;
+        self.seen.reason = Some(reason);
+        self.seen.passed = true;
+        Step::Decline
+    }
+
+    /// The request as the engine reads it.
+    fn with_request<T>(&self, f: impl FnOnce(&'static Cache, &'static LocConf, &Request<'_>) -> T) -> T {
+        let fields = List::of(&self.r.raw().headers_in.headers);
+        let req = Request {
+            method: self.r.method(),
+            key: self.key,
+            fields: &fields,
+            bypass: any_true(self.conf.bypass(), self.r),
+            no_cache: any_true(self.conf.no_cache(), self.r),
+            may_refresh: self.conf.refreshing.get() < self.conf.refresh_max() && !worker::is_exiting(),
+        };
+        f(self.cache, self.conf, &req)
+    }
+
+    fn serve(&mut self, mut serve: Serve) -> Step {
+        self.seen.status = Some(serve.status);
+        self.seen.reason = Some(serve.reason);
+        self.seen.age = Some(serve.age);
+        self.seen.ttl = Some(serve.ttl);
+        self.settle_fetch_time();
+        if let Some(permit) = serve.refresh.take() {
+            fetch::refresh(self.r, self.conf, permit);
+        }
+        let stored = self.pinned.insert(serve.object.clone());
+        match deliver::start(self.r, self.conf, stored, &serve) {
+            deliver::Started::Done(rc) => Step::Done(rc),
+            deliver::Started::Reading(reader) => {
+                self.state = State::Reading(reader);
+                self.pump()
+            }
+        }
+    }
+
+    fn settle_fetch_time(&mut self) {
+        if let (Some(began), None) = (self.seen.fetch_began, self.seen.fetch_took) {
+            self.seen.fetch_took = Some(now().saturating_sub(began));
+        }
+    }
+
+    /// Parks the request: it keeps its place, and an eye on the client's connection.
+    fn park(&mut self, state: State, until: Option<u64>) -> Step {
+        if !self.watch_client() {
+            return Step::Done(NGX_ERROR as ngx_int_t);
+        }
+        let again = matches!((&self.state, &state), (State::Waiting, State::Waiting));
+        let waiting = matches!(state, State::Waiting);
+        self.state = state;
+        if waiting {
+            worker::park(&mut self.link);
+        }
+        // A rung waiter that must wait on keeps its first deadline.
+        if let Some(until) = until
+            && !(again && self.timer.timer_set() != 0)
+        {
+            self.set_timer(until);
+        }
+        Step::Parked
+    }
+
+    /// Once: learns when the request ends, and when the client goes away.
+    fn watch_client(&mut self) -> bool {
+        let raw = self.r.raw();
+        raw.write_event_handler = Some(ngx_http_request_empty_handler);
+        if self.watched {
+            return true;
+        }
+        self.watched = true;
+        let data: *mut Client = self;
+        if self.r.on_end(on_request_end, data.cast()).is_none() {
+            return false;
+        }
+        self.timer.handler = Some(on_timer);
+        self.timer.data = data.cast();
+        self.timer.log = self.r.connection().log;
+        if self.r.is_main() {
+            raw.read_event_handler = Some(ngx_http_test_reading);
+            // SAFETY: the client's connection is open; for HTTP/2 and 3 nginx knows the event for a stream's.
+            return crate::request::is_ok(unsafe { ngx_handle_read_event(self.r.connection().read, 0) });
+        }
+        true
+    }
+
+    fn set_timer(&mut self, at: u64) {
+        // SAFETY: the event has its handler and lives in the request's pool; `on_request_end` takes the timer out.
+        unsafe { ngx_add_timer(&mut self.timer, usize::try_from(at.saturating_sub(now())).unwrap_or(0)) }
+    }
+
+    /// Out of every list and timer; the fetch, if any, goes on without this client.
+    fn unhook(&mut self) {
+        worker::unpark(&mut self.link);
+        // SAFETY: the event is in these lists exactly if the flags say so.
+        unsafe {
+            if self.timer.timer_set() != 0 {
+                ngx_del_timer(&mut self.timer);
+            }
+            if self.timer.posted() != 0 {
+                ngx_delete_posted_event(&mut self.timer);
+            }
+        }
+        let fetch = std::mem::replace(&mut self.fetch, ptr::null_mut());
+        // SAFETY: the fetch clears this pointer before it dies.
+        if let Some(fetch) = unsafe { fetch.as_mut() } {
+            fetch.leader_gone();
+        }
+    }
+
+    /// Carries out how a turn ended, outside nginx's call stack for this request. The record may be gone afterwards.
+    fn conclude(&mut self, step: Step) {
+        let r = self.r;
+        match step {
+            Step::Parked => {}
+            Step::Done(rc) => {
+                self.state = State::Idle;
+                self.unhook();
+                r.finalize(rc);
+            }
+            Step::Decline => {
+                self.state = State::Idle;
+                self.unhook();
+                let raw = r.raw();
+                raw.read_event_handler = Some(ngx_http_block_reading);
+                raw.write_event_handler = Some(ngx_http_core_run_phases_handler);
+                raw.phase_handler += 1;
+                r.run_phases();
+            }
+        }
+    }
+
+    /// Runs one turn from an event.
+    fn turn(&mut self, deed: impl FnOnce(&mut Client) -> Step) {
+        self.r.outside(|| {
+            let step = deed(self);
+            self.conclude(step);
+        });
+    }
+
+    /// A fetch somewhere has moved; perhaps the one this client waits for.
+    pub(crate) fn rung(&mut self) {
+        match self.state {
+            State::Waiting => self.turn(|c| c.ask(Turn::Waited)),
+            State::Reading(_) => self.turn(Client::pump),
+            State::Idle | State::Leading | State::Relaying(_) => {}
+        }
+    }
+
+    /// Called by the fetch that this client leads; acts on it in a turn of its own.
+    pub(crate) fn bring(&mut self, brought: Brought) {
+        self.brought = Some(brought);
+        self.post();
+    }
+
+    /// Has this client look again, in a turn of its own.
+    pub(crate) fn post(&mut self) {
+        // SAFETY: the event lives in the request's pool; `on_request_end` takes it out of the queue.
+        unsafe { ngx_post_event(&mut self.timer, &raw mut ngx_posted_events) }
+    }
+
+    /// The fetch is over, or this client has no more to do with it.
+    pub(crate) fn forget_fetch(&mut self) {
+        self.fetch = ptr::null_mut();
+    }
+
+    /// The fetch goes on as a relay after the published bytes: its body does not fit the store.
+    ///
+    /// `false` if this client does not read along, and can't be helped so.
+    pub(crate) fn expect_relay(&mut self) -> bool {
+        self.relay_follows = true;
+        match &mut self.state {
+            State::Reading(_) => true,
+            State::Leading => matches!(self.brought, Some(Brought::Stored(..))),
+            _ => false,
+        }
+    }
+
+    /// The relay is full until the client takes some.
+    pub(crate) fn await_room(&mut self) {
+        self.r.raw().write_event_handler = Some(on_writable);
+        if self.r.is_blocked() {
+            arm_write(self.r);
+        }
+    }
+
+    /// Where the fetch puts what it relays; `None` until the header is out.
+    pub(crate) fn relay(&mut self) -> Option<(Req, &mut Relay)> {
+        match &mut self.state {
+            State::Relaying(relay) => Some((self.r, relay)),
+            _ => None,
+        }
+    }
+
+    /// The fetch has relayed everything.
+    pub(crate) fn relay_done(&mut self, rc: ngx_int_t) {
+        self.forget_fetch();
+        self.turn(|_| Step::Done(rc));
+    }
+
+    fn take_brought(&mut self) -> Step {
+        let Some(brought) = self.brought.take() else {
+            return match self.state {
+                State::Reading(_) => self.pump(),
+                State::Relaying(_) => self.flush(),
+                _ => Step::Parked,
+            };
+        };
+        match brought {
+            Brought::Stored(stored, led) => self.deliver(&stored, led),
+            Brought::Relay => self.start_relay(),
+            Brought::Nothing => self.end_of_nothing(),
+        }
+    }
+
+    fn deliver(&mut self, stored: &Stored, led: Led) -> Step {
+        if !matches!(self.state, State::Leading) {
+            return Step::Parked;
+        }
+        self.stop_timer();
+        let serve = self.with_request(|cache, conf, req| cache.deliver(stored, req, &conf.policy, led, now()));
+        self.serve(serve)
+    }
+
+    fn stop_timer(&mut self) {
+        if self.timer.timer_set() != 0 {
+            // SAFETY: the flag says that it is in the tree.
+            unsafe { ngx_del_timer(&mut self.timer) };
+        }
+    }
+
+    fn end_of_nothing(&mut self) -> Step {
+        match self.state {
+            State::Leading => Step::Done(NGX_HTTP_BAD_GATEWAY as ngx_int_t),
+            State::Reading(_) => self.pump(),
+            _ => Step::Done(NGX_ERROR as ngx_int_t),
+        }
+    }
+
+    fn start_relay(&mut self) -> Step {
+        self.stop_timer();
+        self.settle_fetch_time();
+        // SAFETY: the fetch clears the pointer before it dies.
+        let Some(fetch) = (unsafe { self.fetch.as_mut() }) else {
+            return Step::Done(NGX_HTTP_BAD_GATEWAY as ngx_int_t);
+        };
+        self.seen.status = Some(fetch.status_if_relayed());
+        self.seen.reason = fetch.relay_reason().or(self.seen.reason);
+        let rc = deliver::relay_header(self.r, self.conf, fetch);
+        if rc == NGX_ERROR as ngx_int_t || rc > NGX_OK as ngx_int_t || self.r.raw().header_only() != 0 {
+            return Step::Done(rc);
+        }
+        self.begin_relaying();
+        fetch.go_on();
+        Step::Parked
+    }
+
+    fn begin_relaying(&mut self) {
+        self.state = State::Relaying(Relay::default());
+        self.r.raw().write_event_handler = Some(on_writable);
+    }
+
+    /// Sends what the body has for this client, as far as both allow.
+    fn pump(&mut self) -> Step {
+        let State::Reading(reader) = &mut self.state else {
+            return Step::Parked;
+        };
+        let Some(stored) = &self.pinned else {
+            return Step::Done(NGX_ERROR as ngx_int_t);
+        };
+        match reader.pump(self.r, stored, self.relay_follows) {
+            deliver::Pumped::Done(rc) => Step::Done(rc),
+            deliver::Pumped::Blocked => self.wait_for_client(),
+            deliver::Pumped::Drained => {
+                if !self.watch_client() {
+                    return Step::Done(NGX_ERROR as ngx_int_t);
+                }
+                worker::unpark(&mut self.link);
+                worker::park(&mut self.link);
+                Step::Parked
+            }
+            deliver::Pumped::Relay => {
+                self.begin_relaying();
+                // SAFETY: the fetch clears the pointer before it dies.
+                match unsafe { self.fetch.as_mut() } {
+                    Some(fetch) => fetch.go_on(),
+                    None => return Step::Done(NGX_ERROR as ngx_int_t),
+                }
+                Step::Parked
+            }
+        }
+    }
+
+    /// Waits until the client takes more (as ngx_http_set_write_handler does).
+    fn wait_for_client(&mut self) -> Step {
+        if !self.watch_client() {
+            return Step::Done(NGX_ERROR as ngx_int_t);
+        }
+        self.r.raw().write_event_handler = Some(on_writable);
+        arm_write(self.r)
+    }
+
+    /// The client can take more, or took too long.
+    fn writable(&mut self) -> Step {
+        // SAFETY: a connection's events live as long as it does.
+        let wev = unsafe { &mut *self.r.connection().write };
+        if wev.timedout() != 0 {
+            self.r.connection().set_timedout(1);
+            return Step::Done(NGX_HTTP_REQUEST_TIME_OUT as ngx_int_t);
+        }
+        if wev.delayed() != 0 {
+            return arm_write(self.r);
+        }
+        match self.state {
+            State::Reading(_) => self.pump(),
+            State::Relaying(_) => self.flush(),
+            _ => Step::Parked,
+        }
+    }
+
+    fn flush(&mut self) -> Step {
+        let State::Relaying(relay) = &mut self.state else {
+            return Step::Parked;
+        };
+        let rc = relay.flush(self.r);
+        if rc == NGX_ERROR as ngx_int_t {
+            return Step::Done(rc);
+        }
+        if self.r.is_blocked() {
+            let step = arm_write(self.r);
+            if !matches!(step, Step::Parked) {
+                return step;
+            }
+        } else {
+            disarm_write(self.r);
+        }
+        // SAFETY: the fetch clears the pointer before it dies.
+        if let Some(fetch) = unsafe { self.fetch.as_mut() } {
+            fetch.go_on();
+        }
+        Step::Parked
+    }
+
+    /// `Wait::until` or the patience has passed.
+    fn timed_out(&mut self) -> Step {
+        match self.state {
+            State::Waiting => {
+                worker::unpark(&mut self.link);
+                self.ask(Turn::TimedOut)
+            }
+            State::Leading => self.lose_patience(),
+            _ => Step::Parked,
+        }
+    }
+
+    fn lose_patience(&mut self) -> Step {
+        // SAFETY: the fetch clears the pointer before it dies.
+        let Some(stale) = (unsafe { self.fetch.as_mut() }).and_then(|fetch| fetch.stale()) else {
+            return Step::Parked;
+        };
+        let fetch = std::mem::replace(&mut self.fetch, ptr::null_mut());
+        // SAFETY: as above.
+        if let Some(fetch) = unsafe { fetch.as_mut() } {
+            fetch.leader_gone();
+        }
+        self.deliver(&stale, Led::Patience)
+    }
+}
+
+/// Arms the client's write event and its `send_timeout`.
+pub(crate) fn arm_write(r: Req) -> Step {
+    // SAFETY: a connection's events live as long as it does; every request has a core location configuration.
+    unsafe {
+        let wev = r.connection().write;
+        let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
+        let core: *const ngx_http_core_loc_conf_t = (*r.raw().loc_conf.add(index)).cast();
+        if (*wev).delayed() == 0 {
+            ngx_add_timer(wev, (*core).send_timeout);
+        }
+        if !crate::request::is_ok(ngx_handle_write_event(wev, (*core).send_lowat)) {
+            return Step::Done(NGX_ERROR as ngx_int_t);
+        }
+    }
+    Step::Parked
+}
+
+fn disarm_write(r: Req) {
+    // SAFETY: as in `arm_write`.
+    unsafe {
+        let wev = r.connection().write;
+        if (*wev).timer_set() != 0 && (*wev).delayed() == 0 {
+            ngx_del_timer(wev);
+        }
+    }
+}
+
+/// What a phase handler returns for a step.
+pub(crate) fn phase_result(client: &mut Client, step: Step) -> ngx_int_t {
+    match step {
+        Step::Decline => {
+            client.unhook();
+            NGX_DECLINED as ngx_int_t
+        }
+        Step::Parked => NGX_DONE as ngx_int_t,
+        Step::Done(rc) => {
+            client.unhook();
+            client.r.finalize(rc);
+            NGX_DONE as ngx_int_t
+        }
+    }
+}
+
+unsafe extern "C" fn ngx_http_core_run_phases_handler(r: *mut ngx_http_request_t) {
+    // SAFETY: nginx passes a live request.
+    unsafe { nginx_sys::ngx_http_core_run_phases(r) }
+}
+
+unsafe extern "C" fn on_writable(r: *mut ngx_http_request_t) {
+    guard("the write event of a client", (), || {
+        // SAFETY: nginx passes a live request.
+        let r = unsafe { Req::new(r) };
+        if let Some(client) = Ctx::client(r) {
+            let step = client.writable();
+            client.conclude(step);
+        }
+    });
+}
+
+/// The client's timer has expired, or its fetch has brought something.
+unsafe extern "C" fn on_timer(event: *mut ngx_event_t) {
+    guard("the timer of a client", (), || {
+        // SAFETY: `data` is the client that set the timer; it takes the timer out before it is gone.
+        let client = unsafe { &mut *(*event).data.cast::<Client>() };
+        if client.timer.timedout() != 0 {
+            client.timer.set_timedout(0);
+            client.turn(Client::timed_out);
+        } else {
+            client.turn(Client::take_brought);
+        }
+    });
+}
+
+/// The request has ended: answered, given up by the client, or torn down.
+unsafe extern "C" fn on_request_end(data: *mut c_void) {
+    guard("the end of a request", (), || {
+        // SAFETY: the record lives in the request's pool, which is still there.
+        let client = unsafe { &mut *data.cast::<Client>() };
+        client.state = State::Idle;
+        client.unhook();
+    });
+}

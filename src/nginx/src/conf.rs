@@ -1,0 +1,270 @@
+//! What the directives make of a location: settings as written, merged as nginx merges, then one policy.
+
+use std::cell::Cell;
+use std::ffi::{c_char, c_void};
+use std::ptr;
+
+use nginx_sys::{
+    NGX_LOG_EMERG, ngx_conf_log_error, ngx_conf_t, ngx_http_complex_value, ngx_http_complex_value_t,
+    ngx_http_conf_ctx_t, ngx_str_t,
+};
+use swrcache::engine::{IgnoreFields, MethodSet, Policy, StatusMatch, UseStale, Window};
+
+use crate::guard::guard;
+use crate::module::ctx_index;
+use crate::pool::{Pool, bytes_of};
+use crate::request::Req;
+use crate::zone::Zone;
+
+/// The `http` block's share: the zones.
+#[derive(Default)]
+pub(crate) struct MainConf {
+    /// Every `swr_cache_zone`, in order. Boxed, since nginx and locations hold pointers to them.
+    #[expect(clippy::vec_box, reason = "their addresses are kept")]
+    pub(crate) zones: Vec<Box<Zone>>,
+}
+
+impl MainConf {
+    /// The configuration being read.
+    pub(crate) fn of<'a>(cf: *mut ngx_conf_t) -> &'a mut MainConf {
+        // SAFETY: inside `http`, `cf.ctx` is the http context, whose `main_conf` holds what `create_main` made.
+        unsafe {
+            let ctx: *mut ngx_http_conf_ctx_t = (*cf).ctx.cast();
+            &mut *(*(*ctx).main_conf.add(ctx_index())).cast::<MainConf>()
+        }
+    }
+
+    pub(crate) fn zone(&self, name: &[u8]) -> Option<&Zone> {
+        self.zones.iter().map(Box::as_ref).find(|z| z.name() == name)
+    }
+}
+
+/// A value with variables, compiled when the configuration was read.
+#[derive(Clone, Copy)]
+pub(crate) struct Value(pub(crate) *mut ngx_http_complex_value_t);
+
+impl Value {
+    /// The value for this request, in its pool; `None` when memory is out.
+    pub(crate) fn of<'a>(self, r: Req) -> Option<&'a [u8]> {
+        let mut out = ngx_str_t::default();
+        // SAFETY: compiled by ngx_http_compile_complex_value in the pool of the cycle.
+        let rc = unsafe { ngx_http_complex_value(r.as_ptr(), self.0, &mut out) };
+        // SAFETY: the bytes are in the request's pool or the configuration, which outlive the use.
+        crate::request::is_ok(rc).then(|| unsafe { &*ptr::from_ref(bytes_of(&out)) })
+    }
+}
+
+/// Whether one of the conditions holds: not empty and not "0" (ngx_http_test_predicates).
+pub(crate) fn any_true(values: &[Value], r: Req) -> bool {
+    values.iter().any(|v| v.of(r).is_some_and(|s| !s.is_empty() && s != b"0"))
+}
+
+/// `swr_cache`.
+#[derive(Clone, Copy)]
+pub(crate) enum Choice {
+    Off,
+    Named(ngx_str_t),
+    Computed(Value),
+}
+
+/// `swr_cache_key`.
+#[derive(Clone, Copy)]
+pub(crate) enum Key {
+    /// `$scheme$host$request_uri`.
+    Usual,
+    Computed(Value),
+}
+
+macro_rules! settings {
+    ($($name:ident: $type:ty,)*) => {
+        /// The directives as written here or, after merging, above; `None` where nobody wrote it.
+        #[derive(Default)]
+        pub(crate) struct Settings { $(pub(crate) $name: Option<$type>,)* }
+
+        impl Settings {
+            fn inherit(&mut self, above: &Settings) {
+                $(if self.$name.is_none() { self.$name.clone_from(&above.$name); })*
+            }
+        }
+    };
+}
+
+settings! {
+    zone: Choice,
+    key: Key,
+    methods: MethodSet,
+    valid: Vec<(StatusMatch, u64)>,
+    min_uses: u32,
+    bypass: Vec<Value>,
+    no_cache: Vec<Value>,
+    ignore: IgnoreFields,
+    use_stale: UseStale,
+    swr: Window,
+    sie: Window,
+    background_update: bool,
+    revalidate: bool,
+    edge_revalidation: bool,
+    lock: bool,
+    lock_timeout: u64,
+    lock_age: u64,
+    control_fields: Vec<Box<str>>,
+    client_control: bool,
+    refresh_max: u32,
+    backoff: (u64, u64),
+    refresh_ahead: Option<u8>,
+    revalidate_timeout: u64,
+    vary_normalize: Vec<Box<str>>,
+    max_variants: u32,
+    status_header: bool,
+    tag_fields: Vec<Box<str>>,
+}
+
+/// A location's share.
+pub(crate) struct LocConf {
+    /// As written, then merged.
+    pub(crate) settings: Settings,
+    /// What the engine goes by.
+    pub(crate) policy: Policy,
+    /// The zone, where its name has no variables.
+    zone: *const Zone,
+    /// All zones of the configuration, to find a computed name among.
+    main: *const MainConf,
+    /// Background refreshes of this location in flight in this worker.
+    pub(crate) refreshing: Cell<u32>,
+}
+
+impl LocConf {
+    /// The zone that this request's location names, if the cache is on.
+    pub(crate) fn zone(&self, r: Req) -> Option<&'static Zone> {
+        match self.settings.zone {
+            // SAFETY: zones are boxed in the MainConf of the cycle, which outlives its requests.
+            Some(Choice::Named(_)) => unsafe { self.zone.as_ref() },
+            Some(Choice::Computed(value)) => {
+                let name = value.of(r)?;
+                if name.is_empty() || name == b"off" {
+                    return None;
+                }
+                // SAFETY: as above.
+                let found = unsafe { self.main.as_ref()? }.zone(name);
+                if found.is_none() {
+                    r.log_error(&format!("swr_cache zone \"{}\" not found", String::from_utf8_lossy(name)));
+                }
+                found
+            }
+            Some(Choice::Off) | None => None,
+        }
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        matches!(self.settings.zone, Some(Choice::Named(_) | Choice::Computed(_)))
+    }
+
+    pub(crate) fn refresh_max(&self) -> u32 {
+        self.settings.refresh_max.unwrap_or(64)
+    }
+
+    pub(crate) fn status_header(&self) -> bool {
+        self.settings.status_header.unwrap_or(false)
+    }
+
+    pub(crate) fn bypass(&self) -> &[Value] {
+        self.settings.bypass.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn no_cache(&self) -> &[Value] {
+        self.settings.no_cache.as_deref().unwrap_or_default()
+    }
+
+    fn merge(&mut self, above: &LocConf, main: &MainConf) -> Result<(), String> {
+        self.settings.inherit(&above.settings);
+        self.policy = policy(&self.settings);
+        self.main = main;
+        if let Some(Choice::Named(name)) = &self.settings.zone {
+            let name = bytes_of(name);
+            let zone = main.zone(name).ok_or_else(|| {
+                let name = String::from_utf8_lossy(name);
+                format!("\"swr_cache\" names the zone \"{name}\", which no \"swr_cache_zone zone={name}:SIZE\" declares")
+            })?;
+            self.policy.inactive = zone.inactive();
+            self.zone = zone;
+        }
+        Ok(())
+    }
+}
+
+fn policy(s: &Settings) -> Policy {
+    let usual = Policy::default();
+    let (backoff_min, backoff_max) = s.backoff.unwrap_or((usual.backoff_min, usual.backoff_max));
+    Policy {
+        methods: s.methods.unwrap_or(usual.methods),
+        valid: s.valid.clone().unwrap_or(usual.valid),
+        min_uses: s.min_uses.unwrap_or(usual.min_uses),
+        ignore: s.ignore.unwrap_or(usual.ignore),
+        use_stale: s.use_stale.unwrap_or(usual.use_stale),
+        swr: s.swr.unwrap_or(usual.swr),
+        sie: s.sie.unwrap_or(usual.sie),
+        background_update: s.background_update.unwrap_or(usual.background_update),
+        revalidate: s.revalidate.unwrap_or(usual.revalidate),
+        edge_revalidation: s.edge_revalidation.unwrap_or(usual.edge_revalidation),
+        lock: s.lock.unwrap_or(usual.lock),
+        lock_timeout: s.lock_timeout.unwrap_or(usual.lock_timeout),
+        lock_age: s.lock_age.unwrap_or(usual.lock_age),
+        control_fields: s.control_fields.clone().unwrap_or(usual.control_fields),
+        client_control: s.client_control.unwrap_or(usual.client_control),
+        backoff_min,
+        backoff_max,
+        refresh_ahead: s.refresh_ahead.unwrap_or(usual.refresh_ahead),
+        revalidate_timeout: s.revalidate_timeout.or(usual.revalidate_timeout),
+        vary_normalize: s.vary_normalize.clone().unwrap_or(usual.vary_normalize),
+        max_variants: s.max_variants.unwrap_or(usual.max_variants),
+        tag_fields: s.tag_fields.clone().unwrap_or(usual.tag_fields),
+        inactive: None,
+    }
+}
+
+/// Puts an error into nginx's log with the file and line being read.
+pub(crate) fn report(cf: *mut ngx_conf_t, message: &str) {
+    // SAFETY: "%*s" takes a length and that many bytes.
+    unsafe { ngx_conf_log_error(NGX_LOG_EMERG as usize, cf, 0, c"%*s".as_ptr(), message.len(), message.as_ptr()) };
+}
+
+fn keep<T>(cf: *mut ngx_conf_t, value: T) -> *mut c_void {
+    // SAFETY: the pool of the cycle being read outlives the configuration.
+    let pool = unsafe { Pool::new((*cf).pool) };
+    guard("configuration", ptr::null_mut(), || pool.keep(value).map_or(ptr::null_mut(), |p| p.cast()))
+}
+
+pub(crate) unsafe extern "C" fn create_main(cf: *mut ngx_conf_t) -> *mut c_void {
+    keep(cf, MainConf::default())
+}
+
+pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_void {
+    keep(
+        cf,
+        LocConf {
+            settings: Settings::default(),
+            policy: Policy::default(),
+            zone: ptr::null(),
+            main: ptr::null(),
+            refreshing: Cell::new(0),
+        },
+    )
+}
+
+pub(crate) unsafe extern "C" fn merge_location(
+    cf: *mut ngx_conf_t,
+    above: *mut c_void,
+    here: *mut c_void,
+) -> *mut c_char {
+    guard("merging the configuration", crate::directives::FAILED, || {
+        // SAFETY: nginx passes what `create_location` made for the two contexts.
+        let (above, here) = unsafe { (&*above.cast::<LocConf>(), &mut *here.cast::<LocConf>()) };
+        match here.merge(above, MainConf::of(cf)) {
+            Ok(()) => ptr::null_mut(),
+            Err(message) => {
+                report(cf, &message);
+                crate::directives::FAILED
+            }
+        }
+    })
+}

@@ -1,0 +1,602 @@
+//! What the cache has becomes nginx header fields and buffers.
+//!
+//! Bodies go out zero-copy: buffers point into the region, which the client's pin holds until the request's pool is
+//! destroyed. What a fetch relays is copied through a bounded set of buffers of the client's own, so that neither
+//! request depends on the life of the other.
+
+use std::ptr;
+
+use nginx_sys::{
+    NGX_ERROR, NGX_HTTP_NOT_MODIFIED, NGX_HTTP_PRECONDITION_FAILED, NGX_OK, ngx_alloc_chain_link,
+    ngx_buf_t, ngx_chain_t, ngx_chain_update_chains, ngx_create_temp_buf, ngx_http_time, ngx_int_t, ngx_list_push,
+    ngx_read_file, ngx_str_t, ngx_table_elt_t,
+};
+use swrcache::engine::{Answer, Part, Reason, Serve, Stored, cache_status};
+use swrcache::store::{Cursor, Phase};
+
+use crate::conf::LocConf;
+use crate::fetch::Fetch;
+use crate::fields::List;
+use crate::pool::{Pool, borrow, bytes_of, str_of};
+use crate::request::{Req, is_ok};
+
+/// The name of this cache in `Cache-Status`.
+const NAME: &str = "swrcache";
+
+/// Buffers of a relay: their size, and how many a client may have in flight.
+const RELAY_BUFFER: usize = 32 * 1024;
+const RELAY_BUFFERS: u32 = 8;
+
+/// How far [`start`] got.
+pub(crate) enum Started {
+    /// The answer is out (or nginx sends the rest by itself).
+    Done(ngx_int_t),
+    /// The body is still growing.
+    Reading(Reader),
+}
+
+/// Answers the request with what `serve` says; `stored` is pinned by the caller until the request's pool is gone.
+pub(crate) fn start(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Started {
+    let rc = r.discard_body();
+    if !is_ok(rc) && r.is_main() {
+        return Started::Done(rc);
+    }
+    match serve.answer {
+        Answer::PreconditionFailed => return Started::Done(NGX_HTTP_PRECONDITION_FAILED as ngx_int_t),
+        Answer::NotModified => return Started::Done(not_modified(r, conf, stored, serve)),
+        Answer::Full | Answer::Partial(_) | Answer::Unsatisfiable => {}
+    }
+    r.set_action(c"sending a cached response");
+    let body = stored.object().body();
+    if full_header(r, conf, stored, serve).is_none() {
+        return Started::Done(NGX_ERROR as ngx_int_t);
+    }
+    let rc = r.send_header();
+    if rc == NGX_ERROR as ngx_int_t || rc > NGX_OK as ngx_int_t || r.raw().header_only() != 0 {
+        return Started::Done(rc);
+    }
+    let mut reader = Reader::default();
+    if body.phase == Phase::Complete {
+        let done = reader.chunks(r, stored, body.len, true).map_or(NGX_ERROR as ngx_int_t, |chain| r.output(chain));
+        return Started::Done(done);
+    }
+    Started::Reading(reader)
+}
+
+/// Pushes a field line; gives the element.
+fn push(r: Req, name: ngx_str_t, value: ngx_str_t) -> Option<&'static mut ngx_table_elt_t> {
+    // SAFETY: the list of a live request; ngx_list_push gives NULL or room for one element.
+    let e = unsafe { ngx_list_push(&mut r.raw().headers_out.headers).cast::<ngx_table_elt_t>().as_mut()? };
+    // SAFETY: all-zero is a valid element.
+    *e = unsafe { std::mem::zeroed() };
+    e.hash = 1;
+    e.key = name;
+    e.value = value;
+    Some(e)
+}
+
+/// Sets one field of the response, in the places where nginx's filters look for it.
+///
+/// `name` and `value` must stay where they are until the request's pool is gone.
+fn set_field(r: Req, name: &[u8], value: &[u8]) -> Option<()> {
+    let out = &mut r.raw().headers_out;
+    if name.eq_ignore_ascii_case(b"content-type") {
+        out.content_type = borrow(value);
+        out.content_type_len = value.iter().position(|b| *b == b';').unwrap_or(value.len());
+        return Some(());
+    }
+    if name.eq_ignore_ascii_case(b"content-length") {
+        return Some(());
+    }
+    let e: *mut ngx_table_elt_t = push(r, borrow(name), borrow(value))?;
+    // The first letter tells most fields apart at once.
+    match name.first().map(u8::to_ascii_lowercase) {
+        Some(b'l') if name.eq_ignore_ascii_case(b"last-modified") => {
+            out.last_modified = e;
+            out.last_modified_time = http_time(value);
+        }
+        Some(b'l') if name.eq_ignore_ascii_case(b"location") => out.location = e,
+        Some(b'e') if name.eq_ignore_ascii_case(b"etag") => out.etag = e,
+        #[cfg(header_lists)]
+        Some(b'e') if name.eq_ignore_ascii_case(b"expires") => out.expires = e,
+        #[cfg(header_lists)]
+        Some(b'c') if name.eq_ignore_ascii_case(b"cache-control") => {
+            // SAFETY: `e` was just pushed; the list hangs together by `next`.
+            unsafe { (*e).next = out.cache_control };
+            out.cache_control = e;
+        }
+        Some(b'c') if name.eq_ignore_ascii_case(b"content-encoding") => out.content_encoding = e,
+        Some(b'd') if name.eq_ignore_ascii_case(b"date") => out.date = e,
+        Some(b's') if name.eq_ignore_ascii_case(b"server") => out.server = e,
+        Some(b'r') if name.eq_ignore_ascii_case(b"refresh") => out.refresh = e,
+        Some(b'a') if name.eq_ignore_ascii_case(b"accept-ranges") => out.accept_ranges = e,
+        Some(b'w') if name.eq_ignore_ascii_case(b"www-authenticate") => out.www_authenticate = e,
+        _ => {}
+    }
+    Some(())
+}
+
+fn http_time(value: &[u8]) -> i64 {
+    // SAFETY: reads the bytes of the slice only.
+    unsafe { nginx_sys::ngx_parse_http_time(value.as_ptr().cast_mut(), value.len()) }
+}
+
+/// An HTTP date in the pool.
+fn date(pool: Pool, ms: u64) -> Option<ngx_str_t> {
+    let mut text = [0u8; 32];
+    // SAFETY: ngx_http_time writes 29 bytes.
+    let end = unsafe { ngx_http_time(text.as_mut_ptr(), (ms / 1000) as i64) };
+    pool.copy(&text[..end as usize - text.as_ptr() as usize])
+}
+
+/// A decimal number in the pool.
+fn number(pool: Pool, n: u64) -> Option<ngx_str_t> {
+    let mut text = [0u8; 20];
+    let mut at = text.len();
+    let mut rest = n;
+    loop {
+        at -= 1;
+        text[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            return pool.copy(&text[at..]);
+        }
+    }
+}
+
+/// What every answer from the store carries: `Date`, `Age`, the cache's own validators, `Cache-Status`.
+fn common(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option<()> {
+    let pool = r.pool();
+    r.raw().headers_out.date = push(r, str_of(b"Date"), date(pool, stored.date())?)?;
+    push(r, str_of(b"Age"), number(pool, serve.age)?)?;
+    if stored.synthesised() && conf.policy.edge_revalidation {
+        if let Some(ms) = stored.last_modified() {
+            let e = push(r, str_of(b"Last-Modified"), date(pool, ms)?)?;
+            r.raw().headers_out.last_modified = e;
+            r.raw().headers_out.last_modified_time = (ms / 1000) as i64;
+        }
+        if let Some(etag) = stored.etag() {
+            r.raw().headers_out.etag = push(r, str_of(b"ETag"), pool.copy(etag.as_bytes())?)?;
+        }
+    }
+    if conf.status_header() {
+        let fwd_status = crate::ctx::Ctx::client(r).and_then(|c| c.seen.fetch_took).map(|_| stored.status());
+        push_status(r, &Part::Served { serve, fwd_status })?;
+    }
+    Some(())
+}
+
+/// Appends our member of `Cache-Status` as a line of its own (RFC 9211 §2: a list).
+pub(crate) fn push_status(r: Req, part: &Part<'_>) -> Option<()> {
+    let member = cache_status(NAME, part);
+    push(r, str_of(b"Cache-Status"), r.pool().copy(member.as_bytes())?).map(|_| ())
+}
+
+fn not_modified(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> ngx_int_t {
+    r.raw().headers_out.status = NGX_HTTP_NOT_MODIFIED as usize;
+    r.raw().headers_out.content_length_n = -1;
+    r.raw().set_disable_not_modified(1);
+    let mut ok = common(r, conf, stored, serve);
+    stored.fields_of_304(&mut |name, value| ok = ok.and_then(|()| set_field(r, name, value)));
+    // A 304 has no representation of its own to type.
+    r.raw().headers_out.content_type = ngx_str_t::default();
+    if ok.is_none() {
+        return NGX_ERROR as ngx_int_t;
+    }
+    r.send_header()
+}
+
+fn full_header(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option<()> {
+    let raw = r.raw();
+    raw.headers_out.status = usize::from(stored.status());
+    raw.headers_out.content_length_n = stored.content_length().map_or(-1, |n| n as i64);
+    // The engine has evaluated the client's preconditions already.
+    raw.set_disable_not_modified(1);
+    let mut ok = common(r, conf, stored, serve);
+    stored.visible(&mut |name, value| ok = ok.and_then(|()| set_field(r, name, value)));
+    ok?;
+    raw.set_allow_ranges(u32::from(ranges_apply(stored, serve, !raw.headers_in.range.is_null())));
+    Some(())
+}
+
+/// Whether nginx's range filter shall cut the response: it stands below the filters that rewrite bodies, so it cuts
+/// what they made. The engine has judged `Range` and `If-Range`.
+fn ranges_apply(stored: &Stored, serve: &Serve, asked: bool) -> bool {
+    if stored.status() != 200 || stored.content_length().is_none() {
+        return false;
+    }
+    match &serve.answer {
+        // Several ranges can only be cut from one buffer (ngx_http_range_body_filter).
+        Answer::Partial(ranges) if ranges.len() > 1 => {
+            let body = stored.object().body();
+            body.phase == Phase::Complete && stored.object().chunk(0).len() as u64 == body.len
+        }
+        Answer::Partial(_) | Answer::Unsatisfiable => true,
+        _ => !asked,
+    }
+}
+
+/// Chain links that are free to use again, and those still on their way to the client.
+struct Bufs {
+    free: *mut ngx_chain_t,
+    busy: *mut ngx_chain_t,
+}
+
+impl Default for Bufs {
+    fn default() -> Bufs {
+        Bufs { free: ptr::null_mut(), busy: ptr::null_mut() }
+    }
+}
+
+impl Bufs {
+    /// Sends `out` (or, if NULL, what waits), and sorts the links after.
+    fn send(&mut self, r: Req, mut out: *mut ngx_chain_t) -> ngx_int_t {
+        let rc = r.output(out);
+        // SAFETY: all links are of the request's pool and carry our tag.
+        unsafe {
+            ngx_chain_update_chains(r.pool().as_ptr(), &mut self.free, &mut self.busy, &mut out, crate::module::tag());
+        }
+        rc
+    }
+
+    /// A link with an empty buffer of ours.
+    fn link(&mut self, r: Req) -> Option<*mut ngx_chain_t> {
+        // SAFETY: links in `free` are ours and carry a buffer each; fresh ones get one from the pool.
+        unsafe {
+            if let Some(link) = self.free.as_mut() {
+                self.free = link.next;
+                link.next = ptr::null_mut();
+                *link.buf = std::mem::zeroed();
+                (*link.buf).tag = crate::module::tag();
+                return Some(link);
+            }
+            let link = ngx_alloc_chain_link(r.pool().as_ptr()).as_mut()?;
+            link.buf = r.pool().zeroed::<ngx_buf_t>()?;
+            link.next = ptr::null_mut();
+            (*link.buf).tag = crate::module::tag();
+            Some(link)
+        }
+    }
+}
+
+/// A chain under construction.
+struct Building {
+    head: *mut ngx_chain_t,
+    tail: *mut ngx_chain_t,
+}
+
+impl Building {
+    const fn new() -> Building {
+        Building { head: ptr::null_mut(), tail: ptr::null_mut() }
+    }
+
+    fn add(&mut self, link: *mut ngx_chain_t) {
+        // SAFETY: `tail` is NULL or the last link added.
+        match unsafe { self.tail.as_mut() } {
+            Some(tail) => tail.next = link,
+            None => self.head = link,
+        }
+        self.tail = link;
+    }
+
+    fn last_buf(&mut self) -> Option<&mut ngx_buf_t> {
+        // SAFETY: every link added has a buffer.
+        unsafe { self.tail.as_mut().map(|link| &mut *link.buf) }
+    }
+}
+
+/// Marks the end of the body: of the response, or of a subrequest's part in it.
+fn mark_last(r: Req, buf: &mut ngx_buf_t) {
+    buf.set_last_buf(u32::from(r.is_main()));
+    buf.set_last_in_chain(1);
+}
+
+/// A place in a stored body, and the buffers of it that are on their way to the client.
+#[derive(Default)]
+pub(crate) struct Reader {
+    cursor: Cursor,
+    bufs: Bufs,
+}
+
+/// Where a reader stands after a turn.
+pub(crate) enum Pumped {
+    /// The answer is out, or broke off.
+    Done(ngx_int_t),
+    /// The client takes no more for now.
+    Blocked,
+    /// The client has all there is for now.
+    Drained,
+    /// The client has all that was published; the relay goes on from here.
+    Relay,
+}
+
+impl Reader {
+    /// Buffers over the published bytes up to `end`; with `last`, the end of the body is marked.
+    fn chunks(&mut self, r: Req, stored: &Stored, end: u64, last: bool) -> Option<*mut ngx_chain_t> {
+        let mut chain = Building::new();
+        while self.cursor.pos() < end {
+            let bytes = stored.object().read(&mut self.cursor, usize::MAX);
+            if bytes.is_empty() {
+                return None;
+            }
+            let link = self.bufs.link(r)?;
+            chain.add(link);
+            let buf = chain.last_buf()?;
+            let range = bytes.as_ptr_range();
+            buf.pos = range.start.cast_mut();
+            buf.last = range.end.cast_mut();
+            buf.start = buf.pos;
+            buf.end = buf.last;
+            buf.set_memory(1);
+        }
+        if last {
+            if chain.head.is_null() {
+                chain.add(self.bufs.link(r)?);
+                chain.last_buf()?.set_sync(u32::from(!r.is_main()));
+            }
+            mark_last(r, chain.last_buf()?);
+        } else if let Some(buf) = chain.last_buf() {
+            // What the origin has sent, the client shall see now, not when the next buffer fills.
+            buf.set_flush(1);
+        }
+        Some(chain.head)
+    }
+
+    /// Sends what there is. If the body breaks off and `relay_follows`, the rest comes by the relay.
+    pub(crate) fn pump(&mut self, r: Req, stored: &Stored, relay_follows: bool) -> Pumped {
+        let failed = Pumped::Done(NGX_ERROR as ngx_int_t);
+        if r.is_blocked() {
+            if self.bufs.send(r, ptr::null_mut()) == NGX_ERROR as ngx_int_t {
+                return failed;
+            }
+            if r.is_blocked() {
+                return Pumped::Blocked;
+            }
+        }
+        stored.object().watch();
+        let body = stored.object().body();
+        let last = body.phase == Phase::Complete;
+        if self.cursor.pos() < body.len || last {
+            let Some(chain) = self.chunks(r, stored, body.len, last) else {
+                return failed;
+            };
+            let rc = self.bufs.send(r, chain);
+            if last || rc == NGX_ERROR as ngx_int_t {
+                return Pumped::Done(rc);
+            }
+        }
+        match body.phase {
+            _ if r.is_blocked() => Pumped::Blocked,
+            Phase::Broken if relay_follows => Pumped::Relay,
+            Phase::Broken => failed,
+            _ => Pumped::Drained,
+        }
+    }
+}
+
+/// Buffers by which a fetch passes an unstored body to its client.
+#[derive(Default)]
+pub(crate) struct Relay {
+    bufs: Bufs,
+    made: u32,
+}
+
+/// What a relay made of a chain.
+pub(crate) enum Relayed {
+    /// All of it is on its way.
+    All,
+    /// The client has to take some first.
+    Blocked,
+    /// The client is gone, or memory is out.
+    Failed,
+    /// All of it, the end of the response included; with nginx's return code.
+    Ended(ngx_int_t),
+}
+
+impl Relay {
+    /// Sends what waits.
+    pub(crate) fn flush(&mut self, r: Req) -> ngx_int_t {
+        self.bufs.send(r, ptr::null_mut())
+    }
+
+    /// A link whose buffer has memory; `Ok(None)` when all that a client may have are on their way.
+    fn room(&mut self, r: Req) -> Result<Option<*mut ngx_chain_t>, ()> {
+        // SAFETY: links in `free` are ours, each with a buffer of RELAY_BUFFER bytes.
+        unsafe {
+            if let Some(link) = self.bufs.free.as_mut() {
+                self.bufs.free = link.next;
+                link.next = ptr::null_mut();
+                let (start, end) = ((*link.buf).start, (*link.buf).end);
+                *link.buf = ngx_buf_t { start, end, pos: start, last: start, ..std::mem::zeroed() };
+                (*link.buf).tag = crate::module::tag();
+                return Ok(Some(link));
+            }
+            if self.made == RELAY_BUFFERS {
+                return Ok(None);
+            }
+            self.made += 1;
+            let link = ngx_alloc_chain_link(r.pool().as_ptr()).as_mut().ok_or(())?;
+            link.buf = ngx_create_temp_buf(r.pool().as_ptr(), RELAY_BUFFER);
+            link.next = ptr::null_mut();
+            let buf = link.buf.as_mut().ok_or(())?;
+            buf.tag = crate::module::tag();
+            buf.set_temporary(0);
+            Ok(Some(link))
+        }
+    }
+
+    /// Copies `pending` into buffers of the client's and sends them; consumed buffers are left empty in the chain.
+    pub(crate) fn pass(&mut self, r: Req, pending: &mut *mut ngx_chain_t) -> Relayed {
+        loop {
+            let mut chain = Building::new();
+            let (mut ended, mut full) = (false, false);
+            // SAFETY: the fetch's chain: links and buffers of a live request.
+            while let Some(link) = unsafe { pending.as_mut() } {
+                // SAFETY: as above.
+                let from = unsafe { &mut *link.buf };
+                match self.copy(r, from, &mut chain) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        full = true;
+                        break;
+                    }
+                    Err(()) => return Relayed::Failed,
+                }
+                ended |= from.last_buf() != 0;
+                *pending = link.next;
+            }
+            if chain.head.is_null() {
+                return if full { Relayed::Blocked } else { Relayed::All };
+            }
+            // nginx may hold a little back to make larger writes; not when it holds the last of our buffers.
+            if self.made == RELAY_BUFFERS && self.bufs.free.is_null() && let Some(buf) = chain.last_buf() {
+                buf.set_flush(1);
+            }
+            let rc = self.bufs.send(r, chain.head);
+            match () {
+                () if rc == NGX_ERROR as ngx_int_t => return Relayed::Failed,
+                () if ended => return Relayed::Ended(rc),
+                () if !full => return Relayed::All,
+                () if self.bufs.free.is_null() => return Relayed::Blocked,
+                () => {}
+            }
+        }
+    }
+
+    /// Copies one buffer, piece by piece; `Ok(false)` when there is no room left for the rest of it.
+    fn copy(&mut self, r: Req, from: &mut ngx_buf_t, chain: &mut Building) -> Result<bool, ()> {
+        while size(from) > 0 {
+            let Some(link) = self.room(r)? else {
+                return Ok(false);
+            };
+            chain.add(link);
+            let to = chain.last_buf().ok_or(())?;
+            to.set_temporary(1);
+            take(from, to)?;
+        }
+        if from.flush() == 0 && from.last_buf() == 0 {
+            return Ok(true);
+        }
+        if chain.head.is_null() {
+            let Some(link) = self.room(r)? else {
+                return Ok(false);
+            };
+            chain.add(link);
+        }
+        let to = chain.last_buf().ok_or(())?;
+        to.set_flush(from.flush());
+        if from.last_buf() != 0 {
+            mark_last(r, to);
+        }
+        Ok(true)
+    }
+}
+
+/// The bytes that a buffer still has, in memory or in a file.
+pub(crate) fn size(buf: &ngx_buf_t) -> u64 {
+    if is_in_memory(buf) {
+        return (buf.last as usize).saturating_sub(buf.pos as usize) as u64;
+    }
+    if buf.in_file() != 0 { u64::try_from(buf.file_last - buf.file_pos).unwrap_or(0) } else { 0 }
+}
+
+fn is_in_memory(buf: &ngx_buf_t) -> bool {
+    buf.temporary() != 0 || buf.memory() != 0 || buf.mmap() != 0
+}
+
+/// Moves as many bytes as fit from one buffer to another.
+fn take(from: &mut ngx_buf_t, to: &mut ngx_buf_t) -> Result<(), ()> {
+    let room = to.end as usize - to.last as usize;
+    if is_in_memory(from) {
+        let n = room.min(from.last as usize - from.pos as usize);
+        // SAFETY: `pos..last` are readable, `last..end` are writable, and they are different buffers.
+        unsafe {
+            ptr::copy_nonoverlapping(from.pos, to.last, n);
+            from.pos = from.pos.add(n);
+            to.last = to.last.add(n);
+        }
+        if from.in_file() != 0 {
+            from.file_pos += n as i64;
+        }
+        return Ok(());
+    }
+    let n = room.min(usize::try_from(from.file_last - from.file_pos).map_err(|_| ())?);
+    // SAFETY: the buffer's file is open, and `n` bytes fit behind `last`.
+    let got = unsafe { ngx_read_file(from.file, to.last, n, from.file_pos) };
+    let got = usize::try_from(got).ok().filter(|got| *got > 0).ok_or(())?;
+    from.file_pos += got as i64;
+    // SAFETY: `got` is at most `n`.
+    to.last = unsafe { to.last.add(got) };
+    Ok(())
+}
+
+/// Feeds the bytes of a buffer to `sink`, as pieces; consumes them.
+pub(crate) fn drain(buf: &mut ngx_buf_t, sink: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), ()> {
+    if is_in_memory(buf) {
+        // SAFETY: `pos..last` are readable.
+        let bytes = unsafe { std::slice::from_raw_parts(buf.pos, buf.last as usize - buf.pos as usize) };
+        if !bytes.is_empty() && !sink(bytes) {
+            return Err(());
+        }
+        buf.pos = buf.last;
+        buf.file_pos = buf.file_last;
+        return Ok(());
+    }
+    let mut piece = vec![0u8; RELAY_BUFFER.min(size(buf) as usize)];
+    while size(buf) > 0 {
+        let n = piece.len().min(size(buf) as usize);
+        // SAFETY: the buffer's file is open; `piece` has room for `n`.
+        let got = unsafe { ngx_read_file(buf.file, piece.as_mut_ptr(), n, buf.file_pos) };
+        let got = usize::try_from(got).ok().filter(|got| *got > 0).ok_or(())?;
+        if !sink(&piece[..got]) {
+            return Err(());
+        }
+        buf.file_pos += got as i64;
+    }
+    Ok(())
+}
+
+/// Sends the header of a relayed response: what the fetch got, as if the client's own request had got it.
+pub(crate) fn relay_header(r: Req, conf: &LocConf, fetch: &Fetch) -> ngx_int_t {
+    if r.is_main() {
+        let rc = r.discard_body();
+        if !is_ok(rc) {
+            return rc;
+        }
+    }
+    let from = &fetch.request().raw().headers_out;
+    let pool = r.pool();
+    let out = &mut r.raw().headers_out;
+    out.status = from.status;
+    out.content_length_n = from.content_length_n;
+    out.last_modified_time = from.last_modified_time;
+    let mut ok = pool.copy_str(from.status_line).map(|line| out.status_line = line);
+    ok = ok.and_then(|()| pool.copy_str(from.charset)).map(|charset| out.charset = charset);
+    List::of(&from.headers).elements(|e| {
+        if e.hash != 0 {
+            ok = ok.and_then(|()| copy_field(r, pool, bytes_of(&e.key), bytes_of(&e.value)));
+        }
+    });
+    ok = ok.and_then(|()| pool.copy_str(from.content_type)).map(|media_type| {
+        out.content_type = media_type;
+        out.content_type_len = from.content_type_len;
+    });
+    if conf.status_header() {
+        let fwd_status = u16::try_from(from.status).ok();
+        let reason = fetch.relay_reason().unwrap_or(Reason::OriginStatus);
+        let asked = crate::ctx::Ctx::client(r).and_then(|c| c.seen.asked).unwrap_or(Reason::Absent);
+        ok = ok.and_then(|()| push_status(r, &Part::Relayed { fetch: asked, reason, fwd_status }));
+    }
+    if ok.is_none() {
+        return NGX_ERROR as ngx_int_t;
+    }
+    // The fetch asked for the whole; nginx cuts what the client wanted from it.
+    r.raw().set_allow_ranges(u32::from(from.status == 200 && from.content_length_n >= 0));
+    r.raw().set_single_range(1);
+    r.send_header()
+}
+
+fn copy_field(r: Req, pool: Pool, name: &[u8], value: &[u8]) -> Option<()> {
+    let (name, value) = (pool.copy(name)?, pool.copy(value)?);
+    set_field(r, bytes_of(&name), bytes_of(&value))
+}

@@ -1,0 +1,453 @@
+//! A request of the cache's own: a copy of a client's, on a connection that has no client.
+//!
+//! nginx would run a background subrequest on the client's connection and hold that until it ends; here the fetch
+//! stands alone. It takes over where the client's request stood, behind the access phase, which has run once, for the
+//! client.
+//!
+//! | what | how | why |
+//! |---|---|---|
+//! | connection | `ngx_get_connection` on an eventfd that nobody writes to | nginx wants a real descriptor, and calls -1 "already closed" |
+//! | events | `active`, and the write event `ready` | upstream code then adds neither to epoll, and believes in a client that takes all |
+//! | variables, captures | deep copies | what `set`, `map` or `auth_request_set` computed for the client holds |
+//! | TLS | the client's session, up-referenced ([`crate::tls`]) | `$scheme` and `$ssl_*` |
+//! | log | `logged`: no line in the access log | it is no visitor's request |
+
+use std::ffi::c_int;
+use std::ptr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicIsize, AtomicUsize};
+
+use nginx_sys::{
+    NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_close_connection, ngx_connection_counter,
+    ngx_connection_t, ngx_create_pool, ngx_create_temp_buf, ngx_destroy_pool, ngx_event_t, ngx_get_connection,
+    ngx_hash_find, ngx_http_connection_t, ngx_http_core_main_conf_t, ngx_http_core_module,
+    ngx_http_core_run_phases, ngx_http_create_request, ngx_http_header_t, ngx_http_log_ctx_s,
+    ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_update_location_config, ngx_http_variable_value_t,
+    ngx_list_init, ngx_list_push, ngx_log_t, ngx_post_event, ngx_posted_events, ngx_proxy_protocol_t, ngx_str_t,
+    ngx_table_elt_t,
+};
+
+use crate::ctx::Ctx;
+use crate::fields::List;
+use crate::guard::guard;
+use crate::pool::{Pool, bytes_of, str_of};
+use crate::request::Req;
+use crate::tls::{self, symbol};
+
+const POOL_SIZE: usize = 4096;
+
+/// Fields that describe the client's connection or its message, not what it wants.
+const NEVER_SENT: [&[u8]; 9] = [
+    b"range",
+    b"if-range",
+    b"if-match",
+    b"if-none-match",
+    b"if-modified-since",
+    b"if-unmodified-since",
+    b"content-length",
+    b"transfer-encoding",
+    b"expect",
+];
+
+/// Fields by which one visitor would decide what all get.
+const NEVER_SENT_ON_REFRESH: [&[u8]; 2] = [b"cookie", b"authorization"];
+
+/// What the fetch sends that the client's request did not, and what of it is left out.
+pub(crate) struct Sends {
+    /// A refresh carries no credentials.
+    pub(crate) credentials: bool,
+    /// Names of the client's fields that are not sent.
+    pub(crate) without: Vec<Vec<u8>>,
+    /// Set in place of the client's fields of the same names.
+    pub(crate) fields: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Makes the request; nothing runs until [`start`]. `None` when a connection or memory is not to be had.
+pub(crate) fn make(client: Req, sends: &Sends) -> Option<Req> {
+    let c = connect(client)?;
+    // SAFETY: the connection is complete; nginx gives NULL or a request on it.
+    let raw = unsafe { ngx_http_create_request(c).as_mut() };
+    let Some(raw) = raw else {
+        close(c);
+        return None;
+    };
+    // SAFETY: fresh, and alive until we finalize it.
+    let r = unsafe { Req::new(raw) };
+    r.connection().data = r.as_ptr().cast();
+    if fill(client, r, sends).is_none() {
+        abandon(r);
+        return None;
+    }
+    Some(r)
+}
+
+/// Ends a request that has not started.
+pub(crate) fn abandon(r: Req) {
+    r.raw().set_logged(1);
+    r.outside(|| r.finalize(nginx_sys::NGX_ERROR as isize));
+}
+
+/// Has the request run in a turn of the event loop of its own.
+pub(crate) fn start(r: Req) {
+    r.raw().write_event_handler = Some(run_phases);
+    wake(r);
+}
+
+/// Calls the request's write event handler in a turn of its own.
+pub(crate) fn wake(r: Req) {
+    // SAFETY: the connection's event; closing the connection takes it out of the queue.
+    unsafe { ngx_post_event(r.connection().write, &raw mut ngx_posted_events) }
+}
+
+unsafe extern "C" fn run_phases(r: *mut ngx_http_request_t) {
+    // SAFETY: nginx passes a live request.
+    unsafe { ngx_http_core_run_phases(r) }
+}
+
+/// Both events of a detached connection (after ngx_http_request_handler).
+unsafe extern "C" fn on_event(event: *mut ngx_event_t) {
+    guard("an event of a fetch", (), || {
+        // SAFETY: an event's `data` is its connection, a detached connection's `data` is its request.
+        let (c, r) = unsafe {
+            let c: *mut ngx_connection_t = (*event).data.cast();
+            (c, Req::new((*c).data.cast()))
+        };
+        // SAFETY: as above.
+        let is_write = unsafe { (*event).write() != 0 };
+        if Ctx::fetch(r).is_none_or(|fetch| fetch.may_go_on()) {
+            let handler = if is_write { r.raw().write_event_handler } else { r.raw().read_event_handler };
+            if let Some(handler) = handler {
+                // SAFETY: nginx's own handler for a live request.
+                unsafe { handler(r.as_ptr()) };
+            }
+        }
+        // SAFETY: connection objects outlive their use; nginx checks `destroyed`.
+        unsafe { ngx_http_run_posted_requests(c) };
+    });
+}
+
+fn eventfd() -> Option<c_int> {
+    // SAFETY: takes no pointers.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+    (fd >= 0).then_some(fd)
+}
+
+/// A connection without a client, for a copy of `client`.
+fn connect(client: Req) -> Option<*mut ngx_connection_t> {
+    let from = client.connection();
+    let fd = eventfd()?;
+    // SAFETY: the descriptor is open; on failure it is ours to close.
+    let c = unsafe { ngx_get_connection(fd, from.log) };
+    if c.is_null() {
+        // SAFETY: as above.
+        unsafe { libc::close(fd) };
+        return None;
+    }
+    // SAFETY: a fresh connection from nginx's array.
+    let to = unsafe { &mut *c };
+    // SAFETY: plain call.
+    to.pool = unsafe { ngx_create_pool(POOL_SIZE, from.log) };
+    count_active(1);
+    if to.pool.is_null() || dress(from, to, client).is_none() {
+        close(c);
+        return None;
+    }
+    Some(c)
+}
+
+/// Counts an open connection, where nginx has `stub_status` compiled in; ngx_http_close_connection counts it down.
+fn count_active(n: isize) {
+    let counter: *mut *mut AtomicIsize = symbol(c"ngx_stat_active").cast();
+    // SAFETY: NULL, or nginx's variable, which points to a counter in memory that all workers share.
+    if let Some(counter) = unsafe { counter.as_ref().and_then(|c| c.as_ref()) } {
+        counter.fetch_add(n, Relaxed);
+    }
+}
+
+/// Closes a connection that has no request.
+fn close(c: *mut ngx_connection_t) {
+    // SAFETY: a connection of `connect`; its pool is ours.
+    unsafe {
+        let pool = (*c).pool;
+        tls::release(&mut *c);
+        (*c).set_destroyed(1);
+        ngx_close_connection(c);
+        count_active(-1);
+        if !pool.is_null() {
+            ngx_destroy_pool(pool);
+        }
+    }
+}
+
+fn dress(from: &ngx_connection_t, to: &mut ngx_connection_t, client: Req) -> Option<()> {
+    // SAFETY: the connection's own pool.
+    let pool = unsafe { Pool::new(to.pool) };
+    to.type_ = libc::SOCK_STREAM;
+    to.recv = from.recv;
+    to.send = from.send;
+    to.recv_chain = from.recv_chain;
+    to.send_chain = from.send_chain;
+    to.listening = from.listening;
+    to.sockaddr = copy_bytes(pool, from.sockaddr, from.socklen)?;
+    to.socklen = from.socklen;
+    to.addr_text = pool.copy_str(from.addr_text)?;
+    to.local_sockaddr = copy_bytes(pool, from.local_sockaddr, from.local_socklen)?;
+    to.local_socklen = from.local_socklen;
+    to.proxy_protocol = copy_proxy_protocol(pool, from.proxy_protocol)?;
+    // nginx looks into it when it decides how to close.
+    // SAFETY: plain allocation.
+    to.buffer = unsafe { ngx_create_temp_buf(to.pool, 1) };
+    if to.buffer.is_null() {
+        return None;
+    }
+    // SAFETY: nginx's counter of connections, in memory that all workers share.
+    let counter = unsafe { &*ngx_connection_counter.cast::<AtomicUsize>() };
+    to.number = counter.fetch_add(1, Relaxed) as _;
+    to.start_time = from.start_time;
+    // NGX_TCP_NODELAY_DISABLED, NGX_TCP_NOPUSH_DISABLED: an eventfd knows no socket options.
+    to.set_tcp_nodelay(2);
+    to.set_tcp_nopush(2);
+    to.set_sendfile(0);
+    let hc = pool.zeroed::<ngx_http_connection_t>()?;
+    // SAFETY: a plain copy; the pointers to the configuration stay good for the cycle.
+    unsafe { ptr::copy_nonoverlapping(client.raw().http_connection, hc, 1) };
+    hc.busy = ptr::null_mut();
+    hc.free = ptr::null_mut();
+    hc.nbusy = 0;
+    to.data = ptr::from_mut(hc).cast();
+    dress_log(from, to, pool)?;
+    dress_events(to);
+    tls::share(from, to, pool)
+}
+
+fn dress_log(from: &ngx_connection_t, to: &mut ngx_connection_t, pool: Pool) -> Option<()> {
+    let log = pool.zeroed::<ngx_log_t>()?;
+    let ctx = pool.zeroed::<ngx_http_log_ctx_s>()?;
+    // SAFETY: a plain copy of a live log.
+    unsafe { ptr::copy_nonoverlapping(from.log, log, 1) };
+    ctx.connection = to;
+    log.data = ptr::from_mut(ctx).cast();
+    log.connection = to.number;
+    log.action = c"fetching for the cache".as_ptr().cast_mut();
+    to.log = log;
+    // SAFETY: the pool is live.
+    unsafe { (*to.pool).log = log };
+    Some(())
+}
+
+fn dress_events(c: &mut ngx_connection_t) {
+    // SAFETY: a connection always has its two events.
+    let (read, write) = unsafe { (&mut *c.read, &mut *c.write) };
+    for event in [&mut *read, &mut *write] {
+        event.handler = Some(on_event);
+        event.log = c.log;
+        event.set_active(1);
+    }
+    write.set_ready(1);
+}
+
+fn copy_bytes<T>(pool: Pool, from: *mut T, len: u32) -> Option<*mut T> {
+    if from.is_null() {
+        return Some(from);
+    }
+    // SAFETY: an address of `len` bytes.
+    let bytes = unsafe { std::slice::from_raw_parts(from.cast::<u8>(), len as usize) };
+    // SAFETY: ngx_palloc aligns for any type.
+    let to: *mut u8 = unsafe { nginx_sys::ngx_palloc(pool.as_ptr(), bytes.len()).cast() };
+    if to.is_null() {
+        return None;
+    }
+    // SAFETY: fresh memory of that size.
+    unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+    Some(to.cast())
+}
+
+fn copy_proxy_protocol(pool: Pool, from: *mut ngx_proxy_protocol_t) -> Option<*mut ngx_proxy_protocol_t> {
+    // SAFETY: NULL or a live one.
+    let Some(from) = (unsafe { from.as_ref() }) else {
+        return Some(ptr::null_mut());
+    };
+    let to = pool.zeroed::<ngx_proxy_protocol_t>()?;
+    // SAFETY: a plain copy, whose strings are replaced next.
+    unsafe { ptr::copy_nonoverlapping(from, to, 1) };
+    to.src_addr = pool.copy_str(from.src_addr)?;
+    to.dst_addr = pool.copy_str(from.dst_addr)?;
+    #[cfg(header_lists)]
+    {
+        to.tlvs = pool.copy_str(from.tlvs)?;
+    }
+    Some(to)
+}
+
+/// Copies what the client's request has come to by now.
+fn fill(client: Req, r: Req, sends: &Sends) -> Option<()> {
+    let (from, to, pool) = (client.raw(), r.raw(), r.pool());
+    to.set_logged(1);
+    to.set_internal(1);
+    to.main_conf = from.main_conf;
+    to.srv_conf = from.srv_conf;
+    to.loc_conf = from.loc_conf;
+    // A HEAD fetches the whole, so that it can be stored.
+    let is_head = from.method == NGX_HTTP_HEAD as usize;
+    to.method = if is_head { NGX_HTTP_GET as usize } else { from.method };
+    to.method_name = if is_head { str_of(b"GET") } else { pool.copy_str(from.method_name)? };
+    to.http_version = from.http_version;
+    to.request_line = pool.copy_str(from.request_line)?;
+    to.uri = pool.copy_str(from.uri)?;
+    to.args = pool.copy_str(from.args)?;
+    to.exten = pool.copy_str(from.exten)?;
+    to.unparsed_uri = pool.copy_str(from.unparsed_uri)?;
+    to.http_protocol = pool.copy_str(from.http_protocol)?;
+    to.schema = pool.copy_str(from.schema)?;
+    to.set_valid_location(from.valid_location());
+    to.set_valid_unparsed_uri(from.valid_unparsed_uri());
+    to.set_complex_uri(from.complex_uri());
+    to.set_quoted_uri(from.quoted_uri());
+    to.set_plus_in_uri(from.plus_in_uri());
+    to.set_expect_tested(1);
+    to.start_sec = from.start_sec;
+    to.start_msec = from.start_msec;
+    copy_fields(client, r, sends)?;
+    copy_variables(client, r)?;
+    copy_captures(client, r)?;
+    // SAFETY: the configuration pointers are set; sets the flags that hang on the location.
+    unsafe { ngx_http_update_location_config(r.as_ptr()) };
+    to.set_keepalive(0);
+    to.content_handler = from.content_handler;
+    to.phase_handler = from.phase_handler + 1;
+    Some(())
+}
+
+fn copy_fields(client: Req, r: Req, sends: &Sends) -> Option<()> {
+    let to = &mut r.raw().headers_in;
+    // SAFETY: the list is part of a live request.
+    let rc = unsafe { ngx_list_init(&mut to.headers, r.pool().as_ptr(), 20, size_of::<ngx_table_elt_t>()) };
+    if !crate::request::is_ok(rc) {
+        return None;
+    }
+    to.server = r.pool().copy_str(client.raw().headers_in.server)?;
+    to.content_length_n = -1;
+    to.keep_alive_n = -1;
+    let mut ok = Some(());
+    List::of(&client.raw().headers_in.headers).elements(|e| {
+        let name = bytes_of(&e.key);
+        if ok.is_some() && !is_left_out(name, sends) {
+            ok = add_field(r, name, bytes_of(&e.value));
+        }
+    });
+    ok?;
+    sends.fields.iter().try_for_each(|(name, value)| add_field(r, name, value))
+}
+
+fn is_left_out(name: &[u8], sends: &Sends) -> bool {
+    let is = |other: &&[u8]| name.eq_ignore_ascii_case(other);
+    NEVER_SENT.iter().any(|n| is(n))
+        || (!sends.credentials && NEVER_SENT_ON_REFRESH.iter().any(|n| is(n)))
+        || sends.without.iter().any(|n| name.eq_ignore_ascii_case(n))
+}
+
+/// Adds a request field and has nginx note it where it looks for it.
+fn add_field(r: Req, name: &[u8], value: &[u8]) -> Option<()> {
+    let pool = r.pool();
+    // SAFETY: the list of a live request.
+    let e = unsafe { ngx_list_push(&mut r.raw().headers_in.headers).cast::<ngx_table_elt_t>().as_mut()? };
+    // SAFETY: all-zero is a valid element.
+    *e = unsafe { std::mem::zeroed() };
+    e.key = pool.copy(name)?;
+    e.value = copy_terminated(pool, value)?;
+    let lower = pool.copy(&name.to_ascii_lowercase())?;
+    e.lowcase_key = lower.data;
+    e.hash = bytes_of(&lower).iter().fold(0usize, |h, b| h.wrapping_mul(31).wrapping_add(usize::from(*b)));
+    note(r, e, bytes_of(&lower))
+}
+
+/// nginx's parsers of request fields read on to a NUL, as its request buffer has it.
+fn copy_terminated(pool: Pool, value: &[u8]) -> Option<ngx_str_t> {
+    let mut copy = pool.copy(&[value, b"\0"].concat())?;
+    copy.len -= 1;
+    Some(copy)
+}
+
+fn note(r: Req, e: &mut ngx_table_elt_t, lower: &[u8]) -> Option<()> {
+    if lower == b"host" {
+        // The handler would choose the server anew.
+        r.raw().headers_in.host = e;
+        return Some(());
+    }
+    // SAFETY: the core module's hash of request fields; a handler gets the element and the offset it was made for.
+    unsafe {
+        let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
+        let core: *mut ngx_http_core_main_conf_t = (*r.raw().main_conf.add(index)).cast();
+        let found: *mut ngx_http_header_t =
+            ngx_hash_find(&mut (*core).headers_in_hash, e.hash, lower.as_ptr().cast_mut(), lower.len()).cast();
+        let Some(handler) = found.as_ref().and_then(|h| h.handler) else {
+            return Some(());
+        };
+        crate::request::is_ok(handler(r.as_ptr(), e, (*found).offset)).then_some(())
+    }
+}
+
+fn copy_variables(client: Req, r: Req) -> Option<()> {
+    // SAFETY: both requests have a place for every indexed variable of the same configuration.
+    let (from, to) = unsafe {
+        let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
+        let core: *const ngx_http_core_main_conf_t = (*r.raw().main_conf.add(index)).cast();
+        let n = (*core).variables.nelts;
+        if n == 0 {
+            return Some(());
+        }
+        (std::slice::from_raw_parts(client.raw().variables, n), std::slice::from_raw_parts_mut(r.raw().variables, n))
+    };
+    from.iter().zip(to).try_for_each(|(from, to)| copy_variable(r.pool(), from, to))
+}
+
+fn copy_variable(pool: Pool, from: &ngx_http_variable_value_t, to: &mut ngx_http_variable_value_t) -> Option<()> {
+    *to = *from;
+    if from.valid() != 0 && from.len() > 0 {
+        to.data = pool.copy(from.as_bytes())?.data;
+    }
+    Some(())
+}
+
+fn copy_captures(client: Req, r: Req) -> Option<()> {
+    let (from, to) = (client.raw(), r.raw());
+    if from.ncaptures == 0 || from.captures.is_null() {
+        return Some(());
+    }
+    // SAFETY: `captures` holds `ncaptures` offsets into `captures_data` (ngx_http_regex_exec).
+    let offsets = unsafe { std::slice::from_raw_parts(from.captures, from.ncaptures) };
+    let end = offsets.iter().copied().max().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+    to.captures = copy_bytes(r.pool(), from.captures, (from.ncaptures * size_of::<c_int>()) as u32)?;
+    to.ncaptures = from.ncaptures;
+    // SAFETY: the offsets lie inside the data.
+    let data = unsafe { std::slice::from_raw_parts(from.captures_data, end) };
+    to.captures_data = r.pool().copy(data)?.data;
+    Some(())
+}
+
+/// To be called when the request ends: its connection must not shut the client's TLS session down.
+pub(crate) fn part_with_tls(r: Req) {
+    tls::release(r.connection());
+}
+
+/// Keeps a detached connection from taking more of the response; see [`resume`].
+pub(crate) fn hold(r: Req) {
+    set_buffered(r, true);
+}
+
+/// The other way round.
+pub(crate) fn resume(r: Req) {
+    set_buffered(r, false);
+}
+
+fn set_buffered(r: Req, held: bool) {
+    // NGX_HTTP_COPY_BUFFERED: what nginx's copy filter sets when it holds bytes back. Ours stands above it.
+    let bit = nginx_sys::NGX_HTTP_COPY_BUFFERED;
+    let raw = r.raw();
+    let (r_bits, c_bits) = (raw.buffered(), r.connection().buffered());
+    raw.set_buffered(if held { r_bits | bit } else { r_bits & !bit });
+    r.connection().set_buffered(if held { c_bits | bit } else { c_bits & !bit });
+    // SAFETY: a connection always has its events. An unready write event stops the upstream's pipe.
+    unsafe { (*r.connection().write).set_ready(u32::from(!held)) };
+}
+

@@ -1,0 +1,579 @@
+//! What becomes of a fetch: its response is judged by the engine, then stored, relayed or dropped.
+//!
+//! | stage | the response | who moves it on |
+//! |---|---|---|
+//! | `Awaiting` | is not there yet | the header filter: the engine's outcome; the end without a header: a failure |
+//! | `Filling` | feeds the store | the body filter; its end: finished; the end without it: broken |
+//! | `Relaying` | goes to the client that led | the client, as it takes it; its end |
+//! | `Discarding` | is of no use; a little of it is read, to keep the origin's connection | the body filter |
+//! | `Done` | is dealt with | - |
+//!
+//! A fetch belongs to the cache: the client that leads it may go at any time. Only a relay ends with its client.
+
+use std::ffi::c_void;
+use std::ptr;
+
+use nginx_sys::{
+    NGX_AGAIN, NGX_ERROR, NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_OK, ngx_array_create,
+    ngx_array_push, ngx_buf_t, ngx_chain_add_copy, ngx_chain_t, ngx_http_upstream_state_t, ngx_int_t, ngx_str_t,
+};
+use swrcache::engine::{Failure, Filling, Finished, Led, Outcome, Permit, Purpose, Reason, Response, Status, Stored};
+
+use crate::client::{Brought, Client};
+use crate::conf::LocConf;
+use crate::ctx::{Ctx, Role};
+use crate::deliver::{self, Relayed};
+use crate::detached::{self, Sends};
+use crate::fields::{List, Visible};
+use crate::guard::guard;
+use crate::request::{Req, now};
+
+/// How much of a useless response is read before the origin's connection is given up instead.
+const DISCARD_AT_MOST: u64 = 256 * 1024;
+
+enum Stage {
+    Awaiting(Permit),
+    Filling(Filling),
+    Relaying,
+    Discarding(u64),
+    Done,
+}
+
+/// The record of a fetch.
+pub(crate) struct Fetch {
+    r: Req,
+    conf: &'static LocConf,
+    stage: Stage,
+    leader: *mut Client,
+    /// How the leader's request is called if all goes well.
+    led: Led,
+    background: bool,
+    began: u64,
+    /// The copy to fall back on, for a leader whose patience ends.
+    stale: Option<Stored>,
+    pending: *mut ngx_chain_t,
+    reason: Option<Reason>,
+    aborted: bool,
+}
+
+/// Starts the fetch that `client` waits for; `None` if it can't be, and the permit is given up.
+pub(crate) fn lead(client: &mut Client, permit: Permit) -> Option<*mut Fetch> {
+    let sends = sends(&permit);
+    let r = client.request();
+    let fetch = launch(r, r.conf(), permit, &sends)?;
+    fetch.leader = client;
+    Some(fetch)
+}
+
+/// Starts a refresh that nobody waits for. Without the means for it, it is left to a later request.
+pub(crate) fn refresh(client: Req, conf: &'static LocConf, permit: Permit) {
+    let sends = sends(&permit);
+    if let Some(fetch) = launch(client, conf, permit, &sends) {
+        fetch.background = true;
+        conf.refreshing.set(conf.refreshing.get() + 1);
+    }
+}
+
+fn sends(permit: &Permit) -> Sends {
+    let mut fields = Vec::new();
+    permit.conditionals(&mut |name, value| fields.push((name.as_bytes().to_vec(), value.to_vec())));
+    let refresh = matches!(permit.purpose(), Purpose::Refresh);
+    let mut without = Vec::new();
+    if refresh {
+        permit.nominated_names(&mut |name| without.push(name.to_vec()));
+        permit.stored_request_fields(&mut |name, value| fields.push((name.to_vec(), value.to_vec())));
+    }
+    Sends { credentials: !refresh, without, fields }
+}
+
+fn launch<'a>(client: Req, conf: &'static LocConf, permit: Permit, sends: &Sends) -> Option<&'a mut Fetch> {
+    let led = permit.led();
+    let stale = permit.stale();
+    let r = detached::make(client, sends)?;
+    let fetch = Fetch {
+        r,
+        conf,
+        stage: Stage::Awaiting(permit),
+        leader: ptr::null_mut(),
+        led,
+        background: false,
+        began: now(),
+        stale,
+        pending: ptr::null_mut(),
+        reason: None,
+        aborted: false,
+    };
+    let hooked = Ctx::attach(r, Role::Fetch(fetch)).and_then(|ctx| {
+        let data: *mut Ctx = ctx;
+        r.on_end(on_request_end, data.cast()).map(|()| data)
+    });
+    let Some(ctx) = hooked else {
+        detached::abandon(r);
+        return None;
+    };
+    detached::start(r);
+    // SAFETY: just attached; it lives in the request's pool.
+    match unsafe { &mut (*ctx).role } {
+        Role::Fetch(fetch) => Some(fetch),
+        Role::Client(_) => None,
+    }
+}
+
+/// Whether a chain link's buffer has been used up.
+fn swallow(buf: &mut ngx_buf_t) {
+    buf.pos = buf.last;
+    buf.file_pos = buf.file_last;
+}
+
+impl Fetch {
+    pub(crate) fn request(&self) -> Req {
+        self.r
+    }
+
+    pub(crate) fn stale(&self) -> Option<Stored> {
+        self.stale.clone()
+    }
+
+    pub(crate) fn relay_reason(&self) -> Option<Reason> {
+        self.reason
+    }
+
+    /// The status of a client whose response is relayed.
+    pub(crate) fn status_if_relayed(&self) -> Status {
+        match self.led {
+            Led::Bypass => Status::Bypass,
+            Led::Miss => Status::Miss,
+            _ => Status::Expired,
+        }
+    }
+
+    fn leader(&mut self) -> Option<&mut Client> {
+        // SAFETY: a client clears this pointer (leader_gone) before it is gone.
+        unsafe { self.leader.as_mut() }
+    }
+
+    fn bring(&mut self, brought: Brought) {
+        self.share_states();
+        if let Some(leader) = self.leader() {
+            leader.bring(brought);
+        }
+    }
+
+    /// Brings the leader its answer; from here on it is on its own.
+    fn bring_and_part(&mut self, brought: Brought) {
+        self.bring(brought);
+        if let Some(leader) = self.leader() {
+            leader.forget_fetch();
+        }
+        self.leader = ptr::null_mut();
+    }
+
+    /// The leading client has gone, or has been served otherwise. A fill goes on; a relay has nowhere to go.
+    pub(crate) fn leader_gone(&mut self) {
+        self.leader = ptr::null_mut();
+        if matches!(self.stage, Stage::Relaying) {
+            self.aborted = true;
+            detached::wake(self.r);
+        }
+    }
+
+    /// The relay may have room again.
+    pub(crate) fn go_on(&mut self) {
+        if matches!(self.stage, Stage::Relaying) {
+            detached::wake(self.r);
+        }
+    }
+
+    /// Before an event of the fetch reaches nginx's handlers: whether it may.
+    pub(crate) fn may_go_on(&mut self) -> bool {
+        if self.aborted {
+            self.r.finalize(NGX_ERROR as ngx_int_t);
+            return false;
+        }
+        if matches!(self.stage, Stage::Relaying) && !self.pending.is_null() {
+            return self.relay() != NGX_AGAIN as ngx_int_t;
+        }
+        true
+    }
+
+    /// The header filter: the response has begun.
+    pub(crate) fn on_header(&mut self) -> ngx_int_t {
+        self.r.raw().set_header_sent(1);
+        let Stage::Awaiting(permit) = std::mem::replace(&mut self.stage, Stage::Done) else {
+            return NGX_OK as ngx_int_t;
+        };
+        let outcome = self.judge(permit);
+        self.act(outcome);
+        NGX_OK as ngx_int_t
+    }
+
+    /// Lets the engine judge the response.
+    fn judge(&self, permit: Permit) -> Outcome {
+        let raw = self.r.raw();
+        let out = &raw.headers_out;
+        let last_modified = self.own_last_modified();
+        let visible = Visible {
+            list: &out.headers,
+            content_type: &out.content_type,
+            charset: &out.charset,
+            last_modified: last_modified.as_deref(),
+        };
+        // SAFETY: NULL or the upstream of this request.
+        let upstream = unsafe { raw.upstream.as_ref() };
+        let origin = upstream.filter(|u| u.headers_in.status_n != 0 && !u.headers_in.headers.last.is_null());
+        let (status, from_failure) = self.verdict();
+        let raw_fields = origin.map(|u| List::of(&u.headers_in.headers));
+        let response = Response {
+            status,
+            store: &visible,
+            judge: match &raw_fields {
+                Some(list) => list,
+                None => &visible,
+            },
+            content_length: u64::try_from(out.content_length_n).ok(),
+            request_time: self.began,
+            from_failure,
+        };
+        let sent = List::of(&raw.headers_in.headers);
+        permit.respond(&response, &sent, &self.conf.policy, now())
+    }
+
+    /// The `Last-Modified` that nginx keeps as a number only (static files).
+    fn own_last_modified(&self) -> Option<Vec<u8>> {
+        let out = &self.r.raw().headers_out;
+        if !out.last_modified.is_null() || out.last_modified_time <= 0 {
+            return None;
+        }
+        let mut text = [0u8; 32];
+        // SAFETY: ngx_http_time writes 29 bytes.
+        let end = unsafe { nginx_sys::ngx_http_time(text.as_mut_ptr(), out.last_modified_time) };
+        Some(text[..end as usize - text.as_ptr() as usize].to_vec())
+    }
+
+    /// The status to judge by, and how the origin failed if nginx made the response in its place: `error_page` and
+    /// `proxy_intercept_errors` can turn a 502 into a 200.
+    fn verdict(&self) -> (u16, Option<Failure>) {
+        let raw = self.r.raw();
+        let shown = u16::try_from(raw.headers_out.status).unwrap_or(NGX_HTTP_INTERNAL_SERVER_ERROR as u16);
+        // SAFETY: NULL or live, as the request's upstream.
+        let Some((upstream, state)) = (unsafe { raw.upstream.as_ref().and_then(|u| Some((u, u.state.as_ref()?))) }) else {
+            return (shown, None);
+        };
+        if state.status < NGX_HTTP_INTERNAL_SERVER_ERROR as usize {
+            return (shown, None);
+        }
+        let status = u16::try_from(state.status).unwrap_or(shown);
+        if upstream.headers_in.status_n == state.status {
+            return (status, None);
+        }
+        let timeout = state.status == NGX_HTTP_GATEWAY_TIME_OUT as usize;
+        let failure = match (timeout, upstream.headers_in.status_n) {
+            (true, _) => Failure::Timeout,
+            (false, 0) => Failure::Error,
+            (false, _) => Failure::InvalidHeader,
+        };
+        (status, Some(failure))
+    }
+
+    fn act(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Store(filling) => {
+                if filling.streaming() {
+                    self.bring(Brought::Stored(filling.stored(), self.led));
+                }
+                self.stage = Stage::Filling(filling);
+            }
+            Outcome::Renewed(stored) => {
+                self.stage = Stage::Discarding(0);
+                self.bring_and_part(Brought::Stored(stored, Led::Revalidated));
+            }
+            Outcome::Stale(stored) => {
+                self.stage = Stage::Discarding(0);
+                self.bring_and_part(Brought::Stored(stored, Led::Stale));
+            }
+            Outcome::Relay(reason) => {
+                self.reason = Some(reason);
+                self.stage = if self.leader.is_null() { Stage::Discarding(0) } else { Stage::Relaying };
+                self.bring(Brought::Relay);
+            }
+            Outcome::Dropped(reason) => {
+                self.reason = Some(reason);
+                self.stage = Stage::Discarding(0);
+                self.bring_and_part(Brought::Nothing);
+            }
+        }
+    }
+
+    /// The body filter: more of the body, or none (nginx asks to flush).
+    pub(crate) fn on_body(&mut self, chain: *mut ngx_chain_t) -> ngx_int_t {
+        match self.stage {
+            Stage::Filling(_) => self.fill(chain),
+            Stage::Relaying => {
+                // SAFETY: a chain of this request; the copy of its links is of its pool.
+                if unsafe { ngx_chain_add_copy(self.r.pool().as_ptr(), &mut self.pending, chain) } != NGX_OK as ngx_int_t {
+                    return NGX_ERROR as ngx_int_t;
+                }
+                self.relay()
+            }
+            Stage::Discarding(_) => self.discard(chain),
+            Stage::Awaiting(_) | Stage::Done => {
+                each(chain, |buf| {
+                    swallow(buf);
+                    true
+                });
+                NGX_OK as ngx_int_t
+            }
+        }
+    }
+
+    fn fill(&mut self, chain: *mut ngx_chain_t) -> ngx_int_t {
+        let mut link = chain;
+        // SAFETY: a chain of this request.
+        while let Some(l) = unsafe { link.as_mut() } {
+            // SAFETY: every link has a buffer.
+            let buf = unsafe { &mut *l.buf };
+            let Stage::Filling(filling) = &mut self.stage else {
+                return NGX_ERROR as ngx_int_t;
+            };
+            let before = filling.taken();
+            let mut full = false;
+            let fed = deliver::drain(buf, &mut |bytes| {
+                full = filling.write(bytes).is_err();
+                !full
+            });
+            if full {
+                let taken = filling.taken() - before;
+                return self.outgrow(link, taken);
+            }
+            if fed.is_err() {
+                return NGX_ERROR as ngx_int_t;
+            }
+            if buf.last_buf() != 0 {
+                self.finish();
+                return NGX_OK as ngx_int_t;
+            }
+            link = l.next;
+        }
+        NGX_OK as ngx_int_t
+    }
+
+    /// The body does not fit the store: whoever has begun to read goes on from the relay, if it leads.
+    fn outgrow(&mut self, rest: *mut ngx_chain_t, taken: u64) -> ngx_int_t {
+        let Stage::Filling(filling) = std::mem::replace(&mut self.stage, Stage::Relaying) else {
+            return NGX_ERROR as ngx_int_t;
+        };
+        self.reason = Some(Reason::TooLarge);
+        let streaming = filling.streaming();
+        // SAFETY: the first link of a non-empty chain, with its buffer.
+        skip(unsafe { &mut *(*rest).buf }, taken);
+        let goes_on = streaming && self.leader().is_some_and(Client::expect_relay);
+        filling.abandon(Reason::TooLarge, now());
+        if !goes_on {
+            // Nothing of it can be shown as a whole; a leader beside a stale copy gets that.
+            self.stage = Stage::Discarding(0);
+            let brought = match self.stale.take() {
+                Some(stale) => Brought::Stored(stale, Led::Stale),
+                None => Brought::Nothing,
+            };
+            self.bring_and_part(brought);
+            return self.discard(rest);
+        }
+        if let Some(leader) = self.leader() {
+            leader.post();
+        }
+        self.on_body(rest)
+    }
+
+    fn finish(&mut self) {
+        let Stage::Filling(filling) = std::mem::replace(&mut self.stage, Stage::Done) else {
+            return;
+        };
+        let streaming = filling.streaming();
+        match (filling.finish(now()), streaming) {
+            (finished, false) => {
+                let led = match finished {
+                    Finished::New(_) | Finished::Superseded(_) => self.led,
+                    Finished::Same(_) => Led::Revalidated,
+                    Finished::Broken(_) => Led::Stale,
+                };
+                self.bring_and_part(match finished.stored() {
+                    Some(stored) => Brought::Stored(stored.clone(), led),
+                    None => Brought::Nothing,
+                });
+            }
+            // A leader that reads along sees the end in the store.
+            (_, true) => {
+                self.share_states();
+                if let Some(leader) = self.leader() {
+                    leader.post();
+                    leader.forget_fetch();
+                }
+                self.leader = ptr::null_mut();
+            }
+        }
+    }
+
+    fn discard(&mut self, chain: *mut ngx_chain_t) -> ngx_int_t {
+        let mut ended = false;
+        let mut read = 0;
+        each(chain, |buf| {
+            read += deliver::size(buf);
+            swallow(buf);
+            ended = buf.last_buf() != 0;
+            true
+        });
+        let Stage::Discarding(sum) = &mut self.stage else {
+            return NGX_OK as ngx_int_t;
+        };
+        *sum += read;
+        if *sum > DISCARD_AT_MOST && !ended {
+            return NGX_ERROR as ngx_int_t;
+        }
+        NGX_OK as ngx_int_t
+    }
+
+    /// Passes what is pending to the leader, as far as it takes it.
+    fn relay(&mut self) -> ngx_int_t {
+        let mut pending = std::mem::replace(&mut self.pending, ptr::null_mut());
+        let Some(leader) = self.leader() else {
+            return NGX_ERROR as ngx_int_t;
+        };
+        let passed = match leader.relay() {
+            // The leader has not got to its header yet.
+            None => Relayed::Blocked,
+            Some((r, relay)) => {
+                let mut passed = Relayed::All;
+                r.outside(|| passed = relay.pass(r, &mut pending));
+                passed
+            }
+        };
+        let blocked_client = matches!(passed, Relayed::Blocked);
+        self.pending = pending;
+        match passed {
+            Relayed::All => {
+                detached::resume(self.r);
+                NGX_OK as ngx_int_t
+            }
+            Relayed::Blocked => {
+                detached::hold(self.r);
+                if blocked_client && let Some(leader) = self.leader() {
+                    leader.await_room();
+                }
+                NGX_AGAIN as ngx_int_t
+            }
+            Relayed::Failed => {
+                self.end_relay(NGX_ERROR as ngx_int_t);
+                NGX_ERROR as ngx_int_t
+            }
+            Relayed::Ended(rc) => {
+                detached::resume(self.r);
+                self.stage = Stage::Done;
+                self.share_states();
+                self.end_relay(rc);
+                NGX_OK as ngx_int_t
+            }
+        }
+    }
+
+    fn end_relay(&mut self, rc: ngx_int_t) {
+        let leader = std::mem::replace(&mut self.leader, ptr::null_mut());
+        // SAFETY: a client clears this pointer before it is gone.
+        if let Some(leader) = unsafe { leader.as_mut() } {
+            leader.relay_done(rc);
+        }
+    }
+
+    /// Copies the upstream's states to the leader, whose access log shall show them.
+    fn share_states(&mut self) {
+        let from = self.r.raw().upstream_states;
+        let Some(to) = self.leader().map(|leader| leader.request()) else {
+            return;
+        };
+        // SAFETY: NULL or an array of states; the copies' strings are copied too.
+        unsafe {
+            let Some(from) = from.as_ref() else { return };
+            let states: &[ngx_http_upstream_state_t] = from.as_slice();
+            let pool = to.pool();
+            let array = ngx_array_create(pool.as_ptr(), states.len().max(1), size_of::<ngx_http_upstream_state_t>());
+            if array.is_null() {
+                return;
+            }
+            for state in states {
+                let place: *mut ngx_http_upstream_state_t = ngx_array_push(array).cast();
+                let (Some(place), Some(peer)) = (place.as_mut(), pool.zeroed::<ngx_str_t>()) else {
+                    return;
+                };
+                *place = *state;
+                if let Some(name) = state.peer.as_ref() {
+                    *peer = pool.copy_str(*name).unwrap_or_default();
+                    place.peer = peer;
+                }
+            }
+            to.raw().upstream_states = array;
+        }
+    }
+
+    /// The request is over, however it came to that.
+    fn on_end(&mut self) {
+        detached::part_with_tls(self.r);
+        if self.background {
+            self.conf.refreshing.set(self.conf.refreshing.get().saturating_sub(1));
+        }
+        match std::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::Awaiting(permit) => {
+                let failure = if crate::worker::is_exiting() { Failure::Aborted } else { Failure::Error };
+                let outcome = permit.fail(failure, None, &self.conf.policy, now());
+                match outcome {
+                    Outcome::Stale(stored) => self.bring_and_part(Brought::Stored(stored, Led::Stale)),
+                    _ => self.bring_and_part(Brought::Nothing),
+                }
+            }
+            Stage::Filling(filling) => {
+                let streaming = filling.streaming();
+                match filling.broken(&self.conf.policy, now()) {
+                    Some(stale) if !streaming => self.bring_and_part(Brought::Stored(stale, Led::Stale)),
+                    _ => self.bring_and_part(Brought::Nothing),
+                }
+            }
+            Stage::Relaying => self.bring_and_part(Brought::Nothing),
+            Stage::Discarding(_) | Stage::Done => {}
+        }
+        if let Some(leader) = self.leader() {
+            leader.forget_fetch();
+        }
+        self.leader = ptr::null_mut();
+    }
+}
+
+/// Calls `f` with each buffer of a chain until it says stop.
+fn each(chain: *mut ngx_chain_t, mut f: impl FnMut(&mut ngx_buf_t) -> bool) {
+    let mut link = chain;
+    // SAFETY: a chain of this request; every link has a buffer.
+    while let Some(l) = unsafe { link.as_mut() } {
+        // SAFETY: as above.
+        if !f(unsafe { &mut *l.buf }) {
+            return;
+        }
+        link = l.next;
+    }
+}
+
+/// Takes `n` bytes off the front of a buffer.
+fn skip(buf: &mut ngx_buf_t, n: u64) {
+    if buf.in_file() == 0 || !buf.pos.is_null() {
+        // SAFETY: the store took `n` of its bytes, so there are as many.
+        buf.pos = unsafe { buf.pos.add(n as usize) };
+    }
+    if buf.in_file() != 0 {
+        buf.file_pos += n as i64;
+    }
+}
+
+unsafe extern "C" fn on_request_end(data: *mut c_void) {
+    guard("the end of a fetch", (), || {
+        // SAFETY: the record lives in the request's pool, which is still there.
+        if let Role::Fetch(fetch) = unsafe { &mut (*data.cast::<Ctx>()).role } {
+            fetch.on_end();
+        }
+    });
+}

@@ -1,0 +1,62 @@
+//! nginx's lists of header fields, as the engine reads them.
+
+use nginx_sys::{ngx_list_part_t, ngx_list_t, ngx_str_t, ngx_table_elt_t};
+use swrcache::http::Fields;
+
+use crate::pool::bytes_of;
+
+/// Every live field of a list of `ngx_table_elt_t`, in order.
+pub(crate) struct List<'a>(&'a ngx_list_t);
+
+impl<'a> List<'a> {
+    pub(crate) fn of(list: &'a ngx_list_t) -> List<'a> {
+        List(list)
+    }
+
+    /// Calls `f` with each element that was not deleted (`hash` 0 marks a deleted one in `headers_out`).
+    pub(crate) fn elements(&self, mut f: impl FnMut(&'a ngx_table_elt_t)) {
+        let mut part: *const ngx_list_part_t = &self.0.part;
+        // SAFETY: a list's parts hang together by `next`, each with `nelts` elements; header lists hold table elements.
+        while let Some(p) = unsafe { part.as_ref() } {
+            for i in 0..p.nelts {
+                // SAFETY: as above.
+                f(unsafe { &*p.elts.cast::<ngx_table_elt_t>().add(i) });
+            }
+            part = p.next;
+        }
+    }
+}
+
+impl Fields for List<'_> {
+    fn each(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
+        self.elements(|e| {
+            if e.hash != 0 {
+                f(bytes_of(&e.key), bytes_of(&e.value));
+            }
+        });
+    }
+}
+
+/// The fields of `headers_out` and the two that nginx keeps beside the list.
+pub(crate) struct Visible<'a> {
+    pub(crate) list: &'a ngx_list_t,
+    pub(crate) content_type: &'a ngx_str_t,
+    pub(crate) charset: &'a ngx_str_t,
+    pub(crate) last_modified: Option<&'a [u8]>,
+}
+
+impl Fields for Visible<'_> {
+    fn each(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
+        let media_type = bytes_of(self.content_type);
+        if !media_type.is_empty() {
+            match bytes_of(self.charset) {
+                b"" => f(b"Content-Type", media_type),
+                charset => f(b"Content-Type", &[media_type, b"; charset=", charset].concat()),
+            }
+        }
+        if let Some(date) = self.last_modified {
+            f(b"Last-Modified", date);
+        }
+        List::of(self.list).each(f);
+    }
+}

@@ -1,0 +1,77 @@
+//! The two filters at the top of the chain. What a fetch puts out ends here; a client's output goes by.
+
+use std::cell::Cell;
+
+use nginx_sys::{
+    NGX_ERROR, ngx_chain_t, ngx_http_output_body_filter_pt, ngx_http_output_header_filter_pt, ngx_http_request_t,
+    ngx_http_top_body_filter, ngx_http_top_header_filter, ngx_int_t,
+};
+use swrcache::engine::{Part, Pass, Reason};
+
+use crate::ctx::{Ctx, Role};
+use crate::deliver::push_status;
+use crate::guard::guard;
+use crate::request::Req;
+
+struct Next {
+    header: Cell<ngx_http_output_header_filter_pt>,
+    body: Cell<ngx_http_output_body_filter_pt>,
+}
+
+// SAFETY: nginx runs one thread in a worker.
+unsafe impl Sync for Next {}
+
+static NEXT: Next = Next { header: Cell::new(None), body: Cell::new(None) };
+
+/// Puts the filters before all others (see `ngx_module_order`).
+pub(crate) fn install() {
+    // SAFETY: nginx builds the chain on its one thread, while it reads the configuration.
+    unsafe {
+        NEXT.header.set(ngx_http_top_header_filter);
+        NEXT.body.set(ngx_http_top_body_filter);
+        ngx_http_top_header_filter = Some(header);
+        ngx_http_top_body_filter = Some(body);
+    }
+}
+
+unsafe extern "C" fn header(r: *mut ngx_http_request_t) -> ngx_int_t {
+    let failed = NGX_ERROR as ngx_int_t;
+    let swallowed = guard("a response header", Some(failed), || {
+        // SAFETY: nginx passes a live request.
+        let r = unsafe { Req::new(r) };
+        match &mut Ctx::of(r)?.role {
+            Role::Fetch(fetch) => Some(fetch.on_header()),
+            Role::Client(client) => {
+                if client.seen.passed && r.is_main() && r.conf().status_header() {
+                    let pass = Pass {
+                        status: client.seen.status,
+                        reason: client.seen.reason.unwrap_or(Reason::Absent),
+                    };
+                    let fwd_status = u16::try_from(r.raw().headers_out.status).ok();
+                    push_status(r, &Part::Passed { pass: &pass, fwd_status });
+                }
+                None
+            }
+        }
+    });
+    match (swallowed, NEXT.header.get()) {
+        (Some(rc), _) => rc,
+        // SAFETY: the filter that stood at the top before ours.
+        (None, Some(next)) => unsafe { next(r) },
+        (None, None) => failed,
+    }
+}
+
+unsafe extern "C" fn body(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -> ngx_int_t {
+    let failed = NGX_ERROR as ngx_int_t;
+    let swallowed = guard("a response body", Some(failed), || {
+        // SAFETY: nginx passes a live request.
+        Ctx::fetch(unsafe { Req::new(r) }).map(|fetch| fetch.on_body(chain))
+    });
+    match (swallowed, NEXT.body.get()) {
+        (Some(rc), _) => rc,
+        // SAFETY: as in `header`.
+        (None, Some(next)) => unsafe { next(r, chain) },
+        (None, None) => failed,
+    }
+}

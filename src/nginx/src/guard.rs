@@ -1,0 +1,33 @@
+//! The border: every function that nginx calls goes through here, so that no panic reaches C.
+//!
+//! A panic that unwinds into an `extern "C"` edge aborts the worker, so it is caught inside and becomes the value that
+//! makes nginx go on without the cache.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use nginx_sys::{NGX_LOG_CRIT, ngx_cycle, ngx_log_error_core};
+
+/// Runs `inner`; if it panics, logs one line and gives `fallback`.
+///
+/// State that a panic left half-changed belongs to one request; the shared region defends itself by its own locks
+/// and leases.
+pub(crate) fn guard<R>(what: &str, fallback: R, inner: impl FnOnce() -> R) -> R {
+    match catch_unwind(AssertUnwindSafe(inner)) {
+        Ok(value) => value,
+        Err(_) => {
+            log_cycle(NGX_LOG_CRIT as usize, &format!("swr_cache: internal error in {what}, the cache steps aside"));
+            fallback
+        }
+    }
+}
+
+/// Writes a line to the log of the cycle (the main `error_log`).
+pub(crate) fn log_cycle(level: usize, message: &str) {
+    // SAFETY: nginx sets `ngx_cycle` and its log before it loads a module and keeps both until the process ends.
+    unsafe {
+        let log = (*ngx_cycle).log;
+        if level <= (*log).log_level {
+            ngx_log_error_core(level, log, 0, c"%*s".as_ptr(), message.len(), message.as_ptr());
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The way in: the PRECONTENT phase, where rewriting and access control are done and no content handler has begun.
+
+use nginx_sys::{
+    NGX_DECLINED, ngx_array_push, ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_main_conf_t, ngx_http_core_module,
+    ngx_http_handler_pt, ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_http_request_t, ngx_int_t,
+};
+use swrcache::engine::{Method, Turn};
+
+use crate::client::{Client, phase_result};
+use crate::conf::{Key, LocConf};
+use crate::ctx::{Ctx, Role};
+use crate::guard::guard;
+use crate::pool::bytes_of;
+use crate::request::Req;
+
+/// Puts the handler into its phase.
+pub(crate) fn install(cf: *mut ngx_conf_t) -> Option<()> {
+    // SAFETY: in postconfiguration, `cf.ctx` is the http context and the core module's main configuration is there.
+    unsafe {
+        let ctx: *mut ngx_http_conf_ctx_t = (*cf).ctx.cast();
+        let index = (*std::ptr::addr_of!(ngx_http_core_module)).ctx_index;
+        let core: *mut ngx_http_core_main_conf_t = (*(*ctx).main_conf.add(index)).cast();
+        let phase = &mut (*core).phases[ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE as usize];
+        let place: *mut ngx_http_handler_pt = ngx_array_push(&mut phase.handlers).cast();
+        if place.is_null() {
+            return None;
+        }
+        *place = Some(precontent);
+    }
+    Some(())
+}
+
+unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_int_t {
+    let declined = NGX_DECLINED as ngx_int_t;
+    guard("a request", declined, || {
+        // SAFETY: nginx passes a live request.
+        let r = unsafe { Req::new(r) };
+        let conf = r.conf();
+        if !conf.is_on() || !may_enter(r, conf) || Ctx::of(r).is_some() {
+            return declined;
+        }
+        enter(r, conf).unwrap_or(declined)
+    })
+}
+
+/// Whether the cache has anything to do with such a request at all.
+fn may_enter(r: Req, conf: &LocConf) -> bool {
+    let raw = r.raw();
+    let method = r.method();
+    let has_body = raw.headers_in.content_length_n > 0 || raw.headers_in.chunked() != 0;
+    conf.policy.methods.has(method) && (!has_body || !r.is_main() || method == Method::Post) && !upgrades(r)
+}
+
+/// Whether the client wants another protocol. `h2c` is nothing that nginx would switch to.
+fn upgrades(r: Req) -> bool {
+    // SAFETY: NULL or an element of the request's header list.
+    unsafe { r.raw().headers_in.upgrade.as_ref() }.is_some_and(|e| !bytes_of(&e.value).eq_ignore_ascii_case(b"h2c"))
+}
+
+fn enter(r: Req, conf: &'static LocConf) -> Option<ngx_int_t> {
+    let cache = conf.zone(r)?.cache()?;
+    let key = key(r, conf)?;
+    let ctx = Ctx::attach(r, Role::Client(Client::new(r, conf, cache, key)))?;
+    let Role::Client(client) = &mut ctx.role else {
+        return None;
+    };
+    let step = client.ask(Turn::First);
+    Some(phase_result(client, step))
+}
+
+/// The primary key, in the request's pool.
+fn key(r: Req, conf: &LocConf) -> Option<&'static [u8]> {
+    let key = match conf.settings.key {
+        Some(Key::Computed(value)) => value.of(r)?,
+        Some(Key::Usual) | None => usual_key(r)?,
+    };
+    (!key.is_empty()).then_some(key)
+}
+
+/// `$scheme$host$request_uri`, without going through variables.
+///
+/// A subrequest carries its parent's `$request_uri` (ngx_http_subrequest); its own URI stands in for it.
+fn usual_key(r: Req) -> Option<&'static [u8]> {
+    let raw = r.raw();
+    let scheme: &[u8] = if r.connection().ssl.is_null() { b"http" } else { b"https" };
+    let host = host(r);
+    let parts: [&[u8]; 5] = if r.is_main() {
+        [scheme, host, r.unparsed_uri(), b"", b""]
+    } else {
+        let args = bytes_of(&raw.args);
+        [scheme, host, bytes_of(&raw.uri), if args.is_empty() { b"" } else { b"?" }, args]
+    };
+    let len: usize = parts.iter().map(|p| p.len()).sum();
+    // SAFETY: ngx_pnalloc gives NULL or `len` bytes, which are filled before they are read.
+    unsafe {
+        let data: *mut u8 = nginx_sys::ngx_pnalloc(r.pool().as_ptr(), len).cast();
+        if data.is_null() {
+            return None;
+        }
+        let mut at = data;
+        for part in parts {
+            std::ptr::copy_nonoverlapping(part.as_ptr(), at, part.len());
+            at = at.add(part.len());
+        }
+        Some(std::slice::from_raw_parts(data, len))
+    }
+}
+
+/// `$host`: the request's, else the server's name (ngx_http_variable_host).
+fn host<'a>(r: Req) -> &'a [u8] {
+    let raw = r.raw();
+    if raw.headers_in.server.len > 0 {
+        return bytes_of(&raw.headers_in.server);
+    }
+    // SAFETY: every request has a core server configuration.
+    unsafe {
+        let index = (*std::ptr::addr_of!(ngx_http_core_module)).ctx_index;
+        let core: *const nginx_sys::ngx_http_core_srv_conf_t = (*raw.srv_conf.add(index)).cast();
+        bytes_of(&(*core).server_name)
+    }
+}
