@@ -9,7 +9,10 @@ fn main() {
     if version >= 1_023_000 {
         println!("cargo::rustc-cfg=header_lists");
     }
-    for feature in std::env::var("DEP_NGINX_FEATURES").unwrap_or_default().split(',') {
+    for feature in std::env::var("DEP_NGINX_FEATURES")
+        .unwrap_or_default()
+        .split(',')
+    {
         println!("cargo::rustc-cfg=ngx_feature=\"{feature}\"");
     }
     println!("cargo::rustc-check-cfg=cfg(ngx_feature, values(any()))");

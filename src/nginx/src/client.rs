@@ -17,10 +17,11 @@ use std::ptr;
 
 use nginx_sys::{
     NGX_DECLINED, NGX_DONE, NGX_ERROR, NGX_HTTP_BAD_GATEWAY, NGX_HTTP_GATEWAY_TIME_OUT,
-    NGX_HTTP_REQUEST_TIME_OUT, NGX_OK, ngx_add_timer, ngx_del_timer, ngx_delete_posted_event, ngx_event_t,
-    ngx_handle_read_event, ngx_handle_write_event, ngx_http_block_reading, ngx_http_core_loc_conf_t,
-    ngx_http_core_module, ngx_http_request_empty_handler, ngx_http_request_t, ngx_http_test_reading, ngx_int_t,
-    ngx_post_event, ngx_posted_events, ngx_queue_t,
+    NGX_HTTP_REQUEST_TIME_OUT, NGX_OK, ngx_add_timer, ngx_del_timer, ngx_delete_posted_event,
+    ngx_event_t, ngx_handle_read_event, ngx_handle_write_event, ngx_http_block_reading,
+    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_request_empty_handler,
+    ngx_http_request_t, ngx_http_test_reading, ngx_int_t, ngx_post_event, ngx_posted_events,
+    ngx_queue_t,
 };
 use swrcache::engine::{Cache, Decision, Led, Reason, Request, Serve, Status, Stored, Turn};
 
@@ -30,7 +31,7 @@ use crate::deliver::{self, Reader, Relay};
 use crate::fetch::{self, Fetch};
 use crate::fields::List;
 use crate::guard::guard;
-use crate::request::{Req, now};
+use crate::request::{Req, now, run_phases};
 use crate::worker;
 
 /// What the variables and the log tell of a request.
@@ -99,11 +100,19 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(r: Req, conf: &'static LocConf, cache: &'static Cache, key: &'static [u8]) -> Client {
+    pub(crate) fn new(
+        r: Req,
+        conf: &'static LocConf,
+        cache: &'static Cache,
+        key: &'static [u8],
+    ) -> Client {
         Client {
             // SAFETY: all-zero is a valid start for this C struct.
             timer: unsafe { std::mem::zeroed() },
-            link: ngx_queue_t { prev: ptr::null_mut(), next: ptr::null_mut() },
+            link: ngx_queue_t {
+                prev: ptr::null_mut(),
+                next: ptr::null_mut(),
+            },
             r,
             conf,
             cache,
@@ -136,7 +145,8 @@ impl Client {
 
     /// Asks the engine what to do now, and does it.
     pub(crate) fn ask(&mut self, turn: Turn) -> Step {
-        let decision = self.with_request(|cache, conf, req| cache.decide(req, &conf.policy, turn, now()));
+        let decision =
+            self.with_request(|cache, conf, req| cache.decide(req, &conf.policy, turn, now()));
         match decision {
             Decision::Serve(serve) => self.serve(serve),
             Decision::Wait(wait) => {
@@ -171,7 +181,10 @@ impl Client {
     }
 
     /// The request as the engine reads it.
-    fn with_request<T>(&self, f: impl FnOnce(&'static Cache, &'static LocConf, &Request<'_>) -> T) -> T {
+    fn with_request<T>(
+        &self,
+        f: impl FnOnce(&'static Cache, &'static LocConf, &Request<'_>) -> T,
+    ) -> T {
         let fields = List::of(&self.r.raw().headers_in.headers);
         let req = Request {
             method: self.r.method(),
@@ -179,7 +192,8 @@ impl Client {
             fields: &fields,
             bypass: any_true(self.conf.bypass(), self.r),
             no_cache: any_true(self.conf.no_cache(), self.r),
-            may_refresh: self.conf.refreshing.get() < self.conf.refresh_max() && !worker::is_exiting(),
+            may_refresh: self.conf.refreshing.get() < self.conf.refresh_max()
+                && !worker::is_exiting(),
         };
         f(self.cache, self.conf, &req)
     }
@@ -247,14 +261,21 @@ impl Client {
         if self.r.is_main() {
             raw.read_event_handler = Some(ngx_http_test_reading);
             // SAFETY: the client's connection is open; for HTTP/2 and 3 nginx knows the event for a stream's.
-            return crate::request::is_ok(unsafe { ngx_handle_read_event(self.r.connection().read, 0) });
+            return crate::request::is_ok(unsafe {
+                ngx_handle_read_event(self.r.connection().read, 0)
+            });
         }
         true
     }
 
     fn set_timer(&mut self, at: u64) {
         // SAFETY: the event has its handler and lives in the request's pool; `on_request_end` takes the timer out.
-        unsafe { ngx_add_timer(&mut self.timer, usize::try_from(at.saturating_sub(now())).unwrap_or(0)) }
+        unsafe {
+            ngx_add_timer(
+                &mut self.timer,
+                usize::try_from(at.saturating_sub(now())).unwrap_or(0),
+            )
+        }
     }
 
     /// Out of every list and timer; the fetch, if any, goes on without this client.
@@ -291,7 +312,7 @@ impl Client {
                 self.unhook();
                 let raw = r.raw();
                 raw.read_event_handler = Some(ngx_http_block_reading);
-                raw.write_event_handler = Some(ngx_http_core_run_phases_handler);
+                raw.write_event_handler = Some(run_phases);
                 raw.phase_handler += 1;
                 r.run_phases();
             }
@@ -386,7 +407,8 @@ impl Client {
             return Step::Parked;
         }
         self.stop_timer();
-        let serve = self.with_request(|cache, conf, req| cache.deliver(stored, req, &conf.policy, led, now()));
+        let serve = self
+            .with_request(|cache, conf, req| cache.deliver(stored, req, &conf.policy, led, now()));
         self.serve(serve)
     }
 
@@ -415,7 +437,10 @@ impl Client {
         self.seen.status = Some(fetch.status_if_relayed());
         self.seen.reason = fetch.relay_reason().or(self.seen.reason);
         let rc = deliver::relay_header(self.r, self.conf, fetch);
-        if rc == NGX_ERROR as ngx_int_t || rc > NGX_OK as ngx_int_t || self.r.raw().header_only() != 0 {
+        if rc == NGX_ERROR as ngx_int_t
+            || rc > NGX_OK as ngx_int_t
+            || self.r.raw().header_only() != 0
+        {
             return Step::Done(rc);
         }
         self.begin_relaying();
@@ -576,11 +601,6 @@ pub(crate) fn phase_result(client: &mut Client, step: Step) -> ngx_int_t {
             NGX_DONE as ngx_int_t
         }
     }
-}
-
-unsafe extern "C" fn ngx_http_core_run_phases_handler(r: *mut ngx_http_request_t) {
-    // SAFETY: nginx passes a live request.
-    unsafe { nginx_sys::ngx_http_core_run_phases(r) }
 }
 
 unsafe extern "C" fn on_writable(r: *mut ngx_http_request_t) {

@@ -5,8 +5,8 @@ use std::ffi::{c_char, c_void};
 use std::ptr;
 
 use nginx_sys::{
-    NGX_LOG_EMERG, ngx_conf_log_error, ngx_conf_t, ngx_http_complex_value, ngx_http_complex_value_t,
-    ngx_http_conf_ctx_t, ngx_str_t,
+    NGX_LOG_EMERG, ngx_conf_log_error, ngx_conf_t, ngx_http_complex_value,
+    ngx_http_complex_value_t, ngx_http_conf_ctx_t, ngx_str_t,
 };
 use swrcache::engine::{IgnoreFields, MethodSet, Policy, StatusMatch, UseStale, Window};
 
@@ -35,7 +35,10 @@ impl MainConf {
     }
 
     pub(crate) fn zone(&self, name: &[u8]) -> Option<&Zone> {
-        self.zones.iter().map(Box::as_ref).find(|z| z.name() == name)
+        self.zones
+            .iter()
+            .map(Box::as_ref)
+            .find(|z| z.name() == name)
     }
 }
 
@@ -56,7 +59,9 @@ impl Value {
 
 /// Whether one of the conditions holds: not empty and not "0" (ngx_http_test_predicates).
 pub(crate) fn any_true(values: &[Value], r: Req) -> bool {
-    values.iter().any(|v| v.of(r).is_some_and(|s| !s.is_empty() && s != b"0"))
+    values
+        .iter()
+        .any(|v| v.of(r).is_some_and(|s| !s.is_empty() && s != b"0"))
 }
 
 /// `swr_cache`.
@@ -67,19 +72,11 @@ pub(crate) enum Choice {
     Computed(Value),
 }
 
-/// `swr_cache_key`.
-#[derive(Clone, Copy)]
-pub(crate) enum Key {
-    /// `$scheme$host$request_uri`.
-    Usual,
-    Computed(Value),
-}
-
 macro_rules! settings {
-    ($($name:ident: $type:ty,)*) => {
+    ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
         /// The directives as written here or, after merging, above; `None` where nobody wrote it.
         #[derive(Default)]
-        pub(crate) struct Settings { $(pub(crate) $name: Option<$type>,)* }
+        pub(crate) struct Settings { $($(#[$doc])* pub(crate) $name: Option<$type>,)* }
 
         impl Settings {
             fn inherit(&mut self, above: &Settings) {
@@ -91,7 +88,8 @@ macro_rules! settings {
 
 settings! {
     zone: Choice,
-    key: Key,
+    /// `swr_cache_key`; without it `$scheme$host$request_uri`.
+    key: Value,
     methods: MethodSet,
     valid: Vec<(StatusMatch, u64)>,
     min_uses: u32,
@@ -147,7 +145,10 @@ impl LocConf {
                 // SAFETY: as above.
                 let found = unsafe { self.main.as_ref()? }.zone(name);
                 if found.is_none() {
-                    r.log_error(&format!("swr_cache zone \"{}\" not found", String::from_utf8_lossy(name)));
+                    r.log_error(&format!(
+                        "swr_cache zone \"{}\" not found",
+                        String::from_utf8_lossy(name)
+                    ));
                 }
                 found
             }
@@ -156,7 +157,10 @@ impl LocConf {
     }
 
     pub(crate) fn is_on(&self) -> bool {
-        matches!(self.settings.zone, Some(Choice::Named(_) | Choice::Computed(_)))
+        matches!(
+            self.settings.zone,
+            Some(Choice::Named(_) | Choice::Computed(_))
+        )
     }
 
     pub(crate) fn refresh_max(&self) -> u32 {
@@ -225,13 +229,24 @@ fn policy(s: &Settings) -> Policy {
 /// Puts an error into nginx's log with the file and line being read.
 pub(crate) fn report(cf: *mut ngx_conf_t, message: &str) {
     // SAFETY: "%*s" takes a length and that many bytes.
-    unsafe { ngx_conf_log_error(NGX_LOG_EMERG as usize, cf, 0, c"%*s".as_ptr(), message.len(), message.as_ptr()) };
+    unsafe {
+        ngx_conf_log_error(
+            NGX_LOG_EMERG as usize,
+            cf,
+            0,
+            c"%*s".as_ptr(),
+            message.len(),
+            message.as_ptr(),
+        )
+    };
 }
 
 fn keep<T>(cf: *mut ngx_conf_t, value: T) -> *mut c_void {
     // SAFETY: the pool of the cycle being read outlives the configuration.
     let pool = unsafe { Pool::new((*cf).pool) };
-    guard("configuration", ptr::null_mut(), || pool.keep(value).map_or(ptr::null_mut(), |p| p.cast()))
+    guard("configuration", ptr::null_mut(), || {
+        pool.keep(value).map_or(ptr::null_mut(), |p| p.cast())
+    })
 }
 
 pub(crate) unsafe extern "C" fn create_main(cf: *mut ngx_conf_t) -> *mut c_void {
@@ -256,15 +271,20 @@ pub(crate) unsafe extern "C" fn merge_location(
     above: *mut c_void,
     here: *mut c_void,
 ) -> *mut c_char {
-    guard("merging the configuration", crate::directives::FAILED, || {
-        // SAFETY: nginx passes what `create_location` made for the two contexts.
-        let (above, here) = unsafe { (&*above.cast::<LocConf>(), &mut *here.cast::<LocConf>()) };
-        match here.merge(above, MainConf::of(cf)) {
-            Ok(()) => ptr::null_mut(),
-            Err(message) => {
-                report(cf, &message);
-                crate::directives::FAILED
+    guard(
+        "merging the configuration",
+        crate::directives::FAILED,
+        || {
+            // SAFETY: nginx passes what `create_location` made for the two contexts.
+            let (above, here) =
+                unsafe { (&*above.cast::<LocConf>(), &mut *here.cast::<LocConf>()) };
+            match here.merge(above, MainConf::of(cf)) {
+                Ok(()) => ptr::null_mut(),
+                Err(message) => {
+                    report(cf, &message);
+                    crate::directives::FAILED
+                }
             }
-        }
-    })
+        },
+    )
 }

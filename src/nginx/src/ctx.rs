@@ -21,6 +21,10 @@ pub(crate) struct Ctx {
 }
 
 /// Whose request it is.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a client's, the common one, shall need no second allocation"
+)]
 pub(crate) enum Role {
     /// A client's, or a subrequest of one.
     Client(Client),
@@ -40,7 +44,11 @@ impl Ctx {
             if place.is_null() {
                 return None;
             }
-            place.write(Ctx { magic: MAGIC, owner: r, role });
+            place.write(Ctx {
+                magic: MAGIC,
+                owner: r,
+                role,
+            });
             cleanup.handler = Some(drop_ctx);
             cleanup.data = place.cast();
             r.set_ctx(place.cast());
@@ -55,7 +63,11 @@ impl Ctx {
             // SAFETY: only `attach` and `recover` set this pointer, to a record that lives as long as the pool.
             return Some(unsafe { &mut *ctx });
         }
-        if r.raw().internal() != 0 { recover(r) } else { None }
+        if r.raw().internal() != 0 {
+            recover(r)
+        } else {
+            None
+        }
     }
 
     /// The record of a client's request.
@@ -82,7 +94,9 @@ fn recover<'a>(r: Req) -> Option<&'a mut Ctx> {
     unsafe {
         let mut cleanup = (*r.pool().as_ptr()).cleanup;
         while let Some(c) = cleanup.as_ref() {
-            if c.handler.is_some_and(|h| ptr::fn_addr_eq(h, drop_ctx as unsafe extern "C" fn(*mut c_void))) {
+            if c.handler
+                .is_some_and(|h| ptr::fn_addr_eq(h, drop_ctx as unsafe extern "C" fn(*mut c_void)))
+            {
                 let ctx: *mut Ctx = c.data.cast();
                 if (*ctx).magic == MAGIC && (*ctx).owner == r {
                     r.set_ctx(ctx.cast());
@@ -98,5 +112,7 @@ fn recover<'a>(r: Req) -> Option<&'a mut Ctx> {
 #[inline(never)]
 unsafe extern "C" fn drop_ctx(data: *mut c_void) {
     // SAFETY: `data` is the record that `attach` wrote; the pool calls this once.
-    guard("cleanup", (), || unsafe { ptr::drop_in_place(data.cast::<Ctx>()) });
+    guard("cleanup", (), || unsafe {
+        ptr::drop_in_place(data.cast::<Ctx>())
+    });
 }

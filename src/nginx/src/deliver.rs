@@ -8,8 +8,8 @@ use std::ptr;
 
 use nginx_sys::{
     NGX_ERROR, NGX_HTTP_NOT_MODIFIED, NGX_HTTP_PRECONDITION_FAILED, NGX_OK, ngx_alloc_chain_link,
-    ngx_buf_t, ngx_chain_t, ngx_chain_update_chains, ngx_create_temp_buf, ngx_http_time, ngx_int_t, ngx_list_push,
-    ngx_read_file, ngx_str_t, ngx_table_elt_t,
+    ngx_buf_t, ngx_chain_t, ngx_chain_update_chains, ngx_create_temp_buf, ngx_http_time, ngx_int_t,
+    ngx_list_push, ngx_read_file, ngx_str_t, ngx_table_elt_t,
 };
 use swrcache::engine::{Answer, Part, Reason, Serve, Stored, cache_status};
 use swrcache::store::{Cursor, Phase};
@@ -42,7 +42,9 @@ pub(crate) fn start(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> S
         return Started::Done(rc);
     }
     match serve.answer {
-        Answer::PreconditionFailed => return Started::Done(NGX_HTTP_PRECONDITION_FAILED as ngx_int_t),
+        Answer::PreconditionFailed => {
+            return Started::Done(NGX_HTTP_PRECONDITION_FAILED as ngx_int_t);
+        }
         Answer::NotModified => return Started::Done(not_modified(r, conf, stored, serve)),
         Answer::Full | Answer::Partial(_) | Answer::Unsatisfiable => {}
     }
@@ -57,7 +59,9 @@ pub(crate) fn start(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> S
     }
     let mut reader = Reader::default();
     if body.phase == Phase::Complete {
-        let done = reader.chunks(r, stored, body.len, true).map_or(NGX_ERROR as ngx_int_t, |chain| r.output(chain));
+        let done = reader
+            .chunks(r, stored, body.len, true)
+            .map_or(NGX_ERROR as ngx_int_t, |chain| r.output(chain));
         return Started::Done(done);
     }
     Started::Reading(reader)
@@ -66,7 +70,11 @@ pub(crate) fn start(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> S
 /// Pushes a field line; gives the element.
 fn push(r: Req, name: ngx_str_t, value: ngx_str_t) -> Option<&'static mut ngx_table_elt_t> {
     // SAFETY: the list of a live request; ngx_list_push gives NULL or room for one element.
-    let e = unsafe { ngx_list_push(&mut r.raw().headers_out.headers).cast::<ngx_table_elt_t>().as_mut()? };
+    let e = unsafe {
+        ngx_list_push(&mut r.raw().headers_out.headers)
+            .cast::<ngx_table_elt_t>()
+            .as_mut()?
+    };
     // SAFETY: all-zero is a valid element.
     *e = unsafe { std::mem::zeroed() };
     e.hash = 1;
@@ -160,7 +168,9 @@ fn common(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option<()> 
         }
     }
     if conf.status_header() {
-        let fwd_status = crate::ctx::Ctx::client(r).and_then(|c| c.seen.fetch_took).map(|_| stored.status());
+        let fwd_status = crate::ctx::Ctx::client(r)
+            .and_then(|c| c.seen.fetch_took)
+            .map(|_| stored.status());
         push_status(r, &Part::Served { serve, fwd_status })?;
     }
     Some(())
@@ -169,7 +179,12 @@ fn common(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option<()> 
 /// Appends our member of `Cache-Status` as a line of its own (RFC 9211 §2: a list).
 pub(crate) fn push_status(r: Req, part: &Part<'_>) -> Option<()> {
     let member = cache_status(NAME, part);
-    push(r, str_of(b"Cache-Status"), r.pool().copy(member.as_bytes())?).map(|_| ())
+    push(
+        r,
+        str_of(b"Cache-Status"),
+        r.pool().copy(member.as_bytes())?,
+    )
+    .map(|_| ())
 }
 
 fn not_modified(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> ngx_int_t {
@@ -195,7 +210,11 @@ fn full_header(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option
     let mut ok = common(r, conf, stored, serve);
     stored.visible(&mut |name, value| ok = ok.and_then(|()| set_field(r, name, value)));
     ok?;
-    raw.set_allow_ranges(u32::from(ranges_apply(stored, serve, !raw.headers_in.range.is_null())));
+    raw.set_allow_ranges(u32::from(ranges_apply(
+        stored,
+        serve,
+        !raw.headers_in.range.is_null(),
+    )));
     Some(())
 }
 
@@ -224,7 +243,10 @@ struct Bufs {
 
 impl Default for Bufs {
     fn default() -> Bufs {
-        Bufs { free: ptr::null_mut(), busy: ptr::null_mut() }
+        Bufs {
+            free: ptr::null_mut(),
+            busy: ptr::null_mut(),
+        }
     }
 }
 
@@ -234,7 +256,13 @@ impl Bufs {
         let rc = r.output(out);
         // SAFETY: all links are of the request's pool and carry our tag.
         unsafe {
-            ngx_chain_update_chains(r.pool().as_ptr(), &mut self.free, &mut self.busy, &mut out, crate::module::tag());
+            ngx_chain_update_chains(
+                r.pool().as_ptr(),
+                &mut self.free,
+                &mut self.busy,
+                &mut out,
+                crate::module::tag(),
+            );
         }
         rc
     }
@@ -267,7 +295,10 @@ struct Building {
 
 impl Building {
     const fn new() -> Building {
-        Building { head: ptr::null_mut(), tail: ptr::null_mut() }
+        Building {
+            head: ptr::null_mut(),
+            tail: ptr::null_mut(),
+        }
     }
 
     fn add(&mut self, link: *mut ngx_chain_t) {
@@ -312,7 +343,13 @@ pub(crate) enum Pumped {
 
 impl Reader {
     /// Buffers over the published bytes up to `end`; with `last`, the end of the body is marked.
-    fn chunks(&mut self, r: Req, stored: &Stored, end: u64, last: bool) -> Option<*mut ngx_chain_t> {
+    fn chunks(
+        &mut self,
+        r: Req,
+        stored: &Stored,
+        end: u64,
+        last: bool,
+    ) -> Option<*mut ngx_chain_t> {
         let mut chain = Building::new();
         while self.cursor.pos() < end {
             let bytes = stored.object().read(&mut self.cursor, usize::MAX);
@@ -407,7 +444,13 @@ impl Relay {
                 self.bufs.free = link.next;
                 link.next = ptr::null_mut();
                 let (start, end) = ((*link.buf).start, (*link.buf).end);
-                *link.buf = ngx_buf_t { start, end, pos: start, last: start, ..std::mem::zeroed() };
+                *link.buf = ngx_buf_t {
+                    start,
+                    end,
+                    pos: start,
+                    last: start,
+                    ..std::mem::zeroed()
+                };
                 (*link.buf).tag = crate::module::tag();
                 return Ok(Some(link));
             }
@@ -449,7 +492,10 @@ impl Relay {
                 return if full { Relayed::Blocked } else { Relayed::All };
             }
             // nginx may hold a little back to make larger writes; not when it holds the last of our buffers.
-            if self.made == RELAY_BUFFERS && self.bufs.free.is_null() && let Some(buf) = chain.last_buf() {
+            if self.made == RELAY_BUFFERS
+                && self.bufs.free.is_null()
+                && let Some(buf) = chain.last_buf()
+            {
                 buf.set_flush(1);
             }
             let rc = self.bufs.send(r, chain.head);
@@ -497,7 +543,11 @@ pub(crate) fn size(buf: &ngx_buf_t) -> u64 {
     if is_in_memory(buf) {
         return (buf.last as usize).saturating_sub(buf.pos as usize) as u64;
     }
-    if buf.in_file() != 0 { u64::try_from(buf.file_last - buf.file_pos).unwrap_or(0) } else { 0 }
+    if buf.in_file() != 0 {
+        u64::try_from(buf.file_last - buf.file_pos).unwrap_or(0)
+    } else {
+        0
+    }
 }
 
 fn is_in_memory(buf: &ngx_buf_t) -> bool {
@@ -534,7 +584,8 @@ fn take(from: &mut ngx_buf_t, to: &mut ngx_buf_t) -> Result<(), ()> {
 pub(crate) fn drain(buf: &mut ngx_buf_t, sink: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), ()> {
     if is_in_memory(buf) {
         // SAFETY: `pos..last` are readable.
-        let bytes = unsafe { std::slice::from_raw_parts(buf.pos, buf.last as usize - buf.pos as usize) };
+        let bytes =
+            unsafe { std::slice::from_raw_parts(buf.pos, buf.last as usize - buf.pos as usize) };
         if !bytes.is_empty() && !sink(bytes) {
             return Err(());
         }
@@ -570,28 +621,46 @@ pub(crate) fn relay_header(r: Req, conf: &LocConf, fetch: &Fetch) -> ngx_int_t {
     out.status = from.status;
     out.content_length_n = from.content_length_n;
     out.last_modified_time = from.last_modified_time;
-    let mut ok = pool.copy_str(from.status_line).map(|line| out.status_line = line);
-    ok = ok.and_then(|()| pool.copy_str(from.charset)).map(|charset| out.charset = charset);
+    let mut ok = pool
+        .copy_str(from.status_line)
+        .map(|line| out.status_line = line);
+    ok = ok
+        .and_then(|()| pool.copy_str(from.charset))
+        .map(|charset| out.charset = charset);
     List::of(&from.headers).elements(|e| {
         if e.hash != 0 {
             ok = ok.and_then(|()| copy_field(r, pool, bytes_of(&e.key), bytes_of(&e.value)));
         }
     });
-    ok = ok.and_then(|()| pool.copy_str(from.content_type)).map(|media_type| {
-        out.content_type = media_type;
-        out.content_type_len = from.content_type_len;
-    });
+    ok = ok
+        .and_then(|()| pool.copy_str(from.content_type))
+        .map(|media_type| {
+            out.content_type = media_type;
+            out.content_type_len = from.content_type_len;
+        });
     if conf.status_header() {
         let fwd_status = u16::try_from(from.status).ok();
         let reason = fetch.relay_reason().unwrap_or(Reason::OriginStatus);
-        let asked = crate::ctx::Ctx::client(r).and_then(|c| c.seen.asked).unwrap_or(Reason::Absent);
-        ok = ok.and_then(|()| push_status(r, &Part::Relayed { fetch: asked, reason, fwd_status }));
+        let asked = crate::ctx::Ctx::client(r)
+            .and_then(|c| c.seen.asked)
+            .unwrap_or(Reason::Absent);
+        ok = ok.and_then(|()| {
+            push_status(
+                r,
+                &Part::Relayed {
+                    fetch: asked,
+                    reason,
+                    fwd_status,
+                },
+            )
+        });
     }
     if ok.is_none() {
         return NGX_ERROR as ngx_int_t;
     }
     // The fetch asked for the whole; nginx cuts what the client wanted from it.
-    r.raw().set_allow_ranges(u32::from(from.status == 200 && from.content_length_n >= 0));
+    r.raw()
+        .set_allow_ranges(u32::from(from.status == 200 && from.content_length_n >= 0));
     r.raw().set_single_range(1);
     r.send_header()
 }

@@ -18,20 +18,20 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicIsize, AtomicUsize};
 
 use nginx_sys::{
-    NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_close_connection, ngx_connection_counter,
-    ngx_connection_t, ngx_create_pool, ngx_create_temp_buf, ngx_destroy_pool, ngx_event_t, ngx_get_connection,
-    ngx_hash_find, ngx_http_connection_t, ngx_http_core_main_conf_t, ngx_http_core_module,
-    ngx_http_core_run_phases, ngx_http_create_request, ngx_http_header_t, ngx_http_log_ctx_s,
-    ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_update_location_config, ngx_http_variable_value_t,
-    ngx_list_init, ngx_list_push, ngx_log_t, ngx_post_event, ngx_posted_events, ngx_proxy_protocol_t, ngx_str_t,
-    ngx_table_elt_t,
+    NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_buf_t, ngx_chain_t, ngx_close_connection,
+    ngx_connection_counter, ngx_connection_t, ngx_create_pool, ngx_create_temp_buf,
+    ngx_destroy_pool, ngx_event_t, ngx_get_connection, ngx_hash_find, ngx_http_connection_t,
+    ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_create_request, ngx_http_header_t,
+    ngx_http_log_ctx_s, ngx_http_request_body_t, ngx_http_run_posted_requests,
+    ngx_http_update_location_config, ngx_http_variable_value_t, ngx_list_init, ngx_list_push,
+    ngx_log_t, ngx_post_event, ngx_posted_events, ngx_proxy_protocol_t, ngx_str_t, ngx_table_elt_t,
 };
 
 use crate::ctx::Ctx;
 use crate::fields::List;
 use crate::guard::guard;
 use crate::pool::{Pool, bytes_of, str_of};
-use crate::request::Req;
+use crate::request::{Req, run_phases};
 use crate::tls::{self, symbol};
 
 const POOL_SIZE: usize = 4096;
@@ -99,11 +99,6 @@ pub(crate) fn wake(r: Req) {
     unsafe { ngx_post_event(r.connection().write, &raw mut ngx_posted_events) }
 }
 
-unsafe extern "C" fn run_phases(r: *mut ngx_http_request_t) {
-    // SAFETY: nginx passes a live request.
-    unsafe { ngx_http_core_run_phases(r) }
-}
-
 /// Both events of a detached connection (after ngx_http_request_handler).
 unsafe extern "C" fn on_event(event: *mut ngx_event_t) {
     guard("an event of a fetch", (), || {
@@ -115,7 +110,11 @@ unsafe extern "C" fn on_event(event: *mut ngx_event_t) {
         // SAFETY: as above.
         let is_write = unsafe { (*event).write() != 0 };
         if Ctx::fetch(r).is_none_or(|fetch| fetch.may_go_on()) {
-            let handler = if is_write { r.raw().write_event_handler } else { r.raw().read_event_handler };
+            let handler = if is_write {
+                r.raw().write_event_handler
+            } else {
+                r.raw().read_event_handler
+            };
             if let Some(handler) = handler {
                 // SAFETY: nginx's own handler for a live request.
                 unsafe { handler(r.as_ptr()) };
@@ -262,7 +261,10 @@ fn copy_bytes<T>(pool: Pool, from: *mut T, len: u32) -> Option<*mut T> {
     Some(to.cast())
 }
 
-fn copy_proxy_protocol(pool: Pool, from: *mut ngx_proxy_protocol_t) -> Option<*mut ngx_proxy_protocol_t> {
+fn copy_proxy_protocol(
+    pool: Pool,
+    from: *mut ngx_proxy_protocol_t,
+) -> Option<*mut ngx_proxy_protocol_t> {
     // SAFETY: NULL or a live one.
     let Some(from) = (unsafe { from.as_ref() }) else {
         return Some(ptr::null_mut());
@@ -289,8 +291,16 @@ fn fill(client: Req, r: Req, sends: &Sends) -> Option<()> {
     to.loc_conf = from.loc_conf;
     // A HEAD fetches the whole, so that it can be stored.
     let is_head = from.method == NGX_HTTP_HEAD as usize;
-    to.method = if is_head { NGX_HTTP_GET as usize } else { from.method };
-    to.method_name = if is_head { str_of(b"GET") } else { pool.copy_str(from.method_name)? };
+    to.method = if is_head {
+        NGX_HTTP_GET as usize
+    } else {
+        from.method
+    };
+    to.method_name = if is_head {
+        str_of(b"GET")
+    } else {
+        pool.copy_str(from.method_name)?
+    };
     to.http_version = from.http_version;
     to.request_line = pool.copy_str(from.request_line)?;
     to.uri = pool.copy_str(from.uri)?;
@@ -308,6 +318,7 @@ fn fill(client: Req, r: Req, sends: &Sends) -> Option<()> {
     to.start_sec = from.start_sec;
     to.start_msec = from.start_msec;
     copy_fields(client, r, sends)?;
+    copy_body(client, r)?;
     copy_variables(client, r)?;
     copy_captures(client, r)?;
     // SAFETY: the configuration pointers are set; sets the flags that hang on the location.
@@ -321,7 +332,14 @@ fn fill(client: Req, r: Req, sends: &Sends) -> Option<()> {
 fn copy_fields(client: Req, r: Req, sends: &Sends) -> Option<()> {
     let to = &mut r.raw().headers_in;
     // SAFETY: the list is part of a live request.
-    let rc = unsafe { ngx_list_init(&mut to.headers, r.pool().as_ptr(), 20, size_of::<ngx_table_elt_t>()) };
+    let rc = unsafe {
+        ngx_list_init(
+            &mut to.headers,
+            r.pool().as_ptr(),
+            20,
+            size_of::<ngx_table_elt_t>(),
+        )
+    };
     if !crate::request::is_ok(rc) {
         return None;
     }
@@ -336,13 +354,54 @@ fn copy_fields(client: Req, r: Req, sends: &Sends) -> Option<()> {
         }
     });
     ok?;
-    sends.fields.iter().try_for_each(|(name, value)| add_field(r, name, value))
+    sends
+        .fields
+        .iter()
+        .try_for_each(|(name, value)| add_field(r, name, value))
+}
+
+/// A copy of the body that nginx has read into memory; nothing for a request without one.
+fn copy_body(client: Req, r: Req) -> Option<()> {
+    // SAFETY: NULL or the body of a live request.
+    let from = unsafe { client.raw().request_body.as_ref() };
+    let Some(from) = from.filter(|body| client.is_main() && !body.bufs.is_null()) else {
+        return Some(());
+    };
+    let mut bytes = Vec::new();
+    let mut link = from.bufs;
+    // SAFETY: a body in memory is a chain of memory buffers (`handler` lets no other pass).
+    while let Some(l) = unsafe { link.as_mut() } {
+        // SAFETY: as above.
+        let buf = unsafe { &*l.buf };
+        // SAFETY: as above.
+        bytes.extend_from_slice(unsafe {
+            std::slice::from_raw_parts(buf.pos, buf.last as usize - buf.pos as usize)
+        });
+        link = l.next;
+    }
+    let pool = r.pool();
+    let body = pool.zeroed::<ngx_http_request_body_t>()?;
+    let chain = pool.zeroed::<ngx_chain_t>()?;
+    let buf = pool.zeroed::<ngx_buf_t>()?;
+    let copy = pool.copy(&bytes)?;
+    buf.pos = copy.data;
+    // SAFETY: the end of the copy.
+    buf.last = unsafe { copy.data.add(copy.len) };
+    (buf.start, buf.end) = (buf.pos, buf.last);
+    buf.set_temporary(1);
+    buf.set_last_buf(1);
+    body.buf = buf;
+    chain.buf = buf;
+    body.bufs = chain;
+    r.raw().request_body = body;
+    r.raw().headers_in.content_length_n = bytes.len() as i64;
+    add_field(r, b"Content-Length", bytes.len().to_string().as_bytes())
 }
 
 fn is_left_out(name: &[u8], sends: &Sends) -> bool {
     let is = |other: &&[u8]| name.eq_ignore_ascii_case(other);
-    NEVER_SENT.iter().any(|n| is(n))
-        || (!sends.credentials && NEVER_SENT_ON_REFRESH.iter().any(|n| is(n)))
+    NEVER_SENT.iter().any(is)
+        || (!sends.credentials && NEVER_SENT_ON_REFRESH.iter().any(is))
         || sends.without.iter().any(|n| name.eq_ignore_ascii_case(n))
 }
 
@@ -350,14 +409,20 @@ fn is_left_out(name: &[u8], sends: &Sends) -> bool {
 fn add_field(r: Req, name: &[u8], value: &[u8]) -> Option<()> {
     let pool = r.pool();
     // SAFETY: the list of a live request.
-    let e = unsafe { ngx_list_push(&mut r.raw().headers_in.headers).cast::<ngx_table_elt_t>().as_mut()? };
+    let e = unsafe {
+        ngx_list_push(&mut r.raw().headers_in.headers)
+            .cast::<ngx_table_elt_t>()
+            .as_mut()?
+    };
     // SAFETY: all-zero is a valid element.
     *e = unsafe { std::mem::zeroed() };
     e.key = pool.copy(name)?;
     e.value = copy_terminated(pool, value)?;
     let lower = pool.copy(&name.to_ascii_lowercase())?;
     e.lowcase_key = lower.data;
-    e.hash = bytes_of(&lower).iter().fold(0usize, |h, b| h.wrapping_mul(31).wrapping_add(usize::from(*b)));
+    e.hash = bytes_of(&lower).iter().fold(0usize, |h, b| {
+        h.wrapping_mul(31).wrapping_add(usize::from(*b))
+    });
     note(r, e, bytes_of(&lower))
 }
 
@@ -378,8 +443,13 @@ fn note(r: Req, e: &mut ngx_table_elt_t, lower: &[u8]) -> Option<()> {
     unsafe {
         let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
         let core: *mut ngx_http_core_main_conf_t = (*r.raw().main_conf.add(index)).cast();
-        let found: *mut ngx_http_header_t =
-            ngx_hash_find(&mut (*core).headers_in_hash, e.hash, lower.as_ptr().cast_mut(), lower.len()).cast();
+        let found: *mut ngx_http_header_t = ngx_hash_find(
+            &mut (*core).headers_in_hash,
+            e.hash,
+            lower.as_ptr().cast_mut(),
+            lower.len(),
+        )
+        .cast();
         let Some(handler) = found.as_ref().and_then(|h| h.handler) else {
             return Some(());
         };
@@ -396,12 +466,21 @@ fn copy_variables(client: Req, r: Req) -> Option<()> {
         if n == 0 {
             return Some(());
         }
-        (std::slice::from_raw_parts(client.raw().variables, n), std::slice::from_raw_parts_mut(r.raw().variables, n))
+        (
+            std::slice::from_raw_parts(client.raw().variables, n),
+            std::slice::from_raw_parts_mut(r.raw().variables, n),
+        )
     };
-    from.iter().zip(to).try_for_each(|(from, to)| copy_variable(r.pool(), from, to))
+    from.iter()
+        .zip(to)
+        .try_for_each(|(from, to)| copy_variable(r.pool(), from, to))
 }
 
-fn copy_variable(pool: Pool, from: &ngx_http_variable_value_t, to: &mut ngx_http_variable_value_t) -> Option<()> {
+fn copy_variable(
+    pool: Pool,
+    from: &ngx_http_variable_value_t,
+    to: &mut ngx_http_variable_value_t,
+) -> Option<()> {
     *to = *from;
     if from.valid() != 0 && from.len() > 0 {
         to.data = pool.copy(from.as_bytes())?.data;
@@ -416,8 +495,17 @@ fn copy_captures(client: Req, r: Req) -> Option<()> {
     }
     // SAFETY: `captures` holds `ncaptures` offsets into `captures_data` (ngx_http_regex_exec).
     let offsets = unsafe { std::slice::from_raw_parts(from.captures, from.ncaptures) };
-    let end = offsets.iter().copied().max().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-    to.captures = copy_bytes(r.pool(), from.captures, (from.ncaptures * size_of::<c_int>()) as u32)?;
+    let end = offsets
+        .iter()
+        .copied()
+        .max()
+        .and_then(|n| usize::try_from(n).ok())
+        .unwrap_or(0);
+    to.captures = copy_bytes(
+        r.pool(),
+        from.captures,
+        (from.ncaptures * size_of::<c_int>()) as u32,
+    )?;
     to.ncaptures = from.ncaptures;
     // SAFETY: the offsets lie inside the data.
     let data = unsafe { std::slice::from_raw_parts(from.captures_data, end) };
@@ -446,8 +534,8 @@ fn set_buffered(r: Req, held: bool) {
     let raw = r.raw();
     let (r_bits, c_bits) = (raw.buffered(), r.connection().buffered());
     raw.set_buffered(if held { r_bits | bit } else { r_bits & !bit });
-    r.connection().set_buffered(if held { c_bits | bit } else { c_bits & !bit });
+    r.connection()
+        .set_buffered(if held { c_bits | bit } else { c_bits & !bit });
     // SAFETY: a connection always has its events. An unready write event stops the upstream's pipe.
     unsafe { (*r.connection().write).set_ready(u32::from(!held)) };
 }
-

@@ -6,13 +6,14 @@ use std::ffi::{c_char, c_void};
 use std::ptr;
 
 use nginx_sys::{
-    NGX_CONF_1MORE, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET,
-    NGX_HTTP_SRV_CONF, ngx_command_t, ngx_conf_t, ngx_http_compile_complex_value, ngx_http_compile_complex_value_t,
-    ngx_http_complex_value_t, ngx_parse_offset, ngx_parse_time, ngx_str_t,
+    NGX_CONF_1MORE, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
+    NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF, ngx_command_t, ngx_conf_t,
+    ngx_http_compile_complex_value, ngx_http_compile_complex_value_t, ngx_http_complex_value_t,
+    ngx_parse_offset, ngx_parse_time, ngx_str_t,
 };
 use swrcache::engine::{IgnoreFields, MethodSet, StatusMatch, UseStale, Window};
 
-use crate::conf::{Choice, Key, LocConf, MainConf, Value, report};
+use crate::conf::{Choice, LocConf, MainConf, Value, report};
 use crate::guard::guard;
 use crate::pool::{Pool, bytes_of, str_of};
 use crate::zone::{Zone, ZoneOptions};
@@ -69,41 +70,129 @@ pub(crate) struct Commands(pub(crate) [ngx_command_t; 29]);
 unsafe impl Sync for Commands {}
 
 pub(crate) static COMMANDS: Commands = Commands([
-    command!("swr_cache_zone", NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET, MainConf, zone),
+    command!(
+        "swr_cache_zone",
+        NGX_HTTP_MAIN_CONF,
+        NGX_HTTP_MAIN_CONF_OFFSET,
+        MainConf,
+        zone
+    ),
     location!("swr_cache", |l, c| once(&mut c.settings.zone, choice(l))),
-    location!("swr_cache_key", |l, c| once(&mut c.settings.key, l.one("a string").and_then(|w| l.value(w).map(Key::Computed)))),
-    location!("swr_cache_methods", |l, c| once(&mut c.settings.methods, methods(l))),
+    location!("swr_cache_key", |l, c| once(
+        &mut c.settings.key,
+        l.one("a string").and_then(|w| l.value(w))
+    )),
+    location!("swr_cache_methods", |l, c| once(
+        &mut c.settings.methods,
+        methods(l)
+    )),
     location!("swr_cache_valid", valid),
-    location!("swr_cache_min_uses", |l, c| once(&mut c.settings.min_uses, l.number(1, u32::MAX))),
-    location!("swr_cache_bypass", |l, c| once(&mut c.settings.bypass, l.values())),
-    location!("swr_no_cache", |l, c| once(&mut c.settings.no_cache, l.values())),
-    location!("swr_ignore_headers", |l, c| once(&mut c.settings.ignore, ignore(l))),
-    location!("swr_cache_use_stale", |l, c| once(&mut c.settings.use_stale, use_stale(l))),
-    location!("swr_cache_stale_while_revalidate", |l, c| once(&mut c.settings.swr, window(l))),
-    location!("swr_cache_stale_if_error", |l, c| once(&mut c.settings.sie, window(l))),
-    location!("swr_cache_background_update", |l, c| once(&mut c.settings.background_update, l.flag())),
-    location!("swr_cache_revalidate", |l, c| once(&mut c.settings.revalidate, l.flag())),
-    location!("swr_cache_edge_revalidation", |l, c| once(&mut c.settings.edge_revalidation, l.flag())),
-    location!("swr_cache_lock", |l, c| once(&mut c.settings.lock, l.flag())),
-    location!("swr_cache_lock_timeout", |l, c| once(&mut c.settings.lock_timeout, l.one_time())),
-    location!("swr_cache_lock_age", |l, c| once(&mut c.settings.lock_age, l.one_time())),
-    location!("swr_cache_control_headers", |l, c| once(&mut c.settings.control_fields, l.field_names())),
-    location!("swr_cache_client_control", |l, c| once(&mut c.settings.client_control, l.flag())),
-    location!("swr_cache_refresh_max", |l, c| once(&mut c.settings.refresh_max, l.number(0, 1 << 20))),
-    location!("swr_cache_refresh_backoff", |l, c| once(&mut c.settings.backoff, backoff(l))),
-    location!("swr_cache_refresh_ahead", |l, c| once(&mut c.settings.refresh_ahead, refresh_ahead(l))),
-    location!("swr_cache_revalidate_timeout", |l, c| once(&mut c.settings.revalidate_timeout, l.one_time())),
-    location!("swr_cache_vary_normalize", |l, c| once(&mut c.settings.vary_normalize, l.field_names())),
-    location!("swr_cache_max_variants", |l, c| once(&mut c.settings.max_variants, l.number(1, 1 << 16))),
-    location!("swr_cache_status_header", |l, c| once(&mut c.settings.status_header, l.flag())),
-    location!("swr_cache_tag_headers", |l, c| once(&mut c.settings.tag_fields, l.field_names())),
+    location!("swr_cache_min_uses", |l, c| once(
+        &mut c.settings.min_uses,
+        l.number(1, u32::MAX)
+    )),
+    location!("swr_cache_bypass", |l, c| once(
+        &mut c.settings.bypass,
+        l.values()
+    )),
+    location!("swr_no_cache", |l, c| once(
+        &mut c.settings.no_cache,
+        l.values()
+    )),
+    location!("swr_ignore_headers", |l, c| once(
+        &mut c.settings.ignore,
+        ignore(l)
+    )),
+    location!("swr_cache_use_stale", |l, c| once(
+        &mut c.settings.use_stale,
+        use_stale(l)
+    )),
+    location!("swr_cache_stale_while_revalidate", |l, c| once(
+        &mut c.settings.swr,
+        window(l)
+    )),
+    location!("swr_cache_stale_if_error", |l, c| once(
+        &mut c.settings.sie,
+        window(l)
+    )),
+    location!("swr_cache_background_update", |l, c| once(
+        &mut c.settings.background_update,
+        l.flag()
+    )),
+    location!("swr_cache_revalidate", |l, c| once(
+        &mut c.settings.revalidate,
+        l.flag()
+    )),
+    location!("swr_cache_edge_revalidation", |l, c| once(
+        &mut c.settings.edge_revalidation,
+        l.flag()
+    )),
+    location!("swr_cache_lock", |l, c| once(
+        &mut c.settings.lock,
+        l.flag()
+    )),
+    location!("swr_cache_lock_timeout", |l, c| once(
+        &mut c.settings.lock_timeout,
+        l.one_time()
+    )),
+    location!("swr_cache_lock_age", |l, c| once(
+        &mut c.settings.lock_age,
+        l.one_time()
+    )),
+    location!("swr_cache_control_headers", |l, c| once(
+        &mut c.settings.control_fields,
+        l.field_names()
+    )),
+    location!("swr_cache_client_control", |l, c| once(
+        &mut c.settings.client_control,
+        l.flag()
+    )),
+    location!("swr_cache_refresh_max", |l, c| once(
+        &mut c.settings.refresh_max,
+        l.number(0, 1 << 20)
+    )),
+    location!("swr_cache_refresh_backoff", |l, c| once(
+        &mut c.settings.backoff,
+        backoff(l)
+    )),
+    location!("swr_cache_refresh_ahead", |l, c| once(
+        &mut c.settings.refresh_ahead,
+        refresh_ahead(l)
+    )),
+    location!("swr_cache_revalidate_timeout", |l, c| once(
+        &mut c.settings.revalidate_timeout,
+        l.one_time()
+    )),
+    location!("swr_cache_vary_normalize", |l, c| once(
+        &mut c.settings.vary_normalize,
+        l.field_names()
+    )),
+    location!("swr_cache_max_variants", |l, c| once(
+        &mut c.settings.max_variants,
+        l.number(1, 1 << 16)
+    )),
+    location!("swr_cache_status_header", |l, c| once(
+        &mut c.settings.status_header,
+        l.flag()
+    )),
+    location!("swr_cache_tag_headers", |l, c| once(
+        &mut c.settings.tag_fields,
+        l.field_names()
+    )),
     ngx_command_t::empty(),
 ]);
 
-fn read(cf: *mut ngx_conf_t, name: &str, parser: impl FnOnce(&Line<'_>) -> Parsed<()>) -> *mut c_char {
+fn read(
+    cf: *mut ngx_conf_t,
+    name: &str,
+    parser: impl FnOnce(&Line<'_>) -> Parsed<()>,
+) -> *mut c_char {
     // SAFETY: `cf.args` holds the words of the directive, its name first, for as long as it is being read.
     let words: &[ngx_str_t] = unsafe { (*(*cf).args).as_slice() };
-    let line = Line { cf, words: words.iter().skip(1).map(bytes_of).collect() };
+    let line = Line {
+        cf,
+        words: words.iter().skip(1).map(bytes_of).collect(),
+    };
     match parser(&line) {
         Ok(()) => ptr::null_mut(),
         Err(message) => {
@@ -126,14 +215,20 @@ fn text(word: &[u8]) -> String {
 }
 
 fn bad<T>(word: &[u8], expected: &str) -> Parsed<T> {
-    Err(format!("has the invalid value \"{}\", expected {expected}", text(word)))
+    Err(format!(
+        "has the invalid value \"{}\", expected {expected}",
+        text(word)
+    ))
 }
 
 impl Line<'_> {
     fn one(&self, expected: &str) -> Parsed<&[u8]> {
         match self.words.as_slice() {
             [word] => Ok(word),
-            words => Err(format!("takes one value, {expected}, and has {}", words.len())),
+            words => Err(format!(
+                "takes one value, {expected}, and has {}",
+                words.len()
+            )),
         }
     }
 
@@ -149,7 +244,11 @@ impl Line<'_> {
     fn number(&self, least: u32, most: u32) -> Parsed<u32> {
         let expected = format!("a number from {least} to {most}");
         let word = self.one(&expected)?;
-        text(word).parse().ok().filter(|n| (least..=most).contains(n)).map_or_else(|| bad(word, &expected), Ok)
+        text(word)
+            .parse()
+            .ok()
+            .filter(|n| (least..=most).contains(n))
+            .map_or_else(|| bad(word, &expected), Ok)
     }
 
     fn one_time(&self) -> Parsed<u64> {
@@ -166,7 +265,9 @@ impl Line<'_> {
     fn value(&self, word: &[u8]) -> Parsed<Value> {
         // SAFETY: the pool of the cycle being read; the compiled value lives in it.
         let pool = unsafe { Pool::new((*self.cf).pool) };
-        let out = pool.zeroed::<ngx_http_complex_value_t>().ok_or("ran out of memory")?;
+        let out = pool
+            .zeroed::<ngx_http_complex_value_t>()
+            .ok_or("ran out of memory")?;
         let mut source = pool.copy(word).ok_or("ran out of memory")?;
         let mut compile = ngx_http_compile_complex_value_t {
             cf: self.cf,
@@ -213,12 +314,18 @@ fn zone(line: &Line<'_>, main: &mut MainConf) -> Parsed<()> {
     let mut place = None;
     let mut options = ZoneOptions::default();
     for word in &line.words {
-        let (name, value) = split(word, b'=').ok_or_else(|| format!("has the invalid parameter \"{}\"", text(word)))?;
+        let (name, value) = split(word, b'=')
+            .ok_or_else(|| format!("has the invalid parameter \"{}\"", text(word)))?;
         match name {
             b"zone" => place = Some(zone_place(value)?),
             b"max_object" => options.max_object = Some(size(value)?),
             b"inactive" => options.inactive = Some(time(value)?),
-            b"file" => return Err("can't use \"file=\": file-backed zones are not available in this version".into()),
+            b"file" => {
+                return Err(
+                    "can't use \"file=\": file-backed zones are not available in this version"
+                        .into(),
+                );
+            }
             _ => return bad(word, "zone=NAME:SIZE, max_object=SIZE or inactive=TIME"),
         }
     }
@@ -258,11 +365,14 @@ fn choice(line: &Line<'_>) -> Parsed<Choice> {
 
 fn methods(line: &Line<'_>) -> Parsed<MethodSet> {
     // As nginx: GET and HEAD are always among them.
-    line.words.iter().try_fold(MethodSet::GET.with(MethodSet::HEAD), |set, word| match *word {
-        b"GET" | b"HEAD" => Ok(set),
-        b"POST" => Ok(set.with(MethodSet::POST)),
-        _ => bad(word, "GET, HEAD or POST"),
-    })
+    line.words.iter().try_fold(
+        MethodSet::GET.with(MethodSet::HEAD),
+        |set, word| match *word {
+            b"GET" | b"HEAD" => Ok(set),
+            b"POST" => Ok(set.with(MethodSet::POST)),
+            _ => bad(word, "GET, HEAD or POST"),
+        },
+    )
 }
 
 fn valid(line: &Line<'_>, conf: &mut LocConf) -> Parsed<()> {
@@ -290,8 +400,7 @@ fn status(word: &[u8]) -> Parsed<StatusMatch> {
     }
 }
 
-const IGNORABLE: &str =
-    "X-Accel-Expires, Expires, Cache-Control, Set-Cookie, Vary, CDN-Cache-Control or Surrogate-Control";
+const IGNORABLE: &str = "X-Accel-Expires, Expires, Cache-Control, Set-Cookie, Vary, CDN-Cache-Control or Surrogate-Control";
 
 fn ignore(line: &Line<'_>) -> Parsed<IgnoreFields> {
     line.words.iter().try_fold(IgnoreFields::NONE, |set, word| {
@@ -304,7 +413,10 @@ fn ignore(line: &Line<'_>) -> Parsed<IgnoreFields> {
             b"cdn-cache-control" => IgnoreFields::CDN_CACHE_CONTROL,
             b"surrogate-control" => IgnoreFields::SURROGATE_CONTROL,
             // nginx knows these three here; the cache has no use for them.
-            b"x-accel-redirect" | b"x-accel-limit-rate" | b"x-accel-buffering" | b"x-accel-charset" => IgnoreFields::NONE,
+            b"x-accel-redirect"
+            | b"x-accel-limit-rate"
+            | b"x-accel-buffering"
+            | b"x-accel-charset" => IgnoreFields::NONE,
             _ => return bad(word, IGNORABLE),
         }))
     })
@@ -341,7 +453,9 @@ fn window(line: &Line<'_>) -> Parsed<Window> {
     match line.words.as_slice() {
         [b"origin"] => Ok(Window::Origin),
         [b"off"] => Ok(Window::Off),
-        [word] => time(word).map(Window::Default).or_else(|_| bad(word, "a time, \"origin\" or \"off\"")),
+        [word] => time(word)
+            .map(Window::Default)
+            .or_else(|_| bad(word, "a time, \"origin\" or \"off\"")),
         [word, b"force"] => time(word).map(Window::Force),
         [_, word, ..] => bad(word, "\"force\" or nothing after the time"),
         [] => Err("needs a time, \"origin\" or \"off\"".into()),
@@ -354,7 +468,10 @@ fn backoff(line: &Line<'_>) -> Parsed<(u64, u64)> {
     };
     let (min, max) = (time(least)?, time(most)?);
     if min == 0 || min > max {
-        return bad(most, "a longest pause that is not shorter than the first, and the first above 0");
+        return bad(
+            most,
+            "a longest pause that is not shorter than the first, and the first above 0",
+        );
     }
     Ok((min, max))
 }

@@ -14,10 +14,13 @@ use std::ffi::c_void;
 use std::ptr;
 
 use nginx_sys::{
-    NGX_AGAIN, NGX_ERROR, NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_OK, ngx_array_create,
-    ngx_array_push, ngx_buf_t, ngx_chain_add_copy, ngx_chain_t, ngx_http_upstream_state_t, ngx_int_t, ngx_str_t,
+    NGX_AGAIN, NGX_ERROR, NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_OK,
+    ngx_array_create, ngx_array_push, ngx_buf_t, ngx_chain_add_copy, ngx_chain_t,
+    ngx_http_upstream_state_t, ngx_int_t, ngx_str_t,
 };
-use swrcache::engine::{Failure, Filling, Finished, Led, Outcome, Permit, Purpose, Reason, Response, Status, Stored};
+use swrcache::engine::{
+    Failure, Filling, Finished, Led, Outcome, Permit, Purpose, Reason, Response, Status, Stored,
+};
 
 use crate::client::{Brought, Client};
 use crate::conf::LocConf;
@@ -81,12 +84,22 @@ fn sends(permit: &Permit) -> Sends {
     let mut without = Vec::new();
     if refresh {
         permit.nominated_names(&mut |name| without.push(name.to_vec()));
-        permit.stored_request_fields(&mut |name, value| fields.push((name.to_vec(), value.to_vec())));
+        permit
+            .stored_request_fields(&mut |name, value| fields.push((name.to_vec(), value.to_vec())));
     }
-    Sends { credentials: !refresh, without, fields }
+    Sends {
+        credentials: !refresh,
+        without,
+        fields,
+    }
 }
 
-fn launch<'a>(client: Req, conf: &'static LocConf, permit: Permit, sends: &Sends) -> Option<&'a mut Fetch> {
+fn launch<'a>(
+    client: Req,
+    conf: &'static LocConf,
+    permit: Permit,
+    sends: &Sends,
+) -> Option<&'a mut Fetch> {
     let led = permit.led();
     let stale = permit.stale();
     let r = detached::make(client, sends)?;
@@ -220,7 +233,8 @@ impl Fetch {
         };
         // SAFETY: NULL or the upstream of this request.
         let upstream = unsafe { raw.upstream.as_ref() };
-        let origin = upstream.filter(|u| u.headers_in.status_n != 0 && !u.headers_in.headers.last.is_null());
+        let origin =
+            upstream.filter(|u| u.headers_in.status_n != 0 && !u.headers_in.headers.last.is_null());
         let (status, from_failure) = self.verdict();
         let raw_fields = origin.map(|u| List::of(&u.headers_in.headers));
         let response = Response {
@@ -254,9 +268,14 @@ impl Fetch {
     /// `proxy_intercept_errors` can turn a 502 into a 200.
     fn verdict(&self) -> (u16, Option<Failure>) {
         let raw = self.r.raw();
-        let shown = u16::try_from(raw.headers_out.status).unwrap_or(NGX_HTTP_INTERNAL_SERVER_ERROR as u16);
+        let shown =
+            u16::try_from(raw.headers_out.status).unwrap_or(NGX_HTTP_INTERNAL_SERVER_ERROR as u16);
         // SAFETY: NULL or live, as the request's upstream.
-        let Some((upstream, state)) = (unsafe { raw.upstream.as_ref().and_then(|u| Some((u, u.state.as_ref()?))) }) else {
+        let Some((upstream, state)) = (unsafe {
+            raw.upstream
+                .as_ref()
+                .and_then(|u| Some((u, u.state.as_ref()?)))
+        }) else {
             return (shown, None);
         };
         if state.status < NGX_HTTP_INTERNAL_SERVER_ERROR as usize {
@@ -293,7 +312,11 @@ impl Fetch {
             }
             Outcome::Relay(reason) => {
                 self.reason = Some(reason);
-                self.stage = if self.leader.is_null() { Stage::Discarding(0) } else { Stage::Relaying };
+                self.stage = if self.leader.is_null() {
+                    Stage::Discarding(0)
+                } else {
+                    Stage::Relaying
+                };
                 self.bring(Brought::Relay);
             }
             Outcome::Dropped(reason) => {
@@ -310,7 +333,9 @@ impl Fetch {
             Stage::Filling(_) => self.fill(chain),
             Stage::Relaying => {
                 // SAFETY: a chain of this request; the copy of its links is of its pool.
-                if unsafe { ngx_chain_add_copy(self.r.pool().as_ptr(), &mut self.pending, chain) } != NGX_OK as ngx_int_t {
+                if unsafe { ngx_chain_add_copy(self.r.pool().as_ptr(), &mut self.pending, chain) }
+                    != NGX_OK as ngx_int_t
+                {
                     return NGX_ERROR as ngx_int_t;
                 }
                 self.relay()
@@ -494,7 +519,11 @@ impl Fetch {
             let Some(from) = from.as_ref() else { return };
             let states: &[ngx_http_upstream_state_t] = from.as_slice();
             let pool = to.pool();
-            let array = ngx_array_create(pool.as_ptr(), states.len().max(1), size_of::<ngx_http_upstream_state_t>());
+            let array = ngx_array_create(
+                pool.as_ptr(),
+                states.len().max(1),
+                size_of::<ngx_http_upstream_state_t>(),
+            );
             if array.is_null() {
                 return;
             }
@@ -517,21 +546,31 @@ impl Fetch {
     fn on_end(&mut self) {
         detached::part_with_tls(self.r);
         if self.background {
-            self.conf.refreshing.set(self.conf.refreshing.get().saturating_sub(1));
+            self.conf
+                .refreshing
+                .set(self.conf.refreshing.get().saturating_sub(1));
         }
         match std::mem::replace(&mut self.stage, Stage::Done) {
             Stage::Awaiting(permit) => {
-                let failure = if crate::worker::is_exiting() { Failure::Aborted } else { Failure::Error };
+                let failure = if crate::worker::is_exiting() {
+                    Failure::Aborted
+                } else {
+                    Failure::Error
+                };
                 let outcome = permit.fail(failure, None, &self.conf.policy, now());
                 match outcome {
-                    Outcome::Stale(stored) => self.bring_and_part(Brought::Stored(stored, Led::Stale)),
+                    Outcome::Stale(stored) => {
+                        self.bring_and_part(Brought::Stored(stored, Led::Stale))
+                    }
                     _ => self.bring_and_part(Brought::Nothing),
                 }
             }
             Stage::Filling(filling) => {
                 let streaming = filling.streaming();
                 match filling.broken(&self.conf.policy, now()) {
-                    Some(stale) if !streaming => self.bring_and_part(Brought::Stored(stale, Led::Stale)),
+                    Some(stale) if !streaming => {
+                        self.bring_and_part(Brought::Stored(stale, Led::Stale))
+                    }
                     _ => self.bring_and_part(Brought::Nothing),
                 }
             }

@@ -51,7 +51,10 @@ impl Fields for Visible<'_> {
         if !media_type.is_empty() {
             match bytes_of(self.charset) {
                 b"" => f(b"Content-Type", media_type),
-                charset => f(b"Content-Type", &[media_type, b"; charset=", charset].concat()),
+                charset => f(
+                    b"Content-Type",
+                    &[media_type, b"; charset=", charset].concat(),
+                ),
             }
         }
         if let Some(date) = self.last_modified {

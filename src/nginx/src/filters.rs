@@ -3,8 +3,8 @@
 use std::cell::Cell;
 
 use nginx_sys::{
-    NGX_ERROR, ngx_chain_t, ngx_http_output_body_filter_pt, ngx_http_output_header_filter_pt, ngx_http_request_t,
-    ngx_http_top_body_filter, ngx_http_top_header_filter, ngx_int_t,
+    NGX_ERROR, ngx_chain_t, ngx_http_output_body_filter_pt, ngx_http_output_header_filter_pt,
+    ngx_http_request_t, ngx_http_top_body_filter, ngx_http_top_header_filter, ngx_int_t,
 };
 use swrcache::engine::{Part, Pass, Reason};
 
@@ -21,7 +21,10 @@ struct Next {
 // SAFETY: nginx runs one thread in a worker.
 unsafe impl Sync for Next {}
 
-static NEXT: Next = Next { header: Cell::new(None), body: Cell::new(None) };
+static NEXT: Next = Next {
+    header: Cell::new(None),
+    body: Cell::new(None),
+};
 
 /// Puts the filters before all others (see `ngx_module_order`).
 pub(crate) fn install() {
@@ -48,7 +51,13 @@ unsafe extern "C" fn header(r: *mut ngx_http_request_t) -> ngx_int_t {
                         reason: client.seen.reason.unwrap_or(Reason::Absent),
                     };
                     let fwd_status = u16::try_from(r.raw().headers_out.status).ok();
-                    push_status(r, &Part::Passed { pass: &pass, fwd_status });
+                    push_status(
+                        r,
+                        &Part::Passed {
+                            pass: &pass,
+                            fwd_status,
+                        },
+                    );
                 }
                 None
             }

@@ -15,7 +15,10 @@ pub(crate) fn guard<R>(what: &str, fallback: R, inner: impl FnOnce() -> R) -> R 
     match catch_unwind(AssertUnwindSafe(inner)) {
         Ok(value) => value,
         Err(_) => {
-            log_cycle(NGX_LOG_CRIT as usize, &format!("swr_cache: internal error in {what}, the cache steps aside"));
+            log_cycle(
+                NGX_LOG_CRIT as usize,
+                &format!("swr_cache: internal error in {what}, the cache steps aside"),
+            );
             fallback
         }
     }
@@ -27,7 +30,14 @@ pub(crate) fn log_cycle(level: usize, message: &str) {
     unsafe {
         let log = (*ngx_cycle).log;
         if level <= (*log).log_level {
-            ngx_log_error_core(level, log, 0, c"%*s".as_ptr(), message.len(), message.as_ptr());
+            ngx_log_error_core(
+                level,
+                log,
+                0,
+                c"%*s".as_ptr(),
+                message.len(),
+                message.as_ptr(),
+            );
         }
     }
 }

@@ -1,17 +1,19 @@
 //! The way in: the PRECONTENT phase, where rewriting and access control are done and no content handler has begun.
 
 use nginx_sys::{
-    NGX_DECLINED, ngx_array_push, ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_main_conf_t, ngx_http_core_module,
-    ngx_http_handler_pt, ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_http_request_t, ngx_int_t,
+    NGX_DECLINED, NGX_DONE, NGX_HTTP_SPECIAL_RESPONSE, ngx_array_push, ngx_conf_t,
+    ngx_http_conf_ctx_t, ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_handler_pt,
+    ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_http_read_client_request_body,
+    ngx_http_request_t, ngx_int_t,
 };
 use swrcache::engine::{Method, Turn};
 
 use crate::client::{Client, phase_result};
-use crate::conf::{Key, LocConf};
+use crate::conf::LocConf;
 use crate::ctx::{Ctx, Role};
 use crate::guard::guard;
 use crate::pool::bytes_of;
-use crate::request::Req;
+use crate::request::{Req, run_phases};
 
 /// Puts the handler into its phase.
 pub(crate) fn install(cf: *mut ngx_conf_t) -> Option<()> {
@@ -39,25 +41,62 @@ unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_int_t {
         if !conf.is_on() || !may_enter(r, conf) || Ctx::of(r).is_some() {
             return declined;
         }
+        if has_body(r) && r.raw().request_body.is_null() {
+            return read_body_first(r);
+        }
         enter(r, conf).unwrap_or(declined)
     })
 }
 
 /// Whether the cache has anything to do with such a request at all.
 fn may_enter(r: Req, conf: &LocConf) -> bool {
-    let raw = r.raw();
     let method = r.method();
-    let has_body = raw.headers_in.content_length_n > 0 || raw.headers_in.chunked() != 0;
-    conf.policy.methods.has(method) && (!has_body || !r.is_main() || method == Method::Post) && !upgrades(r)
+    conf.policy.methods.has(method) && (!has_body(r) || method == Method::Post) && !upgrades(r)
+}
+
+fn has_body(r: Req) -> bool {
+    let headers = &r.raw().headers_in;
+    r.is_main() && (headers.content_length_n > 0 || headers.chunked() != 0)
+}
+
+/// A key may be made of the body (`$request_body`), and a fetch sends a copy of it: nginx reads it, then comes back to
+/// this phase (as the mirror module does).
+fn read_body_first(r: Req) -> ngx_int_t {
+    // SAFETY: plain call with a live request.
+    let rc = unsafe { ngx_http_read_client_request_body(r.as_ptr(), Some(body_is_read)) };
+    if rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
+        return rc;
+    }
+    r.finalize(NGX_DONE as ngx_int_t);
+    NGX_DONE as ngx_int_t
+}
+
+unsafe extern "C" fn body_is_read(r: *mut ngx_http_request_t) {
+    // SAFETY: nginx passes a live request.
+    let r = unsafe { Req::new(r) };
+    r.raw().set_preserve_body(1);
+    r.raw().write_event_handler = Some(run_phases);
+    r.run_phases();
+}
+
+/// Whether the body can't be copied for a fetch: it is in a file, or there is none where one was announced.
+fn body_is_out_of_reach(r: Req) -> bool {
+    // SAFETY: NULL or the body that nginx has read.
+    has_body(r)
+        && unsafe { r.raw().request_body.as_ref() }.is_none_or(|body| !body.temp_file.is_null())
 }
 
 /// Whether the client wants another protocol. `h2c` is nothing that nginx would switch to.
 fn upgrades(r: Req) -> bool {
     // SAFETY: NULL or an element of the request's header list.
-    unsafe { r.raw().headers_in.upgrade.as_ref() }.is_some_and(|e| !bytes_of(&e.value).eq_ignore_ascii_case(b"h2c"))
+    unsafe { r.raw().headers_in.upgrade.as_ref() }
+        .is_some_and(|e| !bytes_of(&e.value).eq_ignore_ascii_case(b"h2c"))
 }
 
 fn enter(r: Req, conf: &'static LocConf) -> Option<ngx_int_t> {
+    if body_is_out_of_reach(r) {
+        return None;
+    }
     let cache = conf.zone(r)?.cache()?;
     let key = key(r, conf)?;
     let ctx = Ctx::attach(r, Role::Client(Client::new(r, conf, cache, key)))?;
@@ -71,8 +110,8 @@ fn enter(r: Req, conf: &'static LocConf) -> Option<ngx_int_t> {
 /// The primary key, in the request's pool.
 fn key(r: Req, conf: &LocConf) -> Option<&'static [u8]> {
     let key = match conf.settings.key {
-        Some(Key::Computed(value)) => value.of(r)?,
-        Some(Key::Usual) | None => usual_key(r)?,
+        Some(value) => value.of(r)?,
+        None => usual_key(r)?,
     };
     (!key.is_empty()).then_some(key)
 }
@@ -82,13 +121,23 @@ fn key(r: Req, conf: &LocConf) -> Option<&'static [u8]> {
 /// A subrequest carries its parent's `$request_uri` (ngx_http_subrequest); its own URI stands in for it.
 fn usual_key(r: Req) -> Option<&'static [u8]> {
     let raw = r.raw();
-    let scheme: &[u8] = if r.connection().ssl.is_null() { b"http" } else { b"https" };
+    let scheme: &[u8] = if r.connection().ssl.is_null() {
+        b"http"
+    } else {
+        b"https"
+    };
     let host = host(r);
     let parts: [&[u8]; 5] = if r.is_main() {
         [scheme, host, r.unparsed_uri(), b"", b""]
     } else {
         let args = bytes_of(&raw.args);
-        [scheme, host, bytes_of(&raw.uri), if args.is_empty() { b"" } else { b"?" }, args]
+        [
+            scheme,
+            host,
+            bytes_of(&raw.uri),
+            if args.is_empty() { b"" } else { b"?" },
+            args,
+        ]
     };
     let len: usize = parts.iter().map(|p| p.len()).sum();
     // SAFETY: ngx_pnalloc gives NULL or `len` bytes, which are filled before they are read.

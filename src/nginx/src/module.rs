@@ -3,9 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::ptr;
 
-use nginx_sys::{
-    NGX_HTTP_MODULE, ngx_http_module_t, ngx_int_t, ngx_module_t, ngx_uint_t,
-};
+use nginx_sys::{NGX_HTTP_MODULE, ngx_http_module_t, ngx_int_t, ngx_module_t, ngx_uint_t};
 
 use crate::directives::COMMANDS;
 use crate::{conf, filters, handler, variables, worker};
@@ -36,14 +34,14 @@ pub(crate) static mut ngx_http_swr_cache_module: ngx_module_t = ngx_module_t {
 /// The modules of this file, for nginx's loader.
 // SAFETY: the loader looks these three names up; nothing else of that name is linked in.
 #[unsafe(no_mangle)]
-#[expect(non_upper_case_globals, reason = "nginx's naming")]
-static mut ngx_modules: [*const ngx_module_t; 2] = [&raw const ngx_http_swr_cache_module, ptr::null()];
+static mut ngx_modules: [*const ngx_module_t; 2] =
+    [&raw const ngx_http_swr_cache_module, ptr::null()];
 
 /// Their names.
 // SAFETY: as above.
 #[unsafe(no_mangle)]
-#[expect(non_upper_case_globals, reason = "nginx's naming")]
-static mut ngx_module_names: [*const c_char; 2] = [c"ngx_http_swr_cache_module".as_ptr(), ptr::null()];
+static mut ngx_module_names: [*const c_char; 2] =
+    [c"ngx_http_swr_cache_module".as_ptr(), ptr::null()];
 
 /// Where they stand among nginx's modules: behind all the others, since no name follows ours (ngx_add_module appends).
 ///
@@ -51,8 +49,8 @@ static mut ngx_module_names: [*const c_char; 2] = [c"ngx_http_swr_cache_module".
 /// touch it: what a fetch stores is what the origin sent.
 // SAFETY: as above.
 #[unsafe(no_mangle)]
-#[expect(non_upper_case_globals, reason = "nginx's naming")]
-static mut ngx_module_order: [*const c_char; 2] = [c"ngx_http_swr_cache_module".as_ptr(), ptr::null()];
+static mut ngx_module_order: [*const c_char; 2] =
+    [c"ngx_http_swr_cache_module".as_ptr(), ptr::null()];
 
 /// The module's place in the `ctx` of a request and in the configuration of a context.
 pub(crate) fn ctx_index() -> usize {
@@ -66,13 +64,15 @@ pub(crate) fn tag() -> *mut c_void {
 }
 
 unsafe extern "C" fn postconfiguration(cf: *mut nginx_sys::ngx_conf_t) -> ngx_int_t {
-    crate::guard::guard("postconfiguration", nginx_sys::NGX_ERROR as ngx_int_t, || {
-        match handler::install(cf) {
+    crate::guard::guard(
+        "postconfiguration",
+        nginx_sys::NGX_ERROR as ngx_int_t,
+        || match handler::install(cf) {
             Some(()) => {
                 filters::install();
                 nginx_sys::NGX_OK as ngx_int_t
             }
             None => nginx_sys::NGX_ERROR as ngx_int_t,
-        }
-    })
+        },
+    )
 }

@@ -3,7 +3,9 @@
 use std::ffi::c_void;
 use std::ptr;
 
-use nginx_sys::{ngx_palloc, ngx_pcalloc, ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t, ngx_str_t};
+use nginx_sys::{
+    ngx_palloc, ngx_pcalloc, ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t, ngx_str_t,
+};
 
 /// A pool that lives at least as long as the request or configuration it was taken from.
 #[derive(Clone, Copy)]
@@ -32,7 +34,9 @@ impl Pool {
     pub(crate) fn keep<T>(self, value: T) -> Option<*mut T> {
         unsafe extern "C" fn drop_it<T>(data: *mut c_void) {
             // SAFETY: `data` is the `T` that `keep` wrote, and the pool calls this once.
-            crate::guard::guard("cleanup", (), || unsafe { ptr::drop_in_place(data.cast::<T>()) });
+            crate::guard::guard("cleanup", (), || unsafe {
+                ptr::drop_in_place(data.cast::<T>())
+            });
         }
         const { assert!(align_of::<T>() <= 16) };
         // SAFETY: the pool is live; ngx_palloc aligns to NGX_ALIGNMENT (at least 8, 16 by ngx_palloc_large/pool data).
@@ -66,7 +70,10 @@ impl Pool {
                 return None;
             }
             ptr::copy_nonoverlapping(bytes.as_ptr(), data, bytes.len());
-            Some(ngx_str_t { len: bytes.len(), data })
+            Some(ngx_str_t {
+                len: bytes.len(),
+                data,
+            })
         }
     }
 
@@ -87,10 +94,16 @@ pub(crate) fn bytes_of(s: &ngx_str_t) -> &[u8] {
 
 /// An nginx string that borrows static bytes.
 pub(crate) const fn str_of(s: &'static [u8]) -> ngx_str_t {
-    ngx_str_t { len: s.len(), data: s.as_ptr().cast_mut() }
+    ngx_str_t {
+        len: s.len(),
+        data: s.as_ptr().cast_mut(),
+    }
 }
 
 /// An nginx string over bytes that the caller keeps alive (pinned region memory, pool memory).
 pub(crate) fn borrow(bytes: &[u8]) -> ngx_str_t {
-    ngx_str_t { len: bytes.len(), data: bytes.as_ptr().cast_mut() }
+    ngx_str_t {
+        len: bytes.len(),
+        data: bytes.as_ptr().cast_mut(),
+    }
 }

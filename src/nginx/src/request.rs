@@ -5,9 +5,10 @@ use std::ptr;
 
 use nginx_sys::{
     NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_POST, NGX_LOG_ERR, NGX_OK, ngx_chain_t, ngx_connection_t,
-    ngx_http_cleanup_add, ngx_http_core_run_phases, ngx_http_discard_request_body, ngx_http_finalize_request,
-    ngx_http_output_filter, ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header, ngx_int_t,
-    ngx_log_error_core, ngx_timeofday,
+    ngx_http_cleanup_add, ngx_http_core_run_phases, ngx_http_discard_request_body,
+    ngx_http_finalize_request, ngx_http_output_filter, ngx_http_request_t,
+    ngx_http_run_posted_requests, ngx_http_send_header, ngx_int_t, ngx_log_error_core,
+    ngx_timeofday,
 };
 use swrcache::engine::Method;
 
@@ -35,7 +36,6 @@ impl Req {
     }
 
     /// The request's fields. Not to be held across a call into nginx.
-    #[expect(clippy::mut_from_ref, reason = "a handle to memory that nginx owns, see the type")]
     pub(crate) fn raw<'a>(self) -> &'a mut ngx_http_request_t {
         // SAFETY: `new` vouches for the pointer; one thread, and the reference is short-lived (see above).
         unsafe { &mut *self.0 }
@@ -53,11 +53,6 @@ impl Req {
 
     pub(crate) fn is_main(self) -> bool {
         self.raw().main == self.0
-    }
-
-    /// The main request of the client request this one belongs to.
-    pub(crate) fn main(self) -> Req {
-        Req(self.raw().main)
     }
 
     pub(crate) fn method(self) -> Method {
@@ -90,7 +85,11 @@ impl Req {
     }
 
     /// Calls `handler(data)` when the request ends or is torn down, before it is logged.
-    pub(crate) fn on_end(self, handler: unsafe extern "C" fn(*mut c_void), data: *mut c_void) -> Option<()> {
+    pub(crate) fn on_end(
+        self,
+        handler: unsafe extern "C" fn(*mut c_void),
+        data: *mut c_void,
+    ) -> Option<()> {
         // SAFETY: plain call with a live request.
         let cleanup = unsafe { ngx_http_cleanup_add(self.0, 0).as_mut()? };
         cleanup.handler = Some(handler);
@@ -137,7 +136,14 @@ impl Req {
         // SAFETY: a connection always has a log; "%*s" takes a length and that many bytes.
         unsafe {
             if NGX_LOG_ERR as usize <= (*log).log_level {
-                ngx_log_error_core(NGX_LOG_ERR as usize, log, 0, c"%*s".as_ptr(), message.len(), message.as_ptr());
+                ngx_log_error_core(
+                    NGX_LOG_ERR as usize,
+                    log,
+                    0,
+                    c"%*s".as_ptr(),
+                    message.len(),
+                    message.as_ptr(),
+                );
             }
         }
     }
@@ -156,6 +162,12 @@ impl Req {
     pub(crate) fn unparsed_uri<'a>(self) -> &'a [u8] {
         bytes_of(&self.raw().unparsed_uri)
     }
+}
+
+/// [`Req::run_phases`] as an event handler of a request.
+pub(crate) unsafe extern "C" fn run_phases(r: *mut ngx_http_request_t) {
+    // SAFETY: nginx passes a live request.
+    unsafe { ngx_http_core_run_phases(r) }
 }
 
 /// nginx's cached wall clock in milliseconds, as new as the current turn of the event loop.

@@ -32,7 +32,7 @@ pub(crate) fn share(from: &ngx_connection_t, to: &mut ngx_connection_t, pool: Po
     unsafe {
         std::ptr::copy_nonoverlapping(from.ssl, copy, 1);
         let up_ref: unsafe extern "C" fn(*mut c_void) -> c_int = transmute(up_ref);
-        if up_ref((*copy).connection.cast()) != 1 {
+        if up_ref(copy.connection.cast()) != 1 {
             return None;
         }
     }

@@ -6,10 +6,10 @@ use std::ptr;
 use std::sync::{Arc, OnceLock};
 
 use nginx_sys::{
-    NGX_ERROR, NGX_LOG_WARN, NGX_OK, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_add_timer, ngx_core_module,
-    ngx_cycle_t, ngx_event_t, ngx_exiting, ngx_get_connection, ngx_handle_read_event,
-    ngx_http_conf_ctx_t, ngx_http_module, ngx_int_t, ngx_process, ngx_queue_empty, ngx_queue_init,
-    ngx_queue_insert_before, ngx_queue_remove, ngx_queue_t, ngx_core_conf_t,
+    NGX_ERROR, NGX_LOG_WARN, NGX_OK, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_add_timer,
+    ngx_core_conf_t, ngx_core_module, ngx_cycle_t, ngx_event_t, ngx_exiting, ngx_get_connection,
+    ngx_handle_read_event, ngx_http_conf_ctx_t, ngx_http_module, ngx_int_t, ngx_process,
+    ngx_queue_empty, ngx_queue_init, ngx_queue_insert_before, ngx_queue_remove, ngx_queue_t,
 };
 use swrcache::store::{BellId, Bells};
 
@@ -48,7 +48,7 @@ unsafe impl Sync for OneThread {}
 // SAFETY: all-zero is a valid start for these C structs; the queue is made in `init_process`.
 static WORKER: OneThread = OneThread(UnsafeCell::new(unsafe { std::mem::zeroed() }));
 
-#[expect(clippy::mut_from_ref, reason = "one thread, and no caller keeps the reference across a call into nginx")]
+/// No caller keeps the reference across a call into nginx.
 fn worker() -> &'static mut Worker {
     // SAFETY: see OneThread.
     unsafe { &mut *WORKER.0.get() }
@@ -87,7 +87,10 @@ pub(crate) fn unpark(link: &mut ngx_queue_t) {
 
 /// Looks at every parked client once.
 fn look_at_parked() {
-    let mut round = ngx_queue_t { prev: ptr::null_mut(), next: ptr::null_mut() };
+    let mut round = ngx_queue_t {
+        prev: ptr::null_mut(),
+        next: ptr::null_mut(),
+    };
     let parked: *mut ngx_queue_t = &mut worker().parked;
     // SAFETY: the whole list moves to a head of our own, so that clients that park again wait for the next ring;
     // a client that ends meanwhile takes itself out of whichever list it is in.
@@ -159,14 +162,17 @@ fn main_conf<'a>(cycle: &ngx_cycle_t) -> Option<&'a MainConf> {
     unsafe {
         let http: *mut ngx_http_conf_ctx_t =
             (*cycle.conf_ctx.add((*ptr::addr_of!(ngx_http_module)).index)).cast();
-        (*http.as_ref()?.main_conf.add(ctx_index())).cast::<MainConf>().as_ref()
+        (*http.as_ref()?.main_conf.add(ctx_index()))
+            .cast::<MainConf>()
+            .as_ref()
     }
 }
 
 fn worker_processes(cycle: &ngx_cycle_t) -> usize {
     // SAFETY: the core module always has its configuration.
     unsafe {
-        let core: *const ngx_core_conf_t = (*cycle.conf_ctx.add((*ptr::addr_of!(ngx_core_module)).index)).cast();
+        let core: *const ngx_core_conf_t =
+            (*cycle.conf_ctx.add((*ptr::addr_of!(ngx_core_module)).index)).cast();
         usize::try_from((*core).worker_processes as c_int).unwrap_or(1)
     }
 }
@@ -180,7 +186,10 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
             BELLS.get_or_init(|| {
                 let bells = Bells::new(LEAST_BELLS.max(4 * worker_processes(cycle)));
                 if let Err(e) = &bells {
-                    log_cycle(NGX_LOG_WARN as usize, &format!("swr_cache: no eventfd ({e}), waiting clients are polled"));
+                    log_cycle(
+                        NGX_LOG_WARN as usize,
+                        &format!("swr_cache: no eventfd ({e}), waiting clients are polled"),
+                    );
                 }
                 bells.ok().map(Arc::new)
             });
@@ -204,7 +213,9 @@ pub(crate) unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int
             return NGX_OK as ngx_int_t;
         };
         worker.zones = main;
-        worker.bell = bells().and_then(|bells| bells.claim()).filter(|bell| listen(cycle, *bell).is_some());
+        worker.bell = bells()
+            .and_then(|bells| bells.claim())
+            .filter(|bell| listen(cycle, *bell).is_some());
         set_up(&mut worker.look, cycle, on_look);
         set_up(&mut worker.tidy, cycle, on_tidy);
         worker.tidy.set_cancelable(1);
@@ -213,14 +224,23 @@ pub(crate) unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int
         for zone in &main.zones {
             if zone.cache().is_none() {
                 let name = String::from_utf8_lossy(zone.name());
-                log_cycle(NGX_LOG_WARN as usize, &format!("swr_cache: this worker has no place in the zone \"{name}\", its requests are proxied"));
+                log_cycle(
+                    NGX_LOG_WARN as usize,
+                    &format!(
+                        "swr_cache: this worker has no place in the zone \"{name}\", its requests are proxied"
+                    ),
+                );
             }
         }
         NGX_OK as ngx_int_t
     })
 }
 
-fn set_up(event: &mut ngx_event_t, cycle: &ngx_cycle_t, handler: unsafe extern "C" fn(*mut ngx_event_t)) {
+fn set_up(
+    event: &mut ngx_event_t,
+    cycle: &ngx_cycle_t,
+    handler: unsafe extern "C" fn(*mut ngx_event_t),
+) {
     event.handler = Some(handler);
     event.log = cycle.log;
     // nginx's debug log reads a descriptor behind `data`; the event itself is large enough to be read there.

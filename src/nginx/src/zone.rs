@@ -11,8 +11,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use nginx_sys::{
-    NGX_ERROR, NGX_LOG_EMERG, NGX_OK, ngx_conf_t, ngx_int_t, ngx_pagesize, ngx_pid, ngx_shared_memory_add,
-    ngx_shm_zone_t, ngx_slab_alloc, ngx_slab_pool_t,
+    NGX_ERROR, NGX_LOG_EMERG, NGX_OK, ngx_conf_t, ngx_int_t, ngx_pagesize, ngx_pid,
+    ngx_shared_memory_add, ngx_shm_zone_t, ngx_slab_alloc, ngx_slab_pool_t,
 };
 use swrcache::engine::Cache;
 use swrcache::store::{Region, RegionOptions};
@@ -54,13 +54,17 @@ impl Zone {
         let least = least_size();
         let shown = String::from_utf8_lossy(name);
         if size < least {
-            return Err(format!("gives the zone \"{shown}\" {size} bytes, it needs at least {}k", least.div_ceil(1024)));
+            return Err(format!(
+                "gives the zone \"{shown}\" {size} bytes, it needs at least {}k",
+                least.div_ceil(1024)
+            ));
         }
         // SAFETY: the pool of the cycle being read, which owns the zone's name.
         let pool = unsafe { Pool::new((*cf).pool) };
         let mut owned = pool.copy(name).ok_or("ran out of memory")?;
         // SAFETY: plain call; nginx logs the reason when it refuses.
-        let shm = unsafe { ngx_shared_memory_add(cf, &mut owned, size, crate::module::tag()).as_mut() };
+        let shm =
+            unsafe { ngx_shared_memory_add(cf, &mut owned, size, crate::module::tag()).as_mut() };
         let shm = shm.ok_or_else(|| format!("can't have the zone \"{shown}\""))?;
         let zone = Box::new(Zone {
             name: name.to_vec(),
@@ -96,8 +100,9 @@ impl Zone {
     /// Gives back what this process holds in the region.
     pub(crate) fn leave(&self) {
         // SAFETY: as in `cache`.
+        let pid = unsafe { ngx_pid };
         if let Some(cache) = self.cache.get()
-            && self.entered.get() == unsafe { ngx_pid }
+            && self.entered.get() == pid
         {
             cache.region().leave();
             self.entered.set(0);
@@ -105,7 +110,9 @@ impl Zone {
     }
 
     fn take_over(&self, old: &Zone) -> bool {
-        let Some(cache) = old.cache.get() else { return false };
+        let Some(cache) = old.cache.get() else {
+            return false;
+        };
         let _ = self.cache.set(cache.clone());
         self.entered.set(old.entered.get());
         true
@@ -113,7 +120,9 @@ impl Zone {
 
     fn make(&self, shm: &ngx_shm_zone_t) -> Result<(), String> {
         let (base, len) = block(shm).ok_or("its memory has no room for the cache")?;
-        let options = RegionOptions { max_object: self.options.max_object.unwrap_or(0) as u64, ..RegionOptions::default() };
+        let options = RegionOptions {
+            max_object: self.options.max_object.unwrap_or(0) as u64,
+        };
         // SAFETY: the block is ours alone, and mapped as long as any process uses this zone.
         let region = unsafe { Region::create(base, len, &options) }.map_err(|e| e.to_string())?;
         let _ = self.cache.set(Cache::new(Arc::new(region)));
@@ -134,7 +143,13 @@ fn block(shm: &ngx_shm_zone_t) -> Option<(NonNull<u8>, usize)> {
 unsafe extern "C" fn init(shm: *mut ngx_shm_zone_t, old: *mut c_void) -> ngx_int_t {
     guard("zone set-up", NGX_ERROR as ngx_int_t, || {
         // SAFETY: nginx passes the zone that `declare` filled in, and the data of the same zone of the old cycle.
-        let (shm, zone, old) = unsafe { (&*shm, &*(*shm).data.cast::<Zone>(), old.cast::<Zone>().as_ref()) };
+        let (shm, zone, old) = unsafe {
+            (
+                &*shm,
+                &*(*shm).data.cast::<Zone>(),
+                old.cast::<Zone>().as_ref(),
+            )
+        };
         if old.is_some_and(|old| zone.take_over(old)) {
             return NGX_OK as ngx_int_t;
         }
@@ -142,7 +157,10 @@ unsafe extern "C" fn init(shm: *mut ngx_shm_zone_t, old: *mut c_void) -> ngx_int
             Ok(()) => NGX_OK as ngx_int_t,
             Err(why) => {
                 let name = String::from_utf8_lossy(&zone.name);
-                log_cycle(NGX_LOG_EMERG as usize, &format!("swr_cache_zone \"{name}\": {why}"));
+                log_cycle(
+                    NGX_LOG_EMERG as usize,
+                    &format!("swr_cache_zone \"{name}\": {why}"),
+                );
                 NGX_ERROR as ngx_int_t
             }
         }
