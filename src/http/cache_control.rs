@@ -159,6 +159,26 @@ impl CacheControl {
         }
     }
 
+    /// Whether [`CacheControl::apply`] knows the directive `name`, in lower case.
+    pub(super) fn knows(name: &[u8]) -> bool {
+        const KNOWN: [&[u8]; 13] = [
+            b"no-store",
+            b"no-cache",
+            b"private",
+            b"public",
+            b"max-age",
+            b"s-maxage",
+            b"must-revalidate",
+            b"proxy-revalidate",
+            b"must-understand",
+            b"no-transform",
+            b"immutable",
+            b"stale-while-revalidate",
+            b"stale-if-error",
+        ];
+        KNOWN.contains(&name)
+    }
+
     fn add_swr(&mut self, given: &Given<'_>) {
         let seconds = given.number.unwrap_or(0);
         self.stale_while_revalidate = match self.stale_while_revalidate {
