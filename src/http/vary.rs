@@ -66,7 +66,7 @@ pub enum Vary {
     /// The fields that select among responses; none without `Vary`.
     Fields(Nominated),
     /// A `*` member, a malformed one, or more than
-    /// [`MAX_VARY`](super::limits::MAX_VARY): no request ever matches.
+    /// [`MAX_VARY`]: no request ever matches.
     Any,
 }
 
