@@ -28,7 +28,7 @@ impl FieldNames {
     fn parse(list: &[u8]) -> Option<FieldNames> {
         let mut joined = String::new();
         for name in members(list) {
-            let name = str::from_utf8(name)
+            let name = std::str::from_utf8(name)
                 .ok()
                 .filter(|n| is_token(n.as_bytes()))?;
             joined.push_str(&name.to_ascii_lowercase());

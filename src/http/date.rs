@@ -40,7 +40,7 @@ fn canonical_case<'a>(value: &[u8], buffer: &'a mut [u8; LONGEST]) -> Option<&'a
     if let Some(zone) = text.last_chunk_mut::<3>().filter(|zone| *zone == b"Gmt") {
         zone.make_ascii_uppercase();
     }
-    str::from_utf8(text).ok()
+    std::str::from_utf8(text).ok()
 }
 
 /// Writes `at` in the preferred format, whole seconds, e.g. `Sun, 06 Nov 1994 08:49:37 GMT`.

@@ -52,7 +52,7 @@ impl Bind {
 }
 
 /// What a response allows after its freshness. Windows are milliseconds after freshness ends;
-/// `None`: the origin names none, so that configuration may (see [`Staleness::window`]).
+/// `None`: the origin names none, so that configuration may (see [`Staleness::swr_window`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Staleness {
     /// What forbids stale service.
