@@ -338,7 +338,13 @@ impl Client {
 
     /// Called by the fetch that this client leads; acts on it in a turn of its own.
     pub(crate) fn bring(&mut self, brought: Brought) {
-        self.brought = Some(brought);
+        // A body that broke off at once is still shown as far as it goes, as nginx alone would.
+        if !matches!(
+            (&self.brought, &brought),
+            (Some(Brought::Stored(..)), Brought::Nothing)
+        ) {
+            self.brought = Some(brought);
+        }
         self.post();
     }
 
@@ -421,7 +427,10 @@ impl Client {
 
     fn end_of_nothing(&mut self) -> Step {
         match self.state {
-            State::Leading => Step::Done(NGX_HTTP_BAD_GATEWAY as ngx_int_t),
+            State::Leading => {
+                self.seen.status.get_or_insert(Status::Miss);
+                Step::Done(NGX_HTTP_BAD_GATEWAY as ngx_int_t)
+            }
             State::Reading(_) => self.pump(),
             _ => Step::Done(NGX_ERROR as ngx_int_t),
         }

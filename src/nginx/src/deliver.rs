@@ -7,9 +7,10 @@
 use std::ptr;
 
 use nginx_sys::{
-    NGX_ERROR, NGX_HTTP_NOT_MODIFIED, NGX_HTTP_PRECONDITION_FAILED, NGX_OK, ngx_alloc_chain_link,
-    ngx_buf_t, ngx_chain_t, ngx_chain_update_chains, ngx_create_temp_buf, ngx_http_time, ngx_int_t,
-    ngx_list_push, ngx_read_file, ngx_str_t, ngx_table_elt_t,
+    NGX_ERROR, NGX_HTTP_FLUSH, NGX_HTTP_NOT_MODIFIED, NGX_HTTP_PRECONDITION_FAILED, NGX_OK,
+    ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_chain_update_chains, ngx_create_temp_buf,
+    ngx_http_send_special, ngx_http_time, ngx_int_t, ngx_list_push, ngx_read_file, ngx_str_t,
+    ngx_table_elt_t,
 };
 use swrcache::engine::{Answer, Part, Reason, Serve, Stored, cache_status};
 use swrcache::store::{Cursor, Phase};
@@ -167,13 +168,18 @@ fn common(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option<()> 
             r.raw().headers_out.etag = push(r, str_of(b"ETag"), pool.copy(etag.as_bytes())?)?;
         }
     }
-    if conf.status_header() {
-        let fwd_status = crate::ctx::Ctx::client(r)
-            .and_then(|c| c.seen.fetch_took)
-            .map(|_| stored.status());
-        push_status(r, &Part::Served { serve, fwd_status })?;
-    }
     Some(())
+}
+
+/// `Cache-Status`, behind what the origin and the caches before this one put there.
+fn tell(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option<()> {
+    if !conf.status_header() {
+        return Some(());
+    }
+    let fwd_status = crate::ctx::Ctx::client(r)
+        .and_then(|c| c.seen.fetch_took)
+        .map(|_| stored.status());
+    push_status(r, &Part::Served { serve, fwd_status })
 }
 
 /// Appends our member of `Cache-Status` as a line of its own (RFC 9211 §2: a list).
@@ -195,7 +201,7 @@ fn not_modified(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> ngx_i
     stored.fields_of_304(&mut |name, value| ok = ok.and_then(|()| set_field(r, name, value)));
     // A 304 has no representation of its own to type.
     r.raw().headers_out.content_type = ngx_str_t::default();
-    if ok.is_none() {
+    if ok.and_then(|()| tell(r, conf, stored, serve)).is_none() {
         return NGX_ERROR as ngx_int_t;
     }
     r.send_header()
@@ -209,7 +215,7 @@ fn full_header(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option
     raw.set_disable_not_modified(1);
     let mut ok = common(r, conf, stored, serve);
     stored.visible(&mut |name, value| ok = ok.and_then(|()| set_field(r, name, value)));
-    ok?;
+    ok.and_then(|()| tell(r, conf, stored, serve))?;
     raw.set_allow_ranges(u32::from(ranges_apply(
         stored,
         serve,
@@ -327,6 +333,8 @@ fn mark_last(r: Req, buf: &mut ngx_buf_t) {
 pub(crate) struct Reader {
     cursor: Cursor,
     bufs: Bufs,
+    /// The header is on its way.
+    begun: bool,
 }
 
 /// Where a reader stands after a turn.
@@ -379,6 +387,13 @@ impl Reader {
         Some(chain.head)
     }
 
+    /// Has nginx send the header now, when no byte of the body is there yet.
+    fn flush_header(&mut self, r: Req) -> ngx_int_t {
+        self.begun = true;
+        // SAFETY: plain call with a live request.
+        unsafe { ngx_http_send_special(r.as_ptr(), NGX_HTTP_FLUSH as usize) }
+    }
+
     /// Sends what there is. If the body breaks off and `relay_follows`, the rest comes by the relay.
     pub(crate) fn pump(&mut self, r: Req, stored: &Stored, relay_follows: bool) -> Pumped {
         let failed = Pumped::Done(NGX_ERROR as ngx_int_t);
@@ -397,10 +412,14 @@ impl Reader {
             let Some(chain) = self.chunks(r, stored, body.len, last) else {
                 return failed;
             };
+            self.begun = true;
             let rc = self.bufs.send(r, chain);
             if last || rc == NGX_ERROR as ngx_int_t {
                 return Pumped::Done(rc);
             }
+        }
+        if !self.begun && !last && self.flush_header(r) == NGX_ERROR as ngx_int_t {
+            return failed;
         }
         match body.phase {
             _ if r.is_blocked() => Pumped::Blocked,

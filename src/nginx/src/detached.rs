@@ -208,8 +208,9 @@ fn dress(from: &ngx_connection_t, to: &mut ngx_connection_t, client: Req) -> Opt
     to.set_tcp_nopush(2);
     to.set_sendfile(0);
     let hc = pool.zeroed::<ngx_http_connection_t>()?;
-    // SAFETY: a plain copy; the pointers to the configuration stay good for the cycle.
-    unsafe { ptr::copy_nonoverlapping(client.raw().http_connection, hc, 1) };
+    // SAFETY: a plain copy (of the main request's: a subrequest has none); the pointers to the configuration stay good
+    // for the cycle.
+    unsafe { ptr::copy_nonoverlapping(client.main().raw().http_connection, hc, 1) };
     hc.busy = ptr::null_mut();
     hc.free = ptr::null_mut();
     hc.nbusy = 0;

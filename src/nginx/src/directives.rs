@@ -318,7 +318,7 @@ fn zone(line: &Line<'_>, main: &mut MainConf) -> Parsed<()> {
         let (name, value) = split(word, b'=')
             .ok_or_else(|| format!("has the invalid parameter \"{}\"", text(word)))?;
         match name {
-            b"zone" => place = Some(zone_place(value)?),
+            b"zone" => place = Some(zone_place(word, value)?),
             b"max_object" => options.max_object = Some(size(value)?),
             b"inactive" => options.inactive = Some(time(value)?),
             b"file" => {
@@ -339,10 +339,10 @@ fn zone(line: &Line<'_>, main: &mut MainConf) -> Parsed<()> {
     Ok(())
 }
 
-fn zone_place(value: &[u8]) -> Parsed<(&[u8], usize)> {
+fn zone_place<'a>(word: &[u8], value: &'a [u8]) -> Parsed<(&'a [u8], usize)> {
     match split(value, b':') {
         Some((name, bytes)) if !name.is_empty() => Ok((name, size(bytes)?)),
-        _ => bad(value, "NAME:SIZE, such as zone=main:256m"),
+        _ => bad(word, "zone=NAME:SIZE, such as zone=main:256m"),
     }
 }
 

@@ -298,6 +298,7 @@ impl Fetch {
         match outcome {
             Outcome::Store(filling) => {
                 if filling.streaming() {
+                    self.unbuffer();
                     self.bring(Brought::Stored(filling.stored(), self.led));
                 }
                 self.stage = Stage::Filling(filling);
@@ -324,6 +325,17 @@ impl Fetch {
                 self.stage = Stage::Discarding(0);
                 self.bring_and_part(Brought::Nothing);
             }
+        }
+    }
+
+    /// Has nginx pass on what the origin sends as it comes: the store takes it all at once, and readers wait for it.
+    /// `X-Accel-Buffering: no` does the same, at the same point (ngx_http_upstream_process_headers).
+    fn unbuffer(&self) {
+        // SAFETY: NULL or the upstream of this request, which looks at the flag after its header is sent.
+        if let Some(upstream) = unsafe { self.r.raw().upstream.as_mut() }
+            && !upstream.input_filter_ctx.is_null()
+        {
+            upstream.set_buffering(0);
         }
     }
 

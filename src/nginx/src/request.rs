@@ -55,6 +55,11 @@ impl Req {
         self.raw().main == self.0
     }
 
+    /// The client's own request: itself, or the one that a subrequest belongs to.
+    pub(crate) fn main(self) -> Req {
+        Req(self.raw().main)
+    }
+
     pub(crate) fn method(self) -> Method {
         match self.raw().method as u32 {
             NGX_HTTP_GET => Method::Get,
