@@ -178,7 +178,7 @@ impl Filling {
                 ));
             }
         };
-        let Some(stored) = Stored::new(fill.object(), policy) else {
+        let Ok(stored) = Stored::new(fill.object(), policy) else {
             let claim: Claim = fill.abort();
             return Err((
                 Permit {
@@ -328,7 +328,7 @@ fn twin(
     found
         .ok()?
         .object
-        .and_then(|object| Stored::new(object, policy))
+        .and_then(|object| Stored::new(object, policy).ok())
 }
 
 impl Same {

@@ -7,14 +7,18 @@ use super::record::{Head, Writer};
 use crate::http::Fields;
 use crate::http::vary::{self, Nominated, Reduce};
 
-/// The fields that `policy` reduces before they are compared. Names that can't be reduced are left as they are.
+/// The fields that `policy` reduces before they are compared; names that can't be reduced are compared as they are.
 pub(crate) fn reduce(policy: &Policy) -> Reduce {
-    let mut reduce = Reduce::default();
-    for name in &policy.vary_normalize {
-        // The configuration has refused other names; a host that did not gets plain comparison.
-        let _ = reduce.add(name);
+    let listed = |field: &str| {
+        policy
+            .vary_normalize
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(field))
+    };
+    Reduce {
+        accept_encoding: listed("accept-encoding"),
+        accept_language: listed("accept-language"),
     }
-    reduce
 }
 
 /// Whether the stored response with `record` is one for a request with `fields`.
