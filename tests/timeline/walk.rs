@@ -179,10 +179,12 @@ impl Walk {
 fn windows_hold_on_random_walks() {
     let mut seen = [0; 3];
     for seed in 1..=60 {
-        let mut policy = Policy::default();
-        policy.background_update = seed % 3 != 0;
-        policy.revalidate_timeout = (seed % 4 == 0).then_some(500);
-        let mut walk = Walk::new(seed * 0x9E37_79B9_7F4A_7C15, policy);
+        let policy = Policy {
+            background_update: seed % 3 != 0,
+            revalidate_timeout: (seed % 4 == 0).then_some(500),
+            ..Policy::default()
+        };
+        let mut walk = Walk::new(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed), policy);
         for _ in 0..400 {
             walk.step();
         }
