@@ -17,6 +17,8 @@ mod overrides;
 mod sharing;
 #[path = "timeline/validation.rs"]
 mod validation;
+#[path = "timeline/walk.rs"]
+mod walk;
 
 use runner::Timeline;
 use swrcache::engine::Policy;

@@ -15,6 +15,15 @@ pub enum Part<'a> {
         /// Status of the origin's answer, if this request waited for one.
         fwd_status: Option<u16>,
     },
+    /// Led a fetch and was answered from what it stored: tells why it went forward more exactly than `Served`.
+    Led {
+        /// The verdict.
+        serve: &'a Serve,
+        /// Why the origin was asked ([`Fetch::reason`](super::Fetch)).
+        fetch: Reason,
+        /// Status of the origin's answer.
+        fwd_status: Option<u16>,
+    },
     /// Went to the origin without the store.
     Passed {
         /// The verdict.
@@ -37,6 +46,11 @@ pub enum Part<'a> {
 pub fn cache_status(name: &str, part: &Part<'_>) -> String {
     let member = match part {
         Part::Served { serve, fwd_status } => served(name, serve, *fwd_status),
+        Part::Led {
+            serve,
+            fetch,
+            fwd_status,
+        } => led(name, serve, *fetch, *fwd_status),
         Part::Passed { pass, fwd_status } => relayed(name, pass.reason, pass.reason, *fwd_status),
         Part::Relayed {
             fetch,
@@ -77,6 +91,14 @@ fn served<'a>(name: &'a str, serve: &Serve, status: Option<u16>) -> Member<'a> {
     }
 }
 
+fn led<'a>(name: &'a str, serve: &Serve, fetch: Reason, status: Option<u16>) -> Member<'a> {
+    let mut member = served(name, serve, status);
+    if let Handling::Forward(forward) = &mut member.handling {
+        forward.reason = why(fetch);
+    }
+    member
+}
+
 fn relayed(name: &str, fetch: Reason, reason: Reason, status: Option<u16>) -> Member<'_> {
     Member {
         cache: name,
@@ -108,5 +130,49 @@ fn why(reason: Reason) -> ForwardReason {
         | Reason::Synchronous => ForwardReason::Stale,
         Reason::Absent | Reason::MinUses | Reason::HitForMiss => ForwardReason::UriMiss,
         _ => ForwardReason::Miss,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed(reason: Reason, fwd_status: Option<u16>) -> String {
+        let pass = Pass {
+            status: Some(Status::Miss),
+            reason,
+        };
+        let part = Part::Passed {
+            pass: &pass,
+            fwd_status,
+        };
+        cache_status("swr", &part)
+    }
+
+    #[test]
+    fn a_pass_says_why_it_went_forward() {
+        assert_eq!(
+            passed(Reason::Method, None),
+            "swr; fwd=method; detail=method"
+        );
+        assert_eq!(
+            passed(Reason::HitForMiss, Some(200)),
+            "swr; fwd=uri-miss; fwd-status=200; detail=hit-for-miss"
+        );
+        assert_eq!(
+            passed(Reason::LockTimeout, None),
+            "swr; fwd=miss; collapsed=?0; detail=lock-timeout"
+        );
+    }
+
+    #[test]
+    fn a_relay_tells_both_reasons() {
+        let part = Part::Relayed {
+            fetch: Reason::Stale,
+            reason: Reason::NoStore,
+            fwd_status: Some(200),
+        };
+        let member = cache_status("swr", &part);
+        assert_eq!(member, "swr; fwd=stale; fwd-status=200; detail=no-store");
     }
 }

@@ -125,14 +125,17 @@ impl<'a> Asking<'a> {
 
     /// The entry, unless it is damaged or has not been asked for so long that the zone wants it gone.
     fn usable(&self, object: Object, siblings: bool) -> Option<Found> {
-        let Some(stored) = Stored::new(object.clone(), self.policy) else {
-            self.region.remove(&object);
-            return None;
+        let stored = match Stored::new(object, self.policy) {
+            Ok(stored) => stored,
+            Err(damaged) => {
+                self.region.remove(&damaged);
+                return None;
+            }
         };
         if let Some(inactive) = self.policy.inactive {
-            let last = object.word(words::ACCESS);
+            let last = stored.object().word(words::ACCESS);
             if last.load(Relaxed).saturating_add(inactive) < self.now {
-                self.region.remove(&object);
+                self.region.remove(stored.object());
                 return None;
             }
             last.store(self.now, Relaxed);

@@ -107,7 +107,8 @@ impl fmt::Debug for Filling {
 pub enum Finished {
     /// The entry of its key.
     New(Stored),
-    /// The bytes were those already stored: the entry was renewed and keeps its body and synthesised validators.
+    /// The bytes were those already stored: the entry was renewed and keeps its body and synthesised validators. A client
+    /// that led is told the same as for [`Finished::New`]: the origin did send a 200.
     Same(Stored),
     /// A purge or a newer fill came in between: complete, for those who have it, but in the store no more.
     Superseded(Stored),
@@ -177,7 +178,7 @@ impl Filling {
                 ));
             }
         };
-        let Some(stored) = Stored::new(fill.object(), policy) else {
+        let Ok(stored) = Stored::new(fill.object(), policy) else {
             let claim: Claim = fill.abort();
             return Err((
                 Permit {
@@ -191,7 +192,7 @@ impl Filling {
         Ok(Filling(Box::new(Progress {
             publish,
             hash: draft.hashed.then(|| Box::new(Xxh3::new())),
-            same: Same::comparing(&terms, &stored, draft, publish),
+            same: Same::comparing(&terms, &stored, draft),
             stored,
             fill,
             region,
@@ -232,10 +233,16 @@ impl Filling {
             self.0.fill.set_word(words::HASH, hash.digest().max(1));
         }
         let length = self.0.fill.len();
-        let whole = |same: &Same| same.entry.content_length() == Some(length);
-        match self.0.same {
-            Some(ref same) if whole(same) => self.finish_same(now),
-            _ => self.finish_new(now),
+        match &self.0.same {
+            Some(same) if same.entry.content_length() != Some(length) => self.finish_new(now),
+            // The entry was too old to be kept beside: the new object inherits since when its bytes are known.
+            Some(same) if self.streaming() => {
+                let since = same.entry.word(words::SINCE);
+                self.0.fill.set_word(words::SINCE, since);
+                self.finish_new(now)
+            }
+            Some(_) => self.finish_same(now),
+            None => self.finish_new(now),
         }
     }
 
@@ -326,15 +333,14 @@ fn twin(
     found
         .ok()?
         .object
-        .and_then(|object| Stored::new(object, policy))
+        .and_then(|object| Stored::new(object, policy).ok())
 }
 
 impl Same {
     /// Begins to compare, if the same bytes would renew the entry: neither has a validator of the origin's.
-    fn comparing(terms: &Terms, new: &Stored, draft: Draft, publish: Publish) -> Option<Box<Same>> {
+    fn comparing(terms: &Terms, new: &Stored, draft: Draft) -> Option<Box<Same>> {
         let entry = terms.entry.clone()?;
         let comparable = draft.hashed
-            && publish == Publish::AtCommit
             && entry.head().lacks_validators()
             && entry.status() == new.status()
             && entry.object().body().phase == Phase::Complete;

@@ -96,3 +96,104 @@ fn window(head: &Head, configured: Window, origin: Option<u32>, granted: bool) -
         Window::Origin => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::record::{Facts, Writer};
+
+    /// An entry stored at 0 that is fresh for 60 s.
+    fn head(flags: Flags, swr: Option<u32>, sie: Option<u32>) -> Head {
+        let facts = Facts {
+            flags,
+            lifetime: 60_000,
+            swr,
+            sie,
+            ..Facts::default()
+        };
+        let record = Writer::new(b"").lines().finish(&facts).unwrap();
+        Head::decode(&record).unwrap()
+    }
+
+    fn windows(head: &Head, change: impl FnOnce(&mut Policy)) -> (Millis, Millis) {
+        let mut policy = Policy::default();
+        change(&mut policy);
+        let windows = Windows::of(head, &policy);
+        (windows.swr_until, windows.sie_until)
+    }
+
+    #[test]
+    fn phases_end_before_their_last_instant() {
+        let windows = Windows::of(
+            &head(Flags::default(), Some(300), Some(600)),
+            &Policy::default(),
+        );
+        let phases = [
+            (0, Phase::Fresh),
+            (59_999, Phase::Fresh),
+            (60_000, Phase::Swr),
+            (359_999, Phase::Swr),
+            (360_000, Phase::Sie),
+            (659_999, Phase::Sie),
+            (660_000, Phase::TooOld),
+        ];
+        for (now, phase) in phases {
+            assert_eq!(windows.phase(now), phase, "{now}");
+        }
+        assert_eq!(windows.end(), 660_000);
+    }
+
+    #[test]
+    fn windows_by_origin_configuration_and_grant() {
+        let silent = head(Flags::default(), None, None);
+        let speaks = head(Flags::default(), Some(10), Some(20));
+        let day = 60_000 + GRANTED;
+        assert_eq!(windows(&silent, |_| {}), (0, 0));
+        assert_eq!(windows(&speaks, |_| {}), (70_000, 80_000));
+        let default = |policy: &mut Policy| policy.swr = Window::Default(5_000);
+        assert_eq!(windows(&silent, default).0, 65_000);
+        assert_eq!(windows(&speaks, default).0, 70_000);
+        let force = |policy: &mut Policy| policy.sie = Window::Force(5_000);
+        assert_eq!(windows(&speaks, force).1, 65_000);
+        let off = |policy: &mut Policy| policy.swr = Window::Off;
+        assert_eq!(windows(&speaks, off), (0, 80_000));
+        let written =
+            |conditions| move |policy: &mut Policy| policy.use_stale = UseStale::listed(conditions);
+        assert_eq!(windows(&silent, written(UseStale::ERROR)), (0, day));
+        assert_eq!(windows(&silent, written(UseStale::UPDATING)), (day, 0));
+        let timed = |policy: &mut Policy| {
+            policy.use_stale = UseStale::listed(UseStale::ERROR | UseStale::UPDATING);
+            policy.sie = Window::Default(1_000);
+        };
+        assert_eq!(windows(&silent, timed), (day, 61_000));
+        assert_eq!(
+            windows(&speaks, |policy| policy.use_stale = UseStale::OFF),
+            (70_000, 0)
+        );
+    }
+
+    #[test]
+    fn what_binds_beats_every_window() {
+        let force = |policy: &mut Policy| {
+            policy.swr = Window::Force(5_000);
+            policy.sie = Window::Force(5_000);
+        };
+        for flags in [Flags::MUST_REVALIDATE, Flags::NO_CACHE] {
+            assert_eq!(windows(&head(flags, Some(9), Some(9)), force), (0, 0));
+        }
+        // `s-maxage` yields to what the origin names or an operator forces, to nothing else.
+        let shared = |swr| head(Flags::S_MAXAGE, swr, None);
+        assert_eq!(windows(&shared(Some(9)), |_| {}).0, 69_000);
+        assert_eq!(windows(&shared(None), force).0, 65_000);
+        assert_eq!(
+            windows(&shared(None), |policy| policy.swr = Window::Default(1)).0,
+            0
+        );
+    }
+
+    #[test]
+    fn no_cache_is_never_fresh() {
+        let windows = Windows::of(&head(Flags::NO_CACHE, None, None), &Policy::default());
+        assert_eq!(windows.phase(0), Phase::TooOld);
+    }
+}

@@ -42,14 +42,16 @@ impl EntityTag<'_> {
 }
 
 impl Stored {
-    /// Reads the head; nothing if the object's meta is none of ours.
-    pub(crate) fn new(object: Object, policy: &Policy) -> Option<Stored> {
-        let head = Head::decode(object.meta())?;
-        Some(Stored {
-            object,
-            head,
-            edge: policy.edge_revalidation,
-        })
+    /// Reads the head; gives the object back if its meta is none of ours.
+    pub(crate) fn new(object: Object, policy: &Policy) -> Result<Stored, Object> {
+        match Head::decode(object.meta()) {
+            None => Err(object),
+            Some(head) => Ok(Stored {
+                object,
+                head,
+                edge: policy.edge_revalidation,
+            }),
+        }
     }
 
     /// Another object with the same use, such as the renewed one.

@@ -3,18 +3,23 @@
 use xxhash_rust::xxh3::Xxh3;
 
 use super::policy::Policy;
-use super::record::{Head, Writer};
+use super::record::{self, Head, Writer};
 use crate::http::Fields;
+use crate::http::fields::each_named;
 use crate::http::vary::{self, Nominated, Reduce};
 
-/// The fields that `policy` reduces before they are compared. Names that can't be reduced are left as they are.
+/// The fields that `policy` reduces before they are compared; names that can't be reduced are compared as they are.
 pub(crate) fn reduce(policy: &Policy) -> Reduce {
-    let mut reduce = Reduce::default();
-    for name in &policy.vary_normalize {
-        // The configuration has refused other names; a host that did not gets plain comparison.
-        let _ = reduce.add(name);
+    let listed = |field: &str| {
+        policy
+            .vary_normalize
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(field))
+    };
+    Reduce {
+        accept_encoding: listed("accept-encoding"),
+        accept_language: listed("accept-language"),
     }
-    reduce
 }
 
 /// Whether the stored response with `record` is one for a request with `fields`.
@@ -28,9 +33,36 @@ pub(crate) fn selects(record: &[u8], fields: &dyn Fields, policy: &Policy) -> bo
     let reduce = reduce(policy);
     head.nominated(record).all(|nominated| {
         let stored = nominated.sent.map(|_| nominated.matched);
-        std::str::from_utf8(nominated.name)
-            .is_ok_and(|name| vary::matches(name, stored, fields, reduce))
+        let name = || std::str::from_utf8(nominated.name);
+        is_as_sent(&nominated, fields)
+            || name().is_ok_and(|name| vary::matches(name, stored, fields, reduce))
     })
+}
+
+/// Whether the request has the field exactly as the stored request had it: then it need not be normalised to be compared,
+/// and most requests of one browser for one page are so.
+fn is_as_sent(nominated: &record::Nominated<'_>, fields: &dyn Fields) -> bool {
+    let (mut lines, mut equal) = (0, true);
+    fields.each(&mut |name, value| {
+        if name.len() == nominated.name.len() && name.eq_ignore_ascii_case(nominated.name) {
+            lines += 1;
+            equal &= nominated.sent == Some(value);
+        }
+    });
+    match nominated.sent {
+        Some(_) => lines == 1 && equal,
+        None => lines == 0,
+    }
+}
+
+/// The lines of a request field, combined (RFC 9110 §5.3).
+fn combined(name: &str, fields: &dyn Fields, out: &mut Vec<u8>) {
+    each_named(fields, name, &mut |value| {
+        if !out.is_empty() {
+            out.extend_from_slice(b", ");
+        }
+        out.extend_from_slice(value);
+    });
 }
 
 /// Writes what the nominated fields were in the request `fields`.
@@ -45,7 +77,7 @@ pub(crate) fn remember(
     for name in names.iter() {
         sent.clear();
         matched.clear();
-        vary::normalize(name, fields, Reduce::default(), &mut sent);
+        combined(name, fields, &mut sent);
         let present = vary::normalize(name, fields, reduce, &mut matched);
         writer.nominated(name.as_bytes(), present.then_some(&sent), &matched);
     }

@@ -25,13 +25,13 @@ use swrcache::http::{Fields, date};
 use swrcache::store::{Cursor, Region, RegionOptions};
 
 /// Second zero of every script.
-pub const EPOCH: u64 = 1_700_000_000_000;
+pub(crate) const EPOCH: u64 = 1_700_000_000_000;
 
 type Lines = Vec<(String, String)>;
 
 /// A cache with its clients and fetches under way.
-pub struct Timeline {
-    pub policy: Policy,
+pub(crate) struct Timeline {
+    policy: Policy,
     cache: Cache,
     fetches: HashMap<String, VecDeque<(Permit, Client)>>,
     fills: HashMap<String, VecDeque<(Filling, Led, Client)>>,
@@ -64,7 +64,7 @@ struct Got {
 }
 
 impl Timeline {
-    pub fn new(policy: Policy) -> Timeline {
+    pub(crate) fn new(policy: Policy) -> Timeline {
         let region = Region::anonymous(8 << 20, &RegionOptions::default()).expect("a region");
         region.enter(None).expect("a slot");
         Timeline {
@@ -77,7 +77,7 @@ impl Timeline {
     }
 
     /// Runs every line of `script`, then checks the region.
-    pub fn run(&mut self, script: &str) -> &mut Timeline {
+    pub(crate) fn run(&mut self, script: &str) -> &mut Timeline {
         for line in script.lines().map(str::trim) {
             if line.is_empty() || line.starts_with('#') {
                 continue;

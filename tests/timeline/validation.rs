@@ -212,6 +212,22 @@ fn the_same_bytes_keep_their_validators() {
     );
 }
 
+/// Also when the entry was too old to be kept beside, so that readers follow the new body as it grows.
+#[test]
+fn the_same_bytes_after_all_windows() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60] "one" -> MISS lm 0
+        100  GET /a -> fetch (stale) asks if-modified-since
+        100  200 /a [Cache-Control: max-age=60] "one" -> stored EXPIRED lm 0
+        101  GET /a [If-Modified-Since: {0}] -> HIT 304 lm 0
+        200  GET /a -> fetch (stale)
+        200  200 /a [Cache-Control: max-age=60] "two" -> stored EXPIRED lm 200
+        "#,
+    );
+}
+
 /// The bytes may come in other pieces, or differ in the last one.
 #[test]
 fn the_same_bytes_in_other_pieces() {

@@ -1,0 +1,150 @@
+//! Lookup and decision, single thread: the budget is 300 ns for a hit, and no heap allocation.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use swrcache::engine::*;
+use swrcache::http::Fields;
+use swrcache::store::{Region, RegionOptions};
+
+/// Counts allocations, to hold the hit path to none.
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: hands every call on to the system's allocator, which upholds the contract.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: the caller's layout, unchanged.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: what `alloc` gave, with its layout.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+const NOW: u64 = 1_700_000_000_000;
+const KEY: &[u8] = b"httpwww.example.com/some/path/to/a/page.html?with=query";
+
+/// What a browser sends.
+const BROWSER: [(&str, &str); 10] = [
+    ("Host", "www.example.com"),
+    (
+        "User-Agent",
+        "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    ),
+    (
+        "Accept",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    ),
+    ("Accept-Language", "en-US,en;q=0.5"),
+    ("Accept-Encoding", "gzip, deflate, br, zstd"),
+    ("Connection", "keep-alive"),
+    ("Cookie", "session=0123456789abcdef; theme=dark"),
+    ("Upgrade-Insecure-Requests", "1"),
+    ("Sec-Fetch-Dest", "document"),
+    ("Sec-Fetch-Mode", "navigate"),
+];
+
+/// A cache with one response stored under `KEY`.
+fn cache_with(response: &[(&str, &str)]) -> Cache {
+    let region = Region::anonymous(64 << 20, &RegionOptions::default()).expect("a region");
+    region.enter(None).expect("a slot");
+    let cache = Cache::new(Arc::new(region));
+    let policy = Policy::default();
+    let decision = cache.decide(&ask(&BROWSER), &policy, Turn::First, NOW);
+    let Decision::Fetch(fetch) = decision else {
+        panic!("{decision:?}")
+    };
+    let fields = response.to_vec();
+    let response = Response {
+        status: 200,
+        store: &fields,
+        judge: &fields,
+        content_length: Some(1024),
+        request_time: NOW,
+        from_failure: None,
+    };
+    let outcome = fetch.permit.respond(&response, &BROWSER, &policy, NOW);
+    let Outcome::Store(mut filling) = outcome else {
+        panic!("{outcome:?}")
+    };
+    filling.write(&[b'x'; 1024]).expect("room");
+    filling.finish(NOW);
+    cache
+}
+
+fn ask(fields: &dyn Fields) -> Request<'_> {
+    Request {
+        method: Method::Get,
+        key: KEY,
+        fields,
+        bypass: false,
+        no_cache: false,
+        may_refresh: true,
+    }
+}
+
+/// Measures decisions at `seconds` after the response was stored, and says what they allocate.
+fn measure(c: &mut Criterion, name: &str, response: &[(&str, &str)], seconds: u64) {
+    let cache = cache_with(response);
+    let policy = Policy::default();
+    let decide = || {
+        cache.decide(
+            black_box(&ask(&BROWSER)),
+            &policy,
+            Turn::First,
+            NOW + seconds * 1000,
+        )
+    };
+    // The first may win the claim to refresh; it is kept, so that the others find it taken.
+    let first = decide();
+    let before = ALLOCATIONS.load(Relaxed);
+    for _ in 0..1000 {
+        drop(black_box(decide()));
+    }
+    let per_thousand = ALLOCATIONS.load(Relaxed) - before;
+    println!(
+        "{name}: {per_thousand} allocations in 1,000 decisions ({})",
+        kind(&first)
+    );
+    c.bench_function(name, |b| b.iter(|| drop(black_box(decide()))));
+    drop(first);
+}
+
+fn kind(decision: &Decision) -> &'static str {
+    match decision {
+        Decision::Serve(serve) => serve.status.as_str(),
+        _ => "not served",
+    }
+}
+
+const PLAIN: [(&str, &str); 4] = [
+    ("Content-Type", "text/html"),
+    ("Cache-Control", "max-age=60, stale-while-revalidate=300"),
+    ("ETag", "\"v1\""),
+    ("Server", "origin"),
+];
+
+const VARYING: [(&str, &str); 3] = [
+    ("Content-Type", "text/html"),
+    ("Cache-Control", "max-age=60, stale-while-revalidate=300"),
+    ("Vary", "Accept-Encoding"),
+];
+
+fn benches(c: &mut Criterion) {
+    measure(c, "hit", &PLAIN, 1);
+    measure(c, "hit with Vary: Accept-Encoding", &VARYING, 1);
+    measure(c, "updating, refresh under way", &PLAIN, 61);
+}
+
+criterion_group!(engine, benches);
+criterion_main!(engine);
