@@ -25,9 +25,10 @@ use std::sync::Arc;
 /// How long a fill may take: its claim is extended to this when the header has come. A holder that dies loses it at once.
 const FILL_LEASE: Millis = 600 * SECOND;
 
-/// How long an entry with a validator is kept after its windows, to be validated rather than fetched anew. Dead entries
-/// are the first to be evicted, so this costs nothing that anyone wants.
-const KEEP_TO_VALIDATE: Millis = 24 * 3_600 * SECOND;
+/// How long an entry is kept after its windows, to be validated rather than fetched anew: its lifetime over again, between
+/// these. (Ten minutes is how long nginx keeps what nobody asks for.)
+const KEEP_MIN: Millis = 600 * SECOND;
+const KEEP_MAX: Millis = 24 * 3_600 * SECOND;
 
 /// A response ready to be filled.
 pub(crate) struct Draft {
@@ -57,7 +58,7 @@ impl Draft {
         let mut words = [0; WORDS];
         words[words::ACCESS] = now;
         words[words::SINCE] = now.min(head.date);
-        let grace = if validator { KEEP_TO_VALIDATE } else { 0 };
+        let grace = head.lifetime.clamp(KEEP_MIN, KEEP_MAX);
         Some(Draft {
             dead_at: windows.end().max(now).saturating_add(grace),
             hashed: policy.edge_revalidation && !validator,

@@ -1,18 +1,106 @@
 //! HTTP dates (RFC 9110 §5.6.7, RFC 9111 §4.2).
 
 use super::Millis;
+use super::syntax::trim;
+use httpdate::HttpDate;
+use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Length of a date in the preferred format.
 pub const LEN: usize = 29;
 
 /// Parses any of the three formats of RFC 9110 §5.6.7. A zone other than GMT is invalid; case is
 /// ignored (RFC 9111 §4.2). A date before 1970 is `None`, which every reader here takes as the past.
-pub fn parse(_value: &[u8]) -> Option<Millis> {
-    None
+pub fn parse(value: &[u8]) -> Option<Millis> {
+    let mut buffer = [0; LONGEST];
+    let text = canonical_case(trim(value), &mut buffer)?;
+    let at = httpdate::parse_http_date(text).ok()?;
+    let since = at.duration_since(UNIX_EPOCH).ok()?;
+    Some(since.as_secs().saturating_mul(1000))
+}
+
+/// `Wednesday, 09-Nov-94 08:49:37 GMT`
+const LONGEST: usize = 33;
+
+/// The last second of the year 9999, beyond which the format has no digits.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// Words with a capital first letter, `GMT` in capitals (RFC 9111 §4.2: match case-insensitively).
+fn canonical_case<'a>(value: &[u8], buffer: &'a mut [u8; LONGEST]) -> Option<&'a str> {
+    let text = buffer.get_mut(..value.len())?;
+    text.copy_from_slice(value);
+    let mut in_word = false;
+    for b in text.iter_mut() {
+        match in_word {
+            true => b.make_ascii_lowercase(),
+            false => b.make_ascii_uppercase(),
+        }
+        in_word = b.is_ascii_alphabetic();
+    }
+    if let Some(zone) = text.last_chunk_mut::<3>().filter(|zone| *zone == b"Gmt") {
+        zone.make_ascii_uppercase();
+    }
+    std::str::from_utf8(text).ok()
 }
 
 /// Writes `at` in the preferred format, whole seconds, e.g. `Sun, 06 Nov 1994 08:49:37 GMT`.
 /// A time after the year 9999 is written as its end.
-pub fn format(_at: Millis) -> [u8; LEN] {
-    [b' '; LEN]
+pub fn format(at: Millis) -> [u8; LEN] {
+    let seconds = Duration::from_secs((at / 1000).min(LAST_SECOND));
+    let date = SystemTime::checked_add(&UNIX_EPOCH, seconds).unwrap_or(UNIX_EPOCH);
+    let mut text = [b' '; LEN];
+    // Cannot fail: the format always has this length.
+    let _ = write!(text.as_mut_slice(), "{}", HttpDate::from(date));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOV_6: Millis = 784_111_777_000;
+
+    #[test]
+    fn three_formats_gmt_only() {
+        // RFC 9110 §5.6.7, RFC 9111 §4.2
+        for (text, want) in [
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(NOV_6)),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(NOV_6)),
+            ("Sun Nov  6 08:49:37 1994", Some(NOV_6)),
+            (" Sun, 06 Nov 1994 08:49:37 GMT\t", Some(NOV_6)),
+            ("sun, 06 nOV 1994 08:49:37 gmt", Some(NOV_6)),
+            ("SUN NOV  6 08:49:37 1994", Some(NOV_6)),
+            (
+                "Wednesday, 09-Nov-94 08:49:37 GMT",
+                Some(NOV_6 + 3 * 86_400_000),
+            ),
+            ("Sun, 06 Nov 1994 08:49:37 UTC", None),
+            ("Sun, 06 Nov 1994 08:49:37 EST", None),
+            ("Sun, 06 Nov 1994 08:49:37 +0000", None),
+            ("Sun, 06 Nov 1994 08:49:37", None),
+            ("Sun, 6 Nov 1994 08:49:37 GMT", None),
+            ("Sun, 06-Nov-1994 08:49:37 GMT", None),
+            ("Sun, 06 Nov 94 08:49:37 GMT", None),
+            ("Sun, 06 Nov 1994 8:49:37 GMT", None),
+            ("Sun, 06 Nov 1994 25:49:37 GMT", None),
+            ("Sun, 06 Foo 1994 08:49:37 GMT", None),
+            ("Sun, 06 Nov 1894 08:49:37 GMT", None),
+            ("Sun, 06 Nov 1994 08:49:37 GMT, x", None),
+            ("0", None),
+            ("-1", None),
+            ("784111777", None),
+            ("", None),
+        ] {
+            assert_eq!(parse(text.as_bytes()), want, "{text:?}");
+        }
+        assert_eq!(parse(b"Sun, 06 Nov 1994 08:49:37 \xff\xfe\xfd"), None);
+    }
+
+    #[test]
+    fn writes_the_preferred_format() {
+        // RFC 9110 §5.6.7
+        assert_eq!(&format(NOV_6 + 999), b"Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(&format(0), b"Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(&format(Millis::MAX), b"Fri, 31 Dec 9999 23:59:59 GMT");
+    }
 }

@@ -1,5 +1,8 @@
 //! Entity tags (RFC 9110 §8.8.3).
 
+use super::syntax::trim;
+use std::io::Write;
+
 /// How two entity tags are compared (RFC 9110 §8.8.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
@@ -20,8 +23,9 @@ pub struct Etag<'a> {
 
 impl<'a> Etag<'a> {
     /// Parses one entity tag that fills `value`, white space around it aside.
-    pub fn parse(_value: &'a [u8]) -> Option<Etag<'a>> {
-        None
+    pub fn parse(value: &'a [u8]) -> Option<Etag<'a>> {
+        let (tag, rest) = leading(trim(value))?;
+        rest.is_empty().then_some(tag)
     }
 
     /// Compares two entity tags.
@@ -32,14 +36,122 @@ impl<'a> Etag<'a> {
 
 /// The entity tags of a list field's line; members that are not entity tags are skipped. Commas may
 /// stand inside the quotes.
-pub fn list(_line: &[u8]) -> impl Iterator<Item = Etag<'_>> {
-    std::iter::empty()
+pub fn list(line: &[u8]) -> impl Iterator<Item = Etag<'_>> {
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let (tag, after) = member(rest);
+            rest = after;
+            if tag.is_some() {
+                return tag;
+            }
+        }
+        None
+    })
+}
+
+/// The first member of a list, if it is an entity tag, and what follows its comma.
+fn member(s: &[u8]) -> (Option<Etag<'_>>, &[u8]) {
+    let s = trim(s);
+    let (tag, rest) = leading(s).map_or((None, s), |(tag, rest)| (Some(tag), rest));
+    let end = rest.iter().position(|b| *b == b',').unwrap_or(rest.len());
+    let (trailing, after) = rest.split_at(end);
+    let tag = tag.filter(|_| trim(trailing).is_empty());
+    (tag, after.get(1..).unwrap_or_default())
+}
+
+/// The entity tag that `s` begins with, and what follows it. `W/` is case-sensitive, and there are
+/// no escapes: `opaque-tag = DQUOTE *etagc DQUOTE` (RFC 9110 §8.8.3).
+fn leading(s: &[u8]) -> Option<(Etag<'_>, &[u8])> {
+    let (weak, quoted) = match s.strip_prefix(b"W/") {
+        Some(quoted) => (true, quoted),
+        None => (false, s),
+    };
+    let inner = quoted.strip_prefix(b"\"")?;
+    let end = inner.iter().position(|b| !is_etagc(*b))?;
+    let rest = inner.get(end..)?.strip_prefix(b"\"")?;
+    let opaque = inner.get(..end)?;
+    Some((Etag { weak, opaque }, rest))
+}
+
+fn is_etagc(b: u8) -> bool {
+    b == 0x21 || (0x23..=0x7e).contains(&b) || b >= 0x80
 }
 
 /// Length of a tag written by [`of_hash`].
 pub const HASH_LEN: usize = 20;
 
 /// The weak entity tag made of a body's hash: `W/"0123456789abcdef"`, quotes included.
-pub fn of_hash(_hash: u64) -> [u8; HASH_LEN] {
-    [b' '; HASH_LEN]
+pub fn of_hash(hash: u64) -> [u8; HASH_LEN] {
+    let mut text = [b' '; HASH_LEN];
+    // Cannot fail: the format always has this length.
+    let _ = write!(text.as_mut_slice(), "W/\"{hash:016x}\"");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tag(weak: bool, opaque: &[u8]) -> Etag<'_> {
+        Etag { weak, opaque }
+    }
+
+    #[test]
+    fn parses_one() {
+        // RFC 9110 §8.8.3
+        for (value, want) in [
+            ("\"xyzzy\"", Some(tag(false, b"xyzzy"))),
+            ("W/\"xyzzy\"", Some(tag(true, b"xyzzy"))),
+            (" \"\" ", Some(tag(false, b""))),
+            ("\"a,b\"", Some(tag(false, b"a,b"))),
+            ("\"a\\\"", Some(tag(false, b"a\\"))),
+            ("w/\"xyzzy\"", None),
+            ("W/ \"xyzzy\"", None),
+            ("xyzzy", None),
+            ("\"open", None),
+            ("\"a b\"", None),
+            ("\"a\"b", None),
+            ("\"a\", \"b\"", None),
+            ("", None),
+        ] {
+            assert_eq!(Etag::parse(value.as_bytes()), want, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn compares() {
+        // RFC 9110 §8.8.3.2, table 3
+        for (a, b, strong, weak) in [
+            ("W/\"1\"", "W/\"1\"", false, true),
+            ("W/\"1\"", "W/\"2\"", false, false),
+            ("W/\"1\"", "\"1\"", false, true),
+            ("\"1\"", "\"1\"", true, true),
+        ] {
+            let (x, y) = (Etag::parse(a.as_bytes()), Etag::parse(b.as_bytes()));
+            let (x, y) = x.zip(y).expect("valid");
+            assert_eq!(x.matches(&y, Comparison::Strong), strong, "{a} {b}");
+            assert_eq!(x.matches(&y, Comparison::Weak), weak, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn lists_skip_what_is_no_tag() {
+        // RFC 9110 §13.1.2
+        let read = |s: &'static str| list(s.as_bytes()).collect::<Vec<_>>();
+        assert_eq!(
+            read("\"a,b\" , W/\"c\",,\"d\""),
+            [tag(false, b"a,b"), tag(true, b"c"), tag(false, b"d")]
+        );
+        assert_eq!(read("bare, \"x\"y, \"z\""), [tag(false, b"z")]);
+        assert_eq!(read("*"), []);
+        assert_eq!(read("\"open, \"a\""), [tag(false, b"a")]);
+    }
+
+    #[test]
+    fn a_hash_makes_a_weak_tag() {
+        let text = of_hash(0xabc);
+        assert_eq!(&text, b"W/\"0000000000000abc\"");
+        assert_eq!(Etag::parse(&text), Some(tag(true, b"0000000000000abc")));
+    }
 }

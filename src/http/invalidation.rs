@@ -10,6 +10,157 @@ pub fn invalidates(method: &Method, status: u16) -> bool {
 
 /// The absolute URI that `reference` (`Location` or `Content-Location`) names, if it has the same origin
 /// as `base`, an absolute `http` or `https` URI; other origins must not be invalidated.
-pub fn same_origin(_base: &str, _reference: &str) -> Option<String> {
-    None
+///
+/// A relative reference is resolved (RFC 3986 §5.2); a fragment is dropped; the host is in lower
+/// case and a default port left out.
+pub fn same_origin(base: &str, reference: &str) -> Option<String> {
+    let base = Target::parse(base)?;
+    let reference = reference.split('#').next().unwrap_or_default();
+    let path = match reference {
+        r if has_scheme(r) => return other(&base, r),
+        r if r.starts_with("//") => return other(&base, &format!("{}:{r}", base.scheme)),
+        "" => base.path.to_owned(),
+        r if r.starts_with('/') => without_dots(r),
+        r if r.starts_with('?') => format!("{}{r}", before_query(base.path)),
+        r => {
+            let (folder, _) = before_query(base.path).rsplit_once('/')?;
+            without_dots(&format!("{folder}/{r}"))
+        }
+    };
+    printable(&path).then(|| format!("{}{path}", base.origin()))
+}
+
+fn other(base: &Target<'_>, absolute: &str) -> Option<String> {
+    let target = Target::parse(absolute)?;
+    let path = without_dots(target.path);
+    let same = target.origin() == base.origin() && printable(&path);
+    same.then(|| format!("{}{path}", target.origin()))
+}
+
+/// An absolute `http` or `https` URI without user information.
+struct Target<'a> {
+    scheme: &'static str,
+    authority: &'a str,
+    path: &'a str,
+}
+
+impl<'a> Target<'a> {
+    fn parse(uri: &'a str) -> Option<Target<'a>> {
+        let (scheme, rest) = uri.split_once("://")?;
+        let scheme = ["http", "https"]
+            .into_iter()
+            .find(|known| scheme.eq_ignore_ascii_case(known))?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at_checked(end)?;
+        let valid = !authority.is_empty() && !authority.contains('@') && printable(authority);
+        let path = path.split('#').next().unwrap_or_default();
+        valid.then_some(Target {
+            scheme,
+            authority,
+            path: if path.is_empty() { "/" } else { path },
+        })
+    }
+
+    fn origin(&self) -> String {
+        let default_port = match self.scheme {
+            "https" => ":443",
+            _ => ":80",
+        };
+        let authority = self.authority;
+        let host = authority.strip_suffix(default_port).unwrap_or(authority);
+        let host = host.strip_suffix(':').unwrap_or(host);
+        format!("{}://{}", self.scheme, host.to_ascii_lowercase())
+    }
+}
+
+fn has_scheme(reference: &str) -> bool {
+    let scheme = reference.split([':', '/', '?']).next().unwrap_or_default();
+    reference
+        .get(scheme.len()..)
+        .is_some_and(|r| r.starts_with(':'))
+}
+
+fn before_query(path: &str) -> &str {
+    path.split('?').next().unwrap_or_default()
+}
+
+fn printable(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// `path` (with its query) without `.` and `..` segments (RFC 3986 §5.2.4).
+fn without_dots(path: &str) -> String {
+    let (path, query) = path.split_at(before_query(path).len());
+    let mut kept: Vec<&str> = Vec::new();
+    let mut ends_in_dots = false;
+    for segment in path.split('/').skip(1) {
+        ends_in_dots = matches!(segment, "." | "..");
+        match segment {
+            "." => {}
+            ".." => drop(kept.pop()),
+            segment => kept.push(segment),
+        }
+    }
+    if ends_in_dots {
+        kept.push("");
+    }
+    format!("/{}{query}", kept.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unsafe_methods_with_non_error_responses() {
+        // RFC 9111 §4.4, RFC 9110 §9.2.1
+        let purge = Method::from_bytes(b"FROB").expect("a token");
+        for (method, status, want) in [
+            (Method::POST, 200, true),
+            (Method::PUT, 201, true),
+            (Method::DELETE, 302, true),
+            (purge, 204, true),
+            (Method::POST, 400, false),
+            (Method::POST, 500, false),
+            (Method::POST, 100, false),
+            (Method::GET, 200, false),
+            (Method::HEAD, 200, false),
+            (Method::OPTIONS, 200, false),
+        ] {
+            assert_eq!(invalidates(&method, status), want, "{method} {status}");
+        }
+    }
+
+    #[test]
+    fn only_the_same_origin_is_touched() {
+        // RFC 9111 §4.4, RFC 3986 §5.2
+        for (reference, want) in [
+            ("/x", Some("http://h.example/x")),
+            ("y?q=1", Some("http://h.example/a/y?q=1")),
+            ("../z", Some("http://h.example/z")),
+            ("../../..", Some("http://h.example/")),
+            ("./", Some("http://h.example/a/")),
+            ("?q", Some("http://h.example/a/b?q")),
+            ("", Some("http://h.example/a/b?c")),
+            ("#f", Some("http://h.example/a/b?c")),
+            ("/x?a/../b", Some("http://h.example/x?a/../b")),
+            ("HTTP://H.EXAMPLE:80/x#f", Some("http://h.example/x")),
+            ("//h.example/x", Some("http://h.example/x")),
+            ("http://h.example", Some("http://h.example/")),
+            ("https://h.example/x", None),
+            ("http://h.example:81/x", None),
+            ("http://other.example/x", None),
+            ("//other.example/x", None),
+            ("http://u@h.example/x", None),
+            ("mailto:x", None),
+            ("http:", None),
+            ("http://", None),
+            ("/x y", None),
+            ("/\u{e4}", None),
+        ] {
+            let got = same_origin("http://H.example/a/b?c", reference);
+            assert_eq!(got.as_deref(), want, "{reference:?}");
+        }
+        assert_eq!(same_origin("/a", "/b"), None);
+    }
 }

@@ -1,6 +1,7 @@
 //! How much header is accepted for storing. A response beyond these limits is passed on uncached.
 
 use super::Fields;
+use super::syntax::is_token;
 
 /// Most field lines of a response.
 pub const MAX_LINES: usize = 256;
@@ -45,6 +46,84 @@ impl OverLimit {
 }
 
 /// Checks a response's header; the first limit exceeded is the verdict.
-pub fn check(_fields: &dyn Fields) -> Result<(), OverLimit> {
-    Ok(())
+pub fn check(fields: &dyn Fields) -> Result<(), OverLimit> {
+    let mut tally = Tally::default();
+    let mut verdict = Ok(());
+    fields.each(&mut |name, value| {
+        if verdict.is_ok() {
+            verdict = tally.line(name, value);
+        }
+    });
+    verdict
+}
+
+#[derive(Default)]
+struct Tally {
+    lines: usize,
+    bytes: usize,
+}
+
+impl Tally {
+    fn line(&mut self, name: &[u8], value: &[u8]) -> Result<(), OverLimit> {
+        self.lines += 1;
+        self.bytes = self.bytes.saturating_add(name.len() + value.len());
+        if self.lines > MAX_LINES {
+            return Err(OverLimit::Lines);
+        }
+        if name.len() > MAX_NAME {
+            return Err(OverLimit::Name);
+        }
+        if value.len() > MAX_VALUE {
+            return Err(OverLimit::Value);
+        }
+        if self.bytes > MAX_TOTAL {
+            return Err(OverLimit::Total);
+        }
+        match is_token(name) && !value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+            true => Ok(()),
+            false => Err(OverLimit::Malformed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(n: usize, name: usize, value: usize) -> Vec<(String, String)> {
+        vec![("n".repeat(name), "v".repeat(value)); n]
+    }
+
+    #[test]
+    fn each_limit_holds() {
+        for (fields, want) in [
+            (lines(0, 0, 0), Ok(())),
+            (lines(MAX_LINES, 1, 1), Ok(())),
+            (lines(MAX_LINES + 1, 1, 1), Err(OverLimit::Lines)),
+            (lines(1, MAX_NAME, 1), Ok(())),
+            (lines(1, MAX_NAME + 1, 1), Err(OverLimit::Name)),
+            (lines(1, 1, MAX_VALUE), Ok(())),
+            (lines(1, 1, MAX_VALUE + 1), Err(OverLimit::Value)),
+            (lines(2, 1, MAX_VALUE), Err(OverLimit::Total)),
+        ] {
+            assert_eq!(check(&fields), want);
+        }
+    }
+
+    #[test]
+    fn nothing_that_could_forge_a_line_is_stored() {
+        // RFC 9110 §5.1, §5.5
+        for (name, value, want) in [
+            ("X", "a\tb \u{e4}", Ok(())),
+            ("X", "", Ok(())),
+            ("X", "a\r\nSet-Cookie: b", Err(OverLimit::Malformed)),
+            ("X", "a\nb", Err(OverLimit::Malformed)),
+            ("X", "a\0", Err(OverLimit::Malformed)),
+            ("X Y", "a", Err(OverLimit::Malformed)),
+            ("X:", "a", Err(OverLimit::Malformed)),
+            ("", "a", Err(OverLimit::Malformed)),
+        ] {
+            assert_eq!(check(&[(name, value)]), want, "{name:?} {value:?}");
+        }
+    }
 }

@@ -46,18 +46,21 @@ pub mod targeted;
 pub mod update;
 pub mod vary;
 
+#[cfg(test)]
+mod tests;
+
 pub use age::AgeInput;
 pub use cache_control::{CacheControl, FieldNames, Scope, Swr};
-pub use cache_status::{Forward, ForwardReason, Member};
+pub use cache_status::{Forward, ForwardReason, Handling, Member};
 pub use conditional::{IfRange, Precondition, Role, Selected};
 pub use etag::{Comparison, Etag};
 pub use fields::Fields;
 pub use freshness::{Basis, Expiry, Lifetime, LifetimeSource, Times};
 pub use hop::Exclusions;
 pub use range::{ByteRange, RangeVerdict};
-pub use request_control::{ClientVerdict, MaxStale, RequestControl};
+pub use request_control::{ClientVerdict, MaxStale, RequestControl, StoredFacts};
 pub use staleness::{Bind, Phase, Staleness};
-pub use storable::{Candidate, Unstorable};
+pub use storable::{Candidate, Traits, Unstorable};
 pub use targeted::{Control, Source};
 pub use update::{Freshen, StoredValidators};
 pub use vary::{Nominated, Reduce, Vary};

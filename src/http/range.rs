@@ -1,6 +1,9 @@
 //! Byte ranges (RFC 9110 §14).
 
 use super::Fields;
+use super::fields::{Single, is, single};
+use super::limits::MAX_RANGES;
+use super::syntax::{digits, trim};
 
 /// A range of bytes inside a representation, both ends included, `first <= last < length`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +33,176 @@ pub enum RangeVerdict {
 }
 
 /// Evaluates the `Range` field of a GET request. More than one line is malformed.
-pub fn evaluate(_request: &dyn Fields, _length: u64) -> RangeVerdict {
-    RangeVerdict::Ignore
+pub fn evaluate(request: &dyn Fields, length: u64) -> RangeVerdict {
+    match single(request, "range", |value| Some(parse(value, length))) {
+        Single::One(Some(verdict)) => verdict,
+        _ => RangeVerdict::Ignore,
+    }
 }
 
 /// Parses one `Range` value against the length of the representation.
-pub fn parse(_value: &[u8], _length: u64) -> RangeVerdict {
-    RangeVerdict::Ignore
+///
+/// More than [`MAX_RANGES`] ranges, or any two that share a byte, are refused: the whole is cheaper
+/// and RFC 9110 §14.2 allows it.
+pub fn parse(value: &[u8], length: u64) -> RangeVerdict {
+    read(value, length).unwrap_or(RangeVerdict::Ignore)
+}
+
+/// `None`: not a valid byte range set that is worth answering in parts.
+fn read(value: &[u8], length: u64) -> Option<RangeVerdict> {
+    let equals = value.iter().position(|b| *b == b'=')?;
+    if !is(trim(value.get(..equals)?), "bytes") {
+        return None;
+    }
+    let mut ranges = Vec::new();
+    let mut specs = 0;
+    for spec in value.get(equals + 1..)?.split(|b| *b == b',').map(trim) {
+        if spec.is_empty() {
+            continue; // RFC 9110 §5.6.1: empty list members are ignored
+        }
+        specs += 1;
+        match resolve(spec, length)? {
+            Spec::Range(range) => ranges.push(range),
+            Spec::Beyond => {}
+            Spec::Everything => return None,
+        }
+        if specs > MAX_RANGES {
+            return None;
+        }
+    }
+    match (specs, ranges.is_empty()) {
+        (0, _) => None,
+        (_, true) => Some(RangeVerdict::Unsatisfiable),
+        _ if overlap(&ranges) => None,
+        _ => Some(RangeVerdict::Satisfiable(ranges)),
+    }
+}
+
+enum Spec {
+    Range(ByteRange),
+    /// Unsatisfiable.
+    Beyond,
+    /// Satisfiable, but of an empty representation: nothing to name in `Content-Range`.
+    Everything,
+}
+
+/// One range-spec against the length (RFC 9110 §14.1.2). `None` if it is invalid.
+fn resolve(spec: &[u8], length: u64) -> Option<Spec> {
+    let dash = spec.iter().position(|b| *b == b'-')?;
+    let (first, last) = (spec.get(..dash)?, spec.get(dash + 1..)?);
+    if first.is_empty() {
+        return Some(suffix(digits(last)?, length));
+    }
+    let first = digits(first)?;
+    let last = match last {
+        [] => u64::MAX,
+        last => digits(last)?,
+    };
+    if last < first {
+        return None; // RFC 9110 §14.1.1: invalid
+    }
+    if first >= length {
+        return Some(Spec::Beyond);
+    }
+    let last = last.min(length - 1);
+    Some(Spec::Range(ByteRange { first, last }))
+}
+
+fn suffix(wanted: u64, length: u64) -> Spec {
+    match (wanted, length) {
+        (0, _) => Spec::Beyond,
+        (_, 0) => Spec::Everything,
+        _ => Spec::Range(ByteRange {
+            first: length.saturating_sub(wanted),
+            last: length - 1,
+        }),
+    }
+}
+
+fn overlap(ranges: &[ByteRange]) -> bool {
+    ranges.iter().enumerate().any(|(i, a)| {
+        ranges
+            .iter()
+            .skip(i + 1)
+            .any(|b| a.first <= b.last && b.first <= a.last)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(list: &[(u64, u64)]) -> RangeVerdict {
+        let ranges = list.iter().map(|&(first, last)| ByteRange { first, last });
+        RangeVerdict::Satisfiable(ranges.collect())
+    }
+
+    #[test]
+    fn ranges_against_ten_thousand_bytes() {
+        use RangeVerdict::{Ignore, Unsatisfiable};
+        // RFC 9110 §14.1.1, §14.1.2, §14.2
+        for (value, want) in [
+            ("bytes=0-499", parts(&[(0, 499)])),
+            ("bytes=500-999", parts(&[(500, 999)])),
+            ("bytes=-500", parts(&[(9500, 9999)])),
+            ("bytes=9500-", parts(&[(9500, 9999)])),
+            ("bytes=0-0,-1", parts(&[(0, 0), (9999, 9999)])),
+            (
+                "bytes= 0-999, 4500-5499, -1000",
+                parts(&[(0, 999), (4500, 5499), (9000, 9999)]),
+            ),
+            ("bytes=500-600,601-999", parts(&[(500, 600), (601, 999)])),
+            ("Bytes=0-", parts(&[(0, 9999)])),
+            ("bytes=9000-20000", parts(&[(9000, 9999)])),
+            ("bytes=-20000", parts(&[(0, 9999)])),
+            ("bytes=0-99999999999999999999999", parts(&[(0, 9999)])),
+            ("bytes=20000-, 0-0", parts(&[(0, 0)])),
+            ("bytes=5-9,,0-1", parts(&[(5, 9), (0, 1)])),
+            ("bytes=10000-", Unsatisfiable),
+            ("bytes=-0", Unsatisfiable),
+            ("bytes=99999999999999999999999-", Unsatisfiable),
+            ("bytes=500-700,601-999", Ignore),
+            ("bytes=0-,0-,0-", Ignore),
+            ("bytes=5-4", Ignore),
+            ("bytes=0-1, 5-4", Ignore),
+            ("bytes=", Ignore),
+            ("bytes=-", Ignore),
+            ("bytes=a-b", Ignore),
+            ("bytes=1-2-3", Ignore),
+            ("bytes=+1-2", Ignore),
+            ("bytes 0-1", Ignore),
+            ("items=0-1", Ignore),
+            ("", Ignore),
+        ] {
+            assert_eq!(parse(value.as_bytes(), 10_000), want, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_representation() {
+        // RFC 9110 §14.1.2, §14.2
+        assert_eq!(parse(b"bytes=-5", 0), RangeVerdict::Ignore);
+        assert_eq!(parse(b"bytes=0-", 0), RangeVerdict::Unsatisfiable);
+    }
+
+    #[test]
+    fn many_ranges_are_refused() {
+        // RFC 9110 §14.2, §17.15
+        let list = |n: u64| {
+            let specs: Vec<_> = (0..n).map(|i| format!("{0}-{0}", i * 2)).collect();
+            parse(format!("bytes={}", specs.join(",")).as_bytes(), 10_000)
+        };
+        let most = MAX_RANGES as u64;
+        assert!(matches!(list(most), RangeVerdict::Satisfiable(r) if r.len() == MAX_RANGES));
+        assert_eq!(list(most + 1), RangeVerdict::Ignore);
+    }
+
+    #[test]
+    fn the_field_stands_alone() {
+        let range = ("Range", "bytes=0-1");
+        assert_eq!(evaluate(&[range], 10), parts(&[(0, 1)]));
+        assert_eq!(evaluate(&[range, range], 10), RangeVerdict::Ignore);
+        assert_eq!(evaluate(&[("X", "y")], 10), RangeVerdict::Ignore);
+        assert_eq!(ByteRange { first: 3, last: 3 }.size(), 1);
+    }
 }

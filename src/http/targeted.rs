@@ -4,7 +4,15 @@
 //! ignored. The first valid one of the target list governs, and then `Cache-Control` and `Expires` are
 //! ignored. `Surrogate-Control` is read the same way.
 
-use super::{CacheControl, Fields};
+use super::cache_control::Given;
+use super::fields::each_named;
+use super::limits::MAX_VALUE;
+use super::{CacheControl, DELTA_MAX, Fields};
+use sfv::visitor::{DictionaryVisitor, EntryVisitor, Ignored, InnerListVisitor};
+use sfv::visitor::{ItemVisitor, ParameterVisitor};
+use sfv::{BareItemFromInput, KeyRef, Parser};
+use std::borrow::Cow;
+use std::convert::Infallible;
 
 /// Where the governing directives came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +35,13 @@ pub struct Control {
 impl Control {
     /// Picks the governing field: the first of `targets` that is valid and not empty, else
     /// `Cache-Control` (RFC 9213 §2.2). `targets` are field names in order of priority.
-    pub fn of<T: AsRef<str>>(fields: &dyn Fields, _targets: &[T]) -> Control {
+    pub fn of<T: AsRef<str>>(fields: &dyn Fields, targets: &[T]) -> Control {
+        for (index, name) in targets.iter().enumerate() {
+            if let Some(directives) = parse(fields, name.as_ref()) {
+                let source = Source::Targeted(index);
+                return Control { directives, source };
+            }
+        }
         Control {
             directives: CacheControl::response(fields),
             source: Source::CacheControl,
@@ -36,6 +50,229 @@ impl Control {
 }
 
 /// Reads one targeted field over all its lines. `None`: absent, empty or malformed (RFC 9213 §2.1).
-pub fn parse(_fields: &dyn Fields, _name: &str) -> Option<CacheControl> {
-    None
+pub fn parse(fields: &dyn Fields, name: &str) -> Option<CacheControl> {
+    let mut value = Vec::new();
+    each_named(fields, name, &mut |line| {
+        if !value.is_empty() {
+            value.extend_from_slice(b", "); // RFC 9651 §4.2: lines are combined first
+        }
+        value.extend_from_slice(line);
+    });
+    let mut members = DirectiveMembers::default();
+    if value.is_empty() || value.len() > MAX_VALUE {
+        return None;
+    }
+    Parser::new(&value)
+        .parse_dictionary_with_visitor(&mut members)
+        .ok()?;
+    members.into_control()
+}
+
+/// The Dictionary's members in order; a repeated key keeps its last value (RFC 9651 §4.2.2). Only
+/// keys that are directives known here are kept, so the list stays short.
+#[derive(Default)]
+struct DirectiveMembers<'de> {
+    list: Vec<(&'de str, Option<Given<'de>>)>,
+    any: bool,
+}
+
+impl DirectiveMembers<'_> {
+    fn into_control(self) -> Option<CacheControl> {
+        let mut control = CacheControl::default();
+        for (key, given) in self.list {
+            if let Some(given) = given {
+                control.apply(key.as_bytes(), given);
+            }
+        }
+        self.any.then_some(control)
+    }
+}
+
+impl<'de> DictionaryVisitor<'de> for DirectiveMembers<'de> {
+    type Error = Infallible;
+
+    fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Infallible> {
+        self.any = true;
+        let key = key.as_str();
+        if !CacheControl::knows(key.as_bytes()) {
+            return Ok(None);
+        }
+        let at = match self.list.iter().position(|(known, _)| *known == key) {
+            Some(at) => at,
+            None => {
+                self.list.push((key, None));
+                self.list.len() - 1
+            }
+        };
+        Ok(self.list.get_mut(at).map(|(_, slot)| Member { slot }))
+    }
+}
+
+/// Takes the value of one member.
+struct Member<'a, 'de> {
+    slot: &'a mut Option<Given<'de>>,
+}
+
+impl<'de> ItemVisitor<'de> for Member<'_, 'de> {
+    type Error = Infallible;
+
+    fn bare_item(
+        self,
+        item: BareItemFromInput<'de>,
+    ) -> Result<impl ParameterVisitor<'de>, Infallible> {
+        *self.slot = given(item);
+        Ok(Ignored) // RFC 9213 §2.1: parameters are ignored
+    }
+}
+
+impl<'de> EntryVisitor<'de> for Member<'_, 'de> {
+    fn inner_list(self) -> Result<impl InnerListVisitor<'de>, Infallible> {
+        *self.slot = Some(unusable());
+        Ok(Ignored)
+    }
+}
+
+/// Maps a structured value to a directive's argument (RFC 9213 §2.1): only an Integer is a number,
+/// only a String or a Token is text, and types are not coerced. `?0` is as if the member were absent.
+fn given(item: BareItemFromInput<'_>) -> Option<Given<'_>> {
+    Some(match item {
+        BareItemFromInput::Boolean(false) => return None,
+        BareItemFromInput::Boolean(true) => Given::default(),
+        BareItemFromInput::Integer(n) => Given {
+            number: delta(i64::from(n)),
+            ..unusable()
+        },
+        BareItemFromInput::String(text) => Given {
+            text: Some(match text {
+                Cow::Borrowed(text) => Cow::Borrowed(text.as_str().as_bytes()),
+                Cow::Owned(text) => Cow::Owned(text.as_str().as_bytes().to_vec()),
+            }),
+            ..unusable()
+        },
+        BareItemFromInput::Token(text) => Given {
+            text: Some(Cow::Borrowed(text.as_str().as_bytes())),
+            ..unusable()
+        },
+        _ => unusable(),
+    })
+}
+
+fn delta(n: i64) -> Option<u32> {
+    let n = u64::try_from(n).ok()?;
+    Some(u32::try_from(n).unwrap_or(DELTA_MAX).min(DELTA_MAX))
+}
+
+/// An argument that no directive allows.
+fn unusable<'a>() -> Given<'a> {
+    Given {
+        present: true,
+        number: None,
+        text: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{Scope, Swr};
+
+    const TARGETS: [&str; 2] = ["CDN-Cache-Control", "Surrogate-Control"];
+
+    fn cdn(lines: &[&str]) -> Option<CacheControl> {
+        let fields: Vec<_> = lines.iter().map(|l| ("cdn-cache-control", *l)).collect();
+        parse(&fields, "CDN-Cache-Control")
+    }
+
+    #[test]
+    fn reads_a_dictionary() {
+        // RFC 9213 §2.1
+        let got = cdn(&[
+            "max-age=600, stale-while-revalidate=30;ignored=1, stale-if-error=86400",
+            "must-revalidate, no-cache=\"Set-Cookie, X\", unknown=(1 2), other=:aGk=:",
+        ])
+        .expect("valid");
+        assert_eq!(got.max_age, Some(600));
+        assert_eq!(got.stale_while_revalidate, Some(Swr::Seconds(30)));
+        assert_eq!(got.stale_if_error, Some(86_400));
+        assert!(got.must_revalidate && got.no_cache.lists(b"set-cookie"));
+        let got = cdn(&["no-store, private, no-cache, stale-while-revalidate"]).expect("valid");
+        assert!(got.no_store && got.private == Scope::All && got.no_cache == Scope::All);
+        assert_eq!(got.stale_while_revalidate, Some(Swr::NoValue));
+    }
+
+    #[test]
+    fn an_empty_or_malformed_field_is_ignored() {
+        // RFC 9213 §2.1: "that field MUST be ignored by the cache"
+        for lines in [
+            &[][..],
+            &[""],
+            &["  "],
+            &["max-age=10000, &&&&&"],
+            &["max-age=600,"],
+            &["Max-Age=600"],
+            &["max-age=600", "\"x"],
+            &["max-age=99999999999999999"],
+            &["max-age=600, a=\"\u{e4}\""],
+        ] {
+            assert_eq!(cdn(lines), None, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn types_are_not_coerced() {
+        // RFC 9213 §2.1: a number in another type does not give freshness
+        for value in ["\"600\"", "600.0", "abc", "?1", "(600)", "-1"] {
+            let got = cdn(&[&format!("max-age={value}")]).expect("valid");
+            assert_eq!(got.max_age, Some(0), "{value}");
+        }
+        assert_eq!(cdn(&["max-age=?0"]), Some(CacheControl::default()));
+        assert_eq!(cdn(&["no-store=?0"]), Some(CacheControl::default()));
+        assert!(cdn(&["no-store=1"]).expect("valid").no_store);
+        let saturated = cdn(&["max-age=999999999999999"]).expect("valid");
+        assert_eq!(saturated.max_age, Some(DELTA_MAX));
+    }
+
+    #[test]
+    fn the_last_of_repeated_keys_counts() {
+        // RFC 9651 §4.2.2
+        assert_eq!(
+            cdn(&["max-age=1, max-age=9"]).expect("valid").max_age,
+            Some(9)
+        );
+        assert_eq!(
+            cdn(&["max-age=1, max-age=?0"]).expect("valid").max_age,
+            None
+        );
+    }
+
+    #[test]
+    fn the_first_valid_target_governs() {
+        // RFC 9213 §2.2, and §3.1 for `none`
+        let cc = ("Cache-Control", "no-store");
+        for (fields, source) in [
+            (vec![cc], Source::CacheControl),
+            (vec![cc, ("CDN-Cache-Control", "none")], Source::Targeted(0)),
+            (
+                vec![cc, ("Surrogate-Control", "max-age=1")],
+                Source::Targeted(1),
+            ),
+            (
+                vec![("Surrogate-Control", "a"), ("CDN-Cache-Control", "b"), cc],
+                Source::Targeted(0),
+            ),
+            (
+                vec![("CDN-Cache-Control", "a b"), ("Surrogate-Control", "b"), cc],
+                Source::Targeted(1),
+            ),
+            (vec![cc, ("CDN-Cache-Control", "")], Source::CacheControl),
+            (
+                vec![cc, ("Other-Cache-Control", "max-age=1")],
+                Source::CacheControl,
+            ),
+        ] {
+            let got = Control::of(&fields, &TARGETS);
+            assert_eq!(got.source, source, "{fields:?}");
+            assert_eq!(got.directives.no_store, source == Source::CacheControl);
+        }
+    }
 }

@@ -1,6 +1,9 @@
 //! A 304 or a HEAD response brings a stored response up to date (RFC 9111 §3.2, §4.3.4, §4.3.5).
 
-use super::{Exclusions, Fields};
+use super::etag::Comparison;
+use super::fields::{count, first, is};
+use super::syntax::{digits, trim};
+use super::{Etag, Exclusions, Fields, date};
 
 /// Validators that the origin gave a stored response, as bytes of the field; never synthesised ones.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,7 +23,9 @@ pub enum Freshen {
     Update,
     /// Its validator is another one: it must not update this response.
     Differs,
-    /// It has no validator though the stored response has, or there are several: not identified.
+    /// It names no stored response: it has no validator though the stored response has, or there
+    /// are several, or its strong entity tag is the stored weak one but for the mark (some servers
+    /// weaken the tag of a compressed 200 only). It must not update; a full fetch will tell.
     Unidentified,
 }
 
@@ -30,29 +35,89 @@ impl Freshen {
         match self {
             Freshen::Update => "validated",
             Freshen::Differs => "validator-differs",
-            Freshen::Unidentified => "validator-missing",
+            Freshen::Unidentified => "validator-unidentified",
         }
     }
 }
 
 /// Judges a 304 that answered a conditional request made for the stored response.
-pub fn freshens(_stored: &StoredValidators<'_>, _response: &dyn Fields) -> Freshen {
-    Freshen::Differs
+///
+/// An entity tag decides over a date. An entity tag where the stored response has none leaves it to
+/// the date.
+pub fn freshens(stored: &StoredValidators<'_>, response: &dyn Fields) -> Freshen {
+    let has_etag = count(response, "etag") > 0;
+    let has_date = count(response, "last-modified") > 0;
+    match stored.etag {
+        Some(own) if has_etag => compare_etag(own, response),
+        _ if has_date => compare_date(stored.last_modified, response),
+        _ if has_etag => Freshen::Differs,
+        None if stored.last_modified.is_none() && !stored.has_siblings => Freshen::Update,
+        _ => Freshen::Unidentified,
+    }
+}
+
+fn compare_etag(own: &[u8], response: &dyn Fields) -> Freshen {
+    first(response, "etag", |new| Some(same_etag(own, new))).unwrap_or(Freshen::Differs)
+}
+
+fn same_etag(own: &[u8], new: &[u8]) -> Freshen {
+    let (Some(old), Some(tag)) = (Etag::parse(own), Etag::parse(new)) else {
+        return update_if(trim(own) == new);
+    };
+    if !tag.weak && old.weak && tag.matches(&old, Comparison::Weak) {
+        return Freshen::Unidentified;
+    }
+    let how = match tag.weak {
+        true => Comparison::Weak,
+        false => Comparison::Strong,
+    };
+    update_if(tag.matches(&old, how))
+}
+
+fn compare_date(own: Option<&[u8]>, response: &dyn Fields) -> Freshen {
+    let same = first(response, "last-modified", |new| {
+        let own = trim(own?);
+        let dates = date::parse(own).zip(date::parse(new));
+        Some(dates.map_or(own == new, |(old, new)| old == new))
+    });
+    update_if(same == Some(true))
+}
+
+fn update_if(same: bool) -> Freshen {
+    match same {
+        true => Freshen::Update,
+        false => Freshen::Differs,
+    }
 }
 
 /// Judges a HEAD 200 against a stored GET response (RFC 9111 §4.3.5): `Update`, or else the stored
 /// response is to be taken as stale. `length` is the stored response's length, if known.
 pub fn head_freshens(
-    _stored: &StoredValidators<'_>,
-    _length: Option<u64>,
-    _response: &dyn Fields,
+    stored: &StoredValidators<'_>,
+    length: Option<u64>,
+    response: &dyn Fields,
 ) -> Freshen {
-    Freshen::Differs
+    let same_etag = first(response, "etag", |new| {
+        Some(stored.etag.map(trim) == Some(new))
+    });
+    let has_date = count(response, "last-modified") > 0;
+    let same_date = !has_date || compare_date(stored.last_modified, response) == Freshen::Update;
+    let same_length = first(response, "content-length", |new| {
+        Some(digits(new) == length)
+    });
+    update_if(same_etag.unwrap_or(true) && same_date && same_length.unwrap_or(true))
 }
 
-/// Whether a field of a 304 leaves the stored one as it was: it describes the stored body.
-pub fn is_pinned(_name: &[u8]) -> bool {
-    false
+/// Whether a field of a 304 leaves the stored one as it was: it describes the stored body
+/// (RFC 9111 §3.2).
+pub fn is_pinned(name: &[u8]) -> bool {
+    const PINNED: [&str; 4] = [
+        "content-length",
+        "content-encoding",
+        "content-type",
+        "content-range",
+    ];
+    PINNED.iter().any(|pinned| is(name, pinned))
 }
 
 /// Calls `f(name, value)` for the fields of the updated response (RFC 9111 §3.2): stored fields keep
@@ -60,9 +125,180 @@ pub fn is_pinned(_name: &[u8]) -> bool {
 /// `excluded` says which of the new fields are not stored.
 pub fn merge(
     stored: &dyn Fields,
-    _new: &dyn Fields,
-    _excluded: &Exclusions,
+    new: &dyn Fields,
+    excluded: &Exclusions,
     f: &mut dyn FnMut(&[u8], &[u8]),
 ) {
-    stored.each(f);
+    let replaces = |name: &[u8]| !is_pinned(name) && !excluded.excludes(name);
+    let mut line = 0;
+    stored.each(&mut |name, value| {
+        if !(replaces(name) && has(new, name)) {
+            f(name, value);
+        } else if lines_before(stored, name, line) == 0 {
+            each_line(new, name, f);
+        }
+        line += 1;
+    });
+    new.each(&mut |name, value| {
+        if replaces(name) && !has(stored, name) {
+            f(name, value);
+        }
+    });
+}
+
+fn has(fields: &dyn Fields, wanted: &[u8]) -> bool {
+    lines_before(fields, wanted, usize::MAX) > 0
+}
+
+/// How many of the first `end` lines are of the field `wanted`.
+fn lines_before(fields: &dyn Fields, wanted: &[u8], end: usize) -> usize {
+    let (mut line, mut found) = (0, 0);
+    fields.each(&mut |name, _| {
+        found += usize::from(line < end && name.eq_ignore_ascii_case(wanted));
+        line += 1;
+    });
+    found
+}
+
+fn each_line(fields: &dyn Fields, wanted: &[u8], f: &mut dyn FnMut(&[u8], &[u8])) {
+    fields.each(&mut |name, value| {
+        if name.eq_ignore_ascii_case(wanted) {
+            f(name, value);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Freshen::{Differs, Unidentified, Update};
+
+    const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const SAME_DATE: &str = "Sunday, 06-Nov-94 08:49:37 GMT";
+    const OTHER_DATE: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+    const ETAG: &str = "ETag";
+    const LM: &str = "Last-Modified";
+
+    fn stored<'a>(etag: &'a str, last_modified: &'a str) -> StoredValidators<'a> {
+        let given = |s: &'a str| Some(s.as_bytes()).filter(|s| !s.is_empty());
+        StoredValidators {
+            etag: given(etag),
+            last_modified: given(last_modified),
+            has_siblings: false,
+        }
+    }
+
+    #[test]
+    fn a_304_names_what_it_updates() {
+        // RFC 9111 §4.3.4
+        for (own, response, want) in [
+            (stored("\"a\"", ""), vec![(ETAG, "\"a\"")], Update),
+            (
+                stored("\"a\"", DATE),
+                vec![(ETAG, "\"a\""), (LM, OTHER_DATE)],
+                Update,
+            ),
+            (
+                stored("\"a\"", DATE),
+                vec![(ETAG, "\"b\""), (LM, DATE)],
+                Differs,
+            ),
+            (stored("\"a\"", ""), vec![(ETAG, "\"b\"")], Differs),
+            (stored("\"a\"", ""), vec![(ETAG, "W/\"a\"")], Update),
+            (stored("W/\"a\"", ""), vec![(ETAG, "W/\"a\"")], Update),
+            (stored("W/\"a\"", ""), vec![(ETAG, "W/\"b\"")], Differs),
+            (stored("W/\"a\"", ""), vec![(ETAG, "\"a\"")], Unidentified),
+            (stored("W/\"a\"", ""), vec![(ETAG, "\"b\"")], Differs),
+            (stored("bare", ""), vec![(ETAG, "bare")], Update),
+            (stored("bare", ""), vec![(ETAG, "\"bare\"")], Differs),
+            (stored("", DATE), vec![(LM, DATE)], Update),
+            (stored("", DATE), vec![(LM, SAME_DATE)], Update),
+            (stored("", DATE), vec![(LM, OTHER_DATE)], Differs),
+            (stored("", DATE), vec![(LM, DATE), (ETAG, "\"a\"")], Update),
+            (stored("", DATE), vec![(ETAG, "\"a\"")], Differs),
+            (stored("", ""), vec![(LM, DATE)], Differs),
+            (stored("\"a\"", DATE), vec![(LM, DATE)], Update),
+            (stored("", "junk"), vec![(LM, "junk")], Update),
+            // no validator at all
+            (stored("", ""), vec![], Update),
+            (stored("\"a\"", ""), vec![], Unidentified),
+            (stored("", DATE), vec![], Unidentified),
+        ] {
+            assert_eq!(freshens(&own, &response), want, "{own:?} {response:?}");
+        }
+        let one_of_many = StoredValidators {
+            has_siblings: true,
+            ..stored("", "")
+        };
+        assert_eq!(freshens(&one_of_many, &[("X", "y")]), Unidentified);
+    }
+
+    #[test]
+    fn a_head_response_must_agree() {
+        // RFC 9111 §4.3.5
+        let own = stored("\"a\"", DATE);
+        for (response, want) in [
+            (vec![], Update),
+            (
+                vec![(ETAG, "\"a\""), (LM, DATE), ("Content-Length", "5")],
+                Update,
+            ),
+            (vec![(ETAG, "\"b\"")], Differs),
+            (vec![(LM, OTHER_DATE)], Differs),
+            (vec![(ETAG, "\"a\""), ("Content-Length", "6")], Differs),
+            (vec![("Content-Length", "x")], Differs),
+        ] {
+            assert_eq!(
+                head_freshens(&own, Some(5), &response),
+                want,
+                "{response:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn merging_replaces_adds_and_keeps() {
+        // RFC 9111 §3.2
+        let old = [
+            ("Date", "1"),
+            ("Link", "a"),
+            ("Content-Type", "text/html"),
+            ("X-Old", "1"),
+            ("link", "b"),
+            ("Content-Length", "5"),
+        ];
+        let new = [
+            ("Connection", "X-Hop"),
+            ("LINK", "c"),
+            ("Date", "2"),
+            ("content-type", "text/plain"),
+            ("Content-Length", "0"),
+            ("Content-Encoding", "gzip"),
+            ("X-Hop", "1"),
+            ("Link", "d"),
+            ("X-New", "1"),
+            ("x-new", "2"),
+        ];
+        let mut got = Vec::new();
+        merge(
+            &old,
+            &new,
+            &Exclusions::connection(&new),
+            &mut |name, value| {
+                let text = [name, b"=", value].concat();
+                got.push(String::from_utf8(text).expect("utf-8"));
+            },
+        );
+        let want = [
+            "Date=2",
+            "LINK=c",
+            "Link=d",
+            "Content-Type=text/html",
+            "X-Old=1",
+            "Content-Length=5",
+            "X-New=1",
+            "x-new=2",
+        ];
+        assert_eq!(got, want);
+    }
 }

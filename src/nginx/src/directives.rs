@@ -15,7 +15,7 @@ use swrcache::engine::{IgnoreFields, MethodSet, StatusMatch, UseStale, Window};
 
 use crate::conf::{Choice, LocConf, MainConf, Value, report};
 use crate::guard::guard;
-use crate::pool::{Pool, bytes_of, str_of};
+use crate::pool::{Pool, bytes_of};
 use crate::zone::{Zone, ZoneOptions};
 
 /// NGX_CONF_ERROR.
@@ -53,7 +53,8 @@ macro_rules! command {
             })
         }
         ngx_command_t {
-            name: str_of($name.as_bytes()),
+            // nginx compares up to a NUL (ngx_conf_handler).
+            name: ngx_str_t { len: $name.len(), data: concat!($name, "\0").as_ptr().cast_mut() },
             type_: ($contexts | NGX_CONF_1MORE) as usize,
             set: Some(set),
             conf: $offset as usize,

@@ -1,0 +1,196 @@
+//! What can matter of `Accept-Encoding` and `Accept-Language` (RFC 9110 §12.5.3, §12.5.4).
+
+use crate::http::fields::is;
+use crate::http::syntax::{is_token, trim};
+
+/// The codings that are put into a fixed order; others stay as they come.
+const KNOWN: [&str; 4] = ["zstd", "br", "gzip", "deflate"];
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Accept {
+    #[default]
+    Unmentioned,
+    Accepted,
+    Refused,
+}
+
+/// Which content codings a request accepts. The first mention of one counts.
+#[derive(Default)]
+pub(super) struct Encodings {
+    known: [Accept; KNOWN.len()],
+    identity: Accept,
+    any: Accept,
+}
+
+impl Encodings {
+    /// Takes in one member.
+    pub(super) fn note(&mut self, member: &[u8]) {
+        let (name, weight) = weighted(member);
+        let accept = match weight {
+            0 => Accept::Refused,
+            _ => Accept::Accepted,
+        };
+        let slot = match position(name) {
+            Some(at) => self.known.get_mut(at),
+            None if is(name, "identity") => Some(&mut self.identity),
+            None if name == b"*" => Some(&mut self.any),
+            None => None,
+        };
+        if let Some(slot @ Accept::Unmentioned) = slot {
+            *slot = accept;
+        }
+    }
+
+    /// Calls `f(name, suffix)` for what matters of the codings known here. A refusal matters if
+    /// `*` accepts the rest, or if it forbids the plain representation.
+    pub(super) fn emit(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
+        for (name, accept) in KNOWN.iter().zip(self.known) {
+            if accept == Accept::Accepted {
+                f(name.as_bytes(), b"");
+            }
+        }
+        if self.any == Accept::Accepted {
+            f(b"*", b"");
+            for (name, accept) in KNOWN.iter().zip(self.known) {
+                if accept == Accept::Refused {
+                    f(name.as_bytes(), b";q=0");
+                }
+            }
+        }
+        let no_plain = match self.identity {
+            Accept::Unmentioned => self.any == Accept::Refused,
+            accept => accept == Accept::Refused,
+        };
+        if no_plain {
+            f(b"identity", b";q=0");
+        }
+    }
+
+    /// The same for one member whose coding is not known here.
+    pub(super) fn emit_unknown(&self, member: &[u8], f: &mut dyn FnMut(&[u8], &[u8])) {
+        let (name, weight) = weighted(member);
+        if position(name).is_some() || is(name, "identity") || name == b"*" {
+            return;
+        }
+        if weight > 0 {
+            f(name, b"");
+        } else if self.any == Accept::Accepted {
+            f(name, b";q=0");
+        }
+    }
+}
+
+fn position(name: &[u8]) -> Option<usize> {
+    let name = match is(name, "x-gzip") {
+        true => b"gzip", // RFC 9110 §8.4.1.3
+        false => name,
+    };
+    KNOWN.iter().position(|known| is(name, known))
+}
+
+/// A member's name and its weight in thousandths (RFC 9110 §12.4.2); a malformed weight is as none.
+fn weighted(member: &[u8]) -> (&[u8], u16) {
+    let mut parts = member.split(|b| *b == b';').map(trim);
+    let name = parts.next().unwrap_or_default();
+    let weight = parts.find_map(|part| match part {
+        [b'q' | b'Q', b'=', value @ ..] => thousandths(value),
+        _ => None,
+    });
+    (name, weight.unwrap_or(1000))
+}
+
+fn thousandths(value: &[u8]) -> Option<u16> {
+    let (whole, fraction) = match value {
+        [whole] => (whole, &[][..]),
+        [whole, b'.', fraction @ ..] => (whole, fraction),
+        _ => return None,
+    };
+    if fraction.len() > 3 || !fraction.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let digit = |at: usize| fraction.get(at).map_or(0, |b| u16::from(b - b'0'));
+    match whole {
+        b'0' => Some(digit(0) * 100 + digit(1) * 10 + digit(2)),
+        b'1' => Some(1000),
+        _ => None,
+    }
+}
+
+/// Most languages kept track of.
+const MAX_LANGUAGES: usize = 16;
+
+/// Longest primary subtag (RFC 5646 §2.1).
+const MAX_TAG: usize = 8;
+
+#[derive(Clone, Copy, Default)]
+struct Language {
+    tag: [u8; MAX_TAG],
+    len: usize,
+    weight: u16,
+}
+
+impl Language {
+    fn tag(&self) -> &[u8] {
+        self.tag.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// The primary tags that a request accepts.
+#[derive(Default)]
+pub(super) struct Languages {
+    list: [Language; MAX_LANGUAGES],
+    len: usize,
+    incomplete: bool,
+}
+
+impl Languages {
+    /// Takes in one member.
+    pub(super) fn note(&mut self, member: &[u8]) {
+        let (range, weight) = weighted(member);
+        let primary = range.split(|b| *b == b'-').next().unwrap_or_default();
+        let mut language = Language {
+            len: primary.len(),
+            weight,
+            ..Language::default()
+        };
+        let (Some(slot), true) = (language.tag.get_mut(..primary.len()), is_token(primary)) else {
+            self.incomplete = true;
+            return;
+        };
+        slot.copy_from_slice(primary);
+        slot.make_ascii_lowercase();
+        self.insert(language);
+    }
+
+    /// Keeps the list in descending order of weight, equal ones as they came.
+    fn insert(&mut self, language: Language) {
+        let Some(end) = self.list.get_mut(self.len) else {
+            self.incomplete = true;
+            return;
+        };
+        *end = language;
+        self.len += 1;
+        let filled = self.list.get_mut(..self.len).unwrap_or_default();
+        let lighter = filled.iter().position(|l| l.weight < language.weight);
+        if let Some(tail) = lighter.and_then(|at| filled.get_mut(at..)) {
+            tail.rotate_right(1);
+        }
+    }
+
+    /// Whether something could not be taken in, so that reducing would lose it.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.incomplete
+    }
+
+    /// Calls `f` for each tag accepted, once, most preferred first.
+    pub(super) fn emit(&self, f: &mut dyn FnMut(&[u8])) {
+        let list = self.list.get(..self.len).unwrap_or_default();
+        for (at, language) in list.iter().enumerate() {
+            let earlier = list.get(..at).unwrap_or_default();
+            let seen = earlier.iter().any(|other| other.tag() == language.tag());
+            if language.weight > 0 && !seen {
+                f(language.tag());
+            }
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The origin fails: stale-if-error, back-off, patience, broken bodies.
+
+use crate::{script, script_with};
+use swrcache::engine::{UseStale, Window};
+
+/// Every kind of failure inside the window gives a clean stale answer.
+#[test]
+fn every_failure_is_covered() {
+    let failures = [
+        "100 fail error /a",
+        "100 fail timeout /a",
+        "100 fail invalid /a",
+        "100 fail aborted /a",
+        "100 500 /a",
+        "100 502 /a",
+        "100 503 /a",
+        "100 504 /a",
+        "100 made 502 error /a",
+        "100 made 504 timeout /a",
+        "100 made 200 error /a",
+    ];
+    for failure in failures {
+        script(&format!(
+            r#"
+            0    GET /a -> fetch
+            0    200 /a [Cache-Control: max-age=60, stale-if-error=600] "one" -> MISS
+            100  GET /a -> fetch (sie-window)
+            {failure} -> STALE (sie-fallback) age 100 "one"
+            "#
+        ));
+    }
+}
+
+/// A 404 or 410 is an answer, not a failure.
+#[test]
+fn not_found_is_an_answer() {
+    for status in [404, 410] {
+        script(&format!(
+            r#"
+            0    GET /a -> fetch
+            0    200 /a [Cache-Control: max-age=60, stale-if-error=600, stale-while-revalidate=60] "one" -> MISS
+            61   GET /a -> UPDATING refresh
+            61   {status} /a [Cache-Control: max-age=5] "gone" -> stored
+            62   GET /a -> HIT status {status} "gone"
+            "#
+        ));
+        script(&format!(
+            r#"
+            0    GET /a -> fetch
+            0    200 /a [Cache-Control: max-age=60, stale-if-error=600] "one" -> MISS
+            130  GET /a -> fetch (sie-window)
+            130  {status} /a -> relay
+            131  GET /a -> pass MISS (hit-for-miss)
+            "#
+        ));
+    }
+}
+
+/// A 5xx with freshness of its own never replaces a good entry inside its stale-if-error window; without one it is stored
+/// as any response is (RFC 9111 §3).
+#[test]
+fn a_fresh_503_does_not_replace() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60, stale-if-error=600] "one" -> MISS
+        100  GET /a -> fetch
+        100  503 /a [Cache-Control: max-age=60] -> STALE "one"
+        100  GET /a -> STALE (sie-backoff) "one"
+        700  GET /a -> fetch (stale)
+        700  503 /a [Cache-Control: max-age=60] "sorry" -> stored EXPIRED status 503 "sorry"
+        710  GET /a -> HIT status 503 "sorry"
+        "#,
+    );
+}
+
+/// SWR does not imply SIE, nor the reverse.
+#[test]
+fn neither_window_implies_the_other() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60, stale-while-revalidate=10] "one" -> MISS
+        100  GET /a -> fetch (stale)
+        100  fail error /a -> relay
+        0    GET /b -> fetch
+        0    200 /b [Cache-Control: max-age=60, stale-if-error=100] "one" -> MISS
+        61   GET /b -> fetch (sie-window)
+        "#,
+    );
+}
+
+/// A failed refresh starts the back-off: stale is served without touching the origin, then one request tries again, and
+/// the pause doubles (with up to a quarter more).
+#[test]
+fn the_back_off_doubles() {
+    script(
+        r#"
+        0     GET /a -> fetch
+        0     200 /a [Cache-Control: max-age=10, stale-while-revalidate=1000] "one" -> MISS
+        20    GET /a -> UPDATING refresh
+        20    fail error /a -> dropped (origin-error)
+        20.9  GET /a -> UPDATING (swr-backoff)
+        21.3  GET /a -> UPDATING refresh
+        21.3  502 /a -> dropped (origin-status)
+        23.2  GET /a -> UPDATING (swr-backoff)
+        23.9  GET /a -> UPDATING refresh
+        23.9  fail timeout /a -> dropped (origin-timeout)
+        27.8  GET /a -> UPDATING (swr-backoff)
+        29    GET /a -> UPDATING refresh
+        29    200 /a [Cache-Control: max-age=10, stale-while-revalidate=1000] "two" -> stored
+        40    GET /a -> UPDATING refresh
+        40    fail error /a -> dropped
+        41.3  GET /a -> UPDATING refresh
+        "#,
+    );
+}
+
+/// `Retry-After` is honoured (RFC 9110 §10.2.3).
+#[test]
+fn retry_after_lengthens_the_pause() {
+    script(
+        r#"
+        0     GET /a -> fetch
+        0     200 /a [Cache-Control: max-age=10, stale-while-revalidate=1000] "one" -> MISS
+        20    GET /a -> UPDATING refresh
+        20    503 /a [Retry-After: 120] -> dropped
+        139   GET /a -> UPDATING (swr-backoff)
+        140   GET /a -> UPDATING refresh
+        140   503 /a [Retry-After: {300}] -> dropped
+        299   GET /a -> UPDATING (swr-backoff)
+        300   GET /a -> UPDATING refresh
+        "#,
+    );
+}
+
+/// Past the windows the pause does not count: an error is passed on, each time.
+#[test]
+fn past_all_windows_errors_are_passed_on() {
+    script(
+        r#"
+        0     GET /a -> fetch
+        0     200 /a [Cache-Control: max-age=10, stale-if-error=10] "one" -> MISS
+        19.9  GET /a -> fetch
+        19.9  fail error /a -> STALE
+        20    GET /a -> fetch (stale)
+        20    fail error /a -> relay (origin-error)
+        20    GET /a -> fetch (stale)
+        "#,
+    );
+}
+
+/// `must-revalidate`, `proxy-revalidate` and `no-cache` beat both windows, also forced ones (RFC 9111 §4.2.4).
+#[test]
+fn must_revalidate_binds() {
+    for directive in ["must-revalidate", "proxy-revalidate"] {
+        script_with(
+            |policy| {
+                policy.swr = Window::Force(600_000);
+                policy.sie = Window::Force(600_000);
+            },
+            &format!(
+                r#"
+                0    GET /a -> fetch
+                0    200 /a [Cache-Control: max-age=60, {directive}, stale-while-revalidate=600, stale-if-error=600] "one" -> MISS
+                59   GET /a -> HIT
+                61   GET /a -> fetch (must-revalidate)
+                61   fail error /a -> relay (origin-error)
+                "#
+            ),
+        );
+    }
+}
+
+/// `swr_cache_use_stale` says which failures are covered.
+#[test]
+fn only_listed_failures_are_covered() {
+    script_with(
+        |policy| policy.use_stale = UseStale::listed(UseStale::TIMEOUT | UseStale::HTTP_429),
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10, stale-if-error=10000] "one" -> MISS
+        20   GET /a -> fetch
+        20   fail error /a -> relay (origin-error)
+        100  GET /a -> fetch
+        100  503 /a -> relay (origin-status)
+        200  GET /a -> fetch
+        200  429 /a [Retry-After: 1] -> STALE "one"
+        300  GET /a -> fetch
+        300  fail timeout /a -> STALE "one"
+        "#,
+    );
+    script_with(
+        |policy| policy.use_stale = UseStale::OFF,
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10, stale-if-error=10000] "one" -> MISS
+        20   GET /a -> fetch (stale)
+        20   fail error /a -> relay (origin-error)
+        "#,
+    );
+}
+
+/// Patience: beside a usable stale copy a request waits only so long.
+#[test]
+fn patience_ends_the_wait() {
+    script_with(
+        |policy| policy.revalidate_timeout = Some(500),
+        r#"
+        0     GET /a -> fetch
+        0     200 /a [Cache-Control: max-age=10, stale-if-error=600] "one" -> MISS
+        20    GET /a -> fetch patience 20.5
+        20    GET /a -> wait until 20.5
+        20.5  timeout /a -> STALE (sie-patience) "one"
+        25    200 /a [Cache-Control: max-age=10] "two" -> stored "two"
+        25    GET /a -> HIT "two"
+        36    GET /a -> fetch (stale)
+        "#,
+    );
+}
+
+/// A body that breaks off beside a stale copy gives a clean stale answer and harms nothing; without one it is seen by those
+/// who read along, and never stored.
+#[test]
+fn a_broken_body() {
+    script(
+        r#"
+        0     GET /a -> fetch
+        0     200 /a [Cache-Control: max-age=10, stale-if-error=600] "one" -> MISS
+        20    GET /a -> fetch
+        20    head 200 /a [Cache-Control: max-age=10 | content-length: 6] -> beside
+        20    body /a "two"
+        20    GET /a -> wait
+        21    cut /a -> broken STALE "one"
+        21    rung /a -> STALE (sie-backoff) collapsed "one"
+        50    GET /a -> fetch
+        50    head 200 /a [Cache-Control: max-age=10 | content-length: 6] -> beside
+        50    body /a "two"
+        51    end /a -> broken STALE "one"
+
+        0     GET /b -> fetch
+        0     head 200 /b [Cache-Control: max-age=10 | content-length: 6] -> streams
+        0     body /b "one"
+        1     GET /b -> HIT "one"
+        1     cut /b -> broken
+        1     GET /b -> fetch (absent)
+        "#,
+    );
+}
+
+/// A refresh whose body breaks off leaves the entry as it was, and pauses.
+#[test]
+fn a_broken_refresh() {
+    script(
+        r#"
+        0     GET /a -> fetch
+        0     200 /a [Cache-Control: max-age=10, stale-while-revalidate=600] "one" -> MISS
+        20    GET /a -> UPDATING refresh
+        20    head 200 /a [Cache-Control: max-age=10] -> beside
+        20    body /a "tw"
+        20    GET /a -> UPDATING (swr-window) "one"
+        21    cut /a -> broken
+        21    GET /a -> UPDATING (swr-backoff) "one"
+        "#,
+    );
+}
+
+/// The client's own `stale-if-error` counts where client directives are honoured (RFC 5861 §4).
+#[test]
+fn stale_if_error_of_the_request() {
+    script_with(
+        |policy| policy.client_control = true,
+        r#"
+        0     GET /a -> fetch
+        0     200 /a [Cache-Control: max-age=10] "one" -> MISS
+        20    GET /a [Cache-Control: stale-if-error=60] -> fetch
+        20    fail error /a -> STALE "one"
+        120   GET /a [Cache-Control: stale-if-error=60] -> fetch
+        120   fail error /a -> relay
+        "#,
+    );
+}
+
+/// What a stalled lock leaves: with a stale copy a fetch of its own, with the copy to fall back on.
+#[test]
+fn a_lock_timeout_beside_a_stale_copy() {
+    script(
+        r#"
+        0     GET /a -> fetch
+        0     200 /a [Cache-Control: max-age=10, stale-if-error=600] "one" -> MISS
+        20    GET /a -> fetch
+        20    GET /a -> wait until 25
+        24.9  timeout /a -> fetch (sie-window)
+        "#,
+    );
+}

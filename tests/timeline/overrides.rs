@@ -1,0 +1,328 @@
+//! What a location configures, and what a client may ask for.
+
+use crate::{script, script_with};
+use swrcache::engine::{IgnoreFields, StatusMatch, UseStale, Window};
+
+/// `TIME` is the window where the origin names none; the origin's own binds.
+#[test]
+fn a_default_window() {
+    script_with(
+        |policy| {
+            policy.swr = Window::Default(30_000);
+            policy.sie = Window::Default(60_000);
+        },
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10] -> MISS
+        39   GET /a -> UPDATING refresh
+        39   drop /a
+        40   GET /a -> fetch (sie-window)
+        40   drop /a
+        70   GET /a -> fetch (stale)
+        70   200 /a [Cache-Control: max-age=10, stale-while-revalidate=1, stale-if-error=2] -> EXPIRED
+        80.5 GET /a -> UPDATING refresh
+        80.5 drop /a
+        81.5 GET /a -> fetch (sie-window)
+        81.5 drop /a
+        82   GET /a -> fetch (stale)
+        "#,
+    );
+}
+
+/// `off`: never stale while revalidating, whatever the origin says ("Serve stale content while revalidating: off").
+#[test]
+fn windows_off() {
+    script_with(
+        |policy| {
+            policy.swr = Window::Off;
+            policy.sie = Window::Off;
+        },
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=600, stale-if-error=600] -> MISS
+        11   GET /a -> fetch (stale)
+        11   fail error /a -> relay
+        "#,
+    );
+}
+
+/// `force` overrides the origin's window.
+#[test]
+fn windows_forced() {
+    script_with(
+        |policy| policy.swr = Window::Force(5_000),
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=600] -> MISS
+        14   GET /a -> UPDATING refresh
+        14   drop /a
+        15   GET /a -> fetch (stale)
+        "#,
+    );
+}
+
+/// `s-maxage` implies `proxy-revalidate` (RFC 9111 §5.2.2.10), but a window said outright in the same field beats what is
+/// merely implied; a configured one does not.
+#[test]
+fn s_maxage_and_windows() {
+    script_with(
+        |policy| policy.sie = Window::Default(600_000),
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: s-maxage=10, stale-while-revalidate=60] -> MISS
+        11   GET /a -> UPDATING refresh
+        11   drop /a
+        70   GET /a -> fetch (stale)
+        "#,
+    );
+}
+
+/// `use_stale` written out grants a window where the origin names none: 24 hours, or the time of the directives.
+#[test]
+fn use_stale_grants_a_window() {
+    script_with(
+        |policy| policy.use_stale = UseStale::listed(UseStale::ERROR | UseStale::UPDATING),
+        r#"
+        0      GET /a -> fetch
+        0      200 /a [Cache-Control: max-age=10] -> MISS
+        11     GET /a -> UPDATING refresh
+        11     drop /a
+        86409  GET /a -> UPDATING refresh
+        86409  drop /a
+        86411  GET /a -> fetch (stale)
+        "#,
+    );
+    script_with(
+        |policy| policy.use_stale = UseStale::listed(UseStale::ERROR),
+        r#"
+        0      GET /a -> fetch
+        0      200 /a [Cache-Control: max-age=10] "one" -> MISS
+        11     GET /a -> fetch (sie-window)
+        11     fail error /a -> STALE "one"
+        0      GET /b -> fetch
+        0      200 /b [Cache-Control: max-age=10, stale-if-error=5] "one" -> MISS
+        16     GET /b -> fetch (stale)
+        "#,
+    );
+}
+
+/// Not written out, it grants nothing.
+#[test]
+fn the_default_use_stale_grants_nothing() {
+    script(
+        r#"
+        0      GET /a -> fetch
+        0      200 /a [Cache-Control: max-age=10] -> MISS
+        11     GET /a -> fetch (stale)
+        11     fail error /a -> relay
+        "#,
+    );
+}
+
+/// `swr_cache_valid` gives freshness where the origin gives none.
+#[test]
+fn configured_freshness() {
+    script_with(
+        |policy| {
+            policy.valid = vec![
+                (StatusMatch::Code(404), 5_000),
+                (StatusMatch::Usual, 20_000),
+                (StatusMatch::Any, 1_000),
+            ];
+        },
+        r#"
+        0    GET /a -> fetch
+        0    200 /a -> stored MISS ttl 20
+        0    GET /b -> fetch
+        0    404 /b -> stored MISS ttl 5
+        0    GET /c -> fetch
+        0    403 /c -> stored MISS ttl 1
+        0    GET /d -> fetch
+        0    200 /d [Cache-Control: max-age=7] -> stored MISS ttl 7
+        0    GET /e -> fetch
+        0    200 /e [Cache-Control: no-store] -> relay (no-store)
+        "#,
+    );
+}
+
+/// Heuristic freshness: a tenth of the time since the last modification (RFC 9111 §4.2.2), never from a synthesised date.
+#[test]
+fn heuristic_freshness() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Date: {0} | Last-Modified: {-1000}] -> stored MISS ttl 100
+        0    GET /b -> fetch
+        0    200 /b [Date: {0}] -> relay
+        "#,
+    );
+}
+
+/// `X-Accel-Expires` overrides, as in nginx.
+#[test]
+fn x_accel_expires() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=1 | X-Accel-Expires: 50] -> stored MISS ttl 50
+        0    GET /b -> fetch
+        0    200 /b [Cache-Control: max-age=60 | X-Accel-Expires: 0] -> relay (x-accel-expires)
+        0    GET /c -> fetch
+        0    200 /c [X-Accel-Expires: @1700000030] -> stored MISS ttl 30
+        "#,
+    );
+    script_with(
+        |policy| policy.ignore = IgnoreFields::X_ACCEL_EXPIRES,
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=1 | X-Accel-Expires: 50] -> stored MISS ttl 1
+        "#,
+    );
+}
+
+/// Fields that a location does not listen to.
+#[test]
+fn ignored_fields() {
+    script_with(
+        |policy| {
+            policy.ignore = IgnoreFields::CACHE_CONTROL.with(IgnoreFields::VARY);
+            policy.valid = vec![(StatusMatch::Any, 9_000)];
+        },
+        r#"
+        0    GET /a [X: 1] -> fetch
+        0    200 /a [Cache-Control: no-store | Vary: X] -> stored MISS ttl 9
+        1    GET /a [X: 2] -> HIT
+        "#,
+    );
+}
+
+/// Targeted control: the first valid one wins, then `Cache-Control` and `Expires` are not listened to (RFC 9213);
+/// `CDN-Cache-Control` is passed on, `Surrogate-Control` is not.
+#[test]
+fn targeted_control() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: no-store | CDN-Cache-Control: max-age=30 | Surrogate-Control: max-age=5] -> stored MISS ttl 30 shows cdn-cache-control hides surrogate-control
+        0    GET /b -> fetch
+        0    200 /b [Cache-Control: max-age=9 | Surrogate-Control: max-age=5] -> stored MISS ttl 5
+        0    GET /c -> fetch
+        0    200 /c [Cache-Control: max-age=9 | CDN-Cache-Control: max-age=] -> stored MISS ttl 9
+        "#,
+    );
+}
+
+/// Tags are not shown, `Cache-Groups` apart; `Age` and `Date` are the cache's to send.
+#[test]
+fn what_clients_see() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60 | Age: 3 | Date: {0} | Surrogate-Key: a b | Cache-Tag: c | Cache-Groups: "g" | Link: one | Link: two | Connection: x-hop | X-Hop: 1 | Keep-Alive: 5] -> MISS
+        1    GET /a -> HIT age 4 hides surrogate-key hides cache-tag shows cache-groups hides age hides date hides connection hides x-hop hides keep-alive shows link: one shows link: two
+        "#,
+    );
+}
+
+/// Bypass: the store is not asked, but refilled; with no-cache too, it takes no part.
+#[test]
+fn bypass_and_no_cache() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60] "one" -> MISS
+        1    GET /a bypass -> fetch (bypass) unconditional
+        1    200 /a [Cache-Control: max-age=60] "two" -> stored BYPASS "two"
+        2    GET /a -> HIT "two"
+        3    GET /a bypass no-cache -> pass BYPASS (bypass)
+        4    GET /a bypass -> fetch
+        4    200 /a [Cache-Control: private] "mine" -> relay (private)
+        5    GET /a -> HIT "two"
+        6    GET /a no-cache -> HIT "two"
+        0    GET /b no-cache -> pass MISS (no-cache-condition)
+        0    GET /b -> fetch
+        "#,
+    );
+}
+
+/// With no-cache a stale copy still stands in for an error, but nothing that comes is stored.
+#[test]
+fn no_cache_keeps_the_fallback() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10, stale-if-error=60] "one" -> MISS
+        20   GET /a no-cache -> fetch
+        20   200 /a [Cache-Control: max-age=10] "mine" -> relay (no-cache-condition)
+        20   GET /a no-cache -> fetch
+        20   fail error /a -> STALE "one"
+        "#,
+    );
+}
+
+/// Client directives count only where honoured.
+#[test]
+fn client_directives_are_off_by_default() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60] -> MISS
+        1    GET /a [Cache-Control: no-cache] -> HIT
+        1    GET /a [Pragma: no-cache] -> HIT
+        "#,
+    );
+}
+
+/// Client directives (RFC 9111 §5.2.1).
+#[test]
+fn client_directives() {
+    script_with(
+        |policy| policy.client_control = true,
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60 | ETag: "1"] "one" -> MISS
+        10   GET /a [Cache-Control: max-age=20] -> HIT
+        10   GET /a [Cache-Control: max-age=5] -> fetch (client-refused) asks if-none-match
+        10   drop /a
+        10   GET /a [Cache-Control: min-fresh=40] -> HIT
+        10   GET /a [Cache-Control: min-fresh=55] -> fetch (client-refused)
+        10   drop /a
+        10   GET /a [Pragma: no-cache] -> fetch (client-refused)
+        10   304 /a -> renewed REVALIDATED age 0
+        71   GET /a [Cache-Control: max-stale=10] -> STALE (max-stale) age 61 "one"
+        71   GET /a [Cache-Control: only-if-cached, max-stale] -> STALE (max-stale)
+        71   GET /a [Cache-Control: only-if-cached] -> 504 (only-if-cached)
+        71   GET /x [Cache-Control: only-if-cached] -> 504
+        71   GET /x [Cache-Control: no-store] -> pass (client-no-store)
+        "#,
+    );
+}
+
+/// `immutable`: no validation while fresh, even if the client asks (RFC 8246).
+#[test]
+fn immutable_is_not_validated() {
+    script_with(
+        |policy| policy.client_control = true,
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60, immutable] -> MISS
+        10   GET /a [Cache-Control: max-age=0] -> HIT
+        10   GET /a [Cache-Control: no-cache] -> HIT
+        "#,
+    );
+}
+
+/// `inactive`: what nobody asked for so long is gone.
+#[test]
+fn inactive_entries_are_gone() {
+    script_with(
+        |policy| policy.inactive = Some(100_000),
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=1000] -> MISS
+        90   GET /a -> HIT
+        180  GET /a -> HIT
+        281  GET /a -> fetch (absent)
+        "#,
+    );
+}

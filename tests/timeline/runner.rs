@@ -1,0 +1,580 @@
+//! Runs a script of "at this second, this happens, expect that" against a cache in an anonymous region.
+//!
+//! One event a line, blank lines and `#` comments aside:
+//!
+//! ```text
+//! SECONDS  EVENT  PATH  [name: value | name: value]  "body"  ->  EXPECTATION ...
+//! ```
+//!
+//! Events: `GET`, `HEAD`, `POST`, `PUT` (a client asks; flags before the arrow: `bypass`, `no-cache`, `full` = no room to
+//! refresh); `rung`, `timeout` (the oldest waiter of the path asks again); `STATUS` such as `200` (the origin answers the
+//! oldest fetch of the path, header and body); `head STATUS` then `body`, `end`, `cut`, `large` (the same in steps);
+//! `made STATUS error|timeout|invalid` (the host made that answer itself); `fail error|timeout|invalid|aborted`; `drop`
+//! (the fetch is given up); `purge`.
+//!
+//! Expectations: a status (`HIT` ...) is a delivery, with `age N`, `ttl N`, `(reason)`, `"body"`, `304`, `412`, `416`, `206 0-4,6-9`,
+//! `collapsed`, `lm N` (`Last-Modified` at that second), `weak` (a synthesised tag), `shows name: value`, `hides name`. `refresh`: it
+//! starts one; without the word it must not. `fetch`, with `asks name` / `unconditional`, `patience N`; `wait`, with `until N`; `pass`,
+//! `504`. Of answers: `stored`, `same`, `renewed`, `superseded`, `dropped`, `relay`, `streams`, `beside`, `broken`.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use swrcache::engine::*;
+use swrcache::http::{Fields, date};
+use swrcache::store::{Cursor, Region, RegionOptions};
+
+/// Second zero of every script.
+pub const EPOCH: u64 = 1_700_000_000_000;
+
+type Lines = Vec<(String, String)>;
+
+/// A cache with its clients and fetches under way.
+pub struct Timeline {
+    pub policy: Policy,
+    cache: Cache,
+    fetches: HashMap<String, VecDeque<(Permit, Client)>>,
+    fills: HashMap<String, VecDeque<(Filling, Led, Client)>>,
+    waiters: HashMap<String, VecDeque<Client>>,
+}
+
+/// A client of the script.
+#[derive(Clone, Debug)]
+struct Client {
+    method: Method,
+    path: String,
+    fields: Lines,
+    flags: Vec<String>,
+}
+
+/// One line of a script.
+struct Event {
+    now: u64,
+    words: Vec<String>,
+    fields: Lines,
+    body: Option<String>,
+    expect: Vec<String>,
+    text: String,
+}
+
+/// What a line came to, in the words of the expectations.
+#[derive(Debug, Default)]
+struct Got {
+    words: Vec<String>,
+}
+
+impl Timeline {
+    pub fn new(policy: Policy) -> Timeline {
+        let region = Region::anonymous(8 << 20, &RegionOptions::default()).expect("a region");
+        region.enter(None).expect("a slot");
+        Timeline {
+            policy,
+            cache: Cache::new(Arc::new(region)),
+            fetches: HashMap::new(),
+            fills: HashMap::new(),
+            waiters: HashMap::new(),
+        }
+    }
+
+    /// Runs every line of `script`, then checks the region.
+    pub fn run(&mut self, script: &str) -> &mut Timeline {
+        for line in script.lines().map(str::trim) {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let event = Event::parse(line);
+            let got = self.step(&event);
+            event.check(&got);
+        }
+        self.cache.region().validate().expect("a sound region");
+        self
+    }
+
+    fn step(&mut self, event: &Event) -> Got {
+        let path = event.word(1).to_string();
+        match event.word(0) {
+            "GET" => self.asks(event.client(Method::Get), Turn::First, event),
+            "HEAD" => self.asks(event.client(Method::Head), Turn::First, event),
+            "POST" => self.asks(event.client(Method::Post), Turn::First, event),
+            "PUT" => self.asks(event.client(Method::Other), Turn::First, event),
+            "rung" => self.asks_again(&path, Turn::Waited, event),
+            "timeout" => self.asks_again(&path, Turn::TimedOut, event),
+            "made" => self.answered(event, event.word(3), Some(failure(event.word(2)))),
+            "head" => self.answered(event, event.word(2), None),
+            "fail" => self.failed(event),
+            "drop" => self.dropped(&path),
+            "body" => self.body(event),
+            "end" => self.end(event),
+            "cut" => self.cut(event),
+            "large" => self.large(event),
+            "purge" => {
+                self.cache.invalidate(path.as_bytes());
+                Got::default()
+            }
+            status => self.answered(event, status, None),
+        }
+    }
+
+    fn asks_again(&mut self, path: &str, turn: Turn, event: &Event) -> Got {
+        let client = self.waiters.get_mut(path).and_then(VecDeque::pop_front);
+        self.asks(client.expect("somebody waits"), turn, event)
+    }
+
+    fn asks(&mut self, client: Client, turn: Turn, event: &Event) -> Got {
+        let request = client.request();
+        let decision = self.cache.decide(&request, &self.policy, turn, event.now);
+        let mut got = Got::default();
+        let path = client.path.clone();
+        match decision {
+            Decision::Serve(serve) => {
+                got.serve(&serve);
+                if let Some(permit) = serve.refresh {
+                    got.permit(&permit);
+                    self.fetches
+                        .entry(path)
+                        .or_default()
+                        .push_back((permit, client));
+                }
+            }
+            Decision::Fetch(fetch) => {
+                got.say("fetch");
+                got.reason(fetch.reason);
+                got.permit(&fetch.permit);
+                if let Some(at) = fetch.patience {
+                    got.say(&format!("patience {}", seconds(at)));
+                }
+                self.fetches
+                    .entry(path)
+                    .or_default()
+                    .push_back((fetch.permit, client));
+            }
+            Decision::Wait(wait) => {
+                got.say("wait");
+                got.reason(wait.reason);
+                got.say(&format!("until {}", seconds(wait.until)));
+                self.waiters.entry(path).or_default().push_back(client);
+            }
+            Decision::Pass(pass) => {
+                got.say("pass");
+                got.say(pass.status.map_or("-", Status::as_str));
+                got.reason(pass.reason);
+            }
+            Decision::GatewayTimeout(reason) => {
+                got.say("504");
+                got.reason(reason);
+            }
+        }
+        got
+    }
+
+    fn next_fetch(&mut self, path: &str) -> (Permit, Client) {
+        let fetch = self.fetches.get_mut(path).and_then(VecDeque::pop_front);
+        fetch.unwrap_or_else(|| panic!("no fetch of {path} is under way"))
+    }
+
+    fn answered(&mut self, event: &Event, status: &str, from_failure: Option<Failure>) -> Got {
+        let (permit, client) = self.next_fetch(event.word(1));
+        let led = permit.led();
+        let whole = event.word(0) != "head";
+        let announced = event
+            .fields
+            .iter()
+            .find(|(name, _)| name == "content-length");
+        let response = Response {
+            status: status.parse().expect("a status"),
+            store: &event.fields,
+            judge: &event.fields,
+            content_length: announced.map(|(_, value)| value.parse().expect("a length")),
+            request_time: event.now,
+            from_failure,
+        };
+        let outcome = permit.respond(&response, &client.fields, &self.policy, event.now);
+        match outcome {
+            Outcome::Store(mut filling) if whole => {
+                let body = event.body.as_deref().unwrap_or("body");
+                filling.write(body.as_bytes()).expect("room");
+                self.finished(filling, led, &client, event.now)
+            }
+            Outcome::Store(filling) => {
+                let mut got = Got::default();
+                got.say(if filling.streaming() {
+                    "streams"
+                } else {
+                    "beside"
+                });
+                let fills = self.fills.entry(client.path.clone()).or_default();
+                fills.push_back((filling, led, client));
+                got
+            }
+            other => self.ended(other, &client, event.now),
+        }
+    }
+
+    fn finished(&mut self, filling: Filling, led: Led, client: &Client, now: u64) -> Got {
+        let finished = filling.finish(now);
+        let mut got = Got::default();
+        got.say(match &finished {
+            Finished::New(_) => "stored",
+            Finished::Same(_) => "same",
+            Finished::Superseded(_) => "superseded",
+            Finished::Broken(_) => "broken",
+        });
+        let led = match &finished {
+            Finished::Broken(_) => Led::Stale,
+            _ => led,
+        };
+        if let Some(stored) = finished.stored() {
+            got.serve(
+                &self
+                    .cache
+                    .deliver(stored, &client.request(), &self.policy, led, now),
+            );
+        }
+        got
+    }
+
+    fn ended(&mut self, outcome: Outcome, client: &Client, now: u64) -> Got {
+        let mut got = Got::default();
+        let deliver = |stored: &Stored, led| {
+            self.cache
+                .deliver(stored, &client.request(), &self.policy, led, now)
+        };
+        match outcome {
+            Outcome::Store(_) => unreachable!(),
+            Outcome::Renewed(stored) => {
+                got.say("renewed");
+                got.serve(&deliver(&stored, Led::Revalidated));
+            }
+            Outcome::Stale(stored) => got.serve(&deliver(&stored, Led::Stale)),
+            Outcome::Relay(reason) => {
+                got.say("relay");
+                got.reason(reason);
+            }
+            Outcome::Dropped(reason) => {
+                got.say("dropped");
+                got.reason(reason);
+            }
+        }
+        got
+    }
+
+    fn failed(&mut self, event: &Event) -> Got {
+        let (permit, client) = self.next_fetch(event.word(1));
+        let outcome = permit.fail(failure(event.word(2)), None, &self.policy, event.now);
+        self.ended(outcome, &client, event.now)
+    }
+
+    fn dropped(&mut self, path: &str) -> Got {
+        drop(self.next_fetch(path));
+        Got::default()
+    }
+
+    fn body(&mut self, event: &Event) -> Got {
+        let fills = self.fills.get_mut(event.word(1)).expect("a fill");
+        let (filling, ..) = fills.front_mut().expect("a fill");
+        let body = event.body.as_deref().expect("a body");
+        filling.write(body.as_bytes()).expect("room");
+        Got::default()
+    }
+
+    fn next_fill(&mut self, event: &Event) -> (Filling, Led, Client) {
+        let fill = self
+            .fills
+            .get_mut(event.word(1))
+            .and_then(VecDeque::pop_front);
+        fill.expect("a fill")
+    }
+
+    fn end(&mut self, event: &Event) -> Got {
+        let (filling, led, client) = self.next_fill(event);
+        self.finished(filling, led, &client, event.now)
+    }
+
+    fn cut(&mut self, event: &Event) -> Got {
+        let (filling, _, client) = self.next_fill(event);
+        let mut got = Got::default();
+        got.say("broken");
+        if let Some(stale) = filling.broken(&self.policy, event.now) {
+            let request = client.request();
+            got.serve(
+                &self
+                    .cache
+                    .deliver(&stale, &request, &self.policy, Led::Stale, event.now),
+            );
+        }
+        got
+    }
+
+    fn large(&mut self, event: &Event) -> Got {
+        let (filling, ..) = self.next_fill(event);
+        filling.abandon(Reason::TooLarge, event.now);
+        Got::default()
+    }
+}
+
+impl Client {
+    fn request(&self) -> Request<'_> {
+        let flag = |name: &str| self.flags.iter().any(|flag| flag == name);
+        Request {
+            method: self.method,
+            key: self.path.as_bytes(),
+            fields: &self.fields,
+            bypass: flag("bypass"),
+            no_cache: flag("no-cache"),
+            may_refresh: !flag("full"),
+        }
+    }
+}
+
+impl Got {
+    fn say(&mut self, word: &str) {
+        self.words.push(word.to_string());
+    }
+
+    fn reason(&mut self, reason: Reason) {
+        self.say(&format!("({})", reason.as_str()));
+    }
+
+    fn permit(&mut self, permit: &Permit) {
+        if permit.purpose() == Purpose::Refresh {
+            self.say("refresh");
+        }
+        let mut asked = false;
+        permit.conditionals(&mut |name, value| {
+            asked = true;
+            self.words
+                .push(format!("asks {}: {}", name.to_lowercase(), text(value)));
+            self.words.push(format!("asks {}", name.to_lowercase()));
+        });
+        if !asked {
+            self.say("unconditional");
+        }
+        permit.stored_request_fields(&mut |name, value| {
+            self.words.push(format!(
+                "sends {}: {}",
+                text(name).to_lowercase(),
+                text(value)
+            ));
+        });
+    }
+
+    fn serve(&mut self, serve: &Serve) {
+        self.say(serve.status.as_str());
+        self.reason(serve.reason);
+        self.say(&format!("age {}", serve.age));
+        self.say(&format!("ttl {}", serve.ttl));
+        self.say(&match &serve.answer {
+            Answer::Full => "full".to_string(),
+            Answer::NotModified => "304".to_string(),
+            Answer::PreconditionFailed => "412".to_string(),
+            Answer::Unsatisfiable => "416".to_string(),
+            Answer::Partial(ranges) => {
+                let ranges = ranges
+                    .iter()
+                    .map(|range| format!("{}-{}", range.first, range.last));
+                format!("206 {}", ranges.collect::<Vec<_>>().join(","))
+            }
+        });
+        if serve.collapsed {
+            self.say("collapsed");
+        }
+        self.stored(&serve.object);
+    }
+
+    fn stored(&mut self, stored: &Stored) {
+        self.say(&format!("{:?}", read(stored)));
+        self.say(&format!("status {}", stored.status()));
+        if let Some(at) = stored.last_modified() {
+            self.say(&format!("lm {}", seconds(at)));
+        }
+        if let Some(tag) = stored.etag() {
+            self.say(&format!("etag {}", text(tag.as_bytes())));
+            if matches!(tag, EntityTag::Synthesised(_)) {
+                self.say("weak");
+            }
+        }
+        stored.visible(&mut |name, value| {
+            self.words.push(format!(
+                "shows {}: {}",
+                text(name).to_lowercase(),
+                text(value)
+            ));
+            self.words
+                .push(format!("shows {}", text(name).to_lowercase()));
+        });
+    }
+}
+
+impl Event {
+    fn parse(line: &str) -> Event {
+        let (left, right) = line.split_once("->").unwrap_or((line, ""));
+        let (left, fields) = cut_fields(left);
+        let mut words = tokens(&left);
+        let at: f64 = words
+            .remove(0)
+            .parse()
+            .unwrap_or_else(|_| panic!("no time: {line}"));
+        let body = words
+            .iter()
+            .position(|word| word.starts_with('"'))
+            .map(|at| words.remove(at));
+        let answer = words[0].parse::<u16>().is_ok();
+        // `made 502 error /a`, `head 200 /a` and `fail error /a` read well; the path is wanted second.
+        if matches!(words[0].as_str(), "made" | "head" | "fail") {
+            words[1..].reverse();
+        }
+        assert!(answer || words.len() > 1, "no path: {line}");
+        Event {
+            now: EPOCH + (at * 1000.0).round() as u64,
+            words,
+            fields,
+            body: body.map(|body| body.trim_matches('"').to_string()),
+            expect: phrases(&tokens(right)),
+            text: line.to_string(),
+        }
+    }
+
+    fn word(&self, index: usize) -> &str {
+        self.words.get(index).map_or("", |word| word)
+    }
+
+    fn client(&self, method: Method) -> Client {
+        Client {
+            method,
+            path: self.word(1).to_string(),
+            fields: self.fields.clone(),
+            flags: self.words[2..].to_vec(),
+        }
+    }
+
+    fn check(&self, got: &Got) {
+        let has = |word: &str| got.words.iter().any(|other| other == word);
+        for word in &self.expect {
+            let holds = match word.strip_prefix("hides ") {
+                Some(name) => !has(&format!("shows {name}")),
+                None => has(word),
+            };
+            assert!(
+                holds,
+                "\n  {}\n  wants {word}\n  got   {:?}\n",
+                self.text, got.words
+            );
+        }
+        let unasked = |word: &str| has(word) && !self.expect.iter().any(|wanted| wanted == word);
+        for word in ["refresh", "304", "412", "416"] {
+            assert!(
+                !unasked(word),
+                "\n  {}\n  did not want {word}\n  got {:?}\n",
+                self.text,
+                got.words
+            );
+        }
+        assert!(
+            !self.expect.is_empty() || got.words.is_empty(),
+            "{}: got {:?}",
+            self.text,
+            got.words
+        );
+    }
+}
+
+/// Takes the `[...]` of field lines out.
+fn cut_fields(line: &str) -> (String, Lines) {
+    let Some((before, rest)) = line.split_once('[') else {
+        return (line.to_string(), Lines::new());
+    };
+    let (inside, after) = rest.rsplit_once(']').expect("a closed bracket");
+    let lines = inside.split(" | ").map(|line| {
+        let (name, value) = line
+            .split_once(':')
+            .unwrap_or_else(|| panic!("no field: {line}"));
+        (name.trim().to_string(), dates(value.trim()))
+    });
+    (format!("{before} {after}"), lines.collect())
+}
+
+/// `{N}` is the date at second N of the script.
+fn dates(value: &str) -> String {
+    let Some((before, rest)) = value.split_once('{') else {
+        return value.to_string();
+    };
+    let (second, after) = rest.split_once('}').expect("a closed brace");
+    let at = EPOCH as i64 + second.parse::<i64>().expect("a second") * 1000;
+    format!("{before}{}{after}", text(&date::format(at as u64)))
+}
+
+/// Words; what stands in quotes is one.
+fn tokens(text: &str) -> Vec<String> {
+    let mut tokens = Vec::new();
+    let mut quoted = false;
+    for (index, part) in text.split('"').enumerate() {
+        quoted = index % 2 == 1;
+        if quoted {
+            tokens.push(format!("{part:?}"));
+        } else {
+            tokens.extend(part.split_whitespace().map(str::to_string));
+        }
+    }
+    assert!(!quoted || text.ends_with('"'), "open quotes: {text}");
+    tokens
+}
+
+/// Joins words that belong together: `age 61`, `shows name: value`.
+fn phrases(tokens: &[String]) -> Vec<String> {
+    let mut phrases: Vec<String> = Vec::new();
+    let mut tokens = tokens.iter();
+    while let Some(token) = tokens.next() {
+        let phrase = match token.as_str() {
+            "age" | "ttl" | "lm" | "until" | "patience" | "206" | "hides" | "status" => {
+                format!("{token} {}", tokens.next().expect("a value"))
+            }
+            "shows" | "asks" | "sends" => {
+                let name = tokens.next().expect("a name");
+                match name.ends_with(':') {
+                    true => {
+                        let value = tokens.next().expect("a value");
+                        format!("{token} {name} {}", value.trim_matches('"'))
+                    }
+                    false => format!("{token} {name}"),
+                }
+            }
+            other => other.to_string(),
+        };
+        phrases.push(phrase);
+    }
+    phrases
+}
+
+fn failure(word: &str) -> Failure {
+    match word {
+        "error" => Failure::Error,
+        "timeout" => Failure::Timeout,
+        "invalid" => Failure::InvalidHeader,
+        "aborted" => Failure::Aborted,
+        other => panic!("no failure: {other}"),
+    }
+}
+
+fn seconds(at: u64) -> f64 {
+    (at as f64 - EPOCH as f64) / 1000.0
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The body as far as it is there.
+fn read(stored: &Stored) -> String {
+    let mut cursor = Cursor::default();
+    let mut body = Vec::new();
+    loop {
+        let bytes = stored.object().read(&mut cursor, usize::MAX);
+        if bytes.is_empty() {
+            return text(&body);
+        }
+        body.extend_from_slice(bytes);
+    }
+}
+
+/// `Fields` is what the runner's own field lists implement.
+const _: fn(&Lines) -> &dyn Fields = |lines| lines;

@@ -1,0 +1,365 @@
+//! Who shares a fetch, and who must not wait for it: collapsing, hit-for-miss, variants, credentials.
+
+use crate::{script, script_with};
+use swrcache::engine::{IgnoreFields, MethodSet};
+
+/// Concurrent misses make one fetch; who waited reads along as soon as the header is there.
+#[test]
+fn misses_collapse() {
+    script(
+        r#"
+        0    GET /a -> fetch (absent)
+        0    GET /a -> wait (collapsed) until 5
+        0    GET /a -> wait
+        0.1  head 200 /a [Cache-Control: max-age=60] -> streams
+        0.1  body /a "on"
+        0.1  rung /a -> HIT collapsed "on"
+        0.1  GET /a -> HIT "on"
+        0.2  body /a "e"
+        0.2  end /a -> stored MISS "one"
+        0.2  rung /a -> HIT collapsed "one"
+        "#,
+    );
+}
+
+/// A spurious ring is another wait.
+#[test]
+fn a_spurious_ring_does_no_harm() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    GET /a -> wait until 5
+        1    rung /a -> wait
+        2    200 /a [Cache-Control: max-age=60] -> stored
+        2    rung /a -> HIT collapsed
+        "#,
+    );
+}
+
+/// Waiters of an uncacheable response are all released at once, and the key is remembered: nobody is serialised.
+#[test]
+fn uncacheable_responses_release_everyone() {
+    for fields in [
+        "Cache-Control: no-store",
+        "Cache-Control: private, max-age=60",
+        "Set-Cookie: a=b | Cache-Control: max-age=60",
+        "Vary: * | Cache-Control: max-age=60",
+        "X-Nothing: said",
+    ] {
+        script(&format!(
+            r#"
+            0    GET /a -> fetch
+            0    GET /a -> wait
+            0    GET /a -> wait
+            0    GET /a -> wait
+            0.1  200 /a [{fields}] -> relay
+            0.1  rung /a -> pass MISS (hit-for-miss)
+            0.1  rung /a -> pass MISS (hit-for-miss)
+            0.1  rung /a -> pass MISS (hit-for-miss)
+            5    GET /a -> pass (hit-for-miss)
+            "#
+        ));
+    }
+}
+
+/// A response that must be validated at each use is stored, but those who waited fetch for themselves, all at once.
+#[test]
+fn responses_that_cannot_be_shared_release_everyone() {
+    for control in ["no-cache", "max-age=0"] {
+        script(&format!(
+            r#"
+            0    GET /a -> fetch
+            0    GET /a -> wait
+            0    GET /a -> wait
+            0.1  200 /a [Cache-Control: {control} | ETag: "1"] "one" -> stored MISS "one"
+            0.1  rung /a -> fetch asks if-none-match
+            0.1  rung /a -> fetch asks if-none-match
+            0.2  304 /a -> renewed REVALIDATED "one"
+            0.2  304 /a -> renewed REVALIDATED "one"
+            1    GET /a -> fetch asks if-none-match
+            1    GET /a -> fetch asks if-none-match
+            "#
+        ));
+    }
+}
+
+/// A failed fetch releases those who waited as well: one slow failure must not make a queue.
+#[test]
+fn failures_release_everyone() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    GET /a -> wait
+        0    GET /a -> wait
+        1    fail error /a -> relay (origin-error)
+        1    rung /a -> fetch (absent)
+        1    rung /a -> fetch (absent)
+        1    200 /a [Cache-Control: max-age=60] "one" -> stored
+        1    200 /a [Cache-Control: max-age=60] "one" -> stored
+        2    GET /a -> HIT
+        "#,
+    );
+}
+
+/// A leader that dies without a word leaves its place to one of those who waited.
+#[test]
+fn a_leader_that_gives_up_is_followed_by_one() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    GET /a -> wait
+        0    GET /a -> wait
+        1    drop /a
+        1    rung /a -> fetch
+        1    rung /a -> wait
+        "#,
+    );
+}
+
+/// Hit-for-miss: after ten seconds one request at a time tries again, and the others still pass.
+#[test]
+fn hit_for_miss_is_probed_and_forgotten() {
+    script(
+        r#"
+        0     GET /a -> fetch
+        0     200 /a [Cache-Control: no-store] -> relay (no-store)
+        9     GET /a -> pass (hit-for-miss)
+        11    GET /a -> fetch
+        11    GET /a -> pass (hit-for-miss)
+        12    200 /a [Cache-Control: no-store] -> relay
+        21    GET /a -> pass (hit-for-miss)
+        23    GET /a -> fetch
+        23    200 /a [Cache-Control: max-age=60] -> stored MISS
+        24    GET /a -> HIT
+        84    GET /a -> fetch (stale)
+        84    GET /a -> wait
+        "#,
+    );
+    script(
+        r#"
+        0     GET /a -> fetch
+        0     200 /a [Cache-Control: no-store] -> relay
+        121   GET /a -> fetch
+        121   GET /a -> wait
+        "#,
+    );
+}
+
+/// A refresh that comes back uncacheable removes the entry: never stale for ever, never one origin hit a request.
+#[test]
+fn a_refresh_that_turns_uncacheable() {
+    for fields in [
+        "Cache-Control: no-store",
+        "Cache-Control: private",
+        "Cache-Control: max-age=60 | Set-Cookie: a=b",
+    ] {
+        script(&format!(
+            r#"
+            0    GET /a -> fetch
+            0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=600] -> MISS
+            11   GET /a -> UPDATING refresh
+            11   200 /a [{fields}] -> dropped
+            11   GET /a -> pass (hit-for-miss)
+            "#
+        ));
+    }
+}
+
+/// Lock timeout: passed on untouched, as nginx does; after the lock's age one more fetch is let through.
+#[test]
+fn lock_timeout_and_age() {
+    script_with(
+        |policy| policy.lock_age = 8_000,
+        r#"
+        0    GET /a -> fetch
+        0    GET /a -> wait until 5
+        5    timeout /a -> pass MISS (lock-timeout)
+        7    GET /a -> wait
+        8.1  GET /a -> fetch
+        "#,
+    );
+}
+
+/// Without the lock every miss fetches; refreshes are collapsed all the same.
+#[test]
+fn without_the_lock() {
+    script_with(
+        |policy| policy.lock = false,
+        r#"
+        0    GET /a -> fetch
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=60] -> stored
+        0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=60] -> stored
+        11   GET /a -> UPDATING refresh
+        11   GET /a -> UPDATING (swr-window)
+        80   GET /a -> fetch
+        80   GET /a -> fetch
+        "#,
+    );
+}
+
+/// Variants: a request selects the stored response whose nominated fields match (RFC 9111 §4.1).
+#[test]
+fn variants_are_selected_by_vary() {
+    script(
+        r#"
+        0    GET /a [Accept-Language: de] -> fetch (absent)
+        0    200 /a [Cache-Control: max-age=60 | Vary: Accept-Language] "deutsch" -> MISS
+        1    GET /a [accept-language: de] -> HIT "deutsch"
+        1    GET /a [Accept-Language: en] -> fetch (vary-miss)
+        1    GET /a [Accept-Language: en] -> wait
+        1    GET /a [Accept-Language: fr] -> fetch (vary-miss)
+        1    GET /a -> fetch (vary-miss)
+        2    200 /a [Cache-Control: max-age=60 | Vary: Accept-Language] "english" -> stored MISS
+        2    rung /a -> HIT "english"
+        2    200 /a [Cache-Control: max-age=60 | Vary: Accept-Language] "francais" -> stored
+        2    200 /a [Cache-Control: max-age=60 | Vary: Accept-Language] "none" -> stored
+        3    GET /a -> HIT "none"
+        3    GET /a [Accept-Language: de] -> HIT "deutsch"
+        3    GET /a [Accept-Language: en] -> HIT "english"
+        "#,
+    );
+}
+
+/// `Accept-Encoding` is reduced to what can matter, and a refresh sends what the stored request sent.
+#[test]
+fn accept_encoding_is_normalised() {
+    script(
+        r#"
+        0    GET /a [Accept-Encoding: gzip, deflate, br] -> fetch
+        0    200 /a [Cache-Control: max-age=60, stale-while-revalidate=60 | Vary: Accept-Encoding] "zipped" -> MISS
+        1    GET /a [Accept-Encoding: br;q=1.0,  gzip , deflate] -> HIT "zipped"
+        1    GET /a -> fetch (vary-miss)
+        70   GET /a [Accept-Encoding: br, deflate, gzip] -> UPDATING refresh sends accept-encoding: "gzip, deflate, br"
+        "#,
+    );
+}
+
+/// At most so many variants; the oldest goes.
+#[test]
+fn variants_are_bounded() {
+    script_with(
+        |policy| policy.max_variants = 2,
+        r#"
+        0    GET /a [X: 1] -> fetch
+        0    200 /a [Cache-Control: max-age=60 | Vary: X] "1" -> MISS
+        1    GET /a [X: 2] -> fetch
+        1    200 /a [Cache-Control: max-age=60 | Vary: X] "2" -> MISS
+        2    GET /a [X: 3] -> fetch
+        2    200 /a [Cache-Control: max-age=60 | Vary: X] "3" -> MISS
+        3    GET /a [X: 1] -> fetch (vary-miss)
+        3    GET /a [X: 2] -> HIT "2"
+        3    GET /a [X: 3] -> HIT "3"
+        "#,
+    );
+}
+
+/// `Authorization`: shared only with `public`, `s-maxage` or `must-revalidate` (RFC 9111 §3.5); never remembered against others.
+#[test]
+fn authorization_is_not_shared() {
+    script(
+        r#"
+        0    GET /a [Authorization: x] -> fetch
+        0    GET /a [Authorization: y] -> fetch
+        0    200 /a [Cache-Control: max-age=60] "x's" -> relay (authorization)
+        0    200 /a [Cache-Control: max-age=60] "y's" -> relay (authorization)
+        1    GET /a -> fetch (absent)
+        1    200 /a [Cache-Control: max-age=60] "ours" -> stored
+        2    GET /a [Authorization: x] -> fetch (authorization)
+        2    200 /a [Cache-Control: private] "x's" -> relay
+        3    GET /a -> HIT "ours"
+        "#,
+    );
+    script(
+        r#"
+        0    GET /a [Authorization: x] -> fetch
+        0    200 /a [Cache-Control: public, max-age=60, stale-while-revalidate=60] "shared" -> stored
+        1    GET /a [Authorization: y] -> HIT "shared"
+        1    GET /a -> HIT "shared"
+        "#,
+    );
+}
+
+/// An entry that credentials brought is not refreshed without them: an authorised request fetches, the others get stale.
+#[test]
+fn what_credentials_brought_is_renewed_with_credentials() {
+    script(
+        r#"
+        0    GET /a [Authorization: x] -> fetch
+        0    200 /a [Cache-Control: public, max-age=60, stale-while-revalidate=60] "shared" -> stored
+        61   GET /a -> UPDATING (swr-busy) "shared"
+        61   GET /a [Authorization: x] -> fetch (synchronous)
+        61   GET /a [Authorization: y] -> UPDATING (swr-window)
+        62   200 /a [Cache-Control: public, max-age=60] "more" -> stored EXPIRED "more"
+        200  GET /a -> fetch (stale)
+        200  401 /a -> relay
+        200  GET /a [Authorization: x] -> fetch (stale) asks if-modified-since
+        "#,
+    );
+}
+
+/// `swr_cache_min_uses`.
+#[test]
+fn stored_after_enough_uses() {
+    script_with(
+        |policy| policy.min_uses = 3,
+        r#"
+        0    GET /a -> pass MISS (min-uses)
+        1    GET /a -> pass MISS (min-uses)
+        2    GET /a -> fetch (absent)
+        "#,
+    );
+}
+
+/// Methods that are not cached are written through (RFC 9111 §4); POST only where configured.
+#[test]
+fn methods() {
+    script(
+        r#"
+        0    PUT /a -> pass - (method)
+        0    POST /a -> pass - (method)
+        "#,
+    );
+    script_with(
+        |policy| policy.methods = MethodSet::GET.with(MethodSet::POST),
+        r#"
+        0    HEAD /a -> pass - (method)
+        0    POST /a -> fetch
+        0    200 /a [Cache-Control: max-age=60] -> stored MISS
+        1    POST /a -> HIT
+        "#,
+    );
+}
+
+/// A `Set-Cookie` made ignorable is stored without the field.
+#[test]
+fn an_ignored_cookie_is_never_replayed() {
+    script_with(
+        |policy| policy.ignore = IgnoreFields::SET_COOKIE,
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60 | Set-Cookie: a=b | X-Kept: yes] -> stored MISS
+        1    GET /a -> HIT hides set-cookie shows x-kept
+        "#,
+    );
+}
+
+/// A purge wins over a fill or refresh that began before it.
+#[test]
+fn a_purge_wins() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    head 200 /a [Cache-Control: max-age=60] -> streams
+        0    body /a "old"
+        1    purge /a
+        2    end /a -> superseded MISS "old"
+        2    GET /a -> fetch (absent)
+        2    200 /a [Cache-Control: max-age=1, stale-while-revalidate=60 | ETag: "1"] "new" -> stored
+        5    GET /a -> UPDATING refresh
+        6    purge /a
+        7    304 /a -> dropped (superseded)
+        7    GET /a -> fetch (absent)
+        "#,
+    );
+}

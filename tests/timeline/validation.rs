@@ -1,0 +1,249 @@
+//! Validation: towards the origin (304, 200), towards clients (conditionals, ranges), and Smart Edge Revalidation.
+
+use crate::{script, script_with};
+
+/// A 304 renews the entry: same body, new freshness and fields (RFC 9111 §4.3.4, §3.2).
+#[test]
+fn not_modified_renews() {
+    script(
+        r#"
+        0    GET /a -> fetch unconditional
+        0    200 /a [Cache-Control: max-age=60, stale-while-revalidate=300 | ETag: "v1" | Last-Modified: {-1000} | X-Kept: old | X-New: old | Content-Type: text/plain] "one" -> MISS
+        61   GET /a -> UPDATING refresh asks if-none-match asks if-modified-since
+        62   304 /a [Cache-Control: max-age=30, stale-while-revalidate=300 | ETag: "v1" | X-New: new | Content-Type: text/html] -> renewed "one"
+        62   GET /a -> HIT age 0 ttl 30 "one" shows x-new: new shows x-kept: old shows content-type: text/plain lm -1000
+        93   GET /a -> UPDATING refresh
+        93   304 /a -> renewed
+        100  GET /a -> HIT age 7 ttl 23
+        "#,
+    );
+}
+
+/// A client that waits for the validation gets REVALIDATED or EXPIRED.
+#[test]
+fn who_waits_is_told_how() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10 | ETag: "v1"] "one" -> MISS
+        20   GET /a -> fetch (stale) asks if-none-match
+        20   GET /a -> wait
+        20   304 /a -> renewed REVALIDATED age 0 "one"
+        20   rung /a -> HIT collapsed "one"
+        40   GET /a -> fetch
+        40   200 /a [Cache-Control: max-age=10 | ETag: "v2"] "two" -> stored EXPIRED age 0 "two"
+        "#,
+    );
+}
+
+/// A 304 with a strong validator of another response must not update (RFC 9111 §4.3.4); the next fetch is unconditional.
+#[test]
+fn a_foreign_304_does_not_update() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=60 | ETag: "v1"] "one" -> MISS
+        20   GET /a -> UPDATING refresh
+        20   304 /a [ETag: "other"] -> dropped (foreign-validator)
+        20   GET /a -> fetch unconditional
+        20   304 /a -> relay (foreign-validator)
+        "#,
+    );
+}
+
+/// A 304 that forbids storing answers the client that asked, and ends the entry.
+#[test]
+fn a_304_that_forbids_storing() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10 | ETag: "v1"] "one" -> MISS
+        20   GET /a -> fetch
+        20   304 /a [Cache-Control: no-store | ETag: "v1"] -> renewed REVALIDATED "one"
+        20   GET /a -> pass (hit-for-miss)
+        "#,
+    );
+}
+
+/// `swr_cache_revalidate off`: never conditional.
+#[test]
+fn revalidation_off() {
+    script_with(
+        |policy| policy.revalidate = false,
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=60 | ETag: "v1"] "one" -> MISS
+        20   GET /a -> UPDATING refresh unconditional
+        "#,
+    );
+}
+
+/// Conditionals of clients are answered from the store (RFC 9111 §4.3.2), stale answers included.
+#[test]
+fn client_conditionals() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60, stale-while-revalidate=60 | ETag: "v1" | Last-Modified: {-1000}] "one" -> MISS
+        1    GET /a [If-None-Match: "v1"] -> HIT 304
+        1    GET /a [If-None-Match: W/"v1"] -> HIT 304
+        1    GET /a [If-None-Match: "v0", "v1"] -> HIT 304
+        1    GET /a [If-None-Match: "v0"] -> HIT full
+        1    GET /a [If-None-Match: "v0" | If-Modified-Since: {0}] -> HIT full
+        1    GET /a [If-Modified-Since: {-1000}] -> HIT 304
+        1    GET /a [If-Modified-Since: {-1001}] -> HIT full
+        1    GET /a [If-Modified-Since: yesterday] -> HIT full
+        61   GET /a [If-None-Match: "v1"] -> UPDATING 304 refresh
+        "#,
+    );
+}
+
+/// A client that led a fetch gets its own conditional answered too.
+#[test]
+fn conditionals_of_a_leader() {
+    script(
+        r#"
+        0    GET /a [If-None-Match: "v1"] -> fetch unconditional
+        0    200 /a [Cache-Control: max-age=60 | ETag: "v1"] "one" -> stored MISS 304
+        "#,
+    );
+}
+
+/// Ranges (RFC 9110 §14), with `If-Range` on strong validators only (§13.1.5).
+#[test]
+fn ranges() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60 | ETag: "v1"] "0123456789" -> MISS
+        1    GET /a [Range: bytes=0-3] -> HIT 206 0-3
+        1    GET /a [Range: bytes=-2] -> HIT 206 8-9
+        1    GET /a [Range: bytes=0-1,8-] -> HIT 206 0-1,8-9
+        1    GET /a [Range: bytes=10-] -> HIT 416
+        1    GET /a [Range: lines=1-2] -> HIT full
+        1    HEAD /a [Range: bytes=0-3] -> HIT full
+        1    GET /a [Range: bytes=0-3 | If-Range: "v1"] -> HIT 206 0-3
+        1    GET /a [Range: bytes=0-3 | If-Range: "v0"] -> HIT full
+        1    GET /a [Range: bytes=0-3 | If-None-Match: "v1"] -> HIT 304
+        "#,
+    );
+}
+
+/// A growing body of unknown length is never a part.
+#[test]
+fn ranges_of_a_growing_body() {
+    script(
+        r#"
+        0    GET /a [Range: bytes=0-3] -> fetch
+        0    head 200 /a [Cache-Control: max-age=60] -> streams
+        0    body /a "01234"
+        0    GET /a [Range: bytes=0-3] -> HIT full
+        0    end /a -> stored 206 0-3
+        "#,
+    );
+}
+
+/// Smart Edge Revalidation (seed 000): without validators of the origin's, `Last-Modified` is the time it was cached, and
+/// `If-Modified-Since` and `If-None-Match` are answered.
+#[test]
+fn edge_revalidation() {
+    script(
+        r#"
+        5.7  GET /a -> fetch
+        5.7  200 /a [Cache-Control: max-age=60 | Date: {6}] "one" -> MISS lm 5 weak
+        9    GET /a -> HIT lm 5 weak
+        9    GET /a [If-Modified-Since: {5}] -> HIT 304
+        9    GET /a [If-Modified-Since: {4}] -> HIT full
+        9    GET /a [Range: bytes=0-1 | If-Range: {5}] -> HIT full
+        "#,
+    );
+}
+
+/// Never later than the response's `Date`.
+#[test]
+fn synthesised_never_later_than_date() {
+    script(
+        r#"
+        100  GET /a -> fetch
+        100  200 /a [Cache-Control: max-age=600 | Date: {50}] "one" -> MISS lm 50
+        "#,
+    );
+}
+
+/// One validator of the origin's, and nothing is synthesised; nor when it is off.
+#[test]
+fn no_synthesis_beside_the_origins_own() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60 | Last-Modified: {-9}] "one" -> MISS lm -9
+        1    GET /a [If-Modified-Since: {-9}] -> HIT 304
+        "#,
+    );
+    script_with(
+        |policy| policy.edge_revalidation = false,
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60, stale-while-revalidate=60] "one" -> MISS
+        61   GET /a -> UPDATING refresh unconditional
+        61   200 /a [Cache-Control: max-age=60] "one" -> stored
+        "#,
+    );
+}
+
+/// The same-bytes rule: a refresh that brings back the same bytes leaves the synthesised pair as it was; other bytes move
+/// it on.
+#[test]
+fn the_same_bytes_keep_their_validators() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60, stale-while-revalidate=600] "one" -> MISS lm 0
+        61   GET /a -> UPDATING refresh asks if-modified-since
+        62   200 /a [Cache-Control: max-age=60, stale-while-revalidate=600] "one" -> same
+        63   GET /a [If-Modified-Since: {0}] -> HIT age 1 304 lm 0 "one"
+        123  GET /a -> UPDATING refresh
+        124  200 /a [Cache-Control: max-age=60, stale-while-revalidate=600] "two" -> stored
+        125  GET /a [If-Modified-Since: {0}] -> HIT full lm 124 "two"
+        185  GET /a -> UPDATING refresh
+        185  200 /a [Cache-Control: max-age=60] "tw" -> stored
+        186  GET /a -> HIT lm 185 "tw"
+        "#,
+    );
+}
+
+/// The bytes may come in other pieces, or differ in the last one.
+#[test]
+fn the_same_bytes_in_other_pieces() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60, stale-while-revalidate=600] "abcdef" -> MISS
+        61   GET /a -> UPDATING refresh
+        62   head 200 /a [Cache-Control: max-age=60, stale-while-revalidate=600] -> beside
+        62   body /a "ab"
+        62   body /a "cdef"
+        62   end /a -> same
+        123  GET /a -> UPDATING refresh
+        124  head 200 /a [Cache-Control: max-age=60] -> beside
+        124  body /a "abcde"
+        124  body /a "F"
+        124  end /a -> stored
+        125  GET /a -> HIT "abcdeF" lm 124
+        "#,
+    );
+}
+
+/// A validator-less 304 is acceptable when it answers for the one stored response (RFC 9111 §4.3.4).
+#[test]
+fn a_304_without_validators() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60, stale-while-revalidate=600] "one" -> MISS lm 0
+        61   GET /a -> UPDATING refresh asks if-modified-since
+        61   304 /a -> renewed
+        62   GET /a -> HIT age 1 lm 0 weak "one"
+        "#,
+    );
+}
