@@ -1,9 +1,21 @@
 //! Claims: leases that say who may fetch.
+//!
+//! | claim | how it ends |
+//! |---|---|
+//! | on a marker or an object | released or dropped, or consumed by a fill or a renewal: waiters are rung |
+//! | the same, not valid any more | voided by a removal, or taken over after its deadline: ending it changes nothing |
+//! | on nothing (`unclaimed`) | ends unnoticed; a removal of the key voids it |
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use super::Millis;
+use super::entry::COMPLETE;
 use super::error::{NoSpace, Refused};
 use super::fill::{Fill, NewObject};
+use super::inner::Inner;
 use super::object::{Object, WORDS};
+use super::queue::MAIN;
 
 /// The answer to asking for a claim.
 #[derive(Debug)]
@@ -20,38 +32,169 @@ pub enum Attempt {
 /// Permission to fetch. `Drop` releases it and rings the waiters. `Send`; holds no borrow.
 #[derive(Debug)]
 pub struct Claim {
-    _todo: (),
+    pub(crate) inner: Arc<Inner>,
+    hold: Hold,
+}
+
+#[derive(Debug)]
+enum Hold {
+    Lease { on: Object, lease: u64 },
+    Nothing { key: Box<[u8]>, epoch: u32 },
+}
+
+/// A new head for an object.
+#[derive(Clone, Copy)]
+pub(crate) struct NewHead<'a> {
+    pub(crate) meta: &'a [u8],
+    pub(crate) words: [u64; WORDS],
+    pub(crate) dead_at: Millis,
+    pub(crate) now: Millis,
 }
 
 impl Claim {
+    pub(crate) fn leased(on: Object, lease: u64) -> Claim {
+        Claim {
+            inner: Arc::clone(&on.inner),
+            hold: Hold::Lease { on, lease },
+        }
+    }
+
+    pub(crate) fn on_nothing(inner: Arc<Inner>, key: &[u8]) -> Claim {
+        let epoch = epoch(&inner, key);
+        Claim {
+            inner,
+            hold: Hold::Nothing {
+                key: key.into(),
+                epoch,
+            },
+        }
+    }
+
     /// Whether it is still held: not voided by a removal, not taken over after its deadline.
     pub fn is_valid(&self) -> bool {
-        todo!()
+        match &self.hold {
+            Hold::Lease { on, lease } => on.at().e.lease.load(Acquire) == *lease,
+            Hold::Nothing { key, epoch: then } => epoch(&self.inner, key) == *then,
+        }
     }
+
     /// The key it is for.
     pub fn key(&self) -> &[u8] {
-        todo!()
+        match &self.hold {
+            Hold::Lease { on, .. } => on.key(),
+            Hold::Nothing { key, .. } => key,
+        }
     }
+
     /// Moves the deadline.
-    pub fn extend(&self, _deadline: Millis) {
-        todo!()
+    pub fn extend(&self, deadline: Millis) {
+        if let (Hold::Lease { on, lease }, Some(member)) = (&self.hold, self.inner.member()) {
+            self.inner.extend_lease(member, &on.at(), *lease, deadline);
+        }
     }
+
+    /// The entry that waiters wait at.
+    pub(crate) fn place(&self) -> Option<&Object> {
+        match &self.hold {
+            Hold::Lease { on, .. } => Some(on),
+            Hold::Nothing { .. } => None,
+        }
+    }
+
     /// Begins to fill an object of the claim's key. With a known total all room is taken now.
     /// With [`Publish::Now`](super::Publish) the waiters are rung: they can read along.
-    pub fn begin(self, _new: NewObject<'_>) -> Result<Fill, (Claim, NoSpace)> {
-        todo!()
+    pub fn begin(self, new: NewObject<'_>) -> Result<Fill, (Claim, NoSpace)> {
+        Fill::begin(self, &new)
     }
+
     /// Swaps the head of `old` for a new one that shares its body, and ends the claim.
     pub fn renew(
         self,
-        _old: &Object,
-        _meta: &[u8],
-        _words: [u64; WORDS],
-        _dead_at: Millis,
-        _now: Millis,
+        old: &Object,
+        meta: &[u8],
+        words: [u64; WORDS],
+        dead_at: Millis,
+        now: Millis,
     ) -> Result<Object, Refused> {
-        todo!()
+        self.swap_head(
+            old,
+            NewHead {
+                meta,
+                words,
+                dead_at,
+                now,
+            },
+        )
     }
+
+    pub(crate) fn swap_head(&self, old: &Object, new: NewHead<'_>) -> Result<Object, Refused> {
+        let member = self.inner.member().ok_or(Refused::Busy)?;
+        if !Arc::ptr_eq(&self.inner, &old.inner) || old.key() != self.key() {
+            return Err(Refused::NotCurrent);
+        }
+        self.inner.tick(new.now);
+        // The keeper is gone when the handle is made: dropping a handle may need one.
+        let block = self.swap_entry(member, old, new)?;
+        Object::adopt(&self.inner, member, block).ok_or(Refused::Busy)
+    }
+
+    fn swap_entry(
+        &self,
+        member: &super::member::Member,
+        old: &Object,
+        new: NewHead<'_>,
+    ) -> Result<u32, Refused> {
+        let mut keeper = self.inner.keeper(member).ok_or(Refused::Busy)?;
+        let old_at = old.at();
+        let body = self
+            .inner
+            .body(old_at.body())
+            .map(|(b, ..)| b)
+            .ok_or(Refused::NotCurrent)?;
+        if !old_at.is_linked() || body.phase.load(Acquire) != COMPLETE {
+            return Err(Refused::NotCurrent);
+        }
+        let head = keeper.object_head(old.key(), new.meta, new.words, new.dead_at, new.now);
+        let at = keeper
+            .make_entry(&head, old_at.body())
+            .ok_or(Refused::Full)?;
+        body.refs.store(body.refs.load(Relaxed) + 1, Relaxed);
+        let shard = keeper.lock_shard(head.hash);
+        let refused = match shard {
+            None => Some(Refused::Busy),
+            Some(_) if !self.is_valid() => Some(Refused::Voided),
+            Some(_) => None,
+        };
+        if let Some(refused) = refused {
+            keeper.discard(&at);
+            return Err(refused);
+        }
+        at.e.freq.store(old_at.e.freq.load(Relaxed), Relaxed);
+        let main = old_at.e.queue.load(Relaxed) == MAIN;
+        keeper.link(&at, main).ok_or(Refused::Busy)?;
+        keeper.unlink(&old_at);
+        keeper.header().counts.inserted.fetch_add(1, Relaxed);
+        Ok(at.block)
+    }
+
     /// Ends the claim and rings the waiters; the same as dropping it.
     pub fn release(self) {}
+}
+
+fn epoch(inner: &Inner, key: &[u8]) -> u32 {
+    inner
+        .epoch(inner.hash_key.hash(key))
+        .map_or(0, |e| e.load(Acquire))
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let Hold::Lease { on, lease } = &self.hold else {
+            return;
+        };
+        // A handle inherited by a forked child ends nothing.
+        if let Some(member) = self.inner.member().filter(|m| on.is_of(m)) {
+            self.inner.end_lease(member, &on.at(), *lease);
+        }
+    }
 }

@@ -1,8 +1,26 @@
 //! Fills: objects that grow.
+//!
+//! | step | lookups | readers of the object | if the process dies |
+//! |---|---|---|---|
+//! | begin, `Publish::Now` | find it | follow it | see Broken; it is unlinked |
+//! | begin, `Publish::AtCommit` | find what was there before | follow it | see Broken; it is freed |
+//! | write | - | see the bytes, are rung | as above |
+//! | commit | find it, and not what it replaces | see Complete, are rung | before: as above; after: it stays |
+//! | drop, abort | don't find it | see Broken, are rung | - |
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::fence;
 
 use super::Millis;
-use super::error::{NoSpace, Refused, Superseded};
-use super::object::{Object, WORDS};
+use super::claim::{Claim, NewHead};
+use super::entry::{BROKEN, Body, COMPLETE, GROWING, REMOVED, UNKNOWN};
+use super::error::{NoSpace, Refused, Superseded, SupersededReason};
+use super::inner::{Inner, take_waiters};
+use super::keeper::Keeper;
+use super::member::Member;
+use super::object::{Object, WORDS, piece};
+use super::queue::MAIN;
 
 /// When lookups find a new object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +44,7 @@ pub struct NewObject<'a> {
     pub dead_at: Millis,
     /// When lookups find it.
     pub publish: Publish,
-    /// The object that its commit removes.
+    /// The object that its commit removes. If that is removed by hand before, the commit is superseded.
     pub replaces: Option<&'a Object>,
     /// How many objects the key may have; the oldest go first. 0 is no limit.
     pub max_variants: u32,
@@ -35,58 +53,416 @@ pub struct NewObject<'a> {
 /// A growing object. `Drop` breaks it: it is unlinked and its readers are rung. `Send`.
 #[derive(Debug)]
 pub struct Fill {
-    _todo: (),
+    /// Taken out when the fill ends in another way than by being dropped.
+    core: Option<Core>,
+}
+
+#[derive(Debug)]
+struct Core {
+    // Dropped in this order: the claim's waiters are rung when the object is settled.
+    object: Object,
+    replaces: Option<Object>,
+    claim: Claim,
+    max_variants: u32,
+    len: u64,
+    /// Bytes of all pieces.
+    reserved: u64,
+    last: u32,
+    /// The piece that is written to, and where it begins.
+    current: u32,
+    start: u64,
+}
+
+/// What `begin` has put into the region.
+struct Begun {
+    block: u32,
+    first: u32,
+    last: u32,
+    reserved: u64,
 }
 
 impl Fill {
-    /// Appends bytes and publishes them. On an error nothing was appended.
-    pub fn write(&mut self, _bytes: &[u8]) -> Result<(), NoSpace> {
-        todo!()
+    pub(crate) fn begin(claim: Claim, new: &NewObject<'_>) -> Result<Fill, (Claim, NoSpace)> {
+        match begin(&claim, new) {
+            Ok((object, begun)) => Ok(Fill {
+                core: Some(Core {
+                    object,
+                    replaces: new.replaces.cloned(),
+                    claim,
+                    max_variants: new.max_variants,
+                    len: 0,
+                    reserved: begun.reserved,
+                    last: begun.last,
+                    current: begun.first,
+                    start: 0,
+                }),
+            }),
+            Err(e) => Err((claim, e)),
+        }
     }
+
+    fn core(&self) -> &Core {
+        match &self.core {
+            Some(core) => core,
+            // Only the methods that consume the fill take it out.
+            None => unreachable!("a fill in use has its core"),
+        }
+    }
+
+    fn into_core(mut self) -> Core {
+        match self.core.take() {
+            Some(core) => core,
+            None => unreachable!("a fill in use has its core"),
+        }
+    }
+
+    /// Appends bytes and publishes them. On an error nothing was appended.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), NoSpace> {
+        match &mut self.core {
+            Some(core) => core.write(bytes),
+            None => Err(NoSpace::Ended),
+        }
+    }
+
     /// The object, to read along.
     pub fn object(&self) -> Object {
-        todo!()
+        self.core().object.clone()
     }
+
     /// Bytes written.
     pub fn len(&self) -> u64 {
-        todo!()
+        self.core().len
     }
+
     /// Whether nothing has been written.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
     /// Sets a word of the object.
-    pub fn set_word(&self, _i: usize, _value: u64) {
-        todo!()
+    pub fn set_word(&self, i: usize, value: u64) {
+        self.core().object.word(i).store(value, Release);
     }
+
     /// Whether a commit would (as of now) make the object current.
     pub fn is_valid(&self) -> bool {
-        todo!()
+        self.core().is_valid()
     }
+
     /// Moves the deadline of the claim.
-    pub fn extend(&self, _deadline: Millis) {
-        todo!()
+    pub fn extend(&self, deadline: Millis) {
+        self.core().claim.extend(deadline);
     }
+
     /// Completes the object, makes it current, removes what it replaces, ends the claim, rings.
-    pub fn commit(self, _now: Millis) -> Result<Object, Superseded> {
-        todo!()
+    pub fn commit(self, now: Millis) -> Result<Object, Superseded> {
+        let core = self.into_core();
+        let settled = core.commit(now);
+        let object = core.object.clone();
+        // The claim ends here, with the core: those who waited find the object.
+        drop(core);
+        match settled {
+            Ok(()) => Ok(object),
+            Err(reason) => Err(Superseded { object, reason }),
+        }
     }
+
     /// The body turned out to be the one of `old`: drops the new one, swaps the head of `old` for a new one with
     /// its old body, ends the claim, rings. Readers of the fill end well.
     pub fn commit_as_renewal(
         self,
-        _old: &Object,
-        _meta: &[u8],
-        _words: [u64; WORDS],
-        _dead_at: Millis,
-        _now: Millis,
+        old: &Object,
+        meta: &[u8],
+        words: [u64; WORDS],
+        dead_at: Millis,
+        now: Millis,
     ) -> Result<Object, Refused> {
-        todo!()
+        let core = self.into_core();
+        let renewed = match core.complete() {
+            Ok(()) => core.claim.swap_head(
+                old,
+                NewHead {
+                    meta,
+                    words,
+                    dead_at,
+                    now,
+                },
+            ),
+            Err(_) => Err(Refused::NotCurrent),
+        };
+        core.unlink();
+        renewed
     }
-    /// Breaks the object but keeps the claim, so that the fetch can be tried again or its failure be recorded.
+
+    /// Breaks the object but keeps the claim, so that the failure can be recorded under it.
     pub fn abort(self) -> Claim {
-        todo!()
+        let core = self.into_core();
+        core.break_off();
+        core.claim
     }
 }
 
-use super::claim::Claim;
+impl Drop for Fill {
+    fn drop(&mut self) {
+        if let Some(core) = &self.core {
+            core.break_off();
+        }
+    }
+}
+
+fn begin(claim: &Claim, new: &NewObject<'_>) -> Result<(Object, Begun), NoSpace> {
+    let inner = &claim.inner;
+    let member = inner.member().ok_or(NoSpace::Busy)?;
+    let head = (claim.key().len() + new.meta.len()) as u64;
+    if head.saturating_add(new.total.unwrap_or(0)) > inner.header().max_object.load(Relaxed) {
+        return Err(NoSpace::TooLarge);
+    }
+    inner.unpin_deferred(member);
+    let begun = begin_entry(claim, member, new)?;
+    let object = Object::adopt(inner, member, begun.block).ok_or(NoSpace::Busy)?;
+    Ok((object, begun))
+}
+
+fn begin_entry(claim: &Claim, member: &Member, new: &NewObject<'_>) -> Result<Begun, NoSpace> {
+    let mut keeper = claim.inner.keeper(member).ok_or(NoSpace::Busy)?;
+    let (first, last, start) = keeper.reserve(new.total).ok_or(NoSpace::Full)?;
+    let head = keeper.object_head(
+        claim.key(),
+        new.meta,
+        new.words,
+        new.dead_at,
+        claim.inner.clock(),
+    );
+    let Some(at) = keeper.make_entry(&head, first.block) else {
+        keeper.drop_body(first.block);
+        return Err(NoSpace::Full);
+    };
+    if new.publish == Publish::Now && claim.is_valid() {
+        let Some(_shard) = keeper.lock_shard(head.hash) else {
+            keeper.discard(&at);
+            return Err(NoSpace::Busy);
+        };
+        let main = keeper.remembers(head.hash);
+        keeper.link(&at, main).ok_or(NoSpace::Busy)?;
+        if let Some(place) = claim.place() {
+            keeper.ring.add(take_waiters(&place.at().e.waiters));
+        }
+    }
+    Ok(Begun {
+        block: at.block,
+        first: first.block,
+        last: last.block,
+        reserved: start + last.room as u64,
+    })
+}
+
+impl Core {
+    fn inner(&self) -> &Arc<Inner> {
+        &self.object.inner
+    }
+
+    /// The body, while this process may write to it.
+    fn growing(&self) -> Option<(&Body, &Member)> {
+        let member = self.inner().member().filter(|m| self.object.is_of(m))?;
+        let (body, ..) = self.inner().body(self.object.body_block())?;
+        (body.phase.load(Acquire) == GROWING).then_some((body, member))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), NoSpace> {
+        let (body, _) = self.growing().ok_or(NoSpace::Ended)?;
+        let total = body.total.load(Relaxed);
+        let end = self.len.saturating_add(bytes.len() as u64);
+        if total != UNKNOWN && end > total {
+            return Err(NoSpace::BeyondTotal);
+        }
+        self.grow_to(end, total)?;
+        self.copy(bytes).ok_or(NoSpace::Ended)?;
+        self.publish(bytes.len());
+        Ok(())
+    }
+
+    /// Makes room for bytes up to `end`.
+    fn grow_to(&mut self, end: u64, total: u64) -> Result<(), NoSpace> {
+        if end <= self.reserved {
+            return Ok(());
+        }
+        let max = self.inner().header().max_object.load(Relaxed);
+        if total != UNKNOWN || self.object.at().head_len().saturating_add(end) > max {
+            return Err(NoSpace::TooLarge);
+        }
+        let inner = Arc::clone(self.inner());
+        let member = inner.member().ok_or(NoSpace::Ended)?;
+        let mut keeper = inner.keeper(member).ok_or(NoSpace::Busy)?;
+        while self.reserved < end {
+            let needed = usize::try_from(end - self.reserved).unwrap_or(usize::MAX);
+            let want = Keeper::growth(self.reserved, needed);
+            let piece = keeper
+                .extend(self.last, self.reserved, want)
+                .ok_or(NoSpace::Full)?;
+            self.last = piece.block;
+            self.reserved += piece.room as u64;
+        }
+        keeper.weigh(&self.object.at());
+        Ok(())
+    }
+
+    /// Copies bytes behind those that are there; they are not published yet.
+    fn copy(&mut self, mut bytes: &[u8]) -> Option<()> {
+        let mut pos = self.len;
+        while !bytes.is_empty() {
+            let (next, at, room) = piece(&self.object.inner, self.current)?;
+            let off = usize::try_from(pos - self.start).ok()?;
+            if off >= room {
+                let block = next.load(Acquire);
+                self.object.inner.extent(block)?;
+                (self.current, self.start) = (block, self.start + room as u64);
+                continue;
+            }
+            let n = bytes.len().min(room - off);
+            // SAFETY: the bytes lie in a piece of our own growing body, behind the published length, which readers
+            // never pass; `&mut self` makes us the only writer, and our pin keeps the body.
+            unsafe { self.object.inner.memory.write(at + off, &bytes[..n]) }.then_some(())?;
+            pos += n as u64;
+            bytes = &bytes[n..];
+        }
+        Some(())
+    }
+
+    fn publish(&mut self, n: usize) {
+        self.len += n as u64;
+        let Some((body, member)) = self.growing() else {
+            return;
+        };
+        self.inner()
+            .header()
+            .counts
+            .payload
+            .fetch_add(n as u64, Relaxed);
+        body.len.store(self.len, Release);
+        ring_readers(self.inner(), member, body);
+    }
+
+    fn is_valid(&self) -> bool {
+        let removed = |o: &Object| o.at().e.flags.load(Relaxed) & REMOVED != 0;
+        let at = self.object.at();
+        // What is published already stays as long as nobody removes it.
+        (at.is_linked() || self.claim.is_valid())
+            && !removed(&self.object)
+            && !self.replaces.as_ref().is_some_and(removed)
+    }
+
+    /// Says that the body is whole.
+    fn complete(&self) -> Result<(), SupersededReason> {
+        let (body, member) = self.growing().ok_or(SupersededReason::Voided)?;
+        let total = body.total.load(Relaxed);
+        if total != UNKNOWN && total != self.len {
+            self.break_off();
+            return Err(SupersededReason::Incomplete);
+        }
+        body.total.store(self.len, Release);
+        // A writer that has been ended meanwhile (leave) must not make its object whole again.
+        if body
+            .phase
+            .compare_exchange(GROWING, COMPLETE, AcqRel, Relaxed)
+            .is_err()
+        {
+            return Err(SupersededReason::Voided);
+        }
+        ring_readers(self.inner(), member, body);
+        Ok(())
+    }
+
+    fn commit(&self, now: Millis) -> Result<(), SupersededReason> {
+        self.inner().tick(now);
+        self.complete()?;
+        let member = self.inner().member().ok_or(SupersededReason::Voided)?;
+        match self.inner().keeper(member) {
+            Some(mut keeper) => self.settle(&mut keeper, now),
+            None if self.object.is_current() => Ok(()),
+            None => Err(SupersededReason::Busy),
+        }
+    }
+
+    /// Makes the object current and removes what it replaces.
+    fn settle(&self, keeper: &mut Keeper<'_>, now: Millis) -> Result<(), SupersededReason> {
+        let at = self.object.at();
+        if self.current == self.last {
+            let _ = keeper.trim(
+                self.last,
+                usize::try_from(self.len - self.start).unwrap_or(usize::MAX),
+            );
+        }
+        keeper.weigh(&at);
+        let hash = at.e.hash.load(Relaxed);
+        let _shard = keeper.lock_shard(hash).ok_or(SupersededReason::Busy)?;
+        if !self.is_valid() {
+            keeper.unlink(&at);
+            return Err(SupersededReason::Voided);
+        }
+        if !at.is_linked() {
+            let old_in_main = self
+                .replaces
+                .as_ref()
+                .is_some_and(|o| o.at().e.queue.load(Relaxed) == MAIN);
+            let main = old_in_main || keeper.remembers(hash);
+            at.e.born.store(now, Relaxed);
+            keeper.link(&at, main).ok_or(SupersededReason::Busy)?;
+        }
+        if let Some(old) = self
+            .replaces
+            .as_ref()
+            .filter(|o| o.key() == self.object.key())
+        {
+            keeper.unlink(&old.at());
+        }
+        if self.max_variants > 0 {
+            keeper.limit_variants(&at, self.max_variants);
+        }
+        keeper.header().counts.inserted.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// Breaks the body, rings its readers, and makes the object unfindable.
+    fn break_off(&self) {
+        if let Some((body, member)) = self.growing()
+            && body
+                .phase
+                .compare_exchange(GROWING, BROKEN, AcqRel, Relaxed)
+                .is_ok()
+        {
+            ring_readers(self.inner(), member, body);
+        }
+        self.unlink();
+    }
+
+    /// Makes the object unfindable. If the locks are not to be had, a sweep finds it dead.
+    fn unlink(&self) {
+        // A copy that a forked child inherited ends nothing.
+        let Some(member) = self.inner().member().filter(|m| self.object.is_of(m)) else {
+            return;
+        };
+        let at = self.object.at();
+        if !at.is_linked() {
+            return;
+        }
+        at.e.dead_at.store(0, Relaxed);
+        let header = self.inner().header();
+        header.soonest.store(0, Relaxed);
+        header.soonest_seen.store(0, Relaxed);
+        let Some(mut keeper) = self.inner().keeper(member) else {
+            return;
+        };
+        if let Some(_shard) = keeper.lock_shard(at.e.hash.load(Relaxed)) {
+            keeper.unlink(&at);
+        }
+    }
+}
+
+/// Rings those who watch the body; after its length or phase was stored.
+fn ring_readers(inner: &Inner, member: &Member, body: &Body) {
+    // Pairs with the fence in `Object::watch`: we see the watcher's bit, or it sees what we stored.
+    fence(SeqCst);
+    if body.waiters.iter().any(|w| w.load(Relaxed) != 0) {
+        inner.ring(member, take_waiters(&body.waiters));
+    }
+}

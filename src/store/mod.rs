@@ -3,13 +3,30 @@
 //! The store knows nothing of HTTP and has no clock: `now` is an argument, in Unix milliseconds. A [`Region`] is a
 //! handle of one process to one piece of memory that several processes may share.
 
+mod arena;
 mod bells;
 mod claim;
+mod entry;
 mod error;
+mod evict;
 mod fill;
+mod hash;
+mod inner;
+mod keeper;
+mod layout;
+mod lease;
+mod lock;
+mod member;
+mod memory;
 mod object;
+mod pin;
+mod process;
+mod queue;
+mod reap;
 mod region;
+mod repair;
 mod stats;
+mod validate;
 
 pub use bells::{BellId, Bells};
 pub use claim::{Attempt, Claim};

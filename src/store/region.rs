@@ -1,14 +1,28 @@
 //! The handle of one process to a region.
 
+use std::hash::{BuildHasher, RandomState};
+use std::ops::ControlFlow;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::Millis;
 use super::bells::{BellId, Bells};
 use super::claim::{Attempt, Claim};
+use super::entry::{BROKEN, EntryAt, NOTE, PASS_UNTIL, SUB, USES};
 use super::error::{Busy, StoreError};
+use super::inner::Inner;
+use super::layout::{Geometry, Header, MAGIC, VERSION};
+use super::lease::Ask;
+use super::member::Member;
+use super::memory::{GRANULE, Memory};
 use super::object::Object;
-use super::stats::{Stats, Summary};
+use super::stats::Stats;
+
+/// How long uses of a key are remembered after the last one.
+const USES_REMEMBERED: Millis = 3_600_000;
+/// Buckets swept under one hold of the arena lock.
+const SWEEP_BATCH: u32 = 64;
 
 /// How a region is laid out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,10 +55,13 @@ pub struct MarkerView {
     pub note: u64,
 }
 
-/// A handle to a region. `Send + Sync`; all methods take `&self`.
-#[derive(Debug)]
+/// A handle to a region. `Send + Sync`; all methods take `&self`; `Clone` is another handle to the same membership.
+///
+/// A handle may be made before a fork and used by the children: each calls [`Region::enter`]. Objects, claims and
+/// fills are of the process that made them; in a forked child the inherited copies do nothing.
+#[derive(Clone, Debug)]
 pub struct Region {
-    _todo: (),
+    inner: Arc<Inner>,
 }
 
 impl Region {
@@ -54,111 +71,440 @@ impl Region {
     /// The memory must be readable and writable, must outlive the handle and everything made from it, and must be
     /// used by nothing but regions.
     pub unsafe fn create(
-        _base: NonNull<u8>,
-        _len: usize,
-        _opt: &RegionOptions,
+        base: NonNull<u8>,
+        len: usize,
+        opt: &RegionOptions,
     ) -> Result<Region, StoreError> {
-        todo!()
+        // SAFETY: the caller's promise is what `borrowed` asks for.
+        let memory = unsafe { borrow(base, len) }?;
+        Region::format(memory, opt)
     }
+
     /// Takes a region that is there already.
     ///
     /// # Safety
     /// As [`Region::create`].
-    pub unsafe fn attach(_base: NonNull<u8>, _len: usize) -> Result<Region, StoreError> {
-        todo!()
+    pub unsafe fn attach(base: NonNull<u8>, len: usize) -> Result<Region, StoreError> {
+        // SAFETY: the caller's promise is what `borrowed` asks for.
+        let memory = unsafe { borrow(base, len) }?;
+        let geometry = Geometry::of(len)?;
+        check(&memory, &geometry)?;
+        Region::wrap(memory, geometry)
     }
+
     /// A region in an anonymous shared mapping of its own, unmapped when the last handle goes.
-    pub fn anonymous(_len: usize, _opt: &RegionOptions) -> Result<Region, StoreError> {
-        todo!()
+    pub fn anonymous(len: usize, opt: &RegionOptions) -> Result<Region, StoreError> {
+        Geometry::of(len)?;
+        Region::format(Memory::anonymous(len)?, opt)
     }
+
     /// The least `len` that can be laid out.
     pub fn min_len() -> usize {
-        todo!()
+        Geometry::min_len()
     }
-    /// Takes a process slot. Every process calls it once, after the fork; before it, everything answers [`Busy`].
-    pub fn enter(&self, _bells: Option<(Arc<Bells>, BellId)>) -> Result<(), StoreError> {
-        todo!()
+
+    fn wrap(memory: Memory, geometry: Geometry) -> Result<Region, StoreError> {
+        Ok(Region {
+            inner: Arc::new(Inner::new(memory, geometry)?),
+        })
     }
-    /// Ends the claims and fills of this process and gives its slot back.
-    /// While objects are still pinned, the slot stays until the process has ended.
+
+    fn format(memory: Memory, opt: &RegionOptions) -> Result<Region, StoreError> {
+        let geometry = Geometry::of(memory.len())?;
+        // SAFETY: nobody uses the memory yet, by the promise made to `create`.
+        unsafe { memory.zero(0, geometry.arena as usize * GRANULE) };
+        let header: &Header = memory.at(0).ok_or(StoreError::Corrupt("header"))?;
+        header.version.store(VERSION, Relaxed);
+        header.len.store(memory.len() as u64, Relaxed);
+        header
+            .seed
+            .store(RandomState::new().hash_one(std::process::id()), Relaxed);
+        header.soonest.store(u64::MAX, Relaxed);
+        header.soonest_seen.store(u64::MAX, Relaxed);
+        let region = Region::wrap(memory, geometry)?;
+        region.set_max_object(opt.max_object);
+        region
+            .inner
+            .arena()
+            .format()
+            .ok_or(StoreError::Corrupt("arena"))?;
+        // Last of all: memory with the magic is a whole region.
+        region.inner.header().magic.store(MAGIC, Release);
+        Ok(region)
+    }
+
+    /// Sets the largest permitted object (key, meta and body); 0 is an eighth of the region.
+    pub fn set_max_object(&self, bytes: u64) {
+        let bytes = if bytes == 0 {
+            self.inner.geometry.len as u64 / 8
+        } else {
+            bytes
+        };
+        self.inner.header().max_object.store(bytes, Relaxed);
+    }
+
+    /// Takes a process slot, and cleans up after dead processes. Every process calls it once, after the fork; before
+    /// it, everything answers [`Busy`]. The bell is rung for what this process waits for.
+    pub fn enter(&self, bells: Option<(Arc<Bells>, BellId)>) -> Result<(), StoreError> {
+        if self.inner.header().poisoned.load(Relaxed) != 0 {
+            return Err(StoreError::Corrupt("it was found so before"));
+        }
+        self.inner.processes().find_dead();
+        match self.inner.enter(bells) {
+            Err(StoreError::NoSlot) => Err(StoreError::NoSlot),
+            other => {
+                self.reap();
+                other
+            }
+        }
+    }
+
+    /// Ends the claims and fills of this process and gives its slot back. Call it when nothing uses the region.
+    /// While objects are still held, the slot stays taken until the process has ended.
     pub fn leave(&self) {
-        todo!()
+        self.inner.leave();
     }
-    /// Looks for dead processes and cleans up after them; returns how many were newly found dead.
+
+    /// Looks for dead processes and goes on cleaning up after them (in a large region over several calls); everyone
+    /// is rung. Returns how many were newly found dead. Costs some ten microseconds a process when none died.
     pub fn reap(&self) -> u32 {
-        todo!()
+        self.inner.reap()
     }
+
+    fn member(&self) -> Result<&Member, Busy> {
+        self.inner.member().ok_or(Busy)
+    }
+
     /// Walks the living objects of `key`, the most recent first, until `select(meta)` is true; pins that one.
     /// `select` runs under a lock: keep it pure and short, and call nothing of the region in it.
     pub fn lookup(
         &self,
-        _key: &[u8],
-        _now: Millis,
-        _select: &mut dyn FnMut(&[u8]) -> bool,
+        key: &[u8],
+        now: Millis,
+        select: &mut dyn FnMut(&[u8]) -> bool,
     ) -> Result<Lookup, Busy> {
-        todo!()
+        let member = self.member()?;
+        let hash = self.inner.hash_key.hash(key);
+        let _shard = self.inner.lock_shard(member, hash).ok_or(Busy)?;
+        let (mut chosen, mut newest) = (None, None);
+        let (mut others, mut marker) = (0, MarkerView::default());
+        self.inner.walk::<()>(self.inner.bucket_of(hash), |at| {
+            if at.e.hash.load(Relaxed) != hash || at.key() != key {
+            } else if !at.is_object() {
+                if at.e.words[SUB].load(Relaxed) == 0 {
+                    marker = view(&at, now);
+                }
+            } else if self.lives(&at, now) {
+                if chosen.is_none() && select(at.meta()) {
+                    chosen = Some(at);
+                } else {
+                    others += 1;
+                    newest = newest.or(Some(at));
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        if chosen.is_some() {
+            newest = None;
+        }
+        let hold = |at: EntryAt<'_>| self.hold(member, &at);
+        Ok(Lookup {
+            object: chosen.map(hold),
+            others,
+            newest: newest.map(hold),
+            marker,
+        })
     }
+
+    fn lives(&self, at: &EntryAt<'_>, now: Millis) -> bool {
+        at.e.dead_at.load(Relaxed) > now
+            && self
+                .inner
+                .body(at.body())
+                .is_some_and(|(b, ..)| self.inner.phase(b) != BROKEN)
+    }
+
+    /// Counts a hit and pins. The shard is locked.
+    fn hold(&self, member: &Member, at: &EntryAt<'_>) -> Object {
+        self.inner.count_hit(at);
+        self.inner.pin(member, at);
+        Object::pinned(&self.inner, member, at)
+    }
+
     /// Asks for the claim on the marker `(key, sub)`. With `wait`, and if another holds it, this process is rung
     /// once when that claim ends (released, filled, failed, voided, its process found dead) or when its fill is published.
     pub fn claim_key(
         &self,
-        _key: &[u8],
-        _sub: u64,
-        _now: Millis,
-        _deadline: Millis,
-        _wait: bool,
+        key: &[u8],
+        sub: u64,
+        now: Millis,
+        deadline: Millis,
+        wait: bool,
     ) -> Result<Attempt, Busy> {
-        todo!()
+        let member = self.member()?;
+        self.inner.tick(now);
+        let ask = Ask {
+            now,
+            deadline,
+            wait,
+        };
+        self.inner.with_marker(member, (key, sub), deadline, |at| {
+            self.attempt(member, at, ask)
+        })
     }
+
     /// Asks for the claim to refresh that object; `wait` as in [`Region::claim_key`].
     pub fn claim_object(
         &self,
-        _object: &Object,
-        _now: Millis,
-        _deadline: Millis,
-        _wait: bool,
+        object: &Object,
+        now: Millis,
+        deadline: Millis,
+        wait: bool,
     ) -> Attempt {
-        todo!()
+        let at = object.at();
+        let Ok(member) = self.member() else {
+            return Attempt::Held { deadline: now };
+        };
+        if !Arc::ptr_eq(&self.inner, &object.inner) || !object.is_of(member) {
+            return Attempt::Held { deadline: now };
+        }
+        self.inner.tick(now);
+        match self.inner.lock_shard(member, at.e.hash.load(Relaxed)) {
+            Some(_shard) => self.attempt(
+                member,
+                &at,
+                Ask {
+                    now,
+                    deadline,
+                    wait,
+                },
+            ),
+            None => Attempt::Held { deadline: now },
+        }
     }
+
+    fn attempt(&self, member: &Member, at: &EntryAt<'_>, ask: Ask) -> Attempt {
+        match self.inner.try_lease(member, at, ask) {
+            Ok(lease) => {
+                self.inner.pin(member, at);
+                Attempt::Won(Claim::leased(
+                    Object::pinned(&self.inner, member, at),
+                    lease,
+                ))
+            }
+            Err(deadline) => Attempt::Held { deadline },
+        }
+    }
+
     /// A claim that collides with nobody.
-    pub fn unclaimed(&self, _key: &[u8]) -> Claim {
-        todo!()
+    pub fn unclaimed(&self, key: &[u8]) -> Claim {
+        Claim::on_nothing(Arc::clone(&self.inner), key)
     }
-    /// Remembers that the key passes through until then.
-    pub fn mark_pass(&self, _key: &[u8], _until: Millis, _now: Millis) {
-        todo!()
+
+    /// Remembers that the key passes through until then. Does nothing when the region is busy.
+    pub fn mark_pass(&self, key: &[u8], until: Millis, now: Millis) {
+        let _ = self.remember(key, until, now, |at| {
+            at.e.words[PASS_UNTIL].store(until, Relaxed)
+        });
     }
+
     /// Forgets that the key passes through.
-    pub fn clear_pass(&self, _key: &[u8]) {
-        todo!()
+    pub fn clear_pass(&self, key: &[u8]) {
+        let Ok(member) = self.member() else { return };
+        let hash = self.inner.hash_key.hash(key);
+        let Some(_shard) = self.inner.lock_shard(member, hash) else {
+            return;
+        };
+        if let Some(at) = self.inner.find_marker(hash, key, 0) {
+            at.e.words[PASS_UNTIL].store(0, Relaxed);
+        }
     }
-    /// Counts a use of the key and returns how many there were, this one included.
-    pub fn note_use(&self, _key: &[u8], _now: Millis) -> u32 {
-        todo!()
+
+    /// Counts a use of the key and returns how many there were, this one included; 1 when the region is busy.
+    /// Uses are forgotten an hour after the last.
+    pub fn note_use(&self, key: &[u8], now: Millis) -> u32 {
+        let count = |at: &EntryAt<'_>| at.e.words[USES].fetch_add(1, Relaxed).saturating_add(1);
+        let uses = self.remember(key, now.saturating_add(USES_REMEMBERED), now, count);
+        uses.map_or(1, |n| u32::try_from(n).unwrap_or(u32::MAX))
     }
+
     /// Sets the marker's note; it is forgotten after `until`.
-    pub fn annotate(&self, _key: &[u8], _note: u64, _until: Millis, _now: Millis) {
-        todo!()
+    pub fn annotate(&self, key: &[u8], note: u64, until: Millis, now: Millis) {
+        let _ = self.remember(key, until, now, |at| at.e.words[NOTE].store(note, Relaxed));
     }
-    /// Makes the object unfindable; readers keep it. False if it was no longer current.
-    pub fn remove(&self, _object: &Object) -> bool {
-        todo!()
+
+    fn remember<T>(
+        &self,
+        key: &[u8],
+        until: Millis,
+        now: Millis,
+        set: impl FnOnce(&EntryAt<'_>) -> T,
+    ) -> Result<T, Busy> {
+        let member = self.member()?;
+        self.inner.tick(now);
+        self.inner.with_marker(member, (key, 0), until, |at| {
+            if at.e.born.load(Relaxed) <= now {
+                [PASS_UNTIL, USES, NOTE]
+                    .iter()
+                    .for_each(|i| at.e.words[*i].store(0, Relaxed));
+            }
+            at.e.born.fetch_max(until, Relaxed);
+            at.e.dead_at.fetch_max(until, Relaxed);
+            set(at)
+        })
     }
-    /// Removes all objects of the key and voids the claims on it; returns how many objects were removed.
-    pub fn remove_key(&self, _key: &[u8]) -> u32 {
-        todo!()
+
+    /// Makes the object unfindable; readers keep it; a claim on it is void. False if it was no longer current, or
+    /// the region was busy.
+    pub fn remove(&self, object: &Object) -> bool {
+        let Ok(member) = self.member() else {
+            return false;
+        };
+        if !Arc::ptr_eq(&self.inner, &object.inner) || !object.is_of(member) {
+            return false;
+        }
+        let Some(mut keeper) = self.inner.keeper(member) else {
+            return false;
+        };
+        let at = object.at();
+        let Some(_shard) = keeper.lock_shard(at.e.hash.load(Relaxed)) else {
+            return false;
+        };
+        keeper.remove(&at)
     }
-    /// Drops dead objects and markers, looking at up to `budget` places from where the last sweep stopped.
-    /// Returns how many were dropped.
-    pub fn sweep(&self, _now: Millis, _budget: u32) -> u32 {
-        todo!()
+
+    /// Removes all objects of the key and what is remembered of it, and voids the claims on it (their commits are
+    /// superseded); returns how many objects were removed, 0 also when the region was busy.
+    pub fn remove_key(&self, key: &[u8]) -> u32 {
+        self.try_remove_key(key).unwrap_or(0)
     }
+
+    /// As [`Region::remove_key`], but says so when the region was busy and nothing was removed.
+    pub fn try_remove_key(&self, key: &[u8]) -> Result<u32, Busy> {
+        let mut keeper = self.inner.keeper(self.member()?).ok_or(Busy)?;
+        let hash = self.inner.hash_key.hash(key);
+        let _shard = keeper.lock_shard(hash).ok_or(Busy)?;
+        if let Some(epoch) = self.inner.epoch(hash) {
+            epoch.fetch_add(1, Relaxed);
+        }
+        let mut of_key = Vec::new();
+        self.inner.walk::<()>(self.inner.bucket_of(hash), |at| {
+            if at.e.hash.load(Relaxed) == hash && at.key() == key {
+                of_key.push((at, at.is_object()));
+            }
+            ControlFlow::Continue(())
+        });
+        let removed = of_key
+            .iter()
+            .filter(|(at, is_object)| keeper.remove(at) && *is_object);
+        Ok(removed.count() as u32)
+    }
+
+    /// Drops dead objects and markers, looking at up to `budget` places (buckets of the index) from where the last
+    /// sweep stopped. Returns how many were dropped.
+    pub fn sweep(&self, now: Millis, budget: u32) -> u32 {
+        let Ok(member) = self.member() else { return 0 };
+        self.inner.tick(now);
+        self.inner.unpin_deferred(member);
+        let mut dropped = 0;
+        let mut left = budget.min(self.inner.geometry.buckets as u32 + 1);
+        while left > 0 {
+            let Some(mut keeper) = self.inner.keeper(member) else {
+                break;
+            };
+            dropped += keeper.sweep_some(now, left.min(SWEEP_BATCH));
+            left = left.saturating_sub(SWEEP_BATCH);
+        }
+        dropped
+    }
+
+    /// How many places a whole sweep looks at.
+    pub fn places(&self) -> u32 {
+        self.inner.geometry.buckets as u32
+    }
+
     /// The counts.
     pub fn stats(&self) -> Stats {
-        todo!()
+        let header = self.inner.header();
+        let counts = &header.counts;
+        Stats {
+            size: self.inner.geometry.len as u64,
+            capacity: u64::from(self.inner.geometry.end - self.inner.geometry.arena)
+                * GRANULE as u64,
+            used: header.arena.used.load(Relaxed) * GRANULE as u64,
+            payload: (counts.payload.load(Relaxed) as i64).max(0) as u64,
+            objects: counts.objects.load(Relaxed),
+            markers: counts.markers.load(Relaxed),
+            limbo: header.queues[super::queue::LIMBO as usize]
+                .count
+                .load(Relaxed),
+            evictions: counts.evictions.load(Relaxed),
+            evicted_bytes: counts.evicted_bytes.load(Relaxed),
+            expired: counts.expired.load(Relaxed),
+            inserted: counts.inserted.load(Relaxed),
+            refused: counts.refused.load(Relaxed),
+            processes: self.inner.processes().live(),
+            reaped: counts.reaped.load(Relaxed),
+            repairs: counts.repairs.load(Relaxed),
+            max_object: header.max_object.load(Relaxed),
+        }
     }
-    /// Walks everything and checks that it holds together. Stops the region for its time.
-    pub fn validate(&self) -> Result<Summary, String> {
-        todo!()
+
+    /// Walks everything and checks that it holds together. Stops the region for its time. This process must have entered.
+    pub fn validate(&self) -> Result<super::Summary, String> {
+        super::validate::validate(&self.inner)
+    }
+}
+
+/// # Safety
+/// As [`Region::create`].
+unsafe fn borrow(base: NonNull<u8>, len: usize) -> Result<Memory, StoreError> {
+    Geometry::of(len)?;
+    if base.as_ptr() as usize % 64 != 0 {
+        return Err(StoreError::Misaligned);
+    }
+    // SAFETY: aligned; the rest is the caller's promise.
+    Ok(unsafe { Memory::borrowed(base, len) })
+}
+
+/// Checks that memory holds a region of this layout and length.
+fn check(memory: &Memory, geometry: &Geometry) -> Result<(), StoreError> {
+    let header: &Header = memory.at(0).ok_or(StoreError::Corrupt("header"))?;
+    if header.magic.load(Acquire) != MAGIC {
+        return Err(StoreError::Foreign);
+    }
+    let found = header.version.load(Relaxed);
+    if found != VERSION {
+        return Err(StoreError::Version {
+            found,
+            expected: VERSION,
+        });
+    }
+    let (found, given) = (header.len.load(Relaxed), memory.len() as u64);
+    if found != given {
+        return Err(StoreError::Length { found, given });
+    }
+    if header.poisoned.load(Relaxed) != 0 {
+        return Err(StoreError::Corrupt("it was found so before"));
+    }
+    let arena = super::arena::Arena {
+        memory,
+        header,
+        geometry,
+    };
+    match (arena.look(geometry.arena), arena.look(geometry.end)) {
+        (Some(_), Some((1, super::entry::Kind::End))) => Ok(()),
+        _ => Err(StoreError::Corrupt("the ends of the arena")),
+    }
+}
+
+fn view(at: &EntryAt<'_>, now: Millis) -> MarkerView {
+    if at.e.born.load(Relaxed) <= now {
+        return MarkerView::default();
+    }
+    MarkerView {
+        pass_until: at.e.words[PASS_UNTIL].load(Relaxed),
+        uses: u32::try_from(at.e.words[USES].load(Relaxed)).unwrap_or(u32::MAX),
+        note: at.e.words[NOTE].load(Relaxed),
     }
 }

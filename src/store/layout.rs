@@ -1,0 +1,248 @@
+//! Where everything lies in a region. All of it follows from the length alone, so nothing that is read back from
+//! the region decides where a fixed part lies.
+//!
+//! ```text
+//! Header | process table | shards | epochs | buckets | ghosts | arena ........ end block
+//! ```
+//!
+//! | part | guarded by |
+//! |---|---|
+//! | header counters, `clock`, `dying` | atomic |
+//! | arena control, queues, blocks, `refs` of bodies, linking and unlinking of entries | the arena lock |
+//! | chains, leases, `waiters` of entries, setting a pin | the lock of the shard (with the arena lock to link and unlink) |
+//! | clearing a pin | atomic while the entry is linked, else the arena lock |
+//! | bytes of a growing body beyond its length | its one writer |
+//!
+//! Locks are taken in the order arena, shard, private pin table; never otherwise.
+
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use super::error::StoreError;
+use super::memory::{GRANULE, Shared};
+
+/// First word of a region: "swrcache", little-endian.
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"swrcache");
+/// Raised with every change of the layout.
+pub(crate) const VERSION: u32 = 1;
+/// Processes that can be in a region at once: 63 for each of two words, whose last bit is [`UNLINKED`].
+pub(crate) const SLOTS: usize = 126;
+/// In a word of pins: the entry can't be found by lookups.
+pub(crate) const UNLINKED: u64 = 1 << 63;
+/// Void counters, for claims that have no lease.
+pub(crate) const EPOCHS: usize = 1024;
+
+const LINE: usize = 64;
+const MIN_ARENA: usize = 32 * 1024;
+/// Bytes of the region for each bucket of the index.
+const BYTES_PER_BUCKET: usize = 1024;
+const MAX_SHARDS: usize = 256;
+
+/// Size classes of free blocks: 16 for each power of two.
+pub(crate) const CLASS_BITS: u32 = 4;
+pub(crate) const CLASSES: usize = 1 << CLASS_BITS;
+pub(crate) const LEVELS: usize = 30;
+
+/// The head of a region.
+#[repr(C)]
+pub(crate) struct Header {
+    pub(crate) magic: AtomicU64,
+    pub(crate) version: AtomicU32,
+    /// Not zero: the region was found to contradict itself and answers nothing any more.
+    pub(crate) poisoned: AtomicU32,
+    pub(crate) len: AtomicU64,
+    pub(crate) seed: AtomicU64,
+    pub(crate) max_object: AtomicU64,
+    _line0: [AtomicU64; 3],
+    /// Latest `now` that a writing call brought.
+    pub(crate) clock: AtomicU64,
+    /// Next object id.
+    pub(crate) ids: AtomicU64,
+    /// Next lease nonce.
+    pub(crate) nonces: AtomicU64,
+    /// Slots whose process is dead and not yet cleaned up after, as pin words.
+    pub(crate) dying: [AtomicU64; 2],
+    /// No entry dies before this time.
+    pub(crate) soonest: AtomicU64,
+    /// Least `dead_at` seen in the pass of the sweep that is under way.
+    pub(crate) soonest_seen: AtomicU64,
+    pub(crate) sweep_cursor: AtomicU64,
+    pub(crate) counts: Counts,
+    pub(crate) arena: ArenaControl,
+    pub(crate) queues: [Queue; 3],
+    pub(crate) slots: [Slot; SLOTS],
+}
+
+/// Counters for [`Stats`](super::Stats).
+#[repr(C)]
+pub(crate) struct Counts {
+    pub(crate) payload: AtomicU64,
+    pub(crate) objects: AtomicU64,
+    pub(crate) markers: AtomicU64,
+    pub(crate) evictions: AtomicU64,
+    pub(crate) evicted_bytes: AtomicU64,
+    pub(crate) expired: AtomicU64,
+    pub(crate) inserted: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) reaped: AtomicU64,
+    pub(crate) repairs: AtomicU64,
+    _pad: [AtomicU64; 6],
+}
+
+/// The allocator's own state.
+#[repr(C)]
+pub(crate) struct ArenaControl {
+    pub(crate) lock: AtomicU32,
+    /// Not zero: the last holder died within; repair before use.
+    pub(crate) dirty: AtomicU32,
+    /// Granules in blocks that are not free.
+    pub(crate) used: AtomicU64,
+    pub(crate) levels: AtomicU32,
+    pub(crate) classes: [AtomicU32; LEVELS],
+    _pad: AtomicU32,
+    pub(crate) heads: [[AtomicU32; CLASSES]; LEVELS],
+}
+
+/// A list of entries, the oldest at the head.
+#[repr(C)]
+pub(crate) struct Queue {
+    pub(crate) head: AtomicU32,
+    pub(crate) tail: AtomicU32,
+    pub(crate) count: AtomicU64,
+    /// Granules of the entries and their bodies.
+    pub(crate) cost: AtomicU64,
+}
+
+/// One process (see `process.rs`).
+#[repr(C)]
+pub(crate) struct Slot {
+    pub(crate) identity: AtomicU64,
+    /// Bell number plus one; 0 is none.
+    pub(crate) bell: AtomicU32,
+    _pad: AtomicU32,
+    /// Next bucket to clean up when the process has died.
+    pub(crate) reap_cursor: AtomicU64,
+}
+
+/// A shard of the index: its lock, on a cache line of its own.
+#[repr(C)]
+pub(crate) struct Shard {
+    pub(crate) lock: AtomicU32,
+    _pad: [AtomicU32; 15],
+}
+
+// SAFETY: repr(C) and atomics only.
+unsafe impl Shared for Header {}
+// SAFETY: repr(C) and atomics only.
+unsafe impl Shared for Shard {}
+
+/// Offsets of the parts of a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub(crate) len: usize,
+    pub(crate) shards: usize,
+    pub(crate) shards_at: usize,
+    pub(crate) epochs_at: usize,
+    pub(crate) buckets: usize,
+    pub(crate) buckets_at: usize,
+    pub(crate) ghosts_at: usize,
+    /// First granule of the arena.
+    pub(crate) arena: u32,
+    /// Granule of the end block.
+    pub(crate) end: u32,
+}
+
+const fn line_up(n: usize) -> usize {
+    n.next_multiple_of(LINE)
+}
+
+impl Geometry {
+    /// The least length that can be laid out.
+    pub(crate) fn min_len() -> usize {
+        let (buckets, shards) = (64, 4);
+        line_up(Geometry::fixed(buckets, shards) + MIN_ARENA)
+    }
+
+    /// The most that 32-bit references reach.
+    pub(crate) fn max_len() -> usize {
+        (u32::MAX as usize - 1) * GRANULE
+    }
+
+    fn fixed(buckets: usize, shards: usize) -> usize {
+        line_up(size_of::<Header>()) + shards * LINE + EPOCHS * 4 + 2 * line_up(buckets * 4)
+    }
+
+    /// Lays out `len` bytes.
+    pub(crate) fn of(len: usize) -> Result<Geometry, StoreError> {
+        if len < Geometry::min_len() {
+            return Err(StoreError::TooSmall {
+                given: len,
+                needed: Geometry::min_len(),
+            });
+        }
+        if len > Geometry::max_len() {
+            return Err(StoreError::TooLarge {
+                given: len,
+                limit: Geometry::max_len(),
+            });
+        }
+        let buckets = power_at_most(len / BYTES_PER_BUCKET).clamp(64, 1 << 26);
+        let shards = power_at_most(buckets / 16).clamp(4, MAX_SHARDS);
+        let shards_at = line_up(size_of::<Header>());
+        let epochs_at = shards_at + shards * LINE;
+        let buckets_at = epochs_at + EPOCHS * 4;
+        let ghosts_at = buckets_at + line_up(buckets * 4);
+        let arena = (ghosts_at + line_up(buckets * 4)) / GRANULE;
+        let end = len / GRANULE - 1;
+        Ok(Geometry {
+            len,
+            shards,
+            shards_at,
+            epochs_at,
+            buckets,
+            buckets_at,
+            ghosts_at,
+            arena: arena as u32,
+            end: end as u32,
+        })
+    }
+}
+
+fn power_at_most(n: usize) -> usize {
+    match n {
+        0 => 1,
+        n => 1 << (usize::BITS - 1 - n.leading_zeros()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_length_can_be_laid_out_and_one_byte_less_cannot() {
+        let g = Geometry::of(Geometry::min_len()).expect("least");
+        assert!((g.end - g.arena) as usize * GRANULE >= MIN_ARENA - GRANULE);
+        let e = Geometry::of(Geometry::min_len() - 1)
+            .expect_err("too small")
+            .to_string();
+        assert!(e.contains(&Geometry::min_len().to_string()), "{e}");
+    }
+
+    #[test]
+    fn the_fixed_parts_of_any_length_stay_below_three_per_cent() {
+        for len in [1 << 20, 10_000_000, 256 << 20, (4usize << 30) + 12345] {
+            let g = Geometry::of(len).expect("geometry");
+            let fixed = g.arena as usize * GRANULE;
+            assert!(fixed * 100 < len * 3, "{len}: {fixed}");
+            assert!(g.end as usize * GRANULE + GRANULE <= len);
+            assert!(g.arena < g.end);
+        }
+    }
+
+    #[test]
+    fn the_header_has_no_padding_that_differs() {
+        assert_eq!(size_of::<Shard>(), LINE);
+        assert_eq!(size_of::<Slot>(), 24);
+        assert_eq!(std::mem::offset_of!(Header, clock), LINE);
+    }
+}

@@ -1,0 +1,131 @@
+//! A lock that survives its holder.
+//!
+//! | word | meaning | who moves it on |
+//! |---|---|---|
+//! | 0 | free | anyone: -> own token |
+//! | token of a live process | held | the holder: -> 0 |
+//! | token of a process that is gone | abandoned | anyone who sees it: -> own token, and learns that it was abandoned |
+//!
+//! Waiting is bounded: a holder that is stopped must not stall the event loops of the others.
+
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::{Duration, Instant};
+
+use super::process::{Processes, Token};
+
+/// How long to wait for a lock before giving up.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// How often to ask the system whether the holder lives.
+const CHECK_EVERY: Duration = Duration::from_millis(2);
+
+/// A held lock; `Drop` frees it.
+pub(crate) struct Guard<'a> {
+    word: &'a AtomicU32,
+    /// The holder before died with the lock.
+    pub(crate) abandoned: bool,
+}
+
+impl Drop for Guard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.word.store(0, Release);
+    }
+}
+
+/// Takes the lock if it is free, abandoned by a process known to be gone, or soon freed; never waits long.
+pub(crate) fn acquire_soon<'a>(
+    word: &'a AtomicU32,
+    own: Token,
+    processes: Processes<'_>,
+) -> Option<Guard<'a>> {
+    for _ in 0..256 {
+        let holder = word.load(Relaxed);
+        let gone = holder != 0 && holder != own && processes.is_gone(holder);
+        if (holder == 0 || gone) && take(word, holder, own) {
+            return Some(Guard {
+                word,
+                abandoned: gone,
+            });
+        }
+        std::hint::spin_loop();
+    }
+    None
+}
+
+/// Takes the lock; `None` after [`PATIENCE`].
+#[inline]
+pub(crate) fn acquire<'a>(
+    word: &'a AtomicU32,
+    own: Token,
+    processes: Processes<'_>,
+) -> Option<Guard<'a>> {
+    if take(word, 0, own) {
+        return Some(Guard {
+            word,
+            abandoned: false,
+        });
+    }
+    acquire_slowly(word, own, processes)
+}
+
+#[inline]
+fn take(word: &AtomicU32, old: Token, own: Token) -> bool {
+    word.compare_exchange(old, own, Acquire, Relaxed).is_ok()
+}
+
+#[cold]
+fn acquire_slowly<'a>(
+    word: &'a AtomicU32,
+    own: Token,
+    processes: Processes<'_>,
+) -> Option<Guard<'a>> {
+    let began = Instant::now();
+    let mut checked = began;
+    loop {
+        for _ in 0..128 {
+            if word.load(Relaxed) == 0 && take(word, 0, own) {
+                return Some(Guard {
+                    word,
+                    abandoned: false,
+                });
+            }
+            std::hint::spin_loop();
+        }
+        let now = Instant::now();
+        let holder = word.load(Relaxed);
+        if holder != 0
+            && is_dead(holder, own, processes, now, &mut checked)
+            && take(word, holder, own)
+        {
+            return Some(Guard {
+                word,
+                abandoned: true,
+            });
+        }
+        if now - began > PATIENCE {
+            return None;
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn is_dead(
+    holder: Token,
+    own: Token,
+    processes: Processes<'_>,
+    now: Instant,
+    checked: &mut Instant,
+) -> bool {
+    if holder == own {
+        return false;
+    }
+    if processes.is_gone(holder) {
+        return true;
+    }
+    let due = now - *checked > CHECK_EVERY;
+    if due {
+        *checked = now;
+    }
+    due && processes.check(holder)
+}

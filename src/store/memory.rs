@@ -1,0 +1,207 @@
+//! The bytes of a region, reached by offset and never by pointer. Every access is checked against the length.
+//!
+//! What lies in the region is read by several processes and may be damaged, so it is only ever seen as atomics (of
+//! which every bit pattern is valid) or as bytes.
+
+use std::io;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+/// Types that may be laid over any bytes of the region.
+///
+/// # Safety
+/// The type is `repr(C)` and made of atomic integers only, so every bit pattern is valid and concurrent access is
+/// defined; its alignment is at most [`GRANULE`].
+pub(crate) unsafe trait Shared {}
+
+// SAFETY: an atomic integer of alignment 4.
+unsafe impl Shared for AtomicU32 {}
+// SAFETY: an atomic integer of alignment 8.
+unsafe impl Shared for AtomicU64 {}
+
+/// Unit of allocation and of references, in bytes.
+pub(crate) const GRANULE: usize = 16;
+
+/// A piece of memory that several processes may share.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    base: NonNull<u8>,
+    len: usize,
+    mapped: bool,
+}
+
+// SAFETY: the memory is only reached through atomics, and through byte ranges that the store's protocol publishes
+// before they are read and never writes afterwards while they are pinned.
+unsafe impl Send for Memory {}
+// SAFETY: as for Send.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// Wraps memory of the caller's.
+    ///
+    /// # Safety
+    /// `len` bytes at `base` are readable and writable for as long as the value lives; `base` is aligned to 64.
+    pub(crate) unsafe fn borrowed(base: NonNull<u8>, len: usize) -> Memory {
+        Memory {
+            base,
+            len,
+            mapped: false,
+        }
+    }
+
+    /// Maps anonymous shared memory, zeroed.
+    pub(crate) fn anonymous(len: usize) -> io::Result<Memory> {
+        let base = map(
+            len,
+            libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+        )?;
+        Ok(Memory {
+            base,
+            len,
+            mapped: true,
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// A shared value at an offset; `None` when it does not lie in the region or is not aligned.
+    #[inline]
+    pub(crate) fn at<T: Shared>(&self, off: usize) -> Option<&T> {
+        let end = off.checked_add(size_of::<T>())?;
+        if end > self.len || off % align_of::<T>() != 0 {
+            return None;
+        }
+        // SAFETY: `off..end` lies in the memory and is aligned (the base is aligned to 64); `T: Shared` accepts any
+        // bytes and any concurrent access.
+        Some(unsafe { &*self.base.as_ptr().add(off).cast::<T>() })
+    }
+
+    /// Bytes of the region.
+    ///
+    /// # Safety
+    /// Nobody writes these bytes while the slice lives (they are published, and pinned or under a lock).
+    #[inline]
+    pub(crate) unsafe fn bytes(&self, off: usize, len: usize) -> Option<&[u8]> {
+        if off.checked_add(len)? > self.len {
+            return None;
+        }
+        // SAFETY: the range was checked; that nobody writes it is the caller's promise.
+        Some(unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(off), len) })
+    }
+
+    /// Copies bytes into the region; false when they would not lie in it.
+    ///
+    /// # Safety
+    /// Nobody reads or writes the target meanwhile (it is not published yet, and this caller owns it).
+    pub(crate) unsafe fn write(&self, off: usize, bytes: &[u8]) -> bool {
+        match off.checked_add(bytes.len()) {
+            Some(end) if end <= self.len => {}
+            _ => return false,
+        }
+        // SAFETY: the range was checked; a slice of ours can't overlap it, as nobody else has access to it.
+        unsafe {
+            self.base
+                .as_ptr()
+                .add(off)
+                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
+        };
+        true
+    }
+
+    /// Sets bytes of the region to zero; false when they would not lie in it.
+    ///
+    /// # Safety
+    /// As [`Memory::write`].
+    pub(crate) unsafe fn zero(&self, off: usize, len: usize) -> bool {
+        match off.checked_add(len) {
+            Some(end) if end <= self.len => {}
+            _ => return false,
+        }
+        // SAFETY: the range was checked, and it is the caller's.
+        unsafe { self.base.as_ptr().add(off).write_bytes(0, len) };
+        true
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if self.mapped {
+            unmap(self.base, self.len);
+        }
+    }
+}
+
+/// A private page that reads as zero in a forked child: what it holds is of this process alone.
+#[derive(Debug)]
+pub(crate) struct WipedPage {
+    base: NonNull<u8>,
+}
+
+const PAGE: usize = 4096;
+
+// SAFETY: the page is only reached as an atomic.
+unsafe impl Send for WipedPage {}
+// SAFETY: as for Send.
+unsafe impl Sync for WipedPage {}
+
+impl WipedPage {
+    pub(crate) fn new() -> io::Result<WipedPage> {
+        let base = map(PAGE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS)?;
+        let page = WipedPage { base };
+        // SAFETY: the page was just mapped private and anonymous, as MADV_WIPEONFORK demands.
+        match unsafe { libc::madvise(base.as_ptr().cast(), PAGE, libc::MADV_WIPEONFORK) } {
+            0 => Ok(page),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// The word at the start of the page.
+    pub(crate) fn word(&self) -> &AtomicU64 {
+        // SAFETY: the page is mapped for as long as `self` lives, aligned, and zero is a valid value.
+        unsafe { self.base.cast::<AtomicU64>().as_ref() }
+    }
+}
+
+impl Drop for WipedPage {
+    fn drop(&mut self) {
+        unmap(self.base, PAGE);
+    }
+}
+
+fn map(len: usize, flags: libc::c_int) -> io::Result<NonNull<u8>> {
+    let prot = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping at an address of the kernel's choice touches no memory in use.
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, -1, 0) };
+    if at == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(at.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))
+}
+
+fn unmap(base: NonNull<u8>, len: usize) {
+    // SAFETY: the range was mapped by `map`, and its owner is being dropped.
+    unsafe { libc::munmap(base.as_ptr().cast(), len) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_access_beyond_the_end_is_refused() {
+        let m = Memory::anonymous(4096).expect("map");
+        assert!(m.at::<AtomicU64>(4088).is_some());
+        assert!(m.at::<AtomicU64>(4089).is_none());
+        assert!(m.at::<AtomicU64>(4092).is_none());
+        assert!(m.at::<AtomicU64>(usize::MAX - 3).is_none());
+        // SAFETY: nobody else has the memory.
+        unsafe {
+            assert!(m.bytes(4000, 97).is_none());
+            assert!(m.bytes(usize::MAX, 2).is_none());
+            assert!(!m.write(4090, b"1234567"));
+            assert!(!m.zero(4095, 2));
+        }
+    }
+}

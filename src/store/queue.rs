@@ -1,0 +1,83 @@
+//! Queues of entries, threaded through the entries by block number. The arena lock is held for all of it.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::entry::EntryAt;
+use super::keeper::Keeper;
+
+/// New entries, on probation.
+pub(crate) const SMALL: u8 = 0;
+/// Entries that were asked for again.
+pub(crate) const MAIN: u8 = 1;
+/// Entries that lookups can't find.
+pub(crate) const LIMBO: u8 = 2;
+/// In no queue.
+pub(crate) const NONE: u8 = 3;
+
+impl<'a> Keeper<'a> {
+    /// Puts an entry at the young end.
+    pub(crate) fn push(&self, queue: u8, at: &EntryAt<'_>) {
+        let Some(q) = self.header().queues.get(queue as usize) else {
+            return;
+        };
+        let tail = q.tail.load(Relaxed);
+        at.e.older.store(tail, Relaxed);
+        at.e.newer.store(0, Relaxed);
+        at.e.queue.store(queue, Relaxed);
+        match self.inner.entry(tail) {
+            Some(old) => old.e.newer.store(at.block, Relaxed),
+            None => q.head.store(at.block, Relaxed),
+        }
+        q.tail.store(at.block, Relaxed);
+        q.count.store(q.count.load(Relaxed) + 1, Relaxed);
+        q.cost.store(
+            q.cost.load(Relaxed) + u64::from(at.e.cost.load(Relaxed)),
+            Relaxed,
+        );
+    }
+
+    /// Takes an entry out of its queue.
+    pub(crate) fn pull(&self, at: &EntryAt<'_>) {
+        let Some(q) = self.header().queues.get(at.e.queue.load(Relaxed) as usize) else {
+            return;
+        };
+        let (older, newer) = (at.e.older.load(Relaxed), at.e.newer.load(Relaxed));
+        match self.inner.entry(older) {
+            Some(o) => o.e.newer.store(newer, Relaxed),
+            None => q.head.store(newer, Relaxed),
+        }
+        match self.inner.entry(newer) {
+            Some(n) => n.e.older.store(older, Relaxed),
+            None => q.tail.store(older, Relaxed),
+        }
+        at.e.queue.store(NONE, Relaxed);
+        q.count
+            .store(q.count.load(Relaxed).saturating_sub(1), Relaxed);
+        q.cost.store(
+            q.cost
+                .load(Relaxed)
+                .saturating_sub(u64::from(at.e.cost.load(Relaxed))),
+            Relaxed,
+        );
+    }
+
+    /// The oldest entry of a queue.
+    pub(crate) fn oldest(&self, queue: u8) -> Option<EntryAt<'a>> {
+        self.inner
+            .entry(self.header().queues.get(queue as usize)?.head.load(Relaxed))
+    }
+
+    pub(crate) fn queue_cost(&self, queue: u8) -> u64 {
+        self.header()
+            .queues
+            .get(queue as usize)
+            .map_or(0, |q| q.cost.load(Relaxed))
+    }
+
+    pub(crate) fn queue_count(&self, queue: u8) -> u64 {
+        self.header()
+            .queues
+            .get(queue as usize)
+            .map_or(0, |q| q.count.load(Relaxed))
+    }
+}

@@ -1,0 +1,233 @@
+//! Cleaning up after processes that died, and after ones that leave.
+//!
+//! A slot marked Dying counts for nothing at once: its leases are free, its fills are broken, its pins hold nothing.
+//! The walk that takes these traces away, so that the slot can be used again, goes on in pieces, under the arena lock,
+//! over all buckets and then over limbo.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+use super::entry::{BROKEN, EntryAt, GROWING};
+use super::inner::{Inner, Mask, lease_owner, take_waiters};
+use super::keeper::Keeper;
+use super::layout::UNLINKED;
+use super::member::Member;
+use super::process::{Token, pin_of, slot_of};
+use super::queue::LIMBO;
+
+/// Buckets cleaned under one hold of the arena lock.
+const BATCH: usize = 256;
+/// Batches in one call: bounds the time that a call takes.
+const BATCHES: usize = 1024;
+/// Every process.
+const ALL: Mask = [!UNLINKED, !UNLINKED];
+
+impl Inner {
+    /// Marks dead processes and goes on cleaning up after them. Returns how many were newly found dead.
+    pub(crate) fn reap(&self) -> u32 {
+        let Some(member) = self.member() else {
+            return 0;
+        };
+        let found = self.processes().find_dead();
+        if found > 0 {
+            // Whoever waits for something of the dead asks again and gets it.
+            self.ring(member, ALL);
+        }
+        self.unpin_deferred(member);
+        let mut batches = BATCHES;
+        for slot in self.processes().dying() {
+            self.clean_up(member, self.processes().token_in(slot), &mut batches);
+        }
+        found
+    }
+
+    fn clean_up(&self, member: &Member, token: Token, batches: &mut usize) {
+        while *batches > 0 {
+            *batches -= 1;
+            let Some(mut keeper) = self.keeper(member) else {
+                return;
+            };
+            if keeper.clean_some(token) {
+                return;
+            }
+        }
+    }
+
+    /// Ends what this process holds; gives its slot back unless handles remain.
+    pub(crate) fn leave(&self) {
+        let Some(member) = self.member() else { return };
+        self.unpin_deferred(member);
+        let left = match self.keeper(member) {
+            Some(mut keeper) => keeper.give_up(member.token),
+            None => false,
+        };
+        if left && member.holds_nothing() {
+            self.processes().free(member.token);
+        }
+        self.forget_member();
+    }
+}
+
+impl<'a> Keeper<'a> {
+    /// Cleans the next buckets of a dying slot. True when the slot has been freed.
+    fn clean_some(&mut self, token: Token) -> bool {
+        let Some(slot) = self.header().slots.get(slot_of(token)) else {
+            return true;
+        };
+        if self.inner.processes().token_in(slot_of(token)) != token
+            || !self.inner.processes().dying().any(|s| s == slot_of(token))
+        {
+            return true;
+        }
+        let (w, bit) = pin_of(slot_of(token));
+        self.header().dying[w].fetch_or(bit, AcqRel);
+        let from = slot.reap_cursor.load(Relaxed) as usize;
+        let to = (from + BATCH).min(self.inner.geometry.buckets);
+        for bucket in from..to {
+            if !self.clean_bucket(bucket, token) {
+                return true;
+            }
+            slot.reap_cursor.store(bucket as u64 + 1, Relaxed);
+        }
+        to == self.inner.geometry.buckets && self.finish(token)
+    }
+
+    /// False when the shard was not to be had.
+    fn clean_bucket(&mut self, bucket: usize, token: Token) -> bool {
+        if self
+            .inner
+            .bucket(bucket)
+            .is_none_or(|b| b.load(Relaxed) == 0)
+        {
+            return true;
+        }
+        let Some(_shard) = self.lock_shard(bucket as u64) else {
+            return false;
+        };
+        let mut entries = Vec::new();
+        self.inner.walk::<()>(bucket, |at| {
+            entries.push(at);
+            ControlFlow::Continue(())
+        });
+        entries.iter().for_each(|at| self.clean_linked(at, token));
+        true
+    }
+
+    fn clean_linked(&mut self, at: &EntryAt<'a>, token: Token) {
+        let broke = self.clean(at, token);
+        if broke || (!at.is_object() && self.is_worthless(at)) {
+            self.unlink(at);
+        }
+    }
+
+    /// Takes away all traces of a process from an entry. True if the process was filling it.
+    fn clean(&mut self, at: &EntryAt<'_>, token: Token) -> bool {
+        let (w, bit) = pin_of(slot_of(token));
+        at.e.pins[w].fetch_and(!bit, AcqRel);
+        self.end_lease_of(at, token);
+        at.e.waiters[w].fetch_and(!bit, AcqRel);
+        let Some((body, ..)) = self.inner.body(at.body()) else {
+            return false;
+        };
+        body.waiters[w].fetch_and(!bit, AcqRel);
+        self.break_body_of(at, token)
+    }
+
+    fn end_lease_of(&mut self, at: &EntryAt<'_>, token: Token) {
+        let lease = at.e.lease.load(Acquire);
+        if lease != 0
+            && lease_owner(lease) == token
+            && at
+                .e
+                .lease
+                .compare_exchange(lease, 0, AcqRel, Relaxed)
+                .is_ok()
+        {
+            self.ring.add(take_waiters(&at.e.waiters));
+        }
+    }
+
+    fn break_body_of(&mut self, at: &EntryAt<'_>, token: Token) -> bool {
+        let Some((body, ..)) = self.inner.body(at.body()) else {
+            return false;
+        };
+        if body.phase.load(Acquire) != GROWING || body.owner.load(Relaxed) != token {
+            return false;
+        }
+        body.phase.store(BROKEN, Release);
+        self.ring.add(take_waiters(&body.waiters));
+        true
+    }
+
+    /// A marker that nobody holds and that remembers nothing.
+    pub(crate) fn is_worthless(&self, at: &EntryAt<'_>) -> bool {
+        at.e.lease.load(Acquire) == 0 && at.e.born.load(Relaxed) <= self.inner.clock()
+    }
+
+    /// Visits limbo: `visit` may free the entry.
+    fn each_in_limbo(&mut self, mut visit: impl FnMut(&mut Self, &EntryAt<'a>)) {
+        let mut next = self.oldest(LIMBO);
+        let mut steps = self.queue_count(LIMBO);
+        while let Some(at) = next.filter(|_| steps > 0) {
+            next = self.inner.entry(at.e.newer.load(Relaxed));
+            steps -= 1;
+            visit(self, &at);
+        }
+    }
+
+    fn finish(&mut self, token: Token) -> bool {
+        self.each_in_limbo(|k, at| {
+            k.clean(at, token);
+            k.free_if_unpinned(at);
+        });
+        for shard in 0..self.inner.geometry.shards {
+            if let Some(lock) = self.inner.shard(shard) {
+                // Chains hold at every moment, so a shard's lock needs no repair.
+                let _ = lock.compare_exchange(token, 0, AcqRel, Relaxed);
+            }
+        }
+        self.inner.processes().free(token);
+        self.header().counts.reaped.fetch_add(1, Relaxed);
+        self.ring.add(ALL);
+        true
+    }
+
+    /// Ends the leases and fills of a process that lives; its pins stay. False if a shard was not to be had.
+    fn give_up(&mut self, token: Token) -> bool {
+        self.each_in_limbo(|k, at| {
+            k.end_lease_of(at, token);
+            k.break_body_of(at, token);
+        });
+        (0..self.inner.geometry.buckets).all(|bucket| self.give_up_bucket(bucket, token))
+    }
+
+    fn give_up_bucket(&mut self, bucket: usize, token: Token) -> bool {
+        if self
+            .inner
+            .bucket(bucket)
+            .is_none_or(|b| b.load(Relaxed) == 0)
+        {
+            return true;
+        }
+        let Some(_shard) = self.lock_shard(bucket as u64) else {
+            return false;
+        };
+        let mut entries = Vec::new();
+        self.inner.walk::<()>(bucket, |at| {
+            entries.push(at);
+            ControlFlow::Continue(())
+        });
+        let (w, bit) = pin_of(slot_of(token));
+        for at in &entries {
+            self.end_lease_of(at, token);
+            at.e.waiters[w].fetch_and(!bit, AcqRel);
+            if let Some((body, ..)) = self.inner.body(at.body()) {
+                body.waiters[w].fetch_and(!bit, AcqRel);
+            }
+            if self.break_body_of(at, token) {
+                self.unlink(at);
+            }
+        }
+        true
+    }
+}
