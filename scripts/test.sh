@@ -23,7 +23,7 @@ fi
 # ("Summary [...] 11 tests run: 10 passed (1 slow), 1 failed, 2 skipped", "test result: ok. 10 passed; 0 failed; 1 ignored")
 count() {
     sed -n -e "s/.*tests\? run:.*[ ,]\([0-9]*\) $1.*/\1/p" \
-        -e "s/^ *test result:.* \([0-9]*\) ${1/skipped/ignored};.*/\1/p" "$log" | awk '{ n += $1 } END { print n + 0 }'
+        -e "s/^test result:.* \([0-9]*\) ${1/skipped/ignored};.*/\1/p" "$log" | awk '{ n += $1 } END { print n + 0 }'
 }
 
 # suite TITLE COMMAND...
