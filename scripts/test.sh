@@ -12,37 +12,43 @@ trap 'rm -f "$log"' EXIT
 passed=0 failed=0 skipped=0
 
 if cargo nextest --version >/dev/null 2>&1; then
+    doctests() { suite "examples in the documentation" cargo test --doc; }
     run() { cargo nextest run --no-fail-fast --status-level fail --final-status-level fail "$@"; }
-    # "Summary [...] 11 tests run: 10 passed (1 slow), 1 failed, 2 skipped", timeouts being failures
-    number() { sed -n "s/.*tests\? run:.*[ ,]\([0-9]*\) $1.*/\1/p" "$log"; }
 else
+    doctests() { :; }
     run() { cargo test --no-fail-fast "$@"; }
-    # "test result: ok. 10 passed; 0 failed; 1 ignored; ..."
-    number() { sed -n "s/^ *test result:.* \([0-9]*\) ${1/skipped/ignored};.*/\1/p" "$log"; }
 fi
 
-# suite TITLE ARGUMENTS...
+# count WORD: so many, by the closing lines of cargo nextest and of cargo test
+# ("Summary [...] 11 tests run: 10 passed (1 slow), 1 failed, 2 skipped", "test result: ok. 10 passed; 0 failed; 1 ignored")
+count() {
+    sed -n -e "s/.*tests\? run:.*[ ,]\([0-9]*\) $1.*/\1/p" \
+        -e "s/^test result:.* \([0-9]*\) ${1/skipped/ignored};.*/\1/p" "$log" | awk '{ n += $1 } END { print n + 0 }'
+}
+
+# suite TITLE COMMAND...
 suite() {
-    local title=$1 code bad
-    shift
-    echo "=== $title"
-    run "$@" 2>&1 | tee "$log"
+    local code bad
+    echo "=== $1"
+    "${@:2}" 2>&1 | tee "$log"
     code=${PIPESTATUS[0]}
-    sum() { number "$1" | awk '{ n += $1 } END { print n + 0 }'; }
-    bad=$(($(sum failed) + $(sum "timed out")))
+    bad=$(($(count failed) + $(count "timed out")))
     # It did not build, or died on the way.
     [ "$code" != 0 ] && [ "$bad" = 0 ] && bad=1
-    passed=$((passed + $(sum passed))) failed=$((failed + bad)) skipped=$((skipped + $(sum skipped)))
+    passed=$((passed + $(count passed))) failed=$((failed + bad)) skipped=$((skipped + $(count skipped)))
 }
 
 e2e() {
     export SWR_NGINX=build/$1/nginx SWR_MODULE=build/$1/ngx_http_swr_cache_module.so
-    suite "end to end on $("$SWR_NGINX" -v 2>&1)" --test e2e ${2:+"$2"}
+    suite "end to end on $("$SWR_NGINX" -v 2>&1)" run --test e2e ${2:+"$2"}
 }
 
 while [ $# -gt 0 ]; do
     case $1 in
-    unit) suite "without nginx" ;;
+    unit)
+        suite "without nginx" run
+        doctests
+        ;;
     vendored | debian)
         name=
         case ${2:-} in '' | unit | vendored | debian) ;; *) name=$2 ;; esac

@@ -26,17 +26,23 @@ fn refused(lines: &str) -> String {
 fn config_bad_values_are_named() {
     // the line, and what the message must have in it
     let table: &[(&str, &[&str])] = &[
-        ("swr_cache_zone zone=a;", &["swr_cache_zone", "zone=a"]),
-        ("swr_cache_zone zone=a:;", &["swr_cache_zone", "a:"]),
+        (
+            "swr_cache_zone zone=a;",
+            &["swr_cache_zone", "\"a\"", "NAME:SIZE"],
+        ),
+        ("swr_cache_zone zone=a:;", &["swr_cache_zone", "a size"]),
         ("swr_cache_zone zone=a:huge;", &["swr_cache_zone", "huge"]),
-        ("swr_cache_zone zone=a:1k;", &["swr_cache_zone", "1k"]),
+        (
+            "swr_cache_zone zone=a:1k;",
+            &["swr_cache_zone", "\"a\"", "at least"],
+        ),
         (
             "swr_cache_zone zone=a:8m max_object=x;",
-            &["swr_cache_zone", "max_object=x"],
+            &["swr_cache_zone", "\"x\"", "a size"],
         ),
         (
             "swr_cache_zone zone=a:8m inactive=soon;",
-            &["swr_cache_zone", "inactive=soon"],
+            &["swr_cache_zone", "\"soon\"", "a time"],
         ),
         (
             "swr_cache_zone zone=a:8m colour=red;",
@@ -47,10 +53,7 @@ fn config_bad_values_are_named() {
             &["swr_cache_zone", "a"],
         ),
         ("swr_cache nowhere;", &["nowhere"]),
-        (
-            "swr_cache main; swr_cache main;",
-            &["swr_cache", "duplicate"],
-        ),
+        ("swr_cache main; swr_cache main;", &["swr_cache", "twice"]),
         ("swr_cache_methods FETCH;", &["swr_cache_methods", "FETCH"]),
         ("swr_cache_valid 99 1m;", &["swr_cache_valid", "99"]),
         ("swr_cache_valid 200 soon;", &["swr_cache_valid", "soon"]),
@@ -104,7 +107,7 @@ fn config_bad_values_are_named() {
         ),
         (
             "swr_cache_refresh_backoff 60s 1s;",
-            &["swr_cache_refresh_backoff", "60s", "1s"],
+            &["swr_cache_refresh_backoff", "1s"],
         ),
         (
             "swr_cache_refresh_ahead 101;",

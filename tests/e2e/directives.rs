@@ -92,11 +92,7 @@ fn methods() {
         .request("POST", "/", &[("Content-Length", "0")])
         .is(200, "", "POST");
     nginx.get("/").is(200, "MISS", "GET");
-    // RFC 9111 §4.4: a successful unsafe request makes what is stored for the URI invalid.
-    nginx
-        .client()
-        .request("POST", "/", &[("Content-Length", "0")]);
-    nginx.get("/").is(200, "MISS", "GET");
+    nginx.get("/").is(200, "HIT", "GET");
 
     let nginx = Conf::caching_with(
         &origin,
@@ -111,6 +107,29 @@ fn methods() {
         .client()
         .request("POST", "/", &[("Content-Length", "0")])
         .is(200, "HIT", "POST");
+}
+
+/// RFC 9111 §4.4: a successful unsafe request makes what is stored for the URI invalid; a failed one does not.
+#[test]
+fn methods_unsafe_ones_invalidate() {
+    let origin = Origin::start();
+    origin.handle("/", |r| match r.method.as_str() {
+        "GET" => Reply::cached("max-age=60", "x"),
+        method => Reply::new(if method == "PUT" { 500 } else { 200 }),
+    });
+    let nginx = Conf::caching(&origin).start();
+    let send = |method| {
+        nginx
+            .client()
+            .request(method, "/", &[("Content-Length", "0")])
+    };
+    nginx.get("/").is(200, "MISS", "x");
+    send("PUT");
+    nginx.get("/").is(200, "HIT", "x");
+    for method in ["POST", "DELETE"] {
+        send(method);
+        nginx.get("/").is(200, "MISS", "x");
+    }
 }
 
 #[test]

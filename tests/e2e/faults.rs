@@ -115,16 +115,15 @@ fn faults_without_a_copy() {
         let ask = |nginx: &Nginx| {
             let mut client = nginx.client();
             client.send("GET", path, &[]);
-            client.receive("GET")
+            client.try_receive("GET")
         };
         let (with, without) = (ask(&nginx), ask(&plain));
-        assert_eq!(with.status, without.status, "{path}: {with:?}");
-        assert_eq!(
-            with.broken.is_some(),
-            without.broken.is_some(),
-            "{path}: {:?}, nginx alone: {:?}",
-            with.broken,
-            without.broken
+        let seen = |r: &Option<Response>| r.as_ref().map(|r| (r.status, r.broken.is_some()));
+        // Where nginx alone breaks off before the first byte of a body, no head at all is as good.
+        let nothing = with.is_none() && seen(&without) == Some((200, true));
+        assert!(
+            nothing || seen(&with) == seen(&without),
+            "{path}: {with:?}, nginx alone: {without:?}"
         );
 
         origin.on(path, Reply::cached("max-age=60", "well again"));

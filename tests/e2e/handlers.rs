@@ -97,7 +97,11 @@ fn handler_fastcgi_php_fpm() {
         php.root().display(),
         php.socket().display()
     );
-    let nginx = Conf::new().zone().location("/", &lines).start();
+    let nginx = Conf::new()
+        .zone()
+        .location("/", &lines)
+        .allow("connect() to unix:")
+        .start();
     let first = nginx.get("/a");
     assert_eq!(
         (first.status, first.cache(), first.header("X-Powered")),

@@ -3,10 +3,17 @@
 use crate::support::*;
 
 /// What the second request gets, for an entry of 100 s whose origin said `control`, and that answers `then` now.
+/// It has a validator: without one, and without a window, nothing that is stale on arrival is worth keeping.
 #[track_caller]
 fn second(control: &str, lines: &str, then: Reply) -> Response {
     let origin = Origin::start();
-    origin.script("/", [Reply::aged(100, control, "old"), then]);
+    origin.script(
+        "/",
+        [
+            Reply::aged(100, control, "old").header("ETag", "\"1\""),
+            then,
+        ],
+    );
     let nginx = Conf::caching_with(&origin, lines).start();
     assert_eq!(nginx.get("/").text(), "old");
     let response = nginx.get("/");

@@ -43,7 +43,7 @@ fn workers_killed_in_a_fill() {
     origin.script(
         "/",
         [
-            Reply::cached("max-age=60", "half").hold_body(2, &gate),
+            Reply::cached("max-age=60", "x".repeat(100_000)).hold_body(50_000, &gate),
             Reply::cached("max-age=60", whole.clone()),
         ],
     );

@@ -126,6 +126,18 @@ impl Client {
         response
     }
 
+    /// The same, or nothing where the connection ended without a head.
+    pub(crate) fn try_receive(&mut self, method: &str) -> Option<Response> {
+        let mut response = self.try_head().ok()?;
+        let mut body = Vec::new();
+        let ended = self.body(method, &response, &mut |bytes| {
+            body.extend_from_slice(bytes)
+        });
+        response.broken = ended.err().map(|e| e.to_string());
+        response.body = body;
+        Some(response)
+    }
+
     /// The same for bodies that no one wants to hold in memory.
     #[track_caller]
     pub(crate) fn receive_into(&mut self, method: &str, sink: &mut dyn FnMut(&[u8])) -> Response {

@@ -19,7 +19,7 @@ const ALARMS: &[&str] = &[
     "[emerg]",
     "[crit]",
     "panicked",
-    "swrcache: internal",
+    "internal error",
     "exited on signal",
     "AddressSanitizer",
     "LeakSanitizer",
@@ -358,7 +358,9 @@ impl Nginx {
         };
         let until = Instant::now() + PATIENCE;
         // The listening socket is there before the workers are, and nginx.pid after it.
-        while TcpStream::connect(nginx.addr).is_err() || nginx.workers().is_empty() {
+        while TcpStream::connect(nginx.addr).is_err()
+            || nginx.workers().len() < conf.workers as usize
+        {
             let ended = matches!(nginx.master.try_wait(), Ok(Some(_)));
             if ended || Instant::now() > until {
                 nginx.kill();
@@ -455,7 +457,7 @@ impl Nginx {
         self.signal(self.master.id(), libc::SIGHUP);
         eventually("new workers after the reload", || {
             let new = self.workers();
-            !new.is_empty() && new.iter().all(|pid| !old.contains(pid))
+            new.len() >= old.len() && new.iter().all(|pid| !old.contains(pid))
         });
     }
 
