@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use super::answer::answer;
 use super::backoff::pausing;
 use super::client::Client;
@@ -20,9 +22,9 @@ use super::{variant, words};
 use crate::http::ClientVerdict;
 use crate::store::{Attempt, Busy, Claim, MarkerView, Millis, Object, Region};
 
-/// How long a refresh has the entry to itself, should it neither end nor die: longer than any sane origin timeout. A
-/// refresh that ends, or whose process dies, frees it at once.
-const REFRESH_LEASE: Millis = 120 * SECOND;
+/// How long a fetch has its place, should it neither end nor die: longer than any sane origin timeout. One that ends, or
+/// whose process dies, frees it at once.
+const LEASE: Millis = 120 * SECOND;
 
 /// How often a decision starts over when what it found changed under its hands.
 const TRIES: u32 = 3;
@@ -204,12 +206,10 @@ impl<'a> Asking<'a> {
         if !self.may_refresh(&found) {
             return serve(found, Reason::SwrBusy);
         }
-        match self.region.claim_object(
-            found.stored.object(),
-            self.now,
-            self.now + REFRESH_LEASE,
-            false,
-        ) {
+        match self
+            .region
+            .claim_object(found.stored.object(), self.now, self.now + LEASE, false)
+        {
             Attempt::Held { .. } => serve(found, Reason::SwrWindow),
             Attempt::Won(claim) => {
                 if !found.stored.object().is_current() {
@@ -233,7 +233,7 @@ impl<'a> Asking<'a> {
         }
         match self
             .region
-            .claim_object(object, self.now, self.now + self.policy.lock_age, false)
+            .claim_object(object, self.now, self.now + LEASE, false)
         {
             Attempt::Won(_) if !object.is_current() => None,
             Attempt::Won(claim) => Some(self.fetch_for(found, claim, Reason::Synchronous)),
@@ -357,33 +357,55 @@ impl<'a> Asking<'a> {
             Some(sibling) => variant::sub_key(sibling.meta(), self.req.fields, self.policy),
             None => 0,
         };
-        let deadline = self.now + self.policy.lock_age;
-        match self
+        let attempt = self
             .region
-            .claim_key(self.req.key, sub, self.now, deadline, wait)
-        {
-            Err(Busy) => Asked::Busy,
-            Ok(Attempt::Held { deadline }) if deadline <= self.now => Asked::Busy,
-            Ok(Attempt::Held { .. }) => Asked::Theirs,
+            .claim_key(self.req.key, sub, self.now, self.now + LEASE, wait);
+        let Ok(attempt) = attempt else {
+            return Asked::Busy;
+        };
+        match self.or_one_more(attempt, sub) {
             // Another fetch may have ended between our look and our claim: then what it brought is there now.
-            Ok(Attempt::Won(claim)) => match self.lookup() {
+            Asked::Mine(claim) => match self.lookup() {
                 Ok(Looked { found: None, .. }) => Asked::Mine(claim),
                 _ => Asked::Gone,
             },
+            other => other,
         }
     }
 
     fn claim_entry(&self, found: &Found) -> Asked {
         let object = found.stored.object();
         let wait = self.turn != Turn::TimedOut;
+        let attempt = self
+            .region
+            .claim_object(object, self.now, self.now + LEASE, wait);
+        match self.or_one_more(attempt, object.id()) {
+            Asked::Mine(_) if !object.is_current() => Asked::Gone,
+            other => other,
+        }
+    }
+
+    /// What an attempt came to. Where the fetch that holds the place is older than the lock's age, one more request is let
+    /// through, and another one for each such age that passes. They take places of their own: the first fetch keeps its
+    /// own, so that an origin slower than the lock's age still gets its answer stored.
+    fn or_one_more(&self, attempt: Attempt, place: u64) -> Asked {
+        let deadline = match attempt {
+            Attempt::Won(claim) => return Asked::Mine(claim),
+            Attempt::Held { deadline } if deadline <= self.now => return Asked::Busy,
+            Attempt::Held { deadline } => deadline,
+        };
+        let age = self.now.saturating_sub(deadline.saturating_sub(LEASE));
+        let turn = age / self.policy.lock_age.max(1);
+        if turn == 0 {
+            return Asked::Theirs;
+        }
+        let sub = xxh3_64_with_seed(&place.to_le_bytes(), turn);
         match self
             .region
-            .claim_object(object, self.now, self.now + self.policy.lock_age, wait)
+            .claim_key(self.req.key, sub, self.now, self.now + LEASE, false)
         {
-            Attempt::Won(_) if !object.is_current() => Asked::Gone,
-            Attempt::Won(claim) => Asked::Mine(claim),
-            Attempt::Held { deadline } if deadline <= self.now => Asked::Busy,
-            Attempt::Held { .. } => Asked::Theirs,
+            Ok(Attempt::Won(claim)) => Asked::Mine(claim),
+            _ => Asked::Theirs,
         }
     }
 
@@ -392,7 +414,7 @@ impl<'a> Asking<'a> {
         let object = found.stored.object();
         match self
             .region
-            .claim_object(object, self.now, self.now + REFRESH_LEASE, false)
+            .claim_object(object, self.now, self.now + LEASE, false)
         {
             Attempt::Won(claim) if object.is_current() => Some(claim),
             _ => None,
