@@ -7,6 +7,7 @@
 
 use std::cell::{Cell, OnceCell};
 use std::ffi::c_void;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -32,7 +33,9 @@ pub(crate) struct ZoneOptions {
 pub(crate) struct Zone {
     name: Vec<u8>,
     options: ZoneOptions,
-    cache: OnceCell<Cache>,
+    /// Never dropped: a reload that changes the size unmaps the memory before the old configuration goes. What this
+    /// process holds is given back by `leave`.
+    cache: OnceCell<ManuallyDrop<Cache>>,
     /// The process that has entered the region through this handle.
     entered: Cell<i32>,
 }
@@ -113,7 +116,7 @@ impl Zone {
         let Some(cache) = old.cache.get() else {
             return false;
         };
-        let _ = self.cache.set(cache.clone());
+        let _ = self.cache.set(ManuallyDrop::new(Cache::clone(cache)));
         self.entered.set(old.entered.get());
         true
     }
@@ -125,7 +128,7 @@ impl Zone {
         };
         // SAFETY: the block is ours alone, and mapped as long as any process uses this zone.
         let region = unsafe { Region::create(base, len, &options) }.map_err(|e| e.to_string())?;
-        let _ = self.cache.set(Cache::new(Arc::new(region)));
+        let _ = self.cache.set(ManuallyDrop::new(Cache::new(Arc::new(region))));
         Ok(())
     }
 }
