@@ -128,7 +128,9 @@ impl Zone {
         };
         // SAFETY: the block is ours alone, and mapped as long as any process uses this zone.
         let region = unsafe { Region::create(base, len, &options) }.map_err(|e| e.to_string())?;
-        let _ = self.cache.set(ManuallyDrop::new(Cache::new(Arc::new(region))));
+        let _ = self
+            .cache
+            .set(ManuallyDrop::new(Cache::new(Arc::new(region))));
         Ok(())
     }
 }
