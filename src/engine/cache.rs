@@ -11,6 +11,7 @@ use super::request::{Request, Turn};
 use super::seen::Seen;
 use super::stored::Stored;
 use super::verdict::{Reason, Status};
+use crate::http::invalidation::invalidates;
 use crate::store::{Millis, Region};
 
 /// A cache: policy over one region. Cheap to clone; all methods may be called from any thread.
@@ -67,6 +68,15 @@ impl Cache {
             ttl: object.ttl(now),
             collapsed: false,
             refresh: None,
+        }
+    }
+
+    /// A request with a method that is not cached went through to the origin, which answered with `status`: an unsafe one
+    /// that succeeded makes what is stored for its target invalid (RFC 9111 §4.4). Returns how many variants went.
+    pub fn written_through(&self, key: &[u8], method: &[u8], status: u16) -> u32 {
+        match ::http::Method::from_bytes(method) {
+            Ok(method) if invalidates(&method, status) => self.invalidate(key),
+            _ => 0,
         }
     }
 

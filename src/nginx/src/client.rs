@@ -31,6 +31,7 @@ use crate::deliver::{self, Reader, Relay};
 use crate::fetch::{self, Fetch};
 use crate::fields::List;
 use crate::guard::guard;
+use crate::pool::bytes_of;
 use crate::request::{Req, now, run_phases};
 use crate::worker;
 
@@ -170,6 +171,16 @@ impl Client {
                 self.seen.reason = Some(reason);
                 Step::Done(NGX_HTTP_GATEWAY_TIME_OUT as ngx_int_t)
             }
+        }
+    }
+
+    /// The header of the response is on its way: to a request that the cache only let through, it is the origin's.
+    pub(crate) fn origin_answered(&self) {
+        let method = self.r.method();
+        if !self.conf.policy.methods.has(method) && self.r.is_main() {
+            let status = u16::try_from(self.r.raw().headers_out.status).unwrap_or(0);
+            self.cache
+                .written_through(self.key, bytes_of(&self.r.raw().method_name), status);
         }
     }
 

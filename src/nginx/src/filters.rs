@@ -45,6 +45,7 @@ unsafe extern "C" fn header(r: *mut ngx_http_request_t) -> ngx_int_t {
         match &mut Ctx::of(r)?.role {
             Role::Fetch(fetch) => Some(fetch.on_header()),
             Role::Client(client) => {
+                client.origin_answered();
                 if client.seen.passed && r.is_main() && r.conf().status_header() {
                     let pass = Pass {
                         status: client.seen.status,

@@ -38,7 +38,11 @@ unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_int_t {
         // SAFETY: nginx passes a live request.
         let r = unsafe { Req::new(r) };
         let conf = r.conf();
-        if !conf.is_on() || !may_enter(r, conf) || Ctx::of(r).is_some() {
+        if !conf.is_on() || Ctx::of(r).is_some() {
+            return declined;
+        }
+        if !may_enter(r, conf) {
+            write_through(r, conf);
             return declined;
         }
         if has_body(r) && r.raw().request_body.is_null() {
@@ -52,6 +56,16 @@ unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_int_t {
 fn may_enter(r: Req, conf: &LocConf) -> bool {
     let method = r.method();
     conf.policy.methods.has(method) && (!has_body(r) || method == Method::Post) && !upgrades(r)
+}
+
+/// A method that is not cached: when the origin has answered, what it wrote to is no longer as stored.
+fn write_through(r: Req, conf: &'static LocConf) -> Option<()> {
+    if !r.is_main() || conf.policy.methods.has(r.method()) {
+        return None;
+    }
+    let cache = conf.zone(r)?.cache()?;
+    let client = Client::new(r, conf, cache, key(r, conf)?);
+    Ctx::attach(r, Role::Client(client)).map(|_| ())
 }
 
 fn has_body(r: Req) -> bool {
