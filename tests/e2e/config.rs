@@ -28,7 +28,7 @@ fn config_bad_values_are_named() {
     let table: &[(&str, &[&str])] = &[
         (
             "swr_cache_zone zone=a;",
-            &["swr_cache_zone", "\"a\"", "NAME:SIZE"],
+            &["swr_cache_zone", "a\"", "NAME:SIZE"],
         ),
         ("swr_cache_zone zone=a:;", &["swr_cache_zone", "a size"]),
         ("swr_cache_zone zone=a:huge;", &["swr_cache_zone", "huge"]),
