@@ -176,10 +176,19 @@ fn tell(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option<()> {
     if !conf.status_header() {
         return Some(());
     }
-    let fwd_status = crate::ctx::Ctx::client(r)
-        .and_then(|c| c.seen.fetch_took)
-        .map(|_| stored.status());
-    push_status(r, &Part::Served { serve, fwd_status })
+    let seen = crate::ctx::Ctx::client(r).map(|client| &client.seen);
+    let fwd_status = seen.and_then(|s| s.fetch_took).map(|_| stored.status());
+    match seen.and_then(|s| s.asked) {
+        Some(fetch) => push_status(
+            r,
+            &Part::Led {
+                serve,
+                fetch,
+                fwd_status,
+            },
+        ),
+        None => push_status(r, &Part::Served { serve, fwd_status }),
+    }
 }
 
 /// Appends our member of `Cache-Status` as a line of its own (RFC 9211 §2: a list).
