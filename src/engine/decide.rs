@@ -80,6 +80,9 @@ impl<'a> Asking<'a> {
         if !self.policy.methods.has(self.req.method) {
             return pass(None, Reason::Method);
         }
+        if self.seen.has(Seen::FOR_ORIGIN) {
+            return pass(Some(Status::Bypass), Reason::Precondition);
+        }
         if self.req.bypass {
             return self.bypass();
         }

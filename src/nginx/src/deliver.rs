@@ -496,8 +496,8 @@ impl Relay {
         }
     }
 
-    /// Copies `pending` into buffers of the client's and sends them; consumed buffers are left empty in the chain.
-    pub(crate) fn pass(&mut self, r: Req, pending: &mut *mut ngx_chain_t) -> Relayed {
+    /// Copies `pending` into buffers of the client's and sends them. Used-up links go back to their `owner`.
+    pub(crate) fn pass(&mut self, r: Req, pending: &mut *mut ngx_chain_t, owner: Pool) -> Relayed {
         loop {
             let mut chain = Building::new();
             let (mut ended, mut full) = (false, false);
@@ -515,6 +515,7 @@ impl Relay {
                 }
                 ended |= from.last_buf() != 0;
                 *pending = link.next;
+                free_link(owner, link);
             }
             if chain.head.is_null() {
                 return if full { Relayed::Blocked } else { Relayed::All };
@@ -563,6 +564,15 @@ impl Relay {
             mark_last(r, to);
         }
         Ok(true)
+    }
+}
+
+/// Gives a link back to its pool, for the next one who needs one (ngx_free_chain).
+fn free_link(owner: Pool, link: &mut ngx_chain_t) {
+    // SAFETY: the link is of this pool, and nothing refers to it any more.
+    unsafe {
+        link.next = (*owner.as_ptr()).chain;
+        (*owner.as_ptr()).chain = link;
     }
 }
 

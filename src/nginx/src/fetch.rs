@@ -476,6 +476,7 @@ impl Fetch {
 
     /// Passes what is pending to the leader, as far as it takes it.
     fn relay(&mut self) -> ngx_int_t {
+        let owner = self.r.pool();
         let mut pending = std::mem::replace(&mut self.pending, ptr::null_mut());
         let Some(leader) = self.leader() else {
             return NGX_ERROR as ngx_int_t;
@@ -485,7 +486,7 @@ impl Fetch {
             None => Relayed::Blocked,
             Some((r, relay)) => {
                 let mut passed = Relayed::All;
-                r.outside(|| passed = relay.pass(r, &mut pending));
+                r.outside(|| passed = relay.pass(r, &mut pending, owner));
                 passed
             }
         };
