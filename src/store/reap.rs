@@ -53,6 +53,17 @@ impl Inner {
         }
     }
 
+    /// Takes away the traces of the dead process whose slot this member has taken. False when that was not possible.
+    pub(crate) fn clean_up_before(&self, member: &Member, dead: Token) -> bool {
+        let Some(mut keeper) = self.keeper(member) else {
+            return false;
+        };
+        (0..self.geometry.buckets).all(|bucket| keeper.clean_bucket(bucket, dead)) && {
+            keeper.clean_limbo(dead);
+            true
+        }
+    }
+
     /// Ends what this process holds; gives its slot back unless handles remain.
     pub(crate) fn leave(&self) {
         let Some(member) = self.member() else { return };
@@ -175,11 +186,15 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    fn finish(&mut self, token: Token) -> bool {
+    fn clean_limbo(&mut self, token: Token) {
         self.each_in_limbo(|k, at| {
             k.clean(at, token);
             k.free_if_unpinned(at);
         });
+    }
+
+    fn finish(&mut self, token: Token) -> bool {
+        self.clean_limbo(token);
         for shard in 0..self.inner.geometry.shards {
             if let Some(lock) = self.inner.shard(shard) {
                 // Chains hold at every moment, so a shard's lock needs no repair.
