@@ -238,11 +238,7 @@ impl Inner {
     /// Locks the shard of a hash.
     #[inline]
     pub(crate) fn lock_shard(&self, member: &Member, hash: u64) -> Option<Guard<'_>> {
-        lock::acquire(
-            self.shard(self.bucket_of(hash))?,
-            member.token,
-            self.processes(),
-        )
+        lock::acquire(self.shard(self.bucket_of(hash))?, member, self.processes())
     }
 
     /// Locks the shard of a hash if that is to be had soon.

@@ -281,10 +281,16 @@ impl<'a> Processes<'a> {
         if token_of(slot_of(token), id) != token {
             return;
         }
-        let (w, bit) = pin_of(slot_of(token));
-        slot.bell.store(0, Relaxed);
-        self.header.dying[w].fetch_and(!bit, AcqRel);
-        slot.identity.store(id.with_state(State::Free).0, Release);
+        // In one step, as another process may be taking the slot over. Its bell stays: who takes it sets its own.
+        let free = id.with_state(State::Free).0;
+        if slot
+            .identity
+            .compare_exchange(id.0, free, AcqRel, Relaxed)
+            .is_ok()
+        {
+            let (w, bit) = pin_of(slot_of(token));
+            self.header.dying[w].fetch_and(!bit, AcqRel);
+        }
     }
 
     pub(crate) fn live(self) -> u32 {

@@ -29,6 +29,12 @@ impl Inner {
             return 0;
         };
         let found = self.processes().find_dead();
+        self.clean_up_all(member, found);
+        found
+    }
+
+    /// Rings everyone if some were just found dead, and goes on cleaning up.
+    pub(crate) fn clean_up_all(&self, member: &Member, found: u32) {
         if found > 0 {
             // Whoever waits for something of the dead asks again and gets it.
             self.ring(member, ALL);
@@ -38,7 +44,6 @@ impl Inner {
         for slot in self.processes().dying() {
             self.clean_up(member, self.processes().token_in(slot), &mut batches);
         }
-        found
     }
 
     fn clean_up(&self, member: &Member, token: Token, batches: &mut usize) {
@@ -72,10 +77,10 @@ impl Inner {
             Some(mut keeper) => keeper.give_up(member.token),
             None => false,
         };
+        self.forget_member();
         if left && member.holds_nothing() {
             self.processes().free(member.token);
         }
-        self.forget_member();
     }
 }
 
