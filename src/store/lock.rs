@@ -12,10 +12,13 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
+use super::member::Member;
 use super::process::{Processes, Token};
 
 /// How long to wait for a lock before giving up.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// How long to wait for one whose holder has been waited for in vain: it is probably stopped.
+const LITTLE_PATIENCE: Duration = Duration::from_micros(100);
 /// How often to ask the system whether the holder lives.
 const CHECK_EVERY: Duration = Duration::from_millis(2);
 
@@ -57,16 +60,16 @@ pub(crate) fn acquire_soon<'a>(
 #[inline]
 pub(crate) fn acquire<'a>(
     word: &'a AtomicU32,
-    own: Token,
+    member: &Member,
     processes: Processes<'_>,
 ) -> Option<Guard<'a>> {
-    if take(word, 0, own) {
+    if take(word, 0, member.token) {
         return Some(Guard {
             word,
             abandoned: false,
         });
     }
-    acquire_slowly(word, own, processes)
+    acquire_slowly(word, member, processes)
 }
 
 #[inline]
@@ -77,14 +80,15 @@ fn take(word: &AtomicU32, old: Token, own: Token) -> bool {
 #[cold]
 fn acquire_slowly<'a>(
     word: &'a AtomicU32,
-    own: Token,
+    member: &Member,
     processes: Processes<'_>,
 ) -> Option<Guard<'a>> {
-    let began = Instant::now();
+    let (own, began) = (member.token, Instant::now());
     let mut checked = began;
     loop {
         for _ in 0..128 {
             if word.load(Relaxed) == 0 && take(word, 0, own) {
+                member.stuck.store(0, Relaxed);
                 return Some(Guard {
                     word,
                     abandoned: false,
@@ -103,7 +107,13 @@ fn acquire_slowly<'a>(
                 abandoned: true,
             });
         }
-        if now - began > PATIENCE {
+        let stuck = holder != 0 && member.stuck.load(Relaxed) == holder;
+        if now - began > if stuck { LITTLE_PATIENCE } else { PATIENCE } {
+            // It may have died since it was looked at last.
+            if stuck && holder != own && processes.check(holder) {
+                continue;
+            }
+            member.stuck.store(holder, Relaxed);
             return None;
         }
         std::thread::yield_now();
