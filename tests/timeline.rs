@@ -15,6 +15,8 @@ mod limits;
 mod overrides;
 #[path = "timeline/sharing.rs"]
 mod sharing;
+#[path = "timeline/stampede.rs"]
+mod stampede;
 #[path = "timeline/validation.rs"]
 mod validation;
 #[path = "timeline/walk.rs"]

@@ -120,9 +120,10 @@ fn why(reason: Reason) -> ForwardReason {
         Reason::Method => ForwardReason::Method,
         Reason::Bypass | Reason::NoCacheCondition => ForwardReason::Bypass,
         Reason::VaryMiss => ForwardReason::VaryMiss,
-        Reason::ClientRefused | Reason::ClientNoStore | Reason::Authorization => {
-            ForwardReason::Request
-        }
+        Reason::Precondition
+        | Reason::ClientRefused
+        | Reason::ClientNoStore
+        | Reason::Authorization => ForwardReason::Request,
         Reason::Stale
         | Reason::SieWindow
         | Reason::MustRevalidate

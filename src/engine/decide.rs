@@ -1,16 +1,20 @@
 //! The decision: a request, what is stored, and now.
 
+mod claiming;
+mod fetching;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use self::claiming::Asked;
 use super::answer::answer;
 use super::backoff::pausing;
 use super::client::Client;
-use super::decision::{Decision, Fetch, Pass, Serve, Wait};
+use super::decision::{Decision, Pass, Serve, Wait};
 use super::pass::{self, Memory};
 use super::permit::{Keep, Permit, Purpose, Terms};
 use super::phase::{Phase, Windows, binds};
-use super::policy::{Method, Policy, SECOND, Window};
+use super::policy::{Policy, SECOND};
 use super::record::Flags;
 use super::request::{Request, Turn};
 use super::seen::Seen;
@@ -20,9 +24,9 @@ use super::{variant, words};
 use crate::http::ClientVerdict;
 use crate::store::{Attempt, Busy, Claim, MarkerView, Millis, Object, Region};
 
-/// How long a refresh has the entry to itself, should it neither end nor die: longer than any sane origin timeout. A
-/// refresh that ends, or whose process dies, frees it at once.
-const REFRESH_LEASE: Millis = 120 * SECOND;
+/// How long a fetch has its place, should it neither end nor die: longer than any sane origin timeout. One that ends, or
+/// whose process dies, frees it at once.
+const LEASE: Millis = 120 * SECOND;
 
 /// How often a decision starts over when what it found changed under its hands.
 const TRIES: u32 = 3;
@@ -75,6 +79,9 @@ impl<'a> Asking<'a> {
     pub(crate) fn decide(&self) -> Decision {
         if !self.policy.methods.has(self.req.method) {
             return pass(None, Reason::Method);
+        }
+        if self.seen.has(Seen::FOR_ORIGIN) {
+            return pass(Some(Status::Bypass), Reason::Precondition);
         }
         if self.req.bypass {
             return self.bypass();
@@ -204,12 +211,10 @@ impl<'a> Asking<'a> {
         if !self.may_refresh(&found) {
             return serve(found, Reason::SwrBusy);
         }
-        match self.region.claim_object(
-            found.stored.object(),
-            self.now,
-            self.now + REFRESH_LEASE,
-            false,
-        ) {
+        match self
+            .region
+            .claim_object(found.stored.object(), self.now, self.now + LEASE, false)
+        {
             Attempt::Held { .. } => serve(found, Reason::SwrWindow),
             Attempt::Won(claim) => {
                 if !found.stored.object().is_current() {
@@ -233,7 +238,7 @@ impl<'a> Asking<'a> {
         }
         match self
             .region
-            .claim_object(object, self.now, self.now + self.policy.lock_age, false)
+            .claim_object(object, self.now, self.now + LEASE, false)
         {
             Attempt::Won(_) if !object.is_current() => None,
             Attempt::Won(claim) => Some(self.fetch_for(found, claim, Reason::Synchronous)),
@@ -352,53 +357,6 @@ impl<'a> Asking<'a> {
         }
     }
 
-    fn claim_absent(&self, looked: &Looked, wait: bool) -> Asked {
-        let sub = match &looked.newest {
-            Some(sibling) => variant::sub_key(sibling.meta(), self.req.fields, self.policy),
-            None => 0,
-        };
-        let deadline = self.now + self.policy.lock_age;
-        match self
-            .region
-            .claim_key(self.req.key, sub, self.now, deadline, wait)
-        {
-            Err(Busy) => Asked::Busy,
-            Ok(Attempt::Held { deadline }) if deadline <= self.now => Asked::Busy,
-            Ok(Attempt::Held { .. }) => Asked::Theirs,
-            // Another fetch may have ended between our look and our claim: then what it brought is there now.
-            Ok(Attempt::Won(claim)) => match self.lookup() {
-                Ok(Looked { found: None, .. }) => Asked::Mine(claim),
-                _ => Asked::Gone,
-            },
-        }
-    }
-
-    fn claim_entry(&self, found: &Found) -> Asked {
-        let object = found.stored.object();
-        let wait = self.turn != Turn::TimedOut;
-        match self
-            .region
-            .claim_object(object, self.now, self.now + self.policy.lock_age, wait)
-        {
-            Attempt::Won(_) if !object.is_current() => Asked::Gone,
-            Attempt::Won(claim) => Asked::Mine(claim),
-            Attempt::Held { deadline } if deadline <= self.now => Asked::Busy,
-            Attempt::Held { .. } => Asked::Theirs,
-        }
-    }
-
-    /// The claim to refresh an entry in the background, if it is free.
-    fn refresh_claim(&self, found: &Found) -> Option<Claim> {
-        let object = found.stored.object();
-        match self
-            .region
-            .claim_object(object, self.now, self.now + REFRESH_LEASE, false)
-        {
-            Attempt::Won(claim) if object.is_current() => Some(claim),
-            _ => None,
-        }
-    }
-
     fn authorised(&self) -> bool {
         self.seen.has(Seen::AUTHORIZATION)
     }
@@ -437,86 +395,6 @@ impl<'a> Asking<'a> {
         match self.req.no_cache || self.client.no_store() {
             true => Keep::Discard,
             false => Keep::Store,
-        }
-    }
-
-    /// The terms of a fetch for which nothing is stored.
-    fn terms(&self, purpose: Purpose) -> Terms {
-        Terms {
-            purpose,
-            method: match self.req.method {
-                Method::Post => ::http::Method::POST,
-                // A HEAD is answered from what a GET brings (RFC 9110 §9.3.2).
-                _ => ::http::Method::GET,
-            },
-            entry: None,
-            fallback_until: 0,
-            usable_until: 0,
-            authorised: self.authorised() && purpose == Purpose::Fetch,
-            forced: false,
-            probe: false,
-            keep: self.keep(),
-            revalidate: self.policy.revalidate,
-            siblings: false,
-        }
-    }
-
-    fn terms_for(&self, found: Found, purpose: Purpose) -> Terms {
-        let fallback_until = self.fallback_until(&found);
-        Terms {
-            usable_until: found.windows.end().max(fallback_until),
-            fallback_until,
-            siblings: found.siblings,
-            entry: Some(found.stored),
-            ..self.terms(purpose)
-        }
-    }
-
-    /// Until when the entry may stand in for an error: the window of origin or configuration, or the client's own
-    /// (RFC 5861 §4), which `must-revalidate` and its kin forbid as well.
-    fn fallback_until(&self, found: &Found) -> Millis {
-        let head = found.stored.head();
-        let own = match self.client.stale_if_error() {
-            0 => 0,
-            _ if self.policy.sie == Window::Off
-                || head.flags.has(Flags::S_MAXAGE)
-                || binds(head) =>
-            {
-                0
-            }
-            window => head.fresh_until.saturating_add(window),
-        };
-        found.windows.sie_until.max(own)
-    }
-
-    fn fetch(&self, claim: Claim, terms: Terms, reason: Reason) -> Decision {
-        let patience = self.policy.revalidate_timeout;
-        let patience = patience.filter(|_| self.now < terms.fallback_until);
-        Decision::Fetch(Fetch {
-            permit: self.permit(claim, terms),
-            reason,
-            patience: patience.map(|time| self.now + time),
-        })
-    }
-
-    fn fetch_for(&self, found: Found, claim: Claim, reason: Reason) -> Decision {
-        self.fetch(claim, self.terms_for(found, Purpose::Fetch), reason)
-    }
-
-    /// A fetch that collides with no other.
-    fn fetch_alone(&self, found: Option<Found>, reason: Reason) -> Decision {
-        let claim = self.region.unclaimed(self.req.key);
-        match found {
-            Some(found) => self.fetch_for(found, claim, reason),
-            None => self.fetch(claim, self.terms(Purpose::Fetch), reason),
-        }
-    }
-
-    fn permit(&self, claim: Claim, terms: Terms) -> Permit {
-        Permit {
-            region: Arc::clone(self.region),
-            claim,
-            terms: Box::new(terms),
         }
     }
 
@@ -561,18 +439,6 @@ impl<'a> Asking<'a> {
             object: stored,
         }
     }
-}
-
-/// What came of asking for a claim.
-enum Asked {
-    /// It is ours.
-    Mine(Claim),
-    /// Another fetches; if we asked to wait, we shall be rung.
-    Theirs,
-    /// What we looked at has been replaced: look again.
-    Gone,
-    /// The store could not tell.
-    Busy,
 }
 
 fn pass(status: Option<Status>, reason: Reason) -> Decision {

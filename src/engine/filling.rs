@@ -142,14 +142,16 @@ impl Filling {
             claim,
             terms,
         } = permit;
-        let publish = match terms.purpose {
-            Purpose::Refresh => Publish::AtCommit,
-            Purpose::Fetch if draft.now < terms.usable_until => Publish::AtCommit,
-            Purpose::Fetch => Publish::Now,
-        };
         let twin = match terms.entry {
             Some(_) => None,
             None => twin(&region, claim.key(), fields, policy, draft.now),
+        };
+        let twin_until = |twin: &Stored| Windows::of(twin.head(), policy).end();
+        let usable_until = twin.as_ref().map_or(terms.usable_until, twin_until);
+        let publish = match terms.purpose {
+            Purpose::Refresh => Publish::AtCommit,
+            Purpose::Fetch if draft.now < usable_until => Publish::AtCommit,
+            Purpose::Fetch => Publish::Now,
         };
         claim.extend(draft.now.saturating_add(FILL_LEASE));
         if terms.probe {

@@ -219,9 +219,7 @@ impl Answered<'_> {
             return permit.end(Reason::ForeignValidator, self.now);
         };
         if !self.identifies(&permit, &entry) {
-            // The next fetch is unconditional, and gets an answer that can be used.
-            permit.region.remove(entry.object());
-            return self.foreign(permit);
+            return self.foreign(permit, entry);
         }
         // `Date` and `Age` are not among the stored lines: the response is as old as its validation.
         let judged = compose::updated(&entry, LineUse::JUDGED, self.resp.judge);
@@ -246,15 +244,16 @@ impl Answered<'_> {
         }
     }
 
-    fn foreign(&self, permit: Permit) -> Outcome {
-        let fault = Fault {
-            reason: Reason::ForeignValidator,
-            covered: self.policy.use_stale.has(UseStale::INVALID_HEADER),
-            retry_after: None,
-        };
-        match fallback(&permit, &fault, self.now) {
-            Some(stale) => fall_back(permit, stale, fault.reason, self.now),
-            None => permit.end(fault.reason, self.now),
+    /// The origin contradicts itself: what we named is not modified, and is something else. It must not update what is stored
+    /// (§4.3.4), and a bare 304 is no answer for a client that did not ask for one: that client gets the copy, and the next
+    /// fetch is unconditional.
+    fn foreign(&self, permit: Permit, entry: Stored) -> Outcome {
+        permit.region.remove(entry.object());
+        let purpose = permit.terms.purpose;
+        permit.release(self.now);
+        match purpose {
+            Purpose::Refresh => Outcome::Dropped(Reason::ForeignValidator),
+            Purpose::Fetch => Outcome::Renewed(entry),
         }
     }
 

@@ -14,6 +14,8 @@ impl Seen {
     pub(crate) const RANGE: Seen = Seen(1 << 1);
     pub(crate) const CONTROL: Seen = Seen(1 << 2);
     pub(crate) const AUTHORIZATION: Seen = Seen(1 << 3);
+    /// Preconditions that only the origin may judge (RFC 9111 §4.3.2).
+    pub(crate) const FOR_ORIGIN: Seen = Seen(1 << 4);
 
     /// Looks at every field line once.
     pub(crate) fn of(fields: &dyn Fields) -> Seen {
@@ -36,12 +38,12 @@ fn bit(name: &[u8]) -> Seen {
     match name.len() {
         5 => is("range", Seen::RANGE),
         6 => is("pragma", Seen::CONTROL),
-        8 => is("if-match", Seen::CONDITIONAL),
+        8 => is("if-match", Seen::FOR_ORIGIN),
         13 if name[0] | 0x20 == b'a' => is("authorization", Seen::AUTHORIZATION),
         13 if name[0] | 0x20 == b'c' => is("cache-control", Seen::CONTROL),
         13 => is("if-none-match", Seen::CONDITIONAL),
         17 => is("if-modified-since", Seen::CONDITIONAL),
-        19 => is("if-unmodified-since", Seen::CONDITIONAL),
+        19 => is("if-unmodified-since", Seen::FOR_ORIGIN),
         _ => Seen(0),
     }
 }

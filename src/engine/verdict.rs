@@ -113,6 +113,8 @@ reasons! {
     // Why the cache takes no part, or stores nothing.
     /// A method that the location does not cache.
     Method = "method",
+    /// `If-Match` or `If-Unmodified-Since`: not for a cache to judge (RFC 9111 §4.3.2).
+    Precondition = "precondition",
     /// Not asked for often enough yet.
     MinUses = "min-uses",
     /// The key is known to bring uncacheable responses.

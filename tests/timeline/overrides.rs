@@ -245,6 +245,23 @@ fn bypass_and_no_cache() {
     );
 }
 
+/// A bypassing fetch whose body breaks off does no harm to what is stored.
+#[test]
+fn a_broken_bypass_does_no_harm() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60] "one" -> MISS
+        1    GET /a bypass -> fetch (bypass)
+        1    head 200 /a [Cache-Control: max-age=60] -> beside
+        1    body /a "tw"
+        1    GET /a -> HIT "one"
+        2    cut /a -> broken
+        2    GET /a -> HIT "one"
+        "#,
+    );
+}
+
 /// With no-cache a stale copy still stands in for an error, but nothing that comes is stored.
 #[test]
 fn no_cache_keeps_the_fallback() {

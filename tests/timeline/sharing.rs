@@ -165,7 +165,8 @@ fn a_refresh_that_turns_uncacheable() {
     }
 }
 
-/// Lock timeout: passed on untouched, as nginx does; after the lock's age one more fetch is let through.
+/// Lock timeout: passed on untouched, as nginx does. For each age of the lock that passes, one more fetch is let through, and
+/// the answer of the first is stored all the same, so that an origin slower than the lock's age is cached.
 #[test]
 fn lock_timeout_and_age() {
     script_with(
@@ -176,6 +177,20 @@ fn lock_timeout_and_age() {
         5    timeout /a -> pass MISS (lock-timeout)
         7    GET /a -> wait
         8.1  GET /a -> fetch
+        8.2  GET /a -> wait
+        16   GET /a -> fetch
+        17   200 /a [Cache-Control: max-age=60, stale-if-error=600] "first" -> stored MISS
+        17   GET /a -> HIT "first"
+        18   200 /a [Cache-Control: max-age=60, stale-if-error=600] "second" -> stored MISS
+        18   GET /a -> HIT "second"
+        18   drop /a
+        100  GET /a -> fetch (sie-window)
+        107  GET /a -> wait
+        108  GET /a -> fetch (sie-window)
+        108  GET /a -> wait
+        109  200 /a [Cache-Control: max-age=60] "third" -> stored EXPIRED
+        109  503 /a -> STALE
+        109  GET /a -> HIT "third"
         "#,
     );
 }

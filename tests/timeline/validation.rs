@@ -47,6 +47,11 @@ fn a_foreign_304_does_not_update() {
         20   304 /a [ETag: "other"] -> dropped (foreign-validator)
         20   GET /a -> fetch unconditional
         20   304 /a -> relay (foreign-validator)
+        30   GET /a -> fetch unconditional
+        30   200 /a [Cache-Control: max-age=10 | ETag: "v1"] "one" -> MISS
+        50   GET /a -> fetch (stale) asks if-none-match
+        50   304 /a [ETag: "other" | Cache-Control: max-age=99] -> renewed REVALIDATED ttl -10 "one"
+        50   GET /a -> fetch (absent) unconditional
         "#,
     );
 }

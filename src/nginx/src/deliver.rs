@@ -176,10 +176,19 @@ fn tell(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option<()> {
     if !conf.status_header() {
         return Some(());
     }
-    let fwd_status = crate::ctx::Ctx::client(r)
-        .and_then(|c| c.seen.fetch_took)
-        .map(|_| stored.status());
-    push_status(r, &Part::Served { serve, fwd_status })
+    let seen = crate::ctx::Ctx::client(r).map(|client| &client.seen);
+    let fwd_status = seen.and_then(|s| s.fetch_took).map(|_| stored.status());
+    match seen.and_then(|s| s.asked) {
+        Some(fetch) => push_status(
+            r,
+            &Part::Led {
+                serve,
+                fetch,
+                fwd_status,
+            },
+        ),
+        None => push_status(r, &Part::Served { serve, fwd_status }),
+    }
 }
 
 /// Appends our member of `Cache-Status` as a line of its own (RFC 9211 §2: a list).
@@ -487,8 +496,8 @@ impl Relay {
         }
     }
 
-    /// Copies `pending` into buffers of the client's and sends them; consumed buffers are left empty in the chain.
-    pub(crate) fn pass(&mut self, r: Req, pending: &mut *mut ngx_chain_t) -> Relayed {
+    /// Copies `pending` into buffers of the client's and sends them. Used-up links go back to their `owner`.
+    pub(crate) fn pass(&mut self, r: Req, pending: &mut *mut ngx_chain_t, owner: Pool) -> Relayed {
         loop {
             let mut chain = Building::new();
             let (mut ended, mut full) = (false, false);
@@ -506,6 +515,7 @@ impl Relay {
                 }
                 ended |= from.last_buf() != 0;
                 *pending = link.next;
+                free_link(owner, link);
             }
             if chain.head.is_null() {
                 return if full { Relayed::Blocked } else { Relayed::All };
@@ -554,6 +564,15 @@ impl Relay {
             mark_last(r, to);
         }
         Ok(true)
+    }
+}
+
+/// Gives a link back to its pool, for the next one who needs one (ngx_free_chain).
+fn free_link(owner: Pool, link: &mut ngx_chain_t) {
+    // SAFETY: the link is of this pool, and nothing refers to it any more.
+    unsafe {
+        link.next = (*owner.as_ptr()).chain;
+        (*owner.as_ptr()).chain = link;
     }
 }
 

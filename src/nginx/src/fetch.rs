@@ -21,6 +21,7 @@ use nginx_sys::{
 use swrcache::engine::{
     Failure, Filling, Finished, Led, Outcome, Permit, Purpose, Reason, Response, Status, Stored,
 };
+use swrcache::store::NoSpace;
 
 use crate::client::{Brought, Client};
 use crate::conf::LocConf;
@@ -373,14 +374,14 @@ impl Fetch {
                 return NGX_ERROR as ngx_int_t;
             };
             let before = filling.taken();
-            let mut full = false;
+            let mut refused = None;
             let fed = deliver::drain(buf, &mut |bytes| {
-                full = filling.write(bytes).is_err();
-                !full
+                refused = filling.write(bytes).err();
+                refused.is_none()
             });
-            if full {
+            if let Some(why) = refused {
                 let taken = filling.taken() - before;
-                return self.outgrow(link, taken);
+                return self.outgrow(link, taken, why);
             }
             if fed.is_err() {
                 return NGX_ERROR as ngx_int_t;
@@ -395,16 +396,21 @@ impl Fetch {
     }
 
     /// The body does not fit the store: whoever has begun to read goes on from the relay, if it leads.
-    fn outgrow(&mut self, rest: *mut ngx_chain_t, taken: u64) -> ngx_int_t {
+    fn outgrow(&mut self, rest: *mut ngx_chain_t, taken: u64, why: NoSpace) -> ngx_int_t {
         let Stage::Filling(filling) = std::mem::replace(&mut self.stage, Stage::Relaying) else {
             return NGX_ERROR as ngx_int_t;
         };
-        self.reason = Some(Reason::TooLarge);
+        let reason = if why == NoSpace::TooLarge {
+            Reason::TooLarge
+        } else {
+            Reason::NoSpace
+        };
+        self.reason = Some(reason);
         let streaming = filling.streaming();
         // SAFETY: the first link of a non-empty chain, with its buffer.
         skip(unsafe { &mut *(*rest).buf }, taken);
         let goes_on = streaming && self.leader().is_some_and(Client::expect_relay);
-        filling.abandon(Reason::TooLarge, now());
+        filling.abandon(reason, now());
         if !goes_on {
             // Nothing of it can be shown as a whole; a leader beside a stale copy gets that.
             self.stage = Stage::Discarding(0);
@@ -429,8 +435,7 @@ impl Fetch {
         match (filling.finish(now()), streaming) {
             (finished, false) => {
                 let led = match finished {
-                    Finished::New(_) | Finished::Superseded(_) => self.led,
-                    Finished::Same(_) => Led::Revalidated,
+                    Finished::New(_) | Finished::Same(_) | Finished::Superseded(_) => self.led,
                     Finished::Broken(_) => Led::Stale,
                 };
                 self.bring_and_part(match finished.stored() {
@@ -471,6 +476,7 @@ impl Fetch {
 
     /// Passes what is pending to the leader, as far as it takes it.
     fn relay(&mut self) -> ngx_int_t {
+        let owner = self.r.pool();
         let mut pending = std::mem::replace(&mut self.pending, ptr::null_mut());
         let Some(leader) = self.leader() else {
             return NGX_ERROR as ngx_int_t;
@@ -480,7 +486,7 @@ impl Fetch {
             None => Relayed::Blocked,
             Some((r, relay)) => {
                 let mut passed = Relayed::All;
-                r.outside(|| passed = relay.pass(r, &mut pending));
+                r.outside(|| passed = relay.pass(r, &mut pending, owner));
                 passed
             }
         };

@@ -1,0 +1,94 @@
+//! The terms of a fetch: what is known of the entry, what may stand in for a failure, what may be stored.
+
+use std::sync::Arc;
+
+use super::{Asking, Found};
+use crate::engine::decision::{Decision, Fetch};
+use crate::engine::permit::{Permit, Purpose, Terms};
+use crate::engine::phase::binds;
+use crate::engine::policy::{Method, Window};
+use crate::engine::record::Flags;
+use crate::engine::verdict::Reason;
+use crate::store::{Claim, Millis};
+
+impl Asking<'_> {
+    /// The terms of a fetch for which nothing is stored.
+    pub(super) fn terms(&self, purpose: Purpose) -> Terms {
+        Terms {
+            purpose,
+            method: match self.req.method {
+                Method::Post => ::http::Method::POST,
+                // A HEAD is answered from what a GET brings (RFC 9110 §9.3.2).
+                _ => ::http::Method::GET,
+            },
+            entry: None,
+            fallback_until: 0,
+            usable_until: 0,
+            authorised: self.authorised() && purpose == Purpose::Fetch,
+            forced: false,
+            probe: false,
+            keep: self.keep(),
+            revalidate: self.policy.revalidate,
+            siblings: false,
+        }
+    }
+
+    pub(super) fn terms_for(&self, found: Found, purpose: Purpose) -> Terms {
+        let fallback_until = self.fallback_until(&found);
+        Terms {
+            usable_until: found.windows.end().max(fallback_until),
+            fallback_until,
+            siblings: found.siblings,
+            entry: Some(found.stored),
+            ..self.terms(purpose)
+        }
+    }
+
+    /// Until when the entry may stand in for an error: the window of origin or configuration, or the client's own
+    /// (RFC 5861 §4), which `must-revalidate` and its kin forbid as well.
+    pub(super) fn fallback_until(&self, found: &Found) -> Millis {
+        let head = found.stored.head();
+        let own = match self.client.stale_if_error() {
+            0 => 0,
+            _ if self.policy.sie == Window::Off
+                || head.flags.has(Flags::S_MAXAGE)
+                || binds(head) =>
+            {
+                0
+            }
+            window => head.fresh_until.saturating_add(window),
+        };
+        found.windows.sie_until.max(own)
+    }
+
+    pub(super) fn fetch(&self, claim: Claim, terms: Terms, reason: Reason) -> Decision {
+        let patience = self.policy.revalidate_timeout;
+        let patience = patience.filter(|_| self.now < terms.fallback_until);
+        Decision::Fetch(Fetch {
+            permit: self.permit(claim, terms),
+            reason,
+            patience: patience.map(|time| self.now + time),
+        })
+    }
+
+    pub(super) fn fetch_for(&self, found: Found, claim: Claim, reason: Reason) -> Decision {
+        self.fetch(claim, self.terms_for(found, Purpose::Fetch), reason)
+    }
+
+    /// A fetch that collides with no other.
+    pub(super) fn fetch_alone(&self, found: Option<Found>, reason: Reason) -> Decision {
+        let claim = self.region.unclaimed(self.req.key);
+        match found {
+            Some(found) => self.fetch_for(found, claim, reason),
+            None => self.fetch(claim, self.terms(Purpose::Fetch), reason),
+        }
+    }
+
+    pub(super) fn permit(&self, claim: Claim, terms: Terms) -> Permit {
+        Permit {
+            region: Arc::clone(self.region),
+            claim,
+            terms: Box::new(terms),
+        }
+    }
+}

@@ -1,0 +1,639 @@
+//! The store between processes: children die at random moments, wait for each other, and are stopped.
+//!
+//! A forked child of a threaded test harness must not allocate, so this file has a main of its own, single-threaded,
+//! that speaks enough of the harness's language for `cargo test` and `cargo nextest`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use swrcache::store::*;
+
+type Test = (&'static str, fn());
+
+const TESTS: &[Test] = &[
+    (
+        "killed_children_leave_the_region_whole",
+        killed_children_leave_the_region_whole,
+    ),
+    (
+        "waiters_are_rung_across_processes",
+        waiters_are_rung_across_processes,
+    ),
+    ("two_processes_get_one_claim", two_processes_get_one_claim),
+    (
+        "the_claim_of_a_killed_process_is_free_again",
+        the_claim_of_a_killed_process_is_free_again,
+    ),
+    (
+        "the_fill_of_a_killed_process_is_broken",
+        the_fill_of_a_killed_process_is_broken,
+    ),
+    (
+        "a_stopped_process_stalls_nobody",
+        a_stopped_process_stalls_nobody,
+    ),
+    (
+        "a_child_has_nothing_before_it_enters",
+        a_child_has_nothing_before_it_enters,
+    ),
+    (
+        "more_processes_than_slots_are_refused",
+        more_processes_than_slots_are_refused,
+    ),
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let has = |flag: &str| args.iter().any(|a| a == flag);
+    if has("--list") {
+        let listed = if has("--ignored") { &[] } else { TESTS };
+        listed.iter().for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
+    let filters: Vec<&String> = args.iter().filter(|a| !a.starts_with('-')).collect();
+    for (name, test) in TESTS {
+        let chosen = |f: &&String| {
+            if has("--exact") {
+                f == name
+            } else {
+                name.contains(f.as_str())
+            }
+        };
+        if filters.is_empty() || filters.iter().any(chosen) {
+            let began = Instant::now();
+            test();
+            println!("test {name} ... ok ({:.1?})", began.elapsed());
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+const FAR: Millis = 1_000_000_000;
+
+fn anonymous(len: usize) -> Region {
+    Region::anonymous(len, &RegionOptions::default()).expect("region")
+}
+
+fn new(meta: &[u8], total: Option<u64>, publish: Publish) -> NewObject<'_> {
+    NewObject {
+        meta,
+        total,
+        words: [0; WORDS],
+        dead_at: FAR,
+        publish,
+        replaces: None,
+        max_variants: 2,
+    }
+}
+
+/// A child process; killed when dropped.
+struct Child(libc::pid_t);
+
+impl Child {
+    /// Runs `work` in a child; it ends with 0, or with 101 if `work` panics.
+    fn fork(work: impl FnOnce()) -> Child {
+        // SAFETY: this process has one thread.
+        let pid = unsafe { libc::fork() };
+        assert!(pid >= 0, "fork");
+        if pid == 0 {
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+            // SAFETY: ends the child without running what the parent has registered.
+            unsafe { libc::_exit(if done.is_ok() { 0 } else { 101 }) };
+        }
+        Child(pid)
+    }
+
+    fn signal(&self, signal: libc::c_int) {
+        // SAFETY: the child has not been waited for, so the pid is its.
+        unsafe { libc::kill(self.0, signal) };
+    }
+
+    /// Waits for its end; its exit code, or None if it was killed.
+    fn wait(mut self) -> Option<i32> {
+        let mut status = 0;
+        // SAFETY: waits for our own child and writes to the stack.
+        unsafe { libc::waitpid(self.0, &raw mut status, 0) };
+        self.0 = 0;
+        libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status))
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.0 != 0 {
+            self.signal(libc::SIGKILL);
+            // SAFETY: waits for our own child.
+            unsafe { libc::waitpid(self.0, std::ptr::null_mut(), 0) };
+        }
+    }
+}
+
+/// Splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+}
+
+/// The byte that a body of that nonce has there.
+fn byte(nonce: u64, at: u64) -> u8 {
+    (nonce
+        .wrapping_mul(31)
+        .wrapping_add(at)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        >> 56) as u8
+}
+
+fn nonce_of(object: &Object) -> u64 {
+    u64::from_le_bytes(object.meta()[..8].try_into().expect("eight bytes"))
+}
+
+/// Reads what is published and checks each byte against the nonce in the meta, and the meta against the key.
+fn check_bytes(object: &Object) {
+    let nonce = nonce_of(object);
+    assert_eq!(&object.meta()[8..], object.key(), "meta of another key");
+    let (mut cursor, mut at) = (Cursor::default(), 0);
+    loop {
+        let chunk = object.read(&mut cursor, usize::MAX);
+        if chunk.is_empty() {
+            break;
+        }
+        for b in chunk {
+            assert!(*b == byte(nonce, at), "a wrong byte at {at} of {object:?}");
+            at += 1;
+        }
+    }
+    let body = object.body();
+    assert!(
+        body.phase != Phase::Complete || at == body.len,
+        "{at} of {body:?}"
+    );
+}
+
+fn meta(nonce: u64, key: &[u8]) -> Vec<u8> {
+    [&nonce.to_le_bytes(), key].concat()
+}
+
+fn fill(claim: Claim, random: &mut Random, old: Option<&Object>) {
+    let len = match random.below(10) {
+        0 => random.below(150_000),
+        _ => random.below(6000),
+    };
+    // A refresh often brings the same bytes.
+    let nonce = match old {
+        Some(old) if random.below(3) == 0 => nonce_of(old),
+        _ => random.next(),
+    };
+    let key = claim.key().to_vec();
+    let meta = meta(nonce, &key);
+    let total = (random.below(2) == 0).then_some(len);
+    let publish = if random.below(2) == 0 {
+        Publish::Now
+    } else {
+        Publish::AtCommit
+    };
+    let Ok(mut fill) = claim.begin(NewObject {
+        replaces: old,
+        ..new(&meta, total, publish)
+    }) else {
+        return;
+    };
+    let mut at = 0;
+    while at < len {
+        let n = (1 + random.below(5000)).min(len - at);
+        let part: Vec<u8> = (at..at + n).map(|i| byte(nonce, i)).collect();
+        if fill.write(&part).is_err() {
+            return;
+        }
+        at += n;
+    }
+    match old {
+        Some(old) if nonce == nonce_of(old) && old.body().len == len => {
+            let _ = fill.commit_as_renewal(old, &meta, [0; WORDS], FAR, 2);
+        }
+        _ if random.below(20) == 0 => drop(fill),
+        _ => match fill.commit(2) {
+            Ok(object) => check_bytes(&object),
+            Err(e) => check_bytes(&e.object),
+        },
+    }
+}
+
+fn step(region: &Region, random: &mut Random, kept: &mut Vec<Object>) {
+    let key = format!("key {}", random.below(400)).into_bytes();
+    match random.below(40) {
+        0 => _ = region.remove_key(&key),
+        1 => _ = region.sweep(3, 50),
+        2 => _ = region.note_use(&key, 1),
+        3 => region.mark_pass(&key, 10, 1),
+        4 => _ = region.reap(),
+        5 => kept.clear(),
+        _ => {}
+    }
+    let Ok(found) = region.lookup(&key, 1, &mut |_| true) else {
+        return;
+    };
+    let Some(object) = found.object else {
+        if let Ok(Attempt::Won(claim)) = region.claim_key(&key, 0, 1, 1000, true) {
+            fill(claim, random, None);
+        }
+        return;
+    };
+    check_bytes(&object);
+    match random.below(10) {
+        0 => _ = region.remove(&object),
+        1 | 2 => {
+            if let Attempt::Won(claim) = region.claim_object(&object, 1, 1000, true) {
+                fill(claim, random, Some(&object));
+            }
+        }
+        3 => {
+            if let Attempt::Won(claim) = region.claim_object(&object, 1, 1000, false) {
+                let meta = object.meta().to_vec();
+                let _ = claim.renew(&object, &meta, [0; WORDS], FAR, 2);
+            }
+        }
+        4 if kept.len() < 20 => kept.push(object),
+        _ => {}
+    }
+}
+
+fn churn(region: &Region, seed: u64) {
+    region.enter(None).expect("enter");
+    let mut random = Random(seed);
+    let mut kept = Vec::new();
+    loop {
+        step(region, &mut random, &mut kept);
+        kept.iter().for_each(check_bytes);
+    }
+}
+
+fn validate(region: &Region) -> Summary {
+    for _ in 0..50 {
+        match region.validate() {
+            Err(e) if e.ends_with("busy") => std::thread::yield_now(),
+            other => return other.expect("valid"),
+        }
+    }
+    panic!("always busy");
+}
+
+fn killed_children_leave_the_region_whole() {
+    let kills = std::env::var("SWRCACHE_KILLS").map_or(200, |k| k.parse().expect("a number"));
+    let seed = std::env::var("SWRCACHE_SEED").map_or(1, |k| k.parse().expect("a number"));
+    let region = anonymous(2 << 20);
+    region.enter(None).expect("enter");
+    let mut random = Random(seed);
+    let mut spawn = |random: &mut Random| {
+        let seed = random.next();
+        Child::fork(|| churn(&region, seed))
+    };
+    let mut children: Vec<Child> = (0..3).map(|_| spawn(&mut random)).collect();
+    for _ in 0..kills {
+        std::thread::sleep(Duration::from_micros(500 + random.below(20_000)));
+        let victim = children.remove(0);
+        victim.signal(libc::SIGKILL);
+        assert_eq!(victim.wait(), None, "a child failed before it was killed");
+        children.push(spawn(&mut random));
+        region.reap();
+        validate(&region);
+    }
+    for child in children {
+        child.signal(libc::SIGKILL);
+        assert_eq!(child.wait(), None, "a child failed before it was killed");
+    }
+    settle(&region);
+    let stats = region.stats();
+    println!(
+        "{kills} kills, {} repairs, {} inserted, {} evictions",
+        stats.repairs, stats.inserted, stats.evictions
+    );
+    let s = validate(&region);
+    assert_eq!(
+        (s.pins, s.limbo, s.growing, s.claims, s.held_locks),
+        (0, 0, 0, 0, 0),
+        "{s:?}"
+    );
+    for i in 0..400 {
+        let found = region
+            .lookup(format!("key {i}").as_bytes(), 1, &mut |_| true)
+            .expect("not busy");
+        found.object.iter().for_each(check_bytes);
+    }
+    region.sweep(FAR, u32::MAX);
+    region.sweep(FAR, u32::MAX);
+    let s = validate(&region);
+    assert_eq!(
+        (s.objects, s.markers, s.used, s.holes),
+        (0, 0, 0, 1),
+        "{s:?}"
+    );
+    assert_eq!(region.stats().payload, 0);
+}
+
+/// Cleans up after all that are dead.
+fn settle(region: &Region) {
+    for _ in 0..100 {
+        region.reap();
+        if region.stats().processes == 1 && validate(region).pins == 0 {
+            return;
+        }
+    }
+    panic!("never settled: {:?}", validate(region));
+}
+
+/// A pipe by which processes tell each other that they are there.
+struct Gate([libc::c_int; 2]);
+
+impl Gate {
+    fn new() -> Gate {
+        let mut fds = [0; 2];
+        // SAFETY: pipe writes two descriptors.
+        assert_eq!(unsafe { libc::pipe(fds.as_mut_ptr()) }, 0);
+        Gate(fds)
+    }
+    fn open(&self, byte: u8) {
+        // SAFETY: writes one byte from the stack.
+        assert_eq!(
+            unsafe { libc::write(self.0[1], (&raw const byte).cast(), 1) },
+            1
+        );
+    }
+    fn pass(&self) -> u8 {
+        let mut byte = 0u8;
+        // SAFETY: reads one byte to the stack.
+        assert_eq!(
+            unsafe { libc::read(self.0[0], (&raw mut byte).cast(), 1) },
+            1
+        );
+        byte
+    }
+}
+
+fn wait_for(fd: libc::c_int) {
+    let mut poll = libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one pollfd on the stack.
+    let ready = unsafe { libc::poll(&raw mut poll, 1, 10_000) };
+    assert_eq!(ready, 1, "the bell was not rung");
+}
+
+fn enter_with_bell(region: &Region, bells: &Arc<Bells>) -> BellId {
+    let bell = bells.claim().expect("a free bell");
+    region
+        .enter(Some((Arc::clone(bells), bell)))
+        .expect("enter");
+    bell
+}
+
+fn waiters_are_rung_across_processes() {
+    let region = anonymous(1 << 20);
+    let bells = Arc::new(Bells::new(4).expect("bells"));
+    let waits = Gate::new();
+    enter_with_bell(&region, &bells);
+    let Ok(Attempt::Won(claim)) = region.claim_key(b"key", 0, 1, 1000, false) else {
+        panic!("free")
+    };
+    let child = Child::fork(|| {
+        let bell = enter_with_bell(&region, &bells);
+        let held = region
+            .claim_key(b"key", 0, 1, 1000, true)
+            .expect("not busy");
+        assert!(matches!(held, Attempt::Held { .. }));
+        waits.open(1);
+        wait_for(bells.fd(bell));
+        bells.drain(bell);
+        let object = region
+            .lookup(b"key", 1, &mut |_| true)
+            .expect("not busy")
+            .object
+            .expect("published");
+        let mut cursor = Cursor::default();
+        loop {
+            object.watch();
+            while !object.read(&mut cursor, 100).is_empty() {}
+            if object.body().phase == Phase::Complete {
+                break;
+            }
+            waits.open(2);
+            wait_for(bells.fd(bell));
+            bells.drain(bell);
+        }
+        assert_eq!(cursor.pos(), 3000);
+        region.leave();
+    });
+    assert_eq!(waits.pass(), 1);
+    let mut fill = claim
+        .begin(new(b"m", Some(3000), Publish::Now))
+        .expect("begin");
+    for _ in 0..3 {
+        assert_eq!(waits.pass(), 2);
+        fill.write(&[7; 1000]).expect("write");
+    }
+    assert_eq!(waits.pass(), 2);
+    fill.commit(1).expect("commit");
+    assert_eq!(child.wait(), Some(0));
+    // The child held the object when it left, so its pin went with its end.
+    settle(&region);
+}
+
+fn two_processes_get_one_claim() {
+    let region = anonymous(1 << 20);
+    region.enter(None).expect("enter");
+    let (start, wins, go_on) = (Gate::new(), Gate::new(), Gate::new());
+    let children: Vec<Child> = (0..2)
+        .map(|_| {
+            Child::fork(|| {
+                region.enter(None).expect("enter");
+                for round in 0..100u32 {
+                    start.pass();
+                    let attempt = region
+                        .claim_key(&round.to_le_bytes(), 0, 1, 1000, false)
+                        .expect("not busy");
+                    wins.open(u8::from(matches!(attempt, Attempt::Won(_))));
+                    // The claim is held until both have asked.
+                    go_on.pass();
+                }
+            })
+        })
+        .collect();
+    for _ in 0..100 {
+        [0, 0].iter().for_each(|_| start.open(0));
+        assert_eq!(wins.pass() + wins.pass(), 1, "one of two wins");
+        [0, 0].iter().for_each(|_| go_on.open(0));
+    }
+    for child in children {
+        assert_eq!(child.wait(), Some(0));
+    }
+    region.reap();
+    let s = validate(&region);
+    assert_eq!((s.pins, s.claims, s.markers), (0, 0, 0), "{s:?}");
+}
+
+fn the_claim_of_a_killed_process_is_free_again() {
+    let region = anonymous(1 << 20);
+    let bells = Arc::new(Bells::new(2).expect("bells"));
+    let bell = enter_with_bell(&region, &bells);
+    let holds = Gate::new();
+    let child = Child::fork(|| {
+        region.enter(None).expect("enter");
+        let _claim = region
+            .claim_key(b"key", 0, 1, FAR, false)
+            .expect("not busy");
+        holds.open(1);
+        loop {
+            std::thread::park();
+        }
+    });
+    holds.pass();
+    assert!(matches!(
+        region.claim_key(b"key", 0, 1, FAR, true),
+        Ok(Attempt::Held { .. })
+    ));
+    child.signal(libc::SIGKILL);
+    child.wait();
+    assert_eq!(region.reap(), 1);
+    wait_for(bells.fd(bell));
+    assert!(matches!(
+        region.claim_key(b"key", 0, 1, FAR, true),
+        Ok(Attempt::Won(_))
+    ));
+    settle(&region);
+}
+
+fn the_fill_of_a_killed_process_is_broken() {
+    let region = anonymous(1 << 20);
+    region.enter(None).expect("enter");
+    let (wrote, pinned) = (Gate::new(), Gate::new());
+    let child = Child::fork(|| {
+        region.enter(None).expect("enter");
+        let mut fill = region
+            .unclaimed(b"key")
+            .begin(new(b"m", None, Publish::Now))
+            .expect("begin");
+        fill.write(b"half").expect("write");
+        wrote.open(1);
+        pinned.pass();
+        loop {
+            std::thread::park();
+        }
+    });
+    wrote.pass();
+    let object = region
+        .lookup(b"key", 1, &mut |_| true)
+        .expect("not busy")
+        .object
+        .expect("published");
+    pinned.open(1);
+    assert_eq!(object.body().phase, Phase::Growing);
+    child.signal(libc::SIGKILL);
+    child.wait();
+    assert_eq!(region.reap(), 1);
+    assert_eq!(
+        (object.body().phase, object.is_current()),
+        (Phase::Broken, false)
+    );
+    assert_eq!(object.chunk(0), b"half");
+    drop(object);
+    settle(&region);
+    assert_eq!(validate(&region).used, 0);
+}
+
+fn a_stopped_process_stalls_nobody() {
+    let region = anonymous(2 << 20);
+    region.enter(None).expect("enter");
+    let child = Child::fork(|| churn(&region, 7));
+    let mut random = Random(9);
+    for _ in 0..30 {
+        std::thread::sleep(Duration::from_micros(random.below(3000)));
+        child.signal(libc::SIGSTOP);
+        let mut kept = Vec::new();
+        let began = Instant::now();
+        for _ in 0..3 {
+            step(&region, &mut random, &mut kept);
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(2),
+            "stalled for {:?}",
+            began.elapsed()
+        );
+        assert_eq!(region.reap(), 0, "a stopped process lives");
+        child.signal(libc::SIGCONT);
+    }
+    child.signal(libc::SIGKILL);
+    assert_eq!(child.wait(), None);
+    settle(&region);
+}
+
+fn a_child_has_nothing_before_it_enters() {
+    let region = anonymous(1 << 20);
+    region.enter(None).expect("enter");
+    let mut fill = region
+        .unclaimed(b"key")
+        .begin(new(b"m", None, Publish::Now))
+        .expect("begin");
+    fill.write(b"body").expect("write");
+    let object = fill.object();
+    let Ok(Attempt::Won(claim)) = region.claim_key(b"key", 0, 1, 1000, false) else {
+        panic!("free")
+    };
+    // The copies that a child inherits are dropped in it, before it has entered and after.
+    for enters in [false, true] {
+        let inherited = (object.clone(), &claim, &mut fill);
+        let child = Child::fork(|| {
+            assert!(
+                region.lookup(b"key", 1, &mut |_| true).is_err(),
+                "not entered"
+            );
+            if enters {
+                region.enter(None).expect("enter");
+            }
+            assert_eq!(inherited.2.write(b"more"), Err(NoSpace::Ended));
+            // SAFETY: the child's copies are read once, and the child ends without dropping them again.
+            unsafe {
+                drop(std::ptr::read(inherited.1));
+                drop(std::ptr::read(inherited.2));
+                drop(std::ptr::read(&raw const inherited.0));
+            }
+        });
+        assert_eq!(child.wait(), Some(0));
+        drop(object.clone());
+    }
+    assert!(claim.is_valid() && object.is_current());
+    fill.write(b" goes on").expect("write");
+    fill.commit(1).expect("commit");
+    drop((object, claim));
+    settle(&region);
+}
+
+fn more_processes_than_slots_are_refused() {
+    let region = anonymous(1 << 20);
+    let (entered, stay) = (Gate::new(), Gate::new());
+    let children: Vec<Child> = (0..126)
+        .map(|_| {
+            Child::fork(|| {
+                region.enter(None).expect("enter");
+                entered.open(1);
+                stay.pass();
+            })
+        })
+        .collect();
+    children.iter().for_each(|_| assert_eq!(entered.pass(), 1));
+    assert!(matches!(region.enter(None), Err(StoreError::NoSlot)));
+    drop(children);
+    // They are dead now, and their slots are to be had by the first that cleans up.
+    region.enter(None).expect("enter");
+    settle(&region);
+}
