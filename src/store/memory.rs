@@ -100,12 +100,13 @@ impl Memory {
             Some(end) if end <= self.len => {}
             _ => return false,
         }
-        // SAFETY: the range was checked; a slice of ours can't overlap it, as nobody else has access to it.
+        // SAFETY: the range was checked, and it is the caller's. `bytes` may lie in the region too (the key of another
+        // entry), and in a damaged one they may overlap: so this copy bears that.
         unsafe {
             self.base
                 .as_ptr()
                 .add(off)
-                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
+                .copy_from(bytes.as_ptr(), bytes.len())
         };
         true
     }
