@@ -70,7 +70,7 @@ impl Memory {
     #[inline]
     pub(crate) fn at<T: Shared>(&self, off: usize) -> Option<&T> {
         let end = off.checked_add(size_of::<T>())?;
-        if end > self.len || off % align_of::<T>() != 0 {
+        if end > self.len || !off.is_multiple_of(align_of::<T>()) {
             return None;
         }
         // SAFETY: `off..end` lies in the memory and is aligned (the base is aligned to 64); `T: Shared` accepts any
