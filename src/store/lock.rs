@@ -17,8 +17,10 @@ use super::process::{Processes, Token};
 
 /// How long to wait for a lock before giving up.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// How long to wait for one whose holder has been waited for in vain: it is probably stopped.
+/// How long to wait for one whose holder has just been waited for in vain: it is probably stopped.
 const LITTLE_PATIENCE: Duration = Duration::from_micros(100);
+/// For how long a holder is taken to be stopped before it is waited for with patience again.
+const STOPPED_FOR: Duration = Duration::from_millis(200);
 /// How often to ask the system whether the holder lives.
 const CHECK_EVERY: Duration = Duration::from_millis(2);
 
@@ -88,7 +90,6 @@ fn acquire_slowly<'a>(
     loop {
         for _ in 0..128 {
             if word.load(Relaxed) == 0 && take(word, 0, own) {
-                member.stuck.store(0, Relaxed);
                 return Some(Guard {
                     word,
                     abandoned: false,
@@ -107,17 +108,24 @@ fn acquire_slowly<'a>(
                 abandoned: true,
             });
         }
-        let stuck = holder != 0 && member.stuck.load(Relaxed) == holder;
+        let stuck = holder != 0 && seems_stopped(member, holder, now);
         if now - began > if stuck { LITTLE_PATIENCE } else { PATIENCE } {
             // It may have died since it was looked at last.
             if stuck && holder != own && processes.check(holder) {
                 continue;
             }
-            member.stuck.store(holder, Relaxed);
+            if holder != 0 && !stuck {
+                *member.stopped.lock() = Some((holder, now));
+            }
             return None;
         }
         std::thread::yield_now();
     }
+}
+
+fn seems_stopped(member: &Member, holder: Token, now: Instant) -> bool {
+    let stopped = *member.stopped.lock();
+    stopped.is_some_and(|(token, since)| token == holder && now - since < STOPPED_FOR)
 }
 
 fn is_dead(

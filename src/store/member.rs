@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -46,8 +46,8 @@ pub(crate) struct Member {
     pins: [Mutex<Pins>; STRIPES],
     /// Unlinked entries that could not be unpinned, because the arena was busy.
     pub(crate) deferred: Mutex<Vec<u32>>,
-    /// The process that held a lock for too long the last time.
-    pub(crate) stuck: AtomicU32,
+    /// The process that held a lock for too long the last time, and when that was.
+    pub(crate) stopped: Mutex<Option<(Token, Instant)>>,
     /// The membership before this one, kept for handles made then.
     pub(crate) previous: *mut Member,
 }
@@ -59,7 +59,7 @@ impl Member {
             bells,
             pins: std::array::from_fn(|_| Mutex::new(Pins::default())),
             deferred: Mutex::new(Vec::new()),
-            stuck: AtomicU32::new(0),
+            stopped: Mutex::new(None),
             previous: std::ptr::null_mut(),
         }
     }
