@@ -4,6 +4,7 @@
 #   make module   the module for the vendored nginx; NGINX=/usr/sbin/nginx: for the one that is installed
 #   make test     every test, the end-to-end tests on both nginxes
 #   make check    formatting, lints, symbols
+#   make bench    measurements side by side with other caches, into README.md
 
 NGINX ?=
 DEBIAN_NGINX ?= /usr/sbin/nginx
@@ -11,7 +12,7 @@ DEBIAN_NGINX ?= /usr/sbin/nginx
 # One place for all that cargo builds. The module has folders of its own in there: another set of features.
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: help deps module modules run demo unit e2e test check clean
+.PHONY: help deps module modules run demo unit e2e test bench bench-quick bench-deps check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -42,6 +43,17 @@ e2e: module
 
 test: modules
 	@scripts/test.sh unit vendored debian
+
+# Side by side with nginx's own cache, and with HAProxy and Varnish where `make bench-deps` has installed them; eight
+# minutes on a quiet machine. `make bench-quick` only shows that it runs.
+bench: module
+	@bench/bench.py --readme
+
+bench-quick: module
+	@bench/bench.py --quick
+
+bench-deps: deps
+	@scripts/deps.sh bench/packages.txt
 
 check: modules
 	cargo fmt --all --check

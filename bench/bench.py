@@ -71,6 +71,12 @@ class Origin:
             threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
 
     def serve(self, connection):
+        try:
+            self.converse(connection)
+        except OSError:
+            pass  # the client is gone
+
+    def converse(self, connection):
         with connection:
             data = b""
             while True:
