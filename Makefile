@@ -44,7 +44,7 @@ e2e: module
 test: modules
 	@scripts/test.sh unit vendored debian
 
-# Side by side with nginx's own cache, and with HAProxy and Varnish where `make bench-deps` has installed them; eight
+# Side by side with nginx's own cache, and with HAProxy, Varnish and Traffic Server where `make bench-deps` has installed them; eight
 # minutes on a quiet machine. `make bench-quick` only shows that it runs.
 bench: module
 	@bench/bench.py --readme
