@@ -165,13 +165,15 @@ def syscall_table(syscalls):
 def markdown(results):
     machine = results["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    parts = [
+    parts = [] if results["rounds"] > 2 else ["A quick run: it shows that all of this works, not how fast it is."]
+    parts += [
         f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}; {versions}. One worker or thread on "
-        f"one core, the load on another; medians of {results['rounds']} interleaved rounds of {results['seconds']} s. The ratios "
+        f"one core, the load on another; medians of interleaved rounds ({results['rounds']} for rates) of {results['seconds']} s. The ratios "
         "are the result: absolute numbers are this machine's.",
         "Budgets:",
         budget_table(results),
-        "HITs, thousand requests/s on kept connections (in brackets: swrcache is so many times as fast):",
+        "HITs, thousand requests/s on kept connections (in brackets: swrcache is so many times as fast). `return 200` and static "
+        "files are no caches: they show what nginx can do; at 16 KiB `return 200` puts its text together from pieces:",
         rate_table(results["http"]),
         "The same over TLS:",
         rate_table(results["https"]),

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import clients
 import origin as source
 
 HERE = Path(__file__).resolve().parent
@@ -136,13 +137,16 @@ class Servers:
         raise RuntimeError(f"{name} did not start: {said[-2000:]}")
 
     def start_peer(self, name, command, start):
-        path = shutil.which(command, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+        path = shutil.which(command)
         if not path:
             self.left_out[name] = "not installed"
             return
         try:
             start(name, path, self.folder(command))
-        except RuntimeError as error:
+            with clients.Connection(self.rivals[name].port) as connection:
+                connection.get(source.path(1024, "nostore", "alive"))
+        except (RuntimeError, OSError) as error:
+            self.rivals.pop(name, None)
             self.left_out[name] = "did not start"
             print(f"bench: {error}", file=sys.stderr)
 
@@ -307,7 +311,7 @@ backend origin
         settings = {
             "http.server_ports": f"STRING {port}:ip-in=127.0.0.1", "admin.user_id": f"STRING {user}",
             "exec_thread.autoconfig": "INT 0", "exec_thread.limit": "INT 1", "accept_threads": "INT 0",
-            "cache.threads_per_disk": "INT 1", "cache.ram_cache.size": "INT 268435456",
+            "http.wait_for_cache": "INT 1", "cache.threads_per_disk": "INT 1", "cache.ram_cache.size": "INT 268435456",
             "cache.ram_cache_cutoff": "INT 4194304", "log.logging_enabled": "INT 0",
             "http.keep_alive_no_activity_timeout_in": "INT 600", "net.listen_backlog": "INT 4096",
             # Its documentation's cure for stampedes.
