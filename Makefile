@@ -3,6 +3,7 @@
 #   make run      what it does, shown on a running nginx that stays until Ctrl-C
 #   make module   the module for the vendored nginx; NGINX=/usr/sbin/nginx: for the one that is installed
 #   make test     every test, the end-to-end tests on both nginxes
+#   make test-chaos   the store under thousands of deaths, nginx under hundreds
 #   make check    formatting, lints, symbols
 #   make bench    measurements side by side with other caches, into README.md
 
@@ -12,7 +13,7 @@ DEBIAN_NGINX ?= /usr/sbin/nginx
 # One place for all that cargo builds. The module has folders of its own in there: another set of features.
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: help deps module modules run demo unit e2e test bench bench-quick bench-deps check clean
+.PHONY: help deps module modules run demo unit e2e test test-chaos bench bench-quick bench-deps check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -43,6 +44,10 @@ e2e: module
 
 test: modules
 	@scripts/test.sh unit vendored debian
+
+# SWRCACHE_KILLS: how many deaths at random moments; SWRCACHE_SEED: which.
+test-chaos: module
+	@scripts/test.sh chaos
 
 # Side by side with nginx's own cache, and with the other caches that `make bench-deps` has installed; under ten minutes,
 # on a quiet machine. `make bench-quick` takes one and only shows that it runs.
