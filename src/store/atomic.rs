@@ -2,9 +2,16 @@
 //! the process at any write.
 
 #[cfg(feature = "crash-points")]
-pub(crate) use super::crash::{AtomicU8, AtomicU32, AtomicU64, step, torn_at};
+pub(crate) use super::crash::{AtomicU8, AtomicU32, AtomicU64, seed, step, torn_at};
 #[cfg(not(feature = "crash-points"))]
 pub(crate) use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+
+/// The secret of a new region.
+#[cfg(not(feature = "crash-points"))]
+pub(crate) fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
 
 /// A write that is no atomic is about to be made.
 #[cfg(not(feature = "crash-points"))]

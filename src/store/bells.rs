@@ -7,6 +7,7 @@
 //! | pid and start time of an ended one | abandoned | `claim`: -> the claimer |
 
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
@@ -23,6 +24,8 @@ pub struct BellId(pub(crate) u32);
 #[derive(Debug)]
 pub struct Bells {
     bells: Vec<File>,
+    /// Tells this set from others.
+    pub(crate) id: u32,
     owners: Memory,
 }
 
@@ -43,6 +46,7 @@ impl Bells {
         let bells = (0..n).map(|_| eventfd()).collect::<io::Result<Vec<_>>>()?;
         Ok(Bells {
             bells,
+            id: RandomState::new().hash_one(std::process::id()) as u32 | 1,
             owners: Memory::anonymous((n * 8).max(4096))?,
         })
     }

@@ -16,6 +16,7 @@ use super::fill::{Fill, NewObject};
 use super::inner::Inner;
 use super::object::{Object, WORDS};
 use super::queue::MAIN;
+use super::sum::Words;
 
 /// The answer to asking for a claim.
 #[derive(Debug)]
@@ -180,6 +181,7 @@ impl Claim {
             keeper.discard(&at);
             return Err(refused);
         }
+        self.inner.sum_up(&at, Words::Free);
         at.e.freq.store(old_at.e.freq.load(Relaxed), Relaxed);
         let main = old_at.e.queue.load(Relaxed) == MAIN;
         keeper.link(&at, main).ok_or(Refused::Busy)?;

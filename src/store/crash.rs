@@ -38,6 +38,11 @@ pub(crate) fn step() {
     }
 }
 
+/// The secret of every region: the same, so that the writes of an operation are the same each time.
+pub(crate) fn seed() -> u64 {
+    42
+}
+
 /// Where a copy is cut in two: there is a step before each part.
 pub(crate) fn torn_at(len: usize) -> usize {
     len / 2

@@ -123,6 +123,8 @@ pub(crate) struct Entry {
     pub(crate) words: [AtomicU64; 4],
     pub(crate) older: AtomicU32,
     pub(crate) newer: AtomicU32,
+    /// See `sum.rs`; 0 is none.
+    pub(crate) sum: AtomicU64,
 }
 
 /// Words of a marker.
@@ -156,6 +158,8 @@ pub(crate) struct Body {
     pub(crate) room: AtomicU32,
     /// The region's era in which its bytes were last known to be right; 0 until it has been committed and counted.
     pub(crate) era: AtomicU32,
+    /// See `sum.rs`.
+    pub(crate) sum: AtomicU64,
 }
 
 /// Head of a further piece of a body; its bytes follow.
@@ -243,8 +247,8 @@ mod tests {
     #[test]
     fn heads_stay_as_small_as_the_density_needs() {
         assert_eq!(size_of::<Block>(), GRANULE * BLOCK_HEADER);
-        assert_eq!(size_of::<Entry>(), 144);
-        assert_eq!(size_of::<Body>(), 56);
+        assert_eq!(size_of::<Entry>(), 152);
+        assert_eq!(size_of::<Body>(), 64);
         assert_eq!(size_of::<Extent>(), 16);
     }
 }

@@ -154,6 +154,10 @@ pub enum StoreError {
     },
     /// The region contradicts itself.
     Corrupt(&'static str),
+    /// Another instance has the file.
+    InUse,
+    /// The file was not closed well before the machine stopped: what came to the disk is not known.
+    Unsettled,
     /// Every process slot is taken by a live process.
     NoSlot,
     /// The operating system refused.
@@ -190,6 +194,8 @@ impl fmt::Display for StoreError {
                 )
             }
             StoreError::Corrupt(what) => write!(f, "the zone is damaged: {what}"),
+            StoreError::InUse => f.write_str("another instance has it in use"),
+            StoreError::Unsettled => f.write_str("the machine stopped while the zone was in use"),
             StoreError::NoSlot => f.write_str("too many processes use the zone"),
             StoreError::Os(e) => write!(f, "the zone can't be used: {e}"),
         }

@@ -21,6 +21,7 @@ use super::keeper::Keeper;
 use super::member::Member;
 use super::object::{Object, WORDS, piece};
 use super::queue::MAIN;
+use super::sum::{Hasher, Words};
 
 /// When lookups find a new object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,7 @@ struct Core {
     claim: Claim,
     max_variants: u32,
     len: u64,
+    hasher: Option<Hasher>,
     /// Bytes of all pieces.
     reserved: u64,
     last: u32,
@@ -86,6 +88,7 @@ impl Fill {
         match begin(&claim, new) {
             Ok((object, begun)) => Ok(Fill {
                 core: Some(Core {
+                    hasher: object.inner.body_hasher(),
                     object,
                     replaces: new.replaces.cloned(),
                     claim,
@@ -278,6 +281,9 @@ impl Core {
         }
         self.grow_to(end, total)?;
         self.copy(bytes).ok_or(NoSpace::Ended)?;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.0.update(bytes);
+        }
         self.publish(bytes.len());
         Ok(())
     }
@@ -359,6 +365,9 @@ impl Core {
             return Err(SupersededReason::Incomplete);
         }
         body.total.store(self.len, Release);
+        if let Some(hasher) = &self.hasher {
+            body.sum.store(hasher.0.digest(), Release);
+        }
         // A writer that has been ended meanwhile (leave) must not make its object whole again.
         if body
             .phase
@@ -406,7 +415,10 @@ impl Core {
                 .is_some_and(|o| o.at().e.queue.load(Relaxed) == MAIN);
             let main = old_in_main || keeper.remembers(hash);
             at.e.born.store(now, Relaxed);
+            self.inner().sum_up(&at, Words::Free);
             keeper.link(&at, main).ok_or(SupersededReason::Busy)?;
+        } else {
+            self.inner().sum_up(&at, Words::Free);
         }
         if let Some(old) = self
             .replaces

@@ -16,7 +16,7 @@ use super::layout::{EPOCHS, Geometry, Header, SLOTS, Shard, UNLINKED};
 use super::lock::{self, Guard};
 use super::member::Member;
 use super::memory::{GRANULE, Memory, WipedPage};
-use super::process::{Processes, Token, pin_of};
+use super::process::{Bell, Processes, Token, pin_of};
 
 /// By how much the clocks of processes may differ.
 const CLOCKS_DIFFER: Millis = 60_000;
@@ -145,7 +145,10 @@ impl Inner {
     }
 
     fn new_member(&self, bells: Option<(Arc<Bells>, BellId)>) -> Option<Member> {
-        let bell = bells.as_ref().map_or(0, |(_, id)| id.0 + 1);
+        let bell = bells.as_ref().map_or(Bell::default(), |(bells, id)| Bell {
+            number: id.0 + 1,
+            set: bells.id,
+        });
         if let Some(token) = self.processes().take(bell) {
             return Some(Member::new(token, bells));
         }
@@ -184,8 +187,12 @@ impl Inner {
         };
         for slot in 0..SLOTS {
             let (w, bit) = pin_of(slot);
-            let bell = self.header().slots[slot].bell.load(Relaxed);
-            if mask[w] & bit != 0 && bell != 0 {
+            if mask[w] & bit == 0 {
+                continue;
+            }
+            let slot = &self.header().slots[slot];
+            let bell = slot.bell.load(Relaxed);
+            if bell != 0 && slot.bells.load(Relaxed) == bells.id {
                 bells.ring(BellId(bell - 1));
             }
         }

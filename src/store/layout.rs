@@ -53,8 +53,10 @@ pub(crate) struct Header {
     pub(crate) max_object: AtomicU64,
     /// How often the region was taken from a file that nobody had in use, plus one.
     pub(crate) era: AtomicU32,
-    _pad: AtomicU32,
-    _line0: [AtomicU64; 2],
+    /// Not zero: it lies in a file, and checksums are kept.
+    pub(crate) durable: AtomicU32,
+    /// The run of the machine in which it was last taken from its file.
+    pub(crate) boot: [AtomicU64; 2],
     /// Latest `now` that a writing call brought.
     pub(crate) clock: AtomicU64,
     /// Next object id.
@@ -66,6 +68,9 @@ pub(crate) struct Header {
     /// Least `dead_at` seen in the pass of the sweep that is under way.
     pub(crate) soonest_seen: AtomicU64,
     pub(crate) sweep_cursor: AtomicU64,
+    /// Not zero: the last process ended well and sealed it, and none has entered since.
+    pub(crate) clean: AtomicU32,
+    _pad: AtomicU32,
     pub(crate) counts: Counts,
     pub(crate) arena: ArenaControl,
     pub(crate) queues: [Queue; 3],
@@ -118,7 +123,8 @@ pub(crate) struct Slot {
     pub(crate) identity: AtomicU64,
     /// Bell number plus one; 0 is none.
     pub(crate) bell: AtomicU32,
-    _pad: AtomicU32,
+    /// The set that the bell is of; 0 is none.
+    pub(crate) bells: AtomicU32,
     /// Next bucket to clean up after a dead process; its token is above.
     pub(crate) reap_cursor: AtomicU64,
 }

@@ -16,6 +16,7 @@
 //! | `keeper` | whoever holds the arena lock: makes, links, unlinks, frees |
 //! | `arena`, `queue`, `evict` | the allocator; queues of entries; who goes when there is no room |
 //! | `repair`, `reap` | after a death under the arena lock; after any death |
+//! | `file`, `recover`, `sum` | regions in files; what a later start takes over; how it knows that it is right |
 //! | `validate`, `stats` | the walker; the counts |
 //! | `atomic`, `crash` | the atomics of a region; for tests: ends the process at a chosen write |
 //!
@@ -30,6 +31,7 @@ pub mod crash;
 mod entry;
 mod error;
 mod evict;
+mod file;
 mod fill;
 mod hash;
 mod inner;
@@ -44,14 +46,17 @@ mod pin;
 mod process;
 mod queue;
 mod reap;
+mod recover;
 mod region;
 mod repair;
 mod stats;
+mod sum;
 mod validate;
 
 pub use bells::{BellId, Bells};
 pub use claim::{Attempt, Claim};
 pub use error::{Busy, NoSpace, Refused, StoreError, Superseded, SupersededReason};
+pub use file::{Found, OnExec};
 pub use fill::{Fill, NewObject, Publish};
 pub use object::{BodyState, Cursor, Object, Phase, WORDS};
 pub use region::{Lookup, MarkerView, Region, RegionOptions};

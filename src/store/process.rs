@@ -161,6 +161,15 @@ pub(crate) fn pin_of(slot: usize) -> (usize, u64) {
     ((slot / 63) & 1, 1 << (slot % 63))
 }
 
+/// By what a process is woken.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bell {
+    /// Number plus one; 0 is none.
+    pub(crate) number: u32,
+    /// The set that it is of.
+    pub(crate) set: u32,
+}
+
 /// The table of processes of a region.
 #[derive(Clone, Copy)]
 pub(crate) struct Processes<'a> {
@@ -180,7 +189,7 @@ impl<'a> Processes<'a> {
     }
 
     /// Takes a free slot for this process.
-    pub(crate) fn take(self, bell: u32) -> Option<Token> {
+    pub(crate) fn take(self, bell: Bell) -> Option<Token> {
         let life = Life::own();
         let take = |i| Some(self.take_slot(i, State::Free, life, bell)?.0);
         (0..SLOTS).find_map(take)
@@ -188,12 +197,12 @@ impl<'a> Processes<'a> {
 
     /// Takes the slot of a dead process that has not been cleaned up after; returns the dead one's token too.
     /// The taker cleans up before it does anything else.
-    pub(crate) fn take_from_dead(self, bell: u32) -> Option<(Token, Token)> {
+    pub(crate) fn take_from_dead(self, bell: Bell) -> Option<(Token, Token)> {
         let life = Life::own();
         (0..SLOTS).find_map(|i| self.take_slot(i, State::Dying, life, bell))
     }
 
-    fn take_slot(self, i: usize, from: State, life: Life, bell: u32) -> Option<(Token, Token)> {
+    fn take_slot(self, i: usize, from: State, life: Life, bell: Bell) -> Option<(Token, Token)> {
         let slot = &self.header.slots[i];
         let old = self.identity(i);
         if old.state() != from {
@@ -208,7 +217,8 @@ impl<'a> Processes<'a> {
         slot.identity
             .compare_exchange(old.0, new.0, AcqRel, Relaxed)
             .ok()?;
-        slot.bell.store(bell, Release);
+        slot.bell.store(bell.number, Release);
+        slot.bells.store(bell.set, Release);
         Some((token_of(i, new), token_of(i, old)))
     }
 
@@ -305,6 +315,24 @@ impl<'a> Processes<'a> {
         // In one step, as another process may be taking the slot over. Its bell stays: who takes it sets its own.
         let free = id.with_state(State::Free).0;
         let _ = slot.identity.compare_exchange(id.0, free, AcqRel, Relaxed);
+    }
+
+    /// Forgets every process: none of them lives.
+    pub(crate) fn clear(self) {
+        for (i, slot) in self.header.slots.iter().enumerate() {
+            let free = self.identity(i).with_state(State::Free);
+            slot.identity.store(free.0, Release);
+            slot.bell.store(0, Relaxed);
+            slot.bells.store(0, Relaxed);
+        }
+    }
+
+    /// Whether a live process beside `own` can't be rung by this set of bells.
+    pub(crate) fn has_strangers(self, own: usize, set: u32) -> bool {
+        let slots = self.header.slots.iter().enumerate();
+        slots
+            .filter(|(i, _)| *i != own && self.identity(*i).state() == State::Live)
+            .any(|(_, slot)| slot.bells.load(Relaxed) != set)
     }
 
     pub(crate) fn live(self) -> u32 {

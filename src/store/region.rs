@@ -1,16 +1,16 @@
 //! The handle of one process to a region.
 
-use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use super::Millis;
 use super::bells::{BellId, Bells};
 use super::claim::{Attempt, Claim};
 use super::entry::{BROKEN, EntryAt, NOTE, PASS_UNTIL, SUB, USES};
 use super::error::{Busy, StoreError};
+use super::file::OnExec;
 use super::inner::Inner;
 use super::layout::{Geometry, Header, MAGIC, VERSION};
 use super::lease::Ask;
@@ -21,12 +21,16 @@ use super::stats::Stats;
 
 /// How long uses of a key are remembered after the last one.
 const USES_REMEMBERED: Millis = 3_600_000;
+/// Lookups in a row that may find a damaged object.
+const LOOKS: usize = 16;
 /// Buckets swept under one hold of the arena lock.
 const SWEEP_BATCH: u32 = 64;
 
 /// How a region is laid out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RegionOptions {
+    /// Whether programs that this process starts find the file of a region in a file open.
+    pub on_exec: OnExec,
     /// The largest object (key, meta and body) in bytes; 0 is an eighth of the region.
     pub max_object: u64,
 }
@@ -61,7 +65,7 @@ pub struct MarkerView {
 /// fills are of the process that made them; in a forked child the inherited copies do nothing.
 #[derive(Clone, Debug)]
 pub struct Region {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 impl Region {
@@ -103,13 +107,13 @@ impl Region {
         Geometry::min_len()
     }
 
-    fn wrap(memory: Memory, geometry: Geometry) -> Result<Region, StoreError> {
+    pub(crate) fn wrap(memory: Memory, geometry: Geometry) -> Result<Region, StoreError> {
         Ok(Region {
             inner: Arc::new(Inner::new(memory, geometry)?),
         })
     }
 
-    fn format(memory: Memory, opt: &RegionOptions) -> Result<Region, StoreError> {
+    pub(crate) fn format(memory: Memory, opt: &RegionOptions) -> Result<Region, StoreError> {
         let geometry = Geometry::of(memory.len())?;
         // SAFETY: nobody uses the memory yet, by the promise made to `create`.
         unsafe { memory.zero(0, geometry.arena as usize * GRANULE) };
@@ -117,9 +121,7 @@ impl Region {
         header.version.store(VERSION, Relaxed);
         header.era.store(1, Relaxed);
         header.len.store(memory.len() as u64, Relaxed);
-        header
-            .seed
-            .store(RandomState::new().hash_one(std::process::id()), Relaxed);
+        header.seed.store(super::atomic::seed(), Relaxed);
         header.soonest.store(u64::MAX, Relaxed);
         header.soonest_seen.store(u64::MAX, Relaxed);
         let region = Region::wrap(memory, geometry)?;
@@ -152,6 +154,10 @@ impl Region {
         }
         let found = self.inner.processes().find_dead();
         self.inner.enter(bells)?;
+        if self.inner.header().clean.load(Relaxed) != 0 {
+            // Pairs with the look at the table in `seal`.
+            self.inner.header().clean.store(0, SeqCst);
+        }
         if let Some(member) = self.inner.member() {
             self.inner.clean_up_all(member, found);
         }
@@ -162,6 +168,15 @@ impl Region {
     /// While objects are still held, the slot stays taken until the process has ended.
     pub fn leave(&self) {
         self.inner.leave();
+    }
+
+    /// Whether a process is in the region that this one's bells don't reach (and whose bells may not reach this one), as
+    /// while one binary takes over from another: what is waited for must then be looked at now and then.
+    pub fn has_strangers(&self) -> bool {
+        self.inner.member().is_some_and(|member| {
+            let set = member.bells.as_ref().map_or(0, |(bells, _)| bells.id);
+            self.inner.processes().has_strangers(member.slot(), set)
+        })
     }
 
     /// Looks for dead processes and goes on cleaning up after them (in a large region over several calls); everyone
@@ -177,6 +192,24 @@ impl Region {
     /// Walks the living objects of `key`, the most recent first, until `select(meta)` is true; pins that one.
     /// `select` runs under a lock: keep it pure and short, and call nothing of the region in it.
     pub fn lookup(
+        &self,
+        key: &[u8],
+        now: Millis,
+        select: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<Lookup, Busy> {
+        for _ in 0..LOOKS {
+            let found = self.look(key, now, select)?;
+            // What came out of a file is read through once before it is believed.
+            let shown = found.object.iter().chain(&found.newest);
+            match shown.into_iter().find(|o| !self.inner.is_sound(o)) {
+                None => return Ok(found),
+                Some(damaged) => _ = self.remove(damaged),
+            }
+        }
+        Err(Busy)
+    }
+
+    fn look(
         &self,
         key: &[u8],
         now: Millis,
@@ -467,7 +500,7 @@ unsafe fn borrow(base: NonNull<u8>, len: usize) -> Result<Memory, StoreError> {
 }
 
 /// Checks that memory holds a region of this layout and length.
-fn check(memory: &Memory, geometry: &Geometry) -> Result<(), StoreError> {
+pub(crate) fn check(memory: &Memory, geometry: &Geometry) -> Result<(), StoreError> {
     let header: &Header = memory.at(0).ok_or(StoreError::Corrupt("header"))?;
     if header.magic.load(Acquire) != MAGIC {
         return Err(StoreError::Foreign);

@@ -129,7 +129,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Puts entries into their queues, counts the references of bodies; returns the blocks that stay.
-    fn repair_entries(&self, starts: &Marks, linked: &Marks) -> Marks {
+    pub(crate) fn repair_entries(&self, starts: &Marks, linked: &Marks) -> Marks {
         let mut entries = Vec::new();
         let _ = self.each_block(|at, _, kind| {
             if kind == Kind::Entry {
@@ -216,7 +216,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Frees all blocks that do not stay, and makes the free lists anew.
-    fn rebuild_free(&self, kept: &Marks) -> Option<()> {
+    pub(crate) fn rebuild_free(&self, kept: &Marks) -> Option<()> {
         let arena = self.arena();
         arena.clear_lists();
         let (mut at, end) = (self.inner.geometry.arena, self.inner.geometry.end);

@@ -1,0 +1,298 @@
+//! Regions in files: they outlive the processes, and a new binary goes on with them.
+//!
+//! | the file | what happens |
+//! |---|---|
+//! | is not there, or is empty | made new |
+//! | nobody has it, and it is a region of this layout and length | taken over (`recover.rs`) |
+//! | this process has it, or the one that started it left it open | shared: the region goes on as it is |
+//! | another instance has it | [`StoreError::InUse`]; it is left alone |
+//! | holds something else | [`StoreError::Foreign`]; it is left alone |
+//! | is a region that is of no use: another layout or length, cut short, contradicting itself, or in use when the machine stopped | replaced by a new file, with the reason |
+//!
+//! Who has a file is told by `flock(2)`: the lock belongs to what `open` made, so it is held as long as any process,
+//! forked or started by this one, has it open or mapped; and it ends with the last one, however that ends. A file is
+//! never changed in length: a new one is made beside it (`PATH.new`) and takes its name when it is ready, so nobody
+//! sees half a region, and who still has the old one keeps it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use super::error::StoreError;
+use super::layout::{Geometry, Header, MAGIC};
+use super::memory::Memory;
+use super::region::{Region, RegionOptions, check};
+use super::sum::Words;
+
+/// Tries to open a file that others replace meanwhile.
+const TRIES: usize = 16;
+
+/// Whether the file of a region stays open in programs that this process starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnExec {
+    /// It is closed: who has it are this process and its forked children.
+    #[default]
+    Close,
+    /// It stays open, so that a new binary started by this one can go on with the region while this one still runs.
+    Keep,
+}
+
+/// What was found where a region in a file was wanted.
+#[derive(Debug)]
+pub enum Found {
+    /// Nothing: the region is new.
+    Nothing,
+    /// A region that nobody had in use.
+    Region {
+        /// Objects that were taken over.
+        kept: u64,
+        /// Objects that were damaged, or still being filled.
+        dropped: u64,
+        /// Whether its last process ended well.
+        clean: bool,
+    },
+    /// A region that this process, or the one that started it, has in use.
+    Shared,
+    /// A region that is of no use: the file was replaced.
+    Useless(StoreError),
+}
+
+/// What one look at a path gave.
+enum Look {
+    Ready(Region, Found),
+    Absent,
+    Useless(StoreError),
+    /// The file was replaced meanwhile.
+    Again,
+}
+
+impl Region {
+    /// A region in a file, which outlives the processes. Its lock is held until the last process that has it has ended.
+    pub fn file(
+        path: &Path,
+        len: usize,
+        opt: &RegionOptions,
+    ) -> Result<(Region, Found), StoreError> {
+        Geometry::of(len)?;
+        for _ in 0..TRIES {
+            let found = match look(path, len, opt)? {
+                Look::Ready(region, found) => return Ok((region, found)),
+                Look::Again => continue,
+                Look::Absent => Found::Nothing,
+                Look::Useless(why) => Found::Useless(why),
+            };
+            return Ok((make(path, len, opt)?, found));
+        }
+        Err(StoreError::InUse)
+    }
+
+    /// Writes into the region that all ended well, if it lies in a file and no other process is in it. Call it at the
+    /// very end: whoever enters takes the mark away. Returns whether it was written.
+    pub fn seal(&self) -> bool {
+        self.inner.seal()
+    }
+}
+
+fn look(path: &Path, len: usize, opt: &RegionOptions) -> Result<Look, StoreError> {
+    let meta = match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Look::Absent),
+        meta => meta?,
+    };
+    if !meta.is_file() {
+        return Err(StoreError::Foreign);
+    }
+    if let Some(file) = ours(&meta, opt.on_exec) {
+        return Ok(match attach(file, len, opt) {
+            Ok(region) => Look::Ready(region, Found::Shared),
+            Err(why) => Look::Useless(why),
+        });
+    }
+    let file = open(OpenOptions::new().read(true).write(true), path, opt.on_exec)?;
+    lock(&file)?;
+    if !is_at(&file, path)? {
+        return Ok(Look::Again);
+    }
+    match identify(&file, len)? {
+        None => Ok(Look::Absent),
+        Some(Err(why)) => Ok(Look::Useless(why)),
+        Some(Ok(())) => Ok(match take(file, len, opt) {
+            Ok((region, found)) => Look::Ready(region, found),
+            Err(why) => Look::Useless(why),
+        }),
+    }
+}
+
+fn open(options: &mut OpenOptions, path: &Path, on_exec: OnExec) -> io::Result<File> {
+    let file = options
+        .custom_flags(libc::O_NOFOLLOW)
+        .mode(0o600)
+        .open(path)?;
+    if on_exec == OnExec::Keep {
+        // SAFETY: changes a flag of a descriptor that is ours.
+        let kept = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFD, 0) };
+        if kept < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(file)
+}
+
+fn lock(file: &File) -> Result<(), StoreError> {
+    // SAFETY: flock takes no pointers.
+    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+        return Ok(());
+    }
+    match io::Error::last_os_error() {
+        e if e.kind() == ErrorKind::WouldBlock => Err(StoreError::InUse),
+        e => Err(StoreError::Os(e)),
+    }
+}
+
+/// Whether the path still names this file.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let own = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (own.dev(), own.ino())),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// The same open file, if this process has it already or was started with it.
+fn ours(meta: &fs::Metadata, on_exec: OnExec) -> Option<File> {
+    let number = |name: std::ffi::OsString| name.to_str()?.parse::<RawFd>().ok();
+    let is_it = |fd: &RawFd| {
+        fs::metadata(format!("/proc/self/fd/{fd}"))
+            .is_ok_and(|m| (m.dev(), m.ino()) == (meta.dev(), meta.ino()))
+    };
+    let fds = fs::read_dir("/proc/self/fd").ok()?;
+    let fd = fds
+        .filter_map(|entry| number(entry.ok()?.file_name()))
+        .find(|fd| is_it(fd) && is_writable(*fd))?;
+    let how = match on_exec {
+        OnExec::Close => libc::F_DUPFD_CLOEXEC,
+        OnExec::Keep => libc::F_DUPFD,
+    };
+    // SAFETY: fcntl takes no pointers here; a descriptor that was closed meanwhile is an error.
+    let own = unsafe { libc::fcntl(fd, how, 3) };
+    // SAFETY: the descriptor was just made for us.
+    let file = (own >= 0).then(|| unsafe { File::from_raw_fd(own) })?;
+    // Another's lock on the file would show here: ours is on the same open file.
+    lock(&file).is_ok().then_some(file)
+}
+
+fn is_writable(fd: RawFd) -> bool {
+    // SAFETY: fcntl takes no pointers here.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    flags >= 0 && flags & libc::O_ACCMODE == libc::O_RDWR
+}
+
+/// `None`: it is empty. An error inside: it is a region, and of no use. `Foreign`: it is something else.
+fn identify(file: &File, len: usize) -> Result<Option<Result<(), StoreError>>, StoreError> {
+    let given = len as u64;
+    let found = file.metadata()?.len();
+    if found == 0 {
+        return Ok(None);
+    }
+    let mut magic = [0; 8];
+    let there = file.read_at(&mut magic, 0)?;
+    if magic[..there] != MAGIC.to_le_bytes()[..there] {
+        return Err(StoreError::Foreign);
+    }
+    let same = found == given;
+    Ok(Some(
+        same.then_some(())
+            .ok_or(StoreError::Length { found, given }),
+    ))
+}
+
+/// Joins a region that is in use.
+fn attach(file: File, len: usize, opt: &RegionOptions) -> Result<Region, StoreError> {
+    let found = file.metadata()?.len();
+    if found != len as u64 {
+        return Err(StoreError::Length {
+            found,
+            given: len as u64,
+        });
+    }
+    let (memory, geometry) = (Memory::of_file(file, len)?, Geometry::of(len)?);
+    check(&memory, &geometry)?;
+    let region = Region::wrap(memory, geometry)?;
+    region.set_max_object(opt.max_object);
+    Ok(region)
+}
+
+/// Takes a region that nobody is in.
+fn take(file: File, len: usize, opt: &RegionOptions) -> Result<(Region, Found), StoreError> {
+    let region = attach(file, len, opt)?;
+    let header = region.inner.header();
+    let clean = header.clean.load(Acquire) != 0;
+    let boot = boot();
+    let same_boot = boot.is_some_and(|b| b == [0, 1].map(|i| header.boot[i].load(Relaxed)));
+    if !clean && !same_boot {
+        return Err(StoreError::Unsettled);
+    }
+    let sealed = if clean { Words::Sealed } else { Words::Free };
+    let recovered = region
+        .inner
+        .recover(sealed)
+        .ok_or(StoreError::Corrupt("its blocks"))?;
+    sign(header, boot);
+    let found = Found::Region {
+        kept: recovered.kept,
+        dropped: recovered.dropped,
+        clean,
+    };
+    Ok((region, found))
+}
+
+fn sign(header: &Header, boot: Option<[u64; 2]>) {
+    let boot = boot.unwrap_or_default();
+    header.durable.store(1, Relaxed);
+    (0..2).for_each(|i| header.boot[i].store(boot[i], Relaxed));
+}
+
+/// Which run of the machine this is.
+fn boot() -> Option<[u64; 2]> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    let half = |s: Option<&str>| u64::from_str_radix(s?, 16).ok();
+    Some([half(digits.get(..16))?, half(digits.get(16..32))?])
+}
+
+/// Makes a new file beside the path and gives it the path's name.
+fn make(path: &Path, len: usize, opt: &RegionOptions) -> Result<Region, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let beside = PathBuf::from(name);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    let file = open(&mut options, &beside, opt.on_exec)?;
+    lock(&file)?;
+    if !is_at(&file, &beside)? {
+        return Err(StoreError::InUse);
+    }
+    // What is left there is of one who died before it was ready.
+    file.set_len(0)?;
+    let made = reserve(&file, len).and_then(|()| Memory::of_file(file, len));
+    let region = made
+        .map_err(StoreError::from)
+        .and_then(|memory| Region::format(memory, opt))
+        .inspect_err(|_| _ = fs::remove_file(&beside))?;
+    sign(region.inner.header(), boot());
+    fs::rename(&beside, path)?;
+    Ok(region)
+}
+
+/// Takes all the room on the disk now: a write to a mapped page that finds none would be a fault.
+fn reserve(file: &File, len: usize) -> io::Result<()> {
+    let len = libc::off_t::try_from(len).map_err(io::Error::other)?;
+    // SAFETY: takes no pointers.
+    match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, len) } {
+        0 => Ok(()),
+        e => Err(io::Error::from_raw_os_error(e)),
+    }
+}

@@ -1,0 +1,117 @@
+//! Checksums of what lies in a file, by which a later start tells what came through whole.
+//!
+//! | sum | of | made | checked |
+//! |---|---|---|---|
+//! | of a body | its bytes | while they are written | at the first lookup in each later era, then not again |
+//! | of an entry | its key, meta, times, and its body's length and sum | when it becomes current | when the file is taken |
+//! | the same, sealed | also its words | at a clean end | the same |
+//!
+//! A region that lies in no file has none of these.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::entry::{Body, COMPLETE, EntryAt};
+use super::inner::Inner;
+use super::object::{Object, piece};
+
+/// The sum of a body in the making.
+pub(crate) struct Hasher(pub(crate) Box<Xxh3>);
+
+impl std::fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hasher")
+    }
+}
+
+/// Whether the words of an object are among what is summed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    Free,
+    Sealed,
+}
+
+impl Inner {
+    /// Whether the region lies in a file.
+    #[inline]
+    pub(crate) fn is_durable(&self) -> bool {
+        self.header().durable.load(Relaxed) != 0
+    }
+
+    /// Sums the bytes of a body as they come; `None` where nobody will ask.
+    pub(crate) fn body_hasher(&self) -> Option<Hasher> {
+        self.is_durable().then(|| Hasher(Box::new(Xxh3::new())))
+    }
+
+    /// The sum of an entry, never 0.
+    pub(crate) fn entry_sum(&self, at: &EntryAt<'_>, body: &Body, words: Words) -> u64 {
+        let e = at.e;
+        let mut hasher = Xxh3::with_seed(self.header().seed.load(Relaxed));
+        for value in [
+            e.hash.load(Relaxed),
+            e.id.load(Relaxed),
+            e.dead_at.load(Relaxed),
+            e.born.load(Relaxed),
+            (at.key_len as u64) << 32 | at.meta_len as u64,
+            u64::from(e.kind.load(Relaxed)),
+            body.len.load(Relaxed),
+            body.sum.load(Relaxed),
+        ] {
+            hasher.update(&value.to_le_bytes());
+        }
+        hasher.update(at.key());
+        hasher.update(at.meta());
+        if words == Words::Sealed {
+            for word in &e.words {
+                hasher.update(&word.load(Relaxed).to_le_bytes());
+            }
+        }
+        hasher.digest().max(1)
+    }
+
+    /// Writes the sum of an entry, if it is to have one.
+    pub(crate) fn sum_up(&self, at: &EntryAt<'_>, words: Words) {
+        if self.is_durable()
+            && let Some((body, ..)) = self.body(at.body())
+        {
+            at.e.sum.store(self.entry_sum(at, body, words), Relaxed);
+        }
+    }
+
+    /// The sum of a body's bytes as they lie there now.
+    fn body_sum(&self, block: u32, len: u64) -> Option<u64> {
+        let mut hasher = Xxh3::new();
+        let (mut at, mut left) = (block, len);
+        while left > 0 {
+            let (next, from, room) = piece(self, at)?;
+            let n = usize::try_from(left).unwrap_or(usize::MAX).min(room);
+            if n == 0 {
+                return None;
+            }
+            // SAFETY: these bytes lie below the published length of a body that the caller has pinned.
+            hasher.update(unsafe { self.memory.bytes(from, n) }?);
+            left -= n as u64;
+            at = next.load(Acquire);
+        }
+        Some(hasher.digest())
+    }
+
+    /// Whether the bytes of an object are those that were committed. Reads them all, once an era.
+    pub(crate) fn is_sound(&self, object: &Object) -> bool {
+        let era = self.header().era.load(Relaxed);
+        let block = object.body_block();
+        let Some((body, ..)) = self.body(block) else {
+            return false;
+        };
+        let seen = body.era.load(Relaxed);
+        if seen == era || seen == 0 || body.phase.load(Acquire) != COMPLETE {
+            return true;
+        }
+        let sound = self.body_sum(block, body.len.load(Acquire)) == Some(body.sum.load(Relaxed));
+        if sound {
+            body.era.store(era, Relaxed);
+        }
+        sound
+    }
+}
