@@ -3,6 +3,7 @@
 #   make run      what it does, shown on a running nginx that stays until Ctrl-C
 #   make module   the module for the vendored nginx; NGINX=/usr/sbin/nginx: for the one that is installed
 #   make test     every test, the end-to-end tests on both nginxes
+#   make conformance  the suite of cache-tests.fyi, compared with tests/conformance/missed.txt
 #   make check    formatting, lints, symbols
 
 NGINX ?=
@@ -11,7 +12,7 @@ DEBIAN_NGINX ?= /usr/sbin/nginx
 # One place for all that cargo builds. The module has folders of its own in there: another set of features.
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: help deps module modules run demo unit e2e test check clean
+.PHONY: help deps module modules run demo unit e2e conformance test check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -40,8 +41,12 @@ unit: deps
 e2e: module
 	@scripts/test.sh vendored $(FILTER)
 
+# ID: names of tests of the suite, to see what they send and receive.
+conformance: module
+	@scripts/conformance.sh $(ID)
+
 test: modules
-	@scripts/test.sh unit vendored debian
+	@scripts/test.sh unit vendored debian conformance
 
 check: modules
 	cargo fmt --all --check
