@@ -70,7 +70,7 @@ impl Memory {
     #[inline]
     pub(crate) fn at<T: Shared>(&self, off: usize) -> Option<&T> {
         let end = off.checked_add(size_of::<T>())?;
-        if end > self.len || off % align_of::<T>() != 0 {
+        if end > self.len || !off.is_multiple_of(align_of::<T>()) {
             return None;
         }
         // SAFETY: `off..end` lies in the memory and is aligned (the base is aligned to 64); `T: Shared` accepts any
@@ -100,12 +100,13 @@ impl Memory {
             Some(end) if end <= self.len => {}
             _ => return false,
         }
-        // SAFETY: the range was checked; a slice of ours can't overlap it, as nobody else has access to it.
+        // SAFETY: the range was checked, and it is the caller's. `bytes` may lie in the region too (the key of another
+        // entry), and in a damaged one they may overlap: so this copy bears that.
         unsafe {
             self.base
                 .as_ptr()
                 .add(off)
-                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
+                .copy_from(bytes.as_ptr(), bytes.len())
         };
         true
     }

@@ -149,14 +149,12 @@ impl Region {
         if self.inner.header().poisoned.load(Relaxed) != 0 {
             return Err(StoreError::Corrupt("it was found so before"));
         }
-        self.inner.processes().find_dead();
-        match self.inner.enter(bells) {
-            Err(StoreError::NoSlot) => Err(StoreError::NoSlot),
-            other => {
-                self.reap();
-                other
-            }
+        let found = self.inner.processes().find_dead();
+        self.inner.enter(bells)?;
+        if let Some(member) = self.inner.member() {
+            self.inner.clean_up_all(member, found);
         }
+        Ok(())
     }
 
     /// Ends the claims and fills of this process and gives its slot back. Call it when nothing uses the region.
@@ -431,7 +429,7 @@ impl Region {
             size: self.inner.geometry.len as u64,
             capacity: u64::from(self.inner.geometry.end - self.inner.geometry.arena)
                 * GRANULE as u64,
-            used: header.arena.used.load(Relaxed) * GRANULE as u64,
+            used: header.arena.used.load(Relaxed).wrapping_mul(GRANULE as u64),
             payload: (counts.payload.load(Relaxed) as i64).max(0) as u64,
             objects: counts.objects.load(Relaxed),
             markers: counts.markers.load(Relaxed),
@@ -460,7 +458,7 @@ impl Region {
 /// As [`Region::create`].
 unsafe fn borrow(base: NonNull<u8>, len: usize) -> Result<Memory, StoreError> {
     Geometry::of(len)?;
-    if base.as_ptr() as usize % 64 != 0 {
+    if !(base.as_ptr() as usize).is_multiple_of(64) {
         return Err(StoreError::Misaligned);
     }
     // SAFETY: aligned; the rest is the caller's promise.

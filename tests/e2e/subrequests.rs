@@ -150,6 +150,30 @@ fn error_page_and_try_files() {
     nginx.get("/missing").is(200, "HIT", "fallback");
 }
 
+/// A mirror sees every request, those that the cache answers too.
+#[test]
+fn mirror_sees_hits() {
+    let origin = Origin::start();
+    origin.on("/", Reply::cached("max-age=60", "x"));
+    origin.on("/copy", Reply::new(200));
+    let (main, copy) = (
+        format!(
+            "mirror /copy; swr_cache main; proxy_pass http://{};",
+            origin.addr
+        ),
+        format!("internal; proxy_pass http://{}/copy;", origin.addr),
+    );
+    let nginx = Conf::new()
+        .zone()
+        .location("/", &main)
+        .location("= /copy", &copy)
+        .start();
+    nginx.get("/").is(200, "MISS", "x");
+    nginx.get("/");
+    origin.await_hits("/copy", 2);
+    assert_eq!(origin.hits("/"), 1);
+}
+
 #[test]
 fn mirror_is_harmless() {
     let origin = Origin::start();
@@ -175,5 +199,7 @@ fn mirror_is_harmless() {
     for _ in 0..3 {
         assert_eq!(nginx.get("/").text(), "x");
     }
+    // Every request is mirrored, hits too; the mirror's location has a cache of its own.
+    origin.await_hits("/copy", 1);
     assert_eq!((origin.hits("/"), origin.hits("/copy")), (1, 1));
 }

@@ -15,7 +15,9 @@ use crate::guard::guard;
 use crate::pool::bytes_of;
 use crate::request::{Req, run_phases};
 
-/// Puts the handler into its phase.
+/// Puts the handler into its phase, at its end: nginx runs handlers from the last of the list to the first
+/// (ngx_http_init_phase_handlers), and `mirror` and `try_files` shall have had their turn for every request, as they
+/// have before `proxy_cache`. A fetch then takes over behind them.
 pub(crate) fn install(cf: *mut ngx_conf_t) -> Option<()> {
     // SAFETY: in postconfiguration, `cf.ctx` is the http context and the core module's main configuration is there.
     unsafe {
@@ -27,7 +29,9 @@ pub(crate) fn install(cf: *mut ngx_conf_t) -> Option<()> {
         if place.is_null() {
             return None;
         }
-        *place = Some(precontent);
+        let first: *mut ngx_http_handler_pt = phase.handlers.elts.cast();
+        std::ptr::copy(first, first.add(1), phase.handlers.nelts - 1);
+        *first = Some(precontent);
     }
     Some(())
 }
