@@ -35,6 +35,7 @@ mod decide;
 mod decision;
 mod filling;
 mod judge;
+pub mod key;
 mod outcome;
 mod pass;
 mod permit;

@@ -1,5 +1,6 @@
 //! What an unsafe request wrote to: its target, and what the response names beside it (RFC 9111 §4.4).
 
+use super::key::split;
 use crate::http::Fields;
 use crate::http::fields::each_named;
 use crate::http::invalidation::named_target;
@@ -10,7 +11,7 @@ pub struct Written<'a> {
     pub method: &'a [u8],
     /// The response's status.
     pub status: u16,
-    /// The primary key of the request.
+    /// The primary key of the request, of the form that [`key`](super::key) describes.
     pub key: &'a [u8],
     /// Scheme and authority as the client wrote them: `https://example.com:8443`.
     pub origin: &'a [u8],
@@ -23,10 +24,13 @@ pub struct Written<'a> {
 impl Written<'_> {
     /// Calls `f` with the keys of what `Location` and `Content-Location` name on the same origin.
     ///
-    /// A key that ends in the request's target is made anew with the other target, as the usual one is; of other keys
+    /// A key whose text ends in the request's target is made anew with the other target, as the usual one is; of other keys
     /// nothing can be told.
     pub(crate) fn each_named(&self, f: &mut dyn FnMut(&[u8])) {
-        let Some(prefix) = self.key.strip_suffix(self.target) else {
+        let Some((text, lengths)) = split(self.key) else {
+            return;
+        };
+        let Some(prefix) = text.strip_suffix(self.target) else {
             return;
         };
         let (Ok(origin), Ok(target)) = (
@@ -41,7 +45,7 @@ impl Written<'_> {
                     .ok()
                     .and_then(|reference| named_target(origin, target, reference));
                 if let Some(other) = other {
-                    f(&[prefix, other.as_bytes()].concat());
+                    f(&[prefix, other.as_bytes(), lengths].concat());
                 }
             });
         }
@@ -54,6 +58,7 @@ mod tests {
 
     fn named(key: &str, target: &str, fields: &[(&str, &str)]) -> Vec<String> {
         let mut keys = Vec::new();
+        let key = format!("{key}\0");
         let written = Written {
             method: b"POST",
             status: 200,
@@ -62,7 +67,9 @@ mod tests {
             target: target.as_bytes(),
             fields: &fields,
         };
-        written.each_named(&mut |key| keys.push(String::from_utf8_lossy(key).into_owned()));
+        written.each_named(&mut |key| {
+            keys.push(String::from_utf8_lossy(&key[..key.len() - 1]).into_owned())
+        });
         keys
     }
 
