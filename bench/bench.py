@@ -6,7 +6,7 @@
 
 Everything listens on loopback and ends with the program. Rates are measured interleaved, in rounds, and reported as
 medians and ratios: the machine's noise then meets all alike. nginx and its peers are bound to the first core, the
-load generator to the second. Peers (haproxy, varnishd) take part where they are installed: `make bench-deps`.
+load generator to the second. Peers (haproxy, varnishd, traffic_server) take part where they are installed: `make bench-deps`.
 """
 
 import argparse
@@ -71,6 +71,12 @@ class Origin:
             threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
 
     def serve(self, connection):
+        try:
+            self.converse(connection)
+        except OSError:
+            pass  # the client is gone
+
+    def converse(self, connection):
         with connection:
             data = b""
             while True:
@@ -117,6 +123,7 @@ class Servers:
         self.nginx(origin.port)
         self.haproxy(origin.port)
         self.varnish(origin.port)
+        self.traffic_server(origin.port)
         os.system(f"chmod -R a+rX {self.dir}")
 
     def start(self, command, name, core=0):
@@ -250,6 +257,48 @@ backend origin
             else:
                 self.collapsing["Varnish"] = port
 
+    def traffic_server(self, origin):
+        if not shutil.which("traffic_server"):
+            return
+        for name, backend in (("fast", self.port["static"]), ("slow", origin)):
+            (port,) = free_ports(1)
+            root = self.dir / f"ats-{name}"
+            shutil.copytree("/etc/trafficserver", root / "etc")
+            for folder in ("cache", "run", "log"):
+                (root / folder).mkdir()
+            os.system(f"chmod -R a+rwX {root}")
+            (root / "runroot.yaml").write_text(
+                f"prefix: /usr\nexec_prefix: /usr\nbindir: /usr/bin\nsbindir: /usr/sbin\nsysconfdir: {root}/etc\n"
+                f"datadir: {root}/cache\nincludedir: /usr/include\nlibdir: /usr/lib/trafficserver\n"
+                f"libexecdir: /usr/lib/trafficserver/modules\nlocalstatedir: {root}\nruntimedir: {root}/run\n"
+                f"logdir: {root}/log\ncachedir: {root}/cache\n"
+            )
+            (root / "etc" / "records.config").write_text(f"""
+CONFIG proxy.config.http.server_ports STRING {port}:ip-in=127.0.0.1
+CONFIG proxy.config.exec_thread.autoconfig INT 0
+CONFIG proxy.config.exec_thread.limit INT 1
+CONFIG proxy.config.cache.ram_cache.size INT 256M
+CONFIG proxy.config.http.cache.http INT 1
+CONFIG proxy.config.http.cache.open_write_fail_action INT 5
+CONFIG proxy.config.cache.enable_read_while_writer INT 1
+CONFIG proxy.config.http.background_fill_active_timeout INT 0
+CONFIG proxy.config.http.background_fill_completed_threshold FLOAT 0.0
+CONFIG proxy.config.url_remap.remap_required INT 1
+CONFIG proxy.config.http.keep_alive_no_activity_timeout_in INT 600
+CONFIG proxy.config.log.logging_enabled INT 0
+CONFIG proxy.config.admin.user_id STRING nobody
+""")
+            (root / "etc" / "remap.config").write_text(f"map / http://127.0.0.1:{backend}/\n")
+            (root / "etc" / "storage.config").write_text(f"{root}/cache 128M\n")
+            what = f"traffic-server-{name}"
+            self.start(["env", f"TS_RUNROOT={root}", "traffic_server"], what)
+            if not self.await_port(port, what):
+                return
+            if name == "fast":
+                self.rates["Traffic Server"] = lambda size, port=port: f"http://127.0.0.1:{port}/{size}"
+            else:
+                self.collapsing["Traffic Server"] = port
+
     def worker(self):
         master = int((self.dir / "nginx.pid").read_text())
         children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
@@ -300,13 +349,14 @@ class Client:
     """One keep-alive connection."""
 
     def __init__(self, port):
+        self.port = port
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def get(self, path):
         """Seconds until the whole answer is there, and the answer's header."""
         began = time.perf_counter()
-        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n\r\n".encode())
         data = b""
         while True:
             piece = self.socket.recv(65536)
@@ -347,7 +397,7 @@ def measure_expiry(servers, rounds):
 def storm(port, path, n):
     """n clients ask at once; the seconds until each has its answer."""
     selector = selectors.DefaultSelector()
-    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode()
     clients = []
     for _ in range(n):
         s = socket.create_connection(("127.0.0.1", port), timeout=30)
@@ -365,7 +415,8 @@ def storm(port, path, n):
             piece = s.recv(65536)
             data[s] += piece
             if not piece or is_whole(data[s]):
-                took[s] = time.perf_counter() - began if is_whole(data[s]) else float("inf")
+                good = data[s].startswith(b"HTTP/1.1 200") and is_whole(data[s])
+                took[s] = time.perf_counter() - began if good else float("inf")
                 selector.unregister(s)
                 s.close()
     return list(took.values()) + [float("inf")] * (n - len(took))
@@ -383,9 +434,9 @@ def measure_storms(servers, origin, rounds, many):
     for title, (n, delay, control, kind) in cases.items():
         results[title] = {}
         for name, port in servers.collapsing.items():
-            asked, worst = [], []
+            asked, worst, slug = [], [], name.replace(" ", "-")
             for turn in range(rounds):
-                path = f"/delay/{delay}/{control}/{kind}-{name}-{n}-{turn}"
+                path = f"/delay/{delay}/{control}/{kind}-{slug}-{n}-{turn}"
                 if kind == "warm":
                     Client(port).get(path)
                     time.sleep(2.1)
@@ -491,7 +542,7 @@ def machine():
     model = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
     nginx = subprocess.run([BUILD / "nginx", "-v"], capture_output=True, text=True).stderr.strip().split()[-1]
     peers = []
-    for command, pattern in ((["haproxy", "-v"], r"version ([\d.]+)"), (["varnishd", "-V"], r"varnish-([\d.]+)")):
+    for command, pattern in ((["haproxy", "-v"], r"version ([\d.]+)"), (["varnishd", "-V"], r"varnish-([\d.]+)"), (["traffic_server", "-V"], r"Server ([\d.]+)")):
         if shutil.which(command[0]):
             out = subprocess.run(command, capture_output=True, text=True)
             peers.append(f"{command[0]} {re.search(pattern, out.stdout + out.stderr).group(1)}")
