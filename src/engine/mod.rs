@@ -35,6 +35,7 @@ mod decide;
 mod decision;
 mod filling;
 mod judge;
+pub mod key;
 mod outcome;
 mod pass;
 mod permit;
@@ -48,6 +49,7 @@ mod stored;
 mod variant;
 mod verdict;
 mod words;
+mod written;
 
 pub use cache::Cache;
 pub use cache_status::{Part, cache_status};
@@ -59,3 +61,4 @@ pub use policy::{IgnoreFields, Method, MethodSet, Policy, StatusMatch, UseStale,
 pub use request::{Request, Turn};
 pub use stored::{EntityTag, Stored};
 pub use verdict::{Reason, Status};
+pub use written::Written;

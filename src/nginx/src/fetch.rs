@@ -229,6 +229,7 @@ impl Fetch {
         let visible = Visible {
             list: &out.headers,
             content_type: &out.content_type,
+            content_type_len: out.content_type_len,
             charset: &out.charset,
             last_modified: last_modified.as_deref(),
         };

@@ -41,6 +41,8 @@ impl Fields for List<'_> {
 pub(crate) struct Visible<'a> {
     pub(crate) list: &'a ngx_list_t,
     pub(crate) content_type: &'a ngx_str_t,
+    /// Without parameters, of which one may name the charset already.
+    pub(crate) content_type_len: usize,
     pub(crate) charset: &'a ngx_str_t,
     pub(crate) last_modified: Option<&'a [u8]>,
 }
@@ -50,7 +52,10 @@ impl Fields for Visible<'_> {
         let media_type = bytes_of(self.content_type);
         if !media_type.is_empty() {
             match bytes_of(self.charset) {
-                b"" => f(b"Content-Type", media_type),
+                // As ngx_http_header_filter has it.
+                charset if charset.is_empty() || self.content_type_len != media_type.len() => {
+                    f(b"Content-Type", media_type);
+                }
                 charset => f(
                     b"Content-Type",
                     &[media_type, b"; charset=", charset].concat(),
