@@ -15,7 +15,9 @@ use crate::guard::guard;
 use crate::pool::bytes_of;
 use crate::request::{Req, run_phases};
 
-/// Puts the handler into its phase.
+/// Puts the handler into its phase, where it runs last: the last one added runs first (ngx_http_init_phase_handlers).
+///
+/// `try_files` has then chosen the location whose access rules count, and `mirror` has seen the request, hit or not.
 pub(crate) fn install(cf: *mut ngx_conf_t) -> Option<()> {
     // SAFETY: in postconfiguration, `cf.ctx` is the http context and the core module's main configuration is there.
     unsafe {
@@ -23,11 +25,12 @@ pub(crate) fn install(cf: *mut ngx_conf_t) -> Option<()> {
         let index = (*std::ptr::addr_of!(ngx_http_core_module)).ctx_index;
         let core: *mut ngx_http_core_main_conf_t = (*(*ctx).main_conf.add(index)).cast();
         let phase = &mut (*core).phases[ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE as usize];
-        let place: *mut ngx_http_handler_pt = ngx_array_push(&mut phase.handlers).cast();
-        if place.is_null() {
+        if ngx_array_push(&mut phase.handlers).is_null() {
             return None;
         }
-        *place = Some(precontent);
+        let first: *mut ngx_http_handler_pt = phase.handlers.elts.cast();
+        std::ptr::copy(first, first.add(1), phase.handlers.nelts - 1);
+        *first = Some(precontent);
     }
     Some(())
 }
