@@ -50,8 +50,8 @@ conformance: module
 test: modules
 	@scripts/test.sh unit vendored debian conformance
 
-# Side by side with nginx's own cache, and with HAProxy, Varnish and Traffic Server where `make bench-deps` has installed them; eight
-# minutes on a quiet machine. `make bench-quick` only shows that it runs.
+# Side by side with nginx's own cache, and with the other caches that `make bench-deps` has installed; under ten minutes,
+# on a quiet machine. `make bench-quick` takes one and only shows that it runs.
 bench: module
 	@bench/bench.py --readme
 

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod borders;
 mod clients;
 mod collapse;
 mod config;

@@ -25,8 +25,7 @@ pub(crate) fn install(cf: *mut ngx_conf_t) -> Option<()> {
         let index = (*std::ptr::addr_of!(ngx_http_core_module)).ctx_index;
         let core: *mut ngx_http_core_main_conf_t = (*(*ctx).main_conf.add(index)).cast();
         let phase = &mut (*core).phases[ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE as usize];
-        let place: *mut ngx_http_handler_pt = ngx_array_push(&mut phase.handlers).cast();
-        if place.is_null() {
+        if ngx_array_push(&mut phase.handlers).is_null() {
             return None;
         }
         let first: *mut ngx_http_handler_pt = phase.handlers.elts.cast();
