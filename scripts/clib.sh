@@ -60,6 +60,8 @@ hosts() {
         for kind in shared static; do
             link $compiler $kind evhttp_proxy examples/c/evhttp_proxy.c examples/c/proxy.c -- -levent
             link $compiler $kind prefork_server examples/c/prefork_server.c examples/c/proxy.c -- -levent
+            link $compiler $kind mhd_server examples/c/mhd_server.c -- -lmicrohttpd -lcurl -lpthread
+            link $cxx $kind cxx_server examples/c/cxx_server.cpp -- -lpthread
         done
     done
 }

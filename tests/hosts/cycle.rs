@@ -238,5 +238,9 @@ hosts! {
     evhttp_gcc_shared = "gcc-shared/evhttp_proxy";
     evhttp_clang_static = "clang-static/evhttp_proxy";
     prefork_gcc_static = "gcc-static/prefork_server 3";
+    mhd_gcc_shared = "gcc-shared/mhd_server";
+    mhd_clang_static = "clang-static/mhd_server";
+    cxx_gcc_static = "g++-static/cxx_server";
+    cxx_clang_shared = "clang++-shared/cxx_server";
     prefork_clang_shared = "clang-shared/prefork_server 3";
 }
