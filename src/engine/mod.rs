@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod assess;
 mod backoff;
 mod cache;
 mod cache_status;
@@ -51,6 +52,7 @@ mod verdict;
 mod words;
 mod written;
 
+pub use assess::{Assessed, Good, assess};
 pub use cache::Cache;
 pub use cache_status::{Part, cache_status};
 pub use decision::{Answer, Decision, Fetch, Led, Pass, Serve, Wait};

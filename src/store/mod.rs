@@ -26,6 +26,7 @@ mod claim;
 mod entry;
 mod error;
 mod evict;
+mod file;
 mod fill;
 mod hash;
 mod inner;

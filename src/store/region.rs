@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -96,6 +97,23 @@ impl Region {
     pub fn anonymous(len: usize, opt: &RegionOptions) -> Result<Region, StoreError> {
         Geometry::of(len)?;
         Region::format(Memory::anonymous(len)?, opt)
+    }
+
+    /// A region in a file that several processes may map, and that outlives them. A file that is there is taken, if it is of
+    /// this length; one of another layout version, or damaged, is replaced by an empty one (who maps it keeps what it has).
+    /// What is no region of ours is left alone, and refused.
+    pub fn file(path: &Path, len: usize, opt: &RegionOptions) -> Result<Region, StoreError> {
+        Geometry::of(len)?;
+        super::file::open(path, len, &mut |memory, fresh| {
+            if fresh {
+                return Region::format(memory, opt);
+            }
+            let geometry = Geometry::of(len)?;
+            check(&memory, &geometry)?;
+            let region = Region::wrap(memory, geometry)?;
+            region.set_max_object(opt.max_object);
+            Ok(region)
+        })
     }
 
     /// The least `len` that can be laid out.

@@ -333,6 +333,28 @@ fn a_large_include_reaches_a_slow_client() {
     assert_eq!(read_all(&mut client, slowly), (LARGE + 3, None));
 }
 
+/// An include whose end comes by itself: it ends nothing but the include.
+#[test]
+fn an_include_of_unknown_length() {
+    let origin = Origin::start();
+    let page = "<!--#include virtual=\"/part\" -->END";
+    origin.on(
+        "/",
+        Reply::cached("max-age=60", page).header("Content-Type", "text/html"),
+    );
+    let gate = Gate::closed();
+    let part = Reply::cached("no-store", "part").until_close();
+    origin.on("/part", part.hold_body(4, &gate));
+    let nginx = Conf::caching_with(&origin, "ssi on; proxy_buffering off;").start();
+    thread::scope(|scope| {
+        let page = scope.spawn(|| nginx.get("/").text());
+        origin.await_hits("/part", 1);
+        thread::sleep(Duration::from_millis(100));
+        gate.open();
+        assert_eq!(page.join().expect("the page"), "partEND");
+    });
+}
+
 /// `worker_shutdown_timeout` holds for fetches too.
 #[test]
 fn shutdown_waits_no_longer_than_it_may() {

@@ -362,9 +362,10 @@ impl Building {
     }
 }
 
-/// Marks the end of the body: of the response, or of a subrequest's part in it.
+/// Marks the end of the body: of the response, or of a subrequest's part in it (ngx_http_send_special).
 fn mark_last(r: Req, buf: &mut ngx_buf_t) {
     buf.set_last_buf(u32::from(r.is_main()));
+    buf.set_sync(u32::from(!r.is_main() && size(buf) == 0));
     buf.set_last_in_chain(1);
 }
 
@@ -417,7 +418,6 @@ impl Reader {
         if last {
             if chain.head.is_null() {
                 chain.add(self.bufs.link(r)?);
-                chain.last_buf()?.set_sync(u32::from(!r.is_main()));
             }
             mark_last(r, chain.last_buf()?);
         } else if let Some(buf) = chain.last_buf() {
