@@ -1,10 +1,12 @@
 //! The way in: the PRECONTENT phase, where rewriting and access control are done and no content handler has begun.
 
+use std::ptr;
+
 use nginx_sys::{
-    NGX_DECLINED, NGX_DONE, NGX_HTTP_SPECIAL_RESPONSE, ngx_array_push, ngx_conf_t,
-    ngx_http_conf_ctx_t, ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_handler_pt,
-    ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_http_read_client_request_body,
-    ngx_http_request_t, ngx_int_t,
+    NGX_DECLINED, NGX_DONE, NGX_ESCAPE_URI, NGX_HTTP_SPECIAL_RESPONSE, ngx_array_push, ngx_conf_t,
+    ngx_escape_uri, ngx_http_conf_ctx_t, ngx_http_core_main_conf_t, ngx_http_core_module,
+    ngx_http_handler_pt, ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE,
+    ngx_http_read_client_request_body, ngx_http_request_t, ngx_int_t,
 };
 use swrcache::engine::{Method, Turn};
 
@@ -151,7 +153,7 @@ fn usual_key(r: Req) -> Option<&'static [u8]> {
         [
             scheme,
             host,
-            bytes_of(&raw.uri),
+            escaped(r, bytes_of(&raw.uri))?,
             if args.is_empty() { b"" } else { b"?" },
             args,
         ]
@@ -169,6 +171,25 @@ fn usual_key(r: Req) -> Option<&'static [u8]> {
             at = at.add(part.len());
         }
         Some(std::slice::from_raw_parts(data, len))
+    }
+}
+
+/// A decoded path as a request line would have it: its `?` begins no arguments.
+fn escaped(r: Req, path: &'static [u8]) -> Option<&'static [u8]> {
+    let (from, kind) = (path.as_ptr().cast_mut(), NGX_ESCAPE_URI as usize);
+    // SAFETY: reads `path`; without a destination it counts the bytes that need escaping, each of which becomes three.
+    unsafe {
+        let more = 2 * ngx_escape_uri(ptr::null_mut(), from, path.len(), kind);
+        if more == 0 {
+            return Some(path);
+        }
+        let len = path.len() + more;
+        let to: *mut u8 = nginx_sys::ngx_pnalloc(r.pool().as_ptr(), len).cast();
+        if to.is_null() {
+            return None;
+        }
+        ngx_escape_uri(to, from, path.len(), kind);
+        Some(std::slice::from_raw_parts(to, len))
     }
 }
 
