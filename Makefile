@@ -3,7 +3,10 @@
 #   make run      what it does, shown on a running nginx that stays until Ctrl-C
 #   make module   the module for the vendored nginx; NGINX=/usr/sbin/nginx: for the one that is installed
 #   make test     every test, the end-to-end tests on both nginxes
+#   make conformance   the suite of cache-tests.fyi, compared with tests/conformance/missed.txt; part of `make test`
+#   make fuzz     each parser on arbitrary bytes, a while
 #   make check    formatting, lints, symbols
+#   make bench    measurements side by side with other caches, into README.md
 
 NGINX ?=
 DEBIAN_NGINX ?= /usr/sbin/nginx
@@ -11,7 +14,7 @@ DEBIAN_NGINX ?= /usr/sbin/nginx
 # One place for all that cargo builds. The module has folders of its own in there: another set of features.
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: help deps module modules run demo unit e2e test check clean
+.PHONY: help deps module modules run demo unit e2e conformance fuzz test bench bench-quick bench-deps check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -40,8 +43,27 @@ unit: deps
 e2e: module
 	@scripts/test.sh vendored $(FILTER)
 
+# ID: names of tests of the suite, to see what they send and receive.
+conformance: module
+	@scripts/conformance.sh $(ID)
+
 test: modules
-	@scripts/test.sh unit vendored debian
+	@scripts/test.sh unit vendored debian conformance
+
+# Side by side with nginx's own cache, and with the other caches that `make bench-deps` has installed; under ten minutes,
+# on a quiet machine. `make bench-quick` takes one and only shows that it runs.
+bench: module
+	@bench/bench.py --readme
+
+bench-quick: module
+	@bench/bench.py --quick
+
+bench-deps: deps
+	@scripts/deps.sh bench/packages.txt
+
+# SECONDS: how long each target runs.
+fuzz:
+	@scripts/fuzz.sh $(SECONDS)
 
 check: modules
 	cargo fmt --all --check

@@ -66,6 +66,7 @@ say() { printf '\n%s\n' "$*"; }
 ask() {
     local path=$1 took_s
     shift
+    rm -f "$dir/body"
     took_s=$(curl -sS -o "$dir/body" -D "$dir/head" -w '%{time_total}' "$@" "$url$path")
     took=$(awk -v s="${took_s:-0}" 'BEGIN { printf "%d", s * 1000 }')
     head=$(tr -d '\r' <"$dir/head")
@@ -115,8 +116,8 @@ ask /news
 must "a HIT" is HIT
 must "at once" quick
 
-say "Four seconds after it was asked for, the page has expired. The first visitor after that, and everyone else, gets it at once,"
-say "while the origin works on the new one in the background:"
+say "Four seconds after it was asked for, the page has expired. The first visitor after that, like everyone else, gets
+it at once, while the origin works on the new one in the background:"
 sleep 2.5
 for _ in 1 2 3; do
     ask /news

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs what scripts/packages.txt names and this machine lacks. Costs nothing when all is there.
+# Installs what scripts/packages.txt (or the list that is named) has and this machine lacks. Costs nothing when all is
+# there.
 set -euo pipefail
-cd "$(dirname "$0")"
+list=$(realpath "${1:-$(dirname "$0")/packages.txt}")
 
 say() { echo "deps: $*"; }
 
@@ -10,7 +11,7 @@ if ! command -v cargo >/dev/null; then
     exit 1
 fi
 
-mapfile -t wanted < <(sed 's/#.*//' packages.txt | xargs -n1)
+mapfile -t wanted < <(sed 's/#.*//' "$list" | xargs -n1)
 
 if ! command -v dpkg-query >/dev/null; then
     say "this is not Debian or Ubuntu, so nothing is installed for you; needed (by Debian's names): ${wanted[*]}"
@@ -23,6 +24,11 @@ missing=()
 for package in "${wanted[@]}"; do
     grep -qxF "$package" <<<"$installed" || missing+=("$package")
 done
+
+# node and npm may be here from elsewhere than Debian.
+if command -v node >/dev/null && command -v npm >/dev/null; then
+    mapfile -t missing < <(printf '%s\n' "${missing[@]}" | grep -vxE 'nodejs|npm|' || true)
+fi
 
 if [ ${#missing[@]} -gt 0 ]; then
     sudo=

@@ -233,7 +233,11 @@ impl World {
                 .claim_key(&key, 1, self.now, self.now + 100, false)
             {
                 Ok(Attempt::Won(claim)) => self.claims.push(claim),
-                other => assert!(matches!(other, Ok(Attempt::Held { .. })), "{other:?}"),
+                // Busy: no room for a marker, as all else is pinned.
+                other => assert!(
+                    matches!(other, Ok(Attempt::Held { .. }) | Err(Busy)),
+                    "{other:?}"
+                ),
             },
             _ => {
                 if let Some(kept) = self.look(&key) {
@@ -248,6 +252,9 @@ impl World {
         if self.kept.len() > 15 {
             let i = self.random.below(15) as usize;
             self.kept.swap_remove(i);
+        }
+        if self.fills.len() > 12 {
+            self.fills.remove(0);
         }
         if self.claims.len() > 5 {
             self.claims.remove(0);

@@ -278,7 +278,8 @@ fn churn(region: &Region, seed: u64) {
 }
 
 fn validate(region: &Region) -> Summary {
-    for _ in 0..50 {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(10) {
         match region.validate() {
             Err(e) if e.ends_with("busy") => std::thread::yield_now(),
             other => return other.expect("valid"),
@@ -293,7 +294,7 @@ fn killed_children_leave_the_region_whole() {
     let region = anonymous(2 << 20);
     region.enter(None).expect("enter");
     let mut random = Random(seed);
-    let mut spawn = |random: &mut Random| {
+    let spawn = |random: &mut Random| {
         let seed = random.next();
         Child::fork(|| churn(&region, seed))
     };
@@ -363,18 +364,14 @@ impl Gate {
     }
     fn open(&self, byte: u8) {
         // SAFETY: writes one byte from the stack.
-        assert_eq!(
-            unsafe { libc::write(self.0[1], (&raw const byte).cast(), 1) },
-            1
-        );
+        let n = unsafe { libc::write(self.0[1], (&raw const byte).cast(), 1) };
+        assert_eq!(n, 1);
     }
     fn pass(&self) -> u8 {
         let mut byte = 0u8;
         // SAFETY: reads one byte to the stack.
-        assert_eq!(
-            unsafe { libc::read(self.0[0], (&raw mut byte).cast(), 1) },
-            1
-        );
+        let n = unsafe { libc::read(self.0[0], (&raw mut byte).cast(), 1) };
+        assert_eq!(n, 1);
         byte
     }
 }
@@ -452,27 +449,25 @@ fn waiters_are_rung_across_processes() {
 fn two_processes_get_one_claim() {
     let region = anonymous(1 << 20);
     region.enter(None).expect("enter");
-    let (start, wins, go_on) = (Gate::new(), Gate::new(), Gate::new());
-    let children: Vec<Child> = (0..2)
-        .map(|_| {
-            Child::fork(|| {
-                region.enter(None).expect("enter");
-                for round in 0..100u32 {
-                    start.pass();
-                    let attempt = region
-                        .claim_key(&round.to_le_bytes(), 0, 1, 1000, false)
-                        .expect("not busy");
-                    wins.open(u8::from(matches!(attempt, Attempt::Won(_))));
-                    // The claim is held until both have asked.
-                    go_on.pass();
-                }
-            })
-        })
-        .collect();
+    // A gate of its own for each, so that neither takes the other's turn.
+    let (go, wins) = ([Gate::new(), Gate::new()], Gate::new());
+    let compete = |go: &Gate| {
+        region.enter(None).expect("enter");
+        for round in 0..100u32 {
+            go.pass();
+            let attempt = region
+                .claim_key(&round.to_le_bytes(), 0, 1, 1000, false)
+                .expect("not busy");
+            wins.open(u8::from(matches!(attempt, Attempt::Won(_))));
+            // The claim is held until both have asked.
+            go.pass();
+        }
+    };
+    let children: Vec<Child> = go.iter().map(|go| Child::fork(|| compete(go))).collect();
     for _ in 0..100 {
-        [0, 0].iter().for_each(|_| start.open(0));
+        go.iter().for_each(|go| go.open(0));
         assert_eq!(wins.pass() + wins.pass(), 1, "one of two wins");
-        [0, 0].iter().for_each(|_| go_on.open(0));
+        go.iter().for_each(|go| go.open(0));
     }
     for child in children {
         assert_eq!(child.wait(), Some(0));

@@ -207,7 +207,7 @@ impl<'a> Arena<'a> {
         self.take_out(at, found)?;
         let taken = self.cut(at, found, size, Kind::Raw)?;
         let used = &self.control().used;
-        used.store(used.load(Relaxed) + u64::from(taken), Relaxed);
+        used.store(used.load(Relaxed).wrapping_add(u64::from(taken)), Relaxed);
         Some(at)
     }
 

@@ -38,7 +38,7 @@ pub struct Claim {
 
 #[derive(Debug)]
 enum Hold {
-    Lease { on: Object, lease: u64 },
+    Lease { on: Object, lease: u64, epoch: u32 },
     Nothing { key: Box<[u8]>, epoch: u32 },
 }
 
@@ -52,10 +52,12 @@ pub(crate) struct NewHead<'a> {
 }
 
 impl Claim {
+    /// A claim by a lease that was just taken; the shard is still locked.
     pub(crate) fn leased(on: Object, lease: u64) -> Claim {
+        let epoch = epoch(&on.inner, on.key());
         Claim {
             inner: Arc::clone(&on.inner),
-            hold: Hold::Lease { on, lease },
+            hold: Hold::Lease { on, lease, epoch },
         }
     }
 
@@ -73,7 +75,16 @@ impl Claim {
     /// Whether it is still held: not voided by a removal, not taken over after its deadline.
     pub fn is_valid(&self) -> bool {
         match &self.hold {
-            Hold::Lease { on, lease } => on.at().e.lease.load(Acquire) == *lease,
+            Hold::Lease {
+                on,
+                lease,
+                epoch: then,
+            } => {
+                let at = on.at();
+                // A removal ends the leases of what it finds. What was unlinked before, it does not find.
+                at.e.lease.load(Acquire) == *lease
+                    && (at.is_linked() || epoch(&self.inner, on.key()) == *then)
+            }
             Hold::Nothing { key, epoch: then } => epoch(&self.inner, key) == *then,
         }
     }
@@ -88,7 +99,7 @@ impl Claim {
 
     /// Moves the deadline.
     pub fn extend(&self, deadline: Millis) {
-        if let (Hold::Lease { on, lease }, Some(member)) = (&self.hold, self.inner.member()) {
+        if let (Hold::Lease { on, lease, .. }, Some(member)) = (&self.hold, self.inner.member()) {
             self.inner.extend_lease(member, &on.at(), *lease, deadline);
         }
     }
@@ -158,7 +169,7 @@ impl Claim {
         let at = keeper
             .make_entry(&head, old_at.body())
             .ok_or(Refused::Full)?;
-        body.refs.store(body.refs.load(Relaxed) + 1, Relaxed);
+        body.refs.fetch_add(1, Relaxed);
         let shard = keeper.lock_shard(head.hash);
         let refused = match shard {
             None => Some(Refused::Busy),
@@ -189,7 +200,7 @@ fn epoch(inner: &Inner, key: &[u8]) -> u32 {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let Hold::Lease { on, lease } = &self.hold else {
+        let Hold::Lease { on, lease, .. } = &self.hold else {
             return;
         };
         // A handle inherited by a forked child ends nothing.

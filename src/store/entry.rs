@@ -96,33 +96,33 @@ pub(crate) const MARKER: u8 = 2;
 /// In `flags`: removed by hand, so that a fetch begun before must not bring it back.
 pub(crate) const REMOVED: u8 = 1;
 
-/// Head of an object or marker; key and meta follow it.
+/// Head of an object or marker; key and meta follow it. What a lookup needs comes first.
 #[repr(C)]
 pub(crate) struct Entry {
     pub(crate) hash: AtomicU64,
-    pub(crate) pins: [AtomicU64; 2],
-    pub(crate) lease: AtomicU64,
-    pub(crate) deadline: AtomicU64,
-    /// Processes to be rung when the lease ends, by slot.
-    pub(crate) waiters: [AtomicU64; 2],
-    pub(crate) dead_at: AtomicU64,
-    /// Objects: when it was made current. Markers: until when something is remembered.
-    pub(crate) born: AtomicU64,
-    pub(crate) id: AtomicU64,
-    /// Objects: the user's. Markers: see the constants below.
-    pub(crate) words: [AtomicU64; 4],
     pub(crate) next: AtomicU32,
     pub(crate) body: AtomicU32,
-    pub(crate) older: AtomicU32,
-    pub(crate) newer: AtomicU32,
     pub(crate) key_len: AtomicU32,
     pub(crate) meta_len: AtomicU32,
-    /// Granules it counts for in its queue, its body included.
-    pub(crate) cost: AtomicU32,
     pub(crate) kind: AtomicU8,
     pub(crate) freq: AtomicU8,
     pub(crate) queue: AtomicU8,
     pub(crate) flags: AtomicU8,
+    /// Granules it counts for in its queue, its body included.
+    pub(crate) cost: AtomicU32,
+    pub(crate) pins: [AtomicU64; 2],
+    pub(crate) dead_at: AtomicU64,
+    pub(crate) id: AtomicU64,
+    /// Objects: when it was made current. Markers: until when something is remembered.
+    pub(crate) born: AtomicU64,
+    pub(crate) lease: AtomicU64,
+    pub(crate) deadline: AtomicU64,
+    /// Processes to be rung when the lease ends, by slot.
+    pub(crate) waiters: [AtomicU64; 2],
+    /// Objects: the user's. Markers: see the constants below.
+    pub(crate) words: [AtomicU64; 4],
+    pub(crate) older: AtomicU32,
+    pub(crate) newer: AtomicU32,
 }
 
 /// Words of a marker.

@@ -159,6 +159,12 @@ impl<'a> Keeper<'a> {
         self.sweep_bucket(cursor, now)
     }
 
+    fn may_be_swept(&self, at: &EntryAt<'_>, now: Millis) -> bool {
+        // A marker stays while there is a claim on it, whatever its deadline: its holder may still commit.
+        let leased_until = if at.is_object() { now } else { 0 };
+        self.inner.is_dead(at, now) && !self.inner.is_leased(at.e, leased_until)
+    }
+
     fn sweep_bucket(&mut self, bucket: usize, now: Millis) -> u32 {
         let Some(_shard) = self.inner.lock_shard_soon(self.member, bucket as u64) else {
             self.header().soonest_seen.store(0, Relaxed);
@@ -167,7 +173,7 @@ impl<'a> Keeper<'a> {
         let mut dead = Vec::new();
         let mut soonest = u64::MAX;
         self.inner.walk::<()>(bucket, |at| {
-            if self.inner.is_dead(&at, now) && !self.inner.is_leased(at.e, now) {
+            if self.may_be_swept(&at, now) {
                 dead.push(at);
             } else {
                 soonest = soonest.min(at.e.dead_at.load(Relaxed));

@@ -214,7 +214,8 @@ fn begin(claim: &Claim, new: &NewObject<'_>) -> Result<(Object, Begun), NoSpace>
     let inner = &claim.inner;
     let member = inner.member().ok_or(NoSpace::Busy)?;
     let head = (claim.key().len() + new.meta.len()) as u64;
-    if head.saturating_add(new.total.unwrap_or(0)) > inner.header().max_object.load(Relaxed) {
+    let whole = head.saturating_add(new.total.unwrap_or(0));
+    if head > u64::from(u32::MAX) || whole > inner.header().max_object.load(Relaxed) {
         return Err(NoSpace::TooLarge);
     }
     inner.unpin_deferred(member);
@@ -314,7 +315,10 @@ impl Core {
             let off = usize::try_from(pos - self.start).ok()?;
             if off >= room {
                 let block = next.load(Acquire);
-                self.object.inner.extent(block)?;
+                self.object
+                    .inner
+                    .extent(block)
+                    .filter(|(.., room)| *room > 0)?;
                 (self.current, self.start) = (block, self.start + room as u64);
                 continue;
             }

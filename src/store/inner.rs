@@ -123,9 +123,9 @@ impl Inner {
         if self.member().is_some() {
             return Ok(());
         }
-        let bell = bells.as_ref().map_or(0, |(_, id)| id.0 + 1);
-        let token = self.processes().take(bell).ok_or(StoreError::NoSlot)?;
-        let new = Box::into_raw(Box::new(Member::new(token, bells)));
+        let member = self.new_member(bells).ok_or(StoreError::NoSlot)?;
+        let token = member.token;
+        let new = Box::into_raw(Box::new(member));
         if self
             .page
             .word()
@@ -139,6 +139,20 @@ impl Inner {
         }
         self.keep(new);
         Ok(())
+    }
+
+    fn new_member(&self, bells: Option<(Arc<Bells>, BellId)>) -> Option<Member> {
+        let bell = bells.as_ref().map_or(0, |(_, id)| id.0 + 1);
+        if let Some(token) = self.processes().take(bell) {
+            return Some(Member::new(token, bells));
+        }
+        let (token, dead) = self.processes().take_from_dead(bell)?;
+        let member = Member::new(token, bells);
+        if self.clean_up_before(&member, dead) {
+            return Some(member);
+        }
+        self.processes().give_up(token);
+        None
     }
 
     fn keep(&self, new: *mut Member) {
@@ -224,11 +238,7 @@ impl Inner {
     /// Locks the shard of a hash.
     #[inline]
     pub(crate) fn lock_shard(&self, member: &Member, hash: u64) -> Option<Guard<'_>> {
-        lock::acquire(
-            self.shard(self.bucket_of(hash))?,
-            member.token,
-            self.processes(),
-        )
+        lock::acquire(self.shard(self.bucket_of(hash))?, member, self.processes())
     }
 
     /// Locks the shard of a hash if that is to be had soon.

@@ -70,7 +70,7 @@ impl Inner {
     /// Takes the arena lock, and repairs if the holder before died with it. `None` when either can't be done in time.
     pub(crate) fn keeper<'a>(&'a self, member: &'a Member) -> Option<Keeper<'a>> {
         let header = self.header();
-        let guard = lock::acquire(&header.arena.lock, member.token, self.processes())?;
+        let guard = lock::acquire(&header.arena.lock, member, self.processes())?;
         if guard.abandoned {
             header.arena.dirty.store(1, Release);
         }
@@ -246,7 +246,14 @@ impl<'a> Keeper<'a> {
         if let Some((body, ..)) = self.inner.body(next) {
             cost = cost.saturating_add(size(next));
             next = body.next.load(Acquire);
+            let mut start = 0;
             while let Some((extent, ..)) = self.inner.extent(next) {
+                // Pieces begin one behind the other; a damaged chain ends here.
+                let begins = extent.start.load(Relaxed);
+                if begins <= start {
+                    break;
+                }
+                start = begins;
                 cost = cost.saturating_add(size(next));
                 next = extent.next.load(Acquire);
             }
@@ -259,10 +266,8 @@ impl<'a> Keeper<'a> {
         let queue = at.e.queue.load(Relaxed);
         if let Some(q) = self.header().queues.get(queue as usize) {
             let (old, new) = (at.e.cost.load(Relaxed), self.cost(at));
-            q.cost.store(
-                (q.cost.load(Relaxed) + u64::from(new)).saturating_sub(u64::from(old)),
-                Relaxed,
-            );
+            let cost = q.cost.load(Relaxed).wrapping_add(u64::from(new));
+            q.cost.store(cost.saturating_sub(u64::from(old)), Relaxed);
             at.e.cost.store(new, Relaxed);
         }
     }

@@ -12,10 +12,15 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
+use super::member::Member;
 use super::process::{Processes, Token};
 
 /// How long to wait for a lock before giving up.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// How long to wait for one whose holder has just been waited for in vain: it is probably stopped.
+const LITTLE_PATIENCE: Duration = Duration::from_micros(100);
+/// For how long a holder is taken to be stopped before it is waited for with patience again.
+const STOPPED_FOR: Duration = Duration::from_millis(200);
 /// How often to ask the system whether the holder lives.
 const CHECK_EVERY: Duration = Duration::from_millis(2);
 
@@ -57,16 +62,16 @@ pub(crate) fn acquire_soon<'a>(
 #[inline]
 pub(crate) fn acquire<'a>(
     word: &'a AtomicU32,
-    own: Token,
+    member: &Member,
     processes: Processes<'_>,
 ) -> Option<Guard<'a>> {
-    if take(word, 0, own) {
+    if take(word, 0, member.token) {
         return Some(Guard {
             word,
             abandoned: false,
         });
     }
-    acquire_slowly(word, own, processes)
+    acquire_slowly(word, member, processes)
 }
 
 #[inline]
@@ -77,10 +82,10 @@ fn take(word: &AtomicU32, old: Token, own: Token) -> bool {
 #[cold]
 fn acquire_slowly<'a>(
     word: &'a AtomicU32,
-    own: Token,
+    member: &Member,
     processes: Processes<'_>,
 ) -> Option<Guard<'a>> {
-    let began = Instant::now();
+    let (own, began) = (member.token, Instant::now());
     let mut checked = began;
     loop {
         for _ in 0..128 {
@@ -103,11 +108,24 @@ fn acquire_slowly<'a>(
                 abandoned: true,
             });
         }
-        if now - began > PATIENCE {
+        let stuck = holder != 0 && seems_stopped(member, holder, now);
+        if now - began > if stuck { LITTLE_PATIENCE } else { PATIENCE } {
+            // It may have died since it was looked at last.
+            if stuck && holder != own && processes.check(holder) {
+                continue;
+            }
+            if holder != 0 && !stuck {
+                *member.stopped.lock() = Some((holder, now));
+            }
             return None;
         }
         std::thread::yield_now();
     }
+}
+
+fn seems_stopped(member: &Member, holder: Token, now: Instant) -> bool {
+    let stopped = *member.stopped.lock();
+    stopped.is_some_and(|(token, since)| token == holder && now - since < STOPPED_FOR)
 }
 
 fn is_dead(

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -45,6 +46,8 @@ pub(crate) struct Member {
     pins: [Mutex<Pins>; STRIPES],
     /// Unlinked entries that could not be unpinned, because the arena was busy.
     pub(crate) deferred: Mutex<Vec<u32>>,
+    /// The process that held a lock for too long the last time, and when that was.
+    pub(crate) stopped: Mutex<Option<(Token, Instant)>>,
     /// The membership before this one, kept for handles made then.
     pub(crate) previous: *mut Member,
 }
@@ -56,6 +59,7 @@ impl Member {
             bells,
             pins: std::array::from_fn(|_| Mutex::new(Pins::default())),
             deferred: Mutex::new(Vec::new()),
+            stopped: Mutex::new(None),
             previous: std::ptr::null_mut(),
         }
     }

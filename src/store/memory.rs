@@ -3,7 +3,9 @@
 //! What lies in the region is read by several processes and may be damaged, so it is only ever seen as atomics (of
 //! which every bit pattern is valid) or as bytes.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -54,7 +56,18 @@ impl Memory {
         let base = map(
             len,
             libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
         )?;
+        Ok(Memory {
+            base,
+            len,
+            mapped: true,
+        })
+    }
+
+    /// Maps a file, whose first `len` bytes must be there for as long as the memory is used.
+    pub(crate) fn file(file: &File, len: usize) -> io::Result<Memory> {
+        let base = map(len, libc::MAP_SHARED, file.as_raw_fd())?;
         Ok(Memory {
             base,
             len,
@@ -70,7 +83,7 @@ impl Memory {
     #[inline]
     pub(crate) fn at<T: Shared>(&self, off: usize) -> Option<&T> {
         let end = off.checked_add(size_of::<T>())?;
-        if end > self.len || off % align_of::<T>() != 0 {
+        if end > self.len || !off.is_multiple_of(align_of::<T>()) {
             return None;
         }
         // SAFETY: `off..end` lies in the memory and is aligned (the base is aligned to 64); `T: Shared` accepts any
@@ -100,12 +113,13 @@ impl Memory {
             Some(end) if end <= self.len => {}
             _ => return false,
         }
-        // SAFETY: the range was checked; a slice of ours can't overlap it, as nobody else has access to it.
+        // SAFETY: the range was checked, and it is the caller's. `bytes` may lie in the region too (the key of another
+        // entry), and in a damaged one they may overlap: so this copy bears that.
         unsafe {
             self.base
                 .as_ptr()
                 .add(off)
-                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
+                .copy_from(bytes.as_ptr(), bytes.len())
         };
         true
     }
@@ -148,7 +162,7 @@ unsafe impl Sync for WipedPage {}
 
 impl WipedPage {
     pub(crate) fn new() -> io::Result<WipedPage> {
-        let base = map(PAGE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS)?;
+        let base = map(PAGE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;
         let page = WipedPage { base };
         // SAFETY: the page was just mapped private and anonymous, as MADV_WIPEONFORK demands.
         match unsafe { libc::madvise(base.as_ptr().cast(), PAGE, libc::MADV_WIPEONFORK) } {
@@ -170,10 +184,10 @@ impl Drop for WipedPage {
     }
 }
 
-fn map(len: usize, flags: libc::c_int) -> io::Result<NonNull<u8>> {
+fn map(len: usize, flags: libc::c_int, fd: RawFd) -> io::Result<NonNull<u8>> {
     let prot = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new mapping at an address of the kernel's choice touches no memory in use.
-    let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, -1, 0) };
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, fd, 0) };
     if at == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }

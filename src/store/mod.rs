@@ -1,7 +1,24 @@
 //! The shared-memory region that holds objects: opaque meta bytes, body bytes and ticks.
 //!
 //! The store knows nothing of HTTP and has no clock: `now` is an argument, in Unix milliseconds. A [`Region`] is a
-//! handle of one process to one piece of memory that several processes may share.
+//! handle of one process to one piece of memory that several processes may share; any of them may die at any
+//! instruction, and the others go on.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `region` | the handle: lookups, claims, removal, sweep |
+//! | `object`, `claim`, `fill` | what a process holds: a pinned object, a lease, a growing object |
+//! | `layout`, `memory` | where things lie, and access by checked offset |
+//! | `entry` | what lies in the arena's blocks, and how it lives |
+//! | `inner` | what the handles of a process share; the way from an offset to a checked entry |
+//! | `process`, `member` | who is in the region; what a process knows of its own place in it |
+//! | `lock`, `lease`, `pin`, `bells` | locks that can be taken over, permission to fetch, keeping, waking |
+//! | `keeper` | whoever holds the arena lock: makes, links, unlinks, frees |
+//! | `arena`, `queue`, `evict` | the allocator; queues of entries; who goes when there is no room |
+//! | `repair`, `reap` | after a death under the arena lock; after any death |
+//! | `validate`, `stats` | the walker; the counts |
+//!
+//! What guards what, and in which order locks are taken, is at the head of `layout`.
 
 mod arena;
 mod bells;
@@ -9,6 +26,7 @@ mod claim;
 mod entry;
 mod error;
 mod evict;
+mod file;
 mod fill;
 mod hash;
 mod inner;

@@ -244,8 +244,8 @@ impl Object {
             let block = next.load(Acquire);
             let start = cursor.start + room as u64;
             // Pieces follow each other without gaps; a damaged chain ends the body, and can't lead round for ever.
-            let (extent, ..) = self.inner.extent(block)?;
-            if extent.start.load(Relaxed) != start || room == 0 && block == cursor.block {
+            let (extent, _, more) = self.inner.extent(block)?;
+            if more == 0 || extent.start.load(Relaxed) != start {
                 return None;
             }
             (cursor.block, cursor.start) = (block, start);

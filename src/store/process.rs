@@ -13,7 +13,7 @@
 //! |---|---|---|
 //! | Free | `take`: -> Live, generation + 1 | no pin, lease, fill or lock of the slot is anywhere |
 //! | Live | `mark_dying`: -> Dying, by anyone who sees the process dead; `free`: -> Free, by itself when it holds nothing | the process may hold anything |
-//! | Dying | `free`: -> Free, by the reaper after a whole walk over the entries | the process runs no more; its leases and fills count for nothing |
+//! | Dying | `free`: -> Free, by the reaper after a whole walk over the entries; `take_from_dead`: -> Live, generation + 1, when no slot is free | the process runs no more; its leases and fills count for nothing |
 //!
 //! A *token* names a process for the time that it is in: slot and generation, never 0. Locks and leases carry it.
 
@@ -182,13 +182,21 @@ impl<'a> Processes<'a> {
     /// Takes a free slot for this process.
     pub(crate) fn take(self, bell: u32) -> Option<Token> {
         let life = Life::own();
-        (0..SLOTS).find_map(|i| self.take_slot(i, life, bell))
+        let take = |i| Some(self.take_slot(i, State::Free, life, bell)?.0);
+        (0..SLOTS).find_map(take)
     }
 
-    fn take_slot(self, i: usize, life: Life, bell: u32) -> Option<Token> {
+    /// Takes the slot of a dead process that has not been cleaned up after; returns the dead one's token too.
+    /// The taker cleans up before it does anything else.
+    pub(crate) fn take_from_dead(self, bell: u32) -> Option<(Token, Token)> {
+        let life = Life::own();
+        (0..SLOTS).find_map(|i| self.take_slot(i, State::Dying, life, bell))
+    }
+
+    fn take_slot(self, i: usize, from: State, life: Life, bell: u32) -> Option<(Token, Token)> {
         let slot = &self.header.slots[i];
         let old = self.identity(i);
-        if old.state() != State::Free {
+        if old.state() != from {
             return None;
         }
         // Generation 0 is left out, so that no token is 0.
@@ -200,9 +208,19 @@ impl<'a> Processes<'a> {
         slot.identity
             .compare_exchange(old.0, new.0, AcqRel, Relaxed)
             .ok()?;
+        let (w, bit) = pin_of(i);
+        self.header.dying[w].fetch_and(!bit, AcqRel);
         slot.reap_cursor.store(0, Relaxed);
         slot.bell.store(bell, Release);
-        Some(token_of(i, new))
+        Some((token_of(i, new), token_of(i, old)))
+    }
+
+    /// Gives a slot to the reaper.
+    pub(crate) fn give_up(self, token: Token) {
+        let id = self.identity(slot_of(token));
+        if token_of(slot_of(token), id) == token && id.state() == State::Live {
+            self.mark_dying(slot_of(token), id);
+        }
     }
 
     /// Whether the process that the token names is known to be gone. Looks at the table only: a few nanoseconds.
@@ -263,10 +281,16 @@ impl<'a> Processes<'a> {
         if token_of(slot_of(token), id) != token {
             return;
         }
-        let (w, bit) = pin_of(slot_of(token));
-        slot.bell.store(0, Relaxed);
-        self.header.dying[w].fetch_and(!bit, AcqRel);
-        slot.identity.store(id.with_state(State::Free).0, Release);
+        // In one step, as another process may be taking the slot over. Its bell stays: who takes it sets its own.
+        let free = id.with_state(State::Free).0;
+        if slot
+            .identity
+            .compare_exchange(id.0, free, AcqRel, Relaxed)
+            .is_ok()
+        {
+            let (w, bit) = pin_of(slot_of(token));
+            self.header.dying[w].fetch_and(!bit, AcqRel);
+        }
     }
 
     pub(crate) fn live(self) -> u32 {

@@ -29,11 +29,9 @@ impl<'a> Keeper<'a> {
             None => q.head.store(at.block, Relaxed),
         }
         q.tail.store(at.block, Relaxed);
-        q.count.store(q.count.load(Relaxed) + 1, Relaxed);
-        q.cost.store(
-            q.cost.load(Relaxed) + u64::from(at.e.cost.load(Relaxed)),
-            Relaxed,
-        );
+        q.count.fetch_add(1, Relaxed);
+        q.cost
+            .fetch_add(u64::from(at.e.cost.load(Relaxed)), Relaxed);
     }
 
     /// Takes an entry out of its queue.
@@ -67,17 +65,19 @@ impl<'a> Keeper<'a> {
             .entry(self.header().queues.get(queue as usize)?.head.load(Relaxed))
     }
 
+    /// Granules of a queue; bounded, so that a damaged count can be calculated with.
     pub(crate) fn queue_cost(&self, queue: u8) -> u64 {
-        self.header()
-            .queues
-            .get(queue as usize)
-            .map_or(0, |q| q.cost.load(Relaxed))
+        let queue = self.header().queues.get(queue as usize);
+        queue.map_or(0, |q| q.cost.load(Relaxed).min(1 << 40))
     }
 
+    /// Entries of a queue; not more than there can be.
     pub(crate) fn queue_count(&self, queue: u8) -> u64 {
-        self.header()
-            .queues
-            .get(queue as usize)
-            .map_or(0, |q| q.count.load(Relaxed))
+        let queue = self.header().queues.get(queue as usize);
+        queue.map_or(0, |q| {
+            q.count
+                .load(Relaxed)
+                .min(u64::from(self.inner.geometry.end))
+        })
     }
 }

@@ -29,6 +29,12 @@ impl Inner {
             return 0;
         };
         let found = self.processes().find_dead();
+        self.clean_up_all(member, found);
+        found
+    }
+
+    /// Rings everyone if some were just found dead, and goes on cleaning up.
+    pub(crate) fn clean_up_all(&self, member: &Member, found: u32) {
         if found > 0 {
             // Whoever waits for something of the dead asks again and gets it.
             self.ring(member, ALL);
@@ -38,7 +44,6 @@ impl Inner {
         for slot in self.processes().dying() {
             self.clean_up(member, self.processes().token_in(slot), &mut batches);
         }
-        found
     }
 
     fn clean_up(&self, member: &Member, token: Token, batches: &mut usize) {
@@ -53,6 +58,17 @@ impl Inner {
         }
     }
 
+    /// Takes away the traces of the dead process whose slot this member has taken. False when that was not possible.
+    pub(crate) fn clean_up_before(&self, member: &Member, dead: Token) -> bool {
+        let Some(mut keeper) = self.keeper(member) else {
+            return false;
+        };
+        (0..self.geometry.buckets).all(|bucket| keeper.clean_bucket(bucket, dead)) && {
+            keeper.clean_limbo(dead);
+            true
+        }
+    }
+
     /// Ends what this process holds; gives its slot back unless handles remain.
     pub(crate) fn leave(&self) {
         let Some(member) = self.member() else { return };
@@ -61,10 +77,10 @@ impl Inner {
             Some(mut keeper) => keeper.give_up(member.token),
             None => false,
         };
+        self.forget_member();
         if left && member.holds_nothing() {
             self.processes().free(member.token);
         }
-        self.forget_member();
     }
 }
 
@@ -175,11 +191,15 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    fn finish(&mut self, token: Token) -> bool {
+    fn clean_limbo(&mut self, token: Token) {
         self.each_in_limbo(|k, at| {
             k.clean(at, token);
             k.free_if_unpinned(at);
         });
+    }
+
+    fn finish(&mut self, token: Token) -> bool {
+        self.clean_limbo(token);
         for shard in 0..self.inner.geometry.shards {
             if let Some(lock) = self.inner.shard(shard) {
                 // Chains hold at every moment, so a shard's lock needs no repair.

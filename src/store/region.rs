@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -98,6 +99,23 @@ impl Region {
         Region::format(Memory::anonymous(len)?, opt)
     }
 
+    /// A region in a file that several processes may map, and that outlives them. A file that is there is taken, if it is of
+    /// this length; one of another layout version, or damaged, is replaced by an empty one (who maps it keeps what it has).
+    /// What is no region of ours is left alone, and refused.
+    pub fn file(path: &Path, len: usize, opt: &RegionOptions) -> Result<Region, StoreError> {
+        Geometry::of(len)?;
+        super::file::open(path, len, &mut |memory, fresh| {
+            if fresh {
+                return Region::format(memory, opt);
+            }
+            let geometry = Geometry::of(len)?;
+            check(&memory, &geometry)?;
+            let region = Region::wrap(memory, geometry)?;
+            region.set_max_object(opt.max_object);
+            Ok(region)
+        })
+    }
+
     /// The least `len` that can be laid out.
     pub fn min_len() -> usize {
         Geometry::min_len()
@@ -149,14 +167,12 @@ impl Region {
         if self.inner.header().poisoned.load(Relaxed) != 0 {
             return Err(StoreError::Corrupt("it was found so before"));
         }
-        self.inner.processes().find_dead();
-        match self.inner.enter(bells) {
-            Err(StoreError::NoSlot) => Err(StoreError::NoSlot),
-            other => {
-                self.reap();
-                other
-            }
+        let found = self.inner.processes().find_dead();
+        self.inner.enter(bells)?;
+        if let Some(member) = self.inner.member() {
+            self.inner.clean_up_all(member, found);
         }
+        Ok(())
     }
 
     /// Ends the claims and fills of this process and gives its slot back. Call it when nothing uses the region.
@@ -431,7 +447,7 @@ impl Region {
             size: self.inner.geometry.len as u64,
             capacity: u64::from(self.inner.geometry.end - self.inner.geometry.arena)
                 * GRANULE as u64,
-            used: header.arena.used.load(Relaxed) * GRANULE as u64,
+            used: header.arena.used.load(Relaxed).wrapping_mul(GRANULE as u64),
             payload: (counts.payload.load(Relaxed) as i64).max(0) as u64,
             objects: counts.objects.load(Relaxed),
             markers: counts.markers.load(Relaxed),
@@ -460,7 +476,7 @@ impl Region {
 /// As [`Region::create`].
 unsafe fn borrow(base: NonNull<u8>, len: usize) -> Result<Memory, StoreError> {
     Geometry::of(len)?;
-    if base.as_ptr() as usize % 64 != 0 {
+    if !(base.as_ptr() as usize).is_multiple_of(64) {
         return Err(StoreError::Misaligned);
     }
     // SAFETY: aligned; the rest is the caller's promise.

@@ -86,7 +86,7 @@ impl<'a> Keeper<'a> {
         for shard in 0..geometry.shards {
             let _guard = lock::acquire(
                 self.inner.shard(shard)?,
-                self.member.token,
+                self.member,
                 self.inner.processes(),
             )?;
             for bucket in (shard..geometry.buckets).step_by(geometry.shards) {

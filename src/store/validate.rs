@@ -43,7 +43,7 @@ pub(crate) fn validate(inner: &Inner) -> Result<Summary, String> {
     let mut shards = Vec::new();
     for shard in 0..inner.geometry.shards {
         let word = inner.shard(shard).ok_or("shard")?;
-        shards.push(lock::acquire(word, member.token, inner.processes()).ok_or("a shard is busy")?);
+        shards.push(lock::acquire(word, member, inner.processes()).ok_or("a shard is busy")?);
     }
     let mut summary = Summary {
         held_locks,
@@ -328,7 +328,7 @@ fn check_bodies(keeper: &Keeper<'_>, survey: &Survey) -> Result<(), String> {
 
 fn check_counts(keeper: &Keeper<'_>, summary: &Summary) -> Result<(), String> {
     let header = keeper.header();
-    let used = header.arena.used.load(Relaxed) * GRANULE as u64;
+    let used = header.arena.used.load(Relaxed).wrapping_mul(GRANULE as u64);
     ensure!(
         used == summary.used,
         "{} bytes are used, the count says {used}",

@@ -44,7 +44,7 @@ fn faults() -> Vec<(&'static str, Reply)> {
 fn conf(origin: &Origin) -> Conf {
     Conf::caching_with(
         origin,
-        "proxy_read_timeout 300ms; swr_cache_refresh_backoff 60s 60s;",
+        "proxy_read_timeout 1s; swr_cache_refresh_backoff 60s 60s;",
     )
 }
 
@@ -104,10 +104,7 @@ fn faults_without_a_copy() {
         .plain()
         .location(
             "/",
-            &format!(
-                "proxy_pass http://{}; proxy_read_timeout 300ms;",
-                origin.addr
-            ),
+            &format!("proxy_pass http://{}; proxy_read_timeout 1s;", origin.addr),
         )
         .start();
     for (path, fault) in faults() {

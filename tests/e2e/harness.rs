@@ -107,7 +107,8 @@ fn harness_gates_hold() {
 fn harness_many_clients_at_once() {
     let origin = Origin::start();
     origin.on("/", Reply::ok("x"));
-    let nginx = plain(&origin);
+    let pass = format!("proxy_pass http://{};", origin.addr);
+    let nginx = Conf::new().plain().location("/", &pass).start();
     let all = at_once(nginx.addr, 200, "/", &[]);
     assert!(all.iter().all(|r| r.status == 200));
     assert_eq!(origin.hits("/"), 200);

@@ -150,6 +150,30 @@ fn error_page_and_try_files() {
     nginx.get("/missing").is(200, "HIT", "fallback");
 }
 
+/// A mirror sees every request, those that the cache answers too.
+#[test]
+fn mirror_sees_hits() {
+    let origin = Origin::start();
+    origin.on("/", Reply::cached("max-age=60", "x"));
+    origin.on("/copy", Reply::new(200));
+    let (main, copy) = (
+        format!(
+            "mirror /copy; swr_cache main; proxy_pass http://{};",
+            origin.addr
+        ),
+        format!("internal; proxy_pass http://{}/copy;", origin.addr),
+    );
+    let nginx = Conf::new()
+        .zone()
+        .location("/", &main)
+        .location("= /copy", &copy)
+        .start();
+    nginx.get("/").is(200, "MISS", "x");
+    nginx.get("/");
+    origin.await_hits("/copy", 2);
+    assert_eq!(origin.hits("/"), 1);
+}
+
 #[test]
 fn mirror_is_harmless() {
     let origin = Origin::start();
@@ -175,5 +199,38 @@ fn mirror_is_harmless() {
     for _ in 0..3 {
         assert_eq!(nginx.get("/").text(), "x");
     }
+    // Every request is mirrored, hits too; the mirror's location has a cache of its own.
+    origin.await_hits("/copy", 1);
     assert_eq!((origin.hits("/"), origin.hits("/copy")), (1, 1));
+}
+
+/// nginx counts a match of a regex without groups as a capture, without noting where; groups are noted, and hold in a fetch.
+#[test]
+fn captures_hold_in_the_fetch() {
+    let origin = Origin::start();
+    origin.on("/", Reply::cached("max-age=60", "x"));
+    let nginx = Conf::new()
+        .zone()
+        .location("~ ^/(never)(at)(all)$", "return 204;")
+        .location(
+            "~ ^/of/(.+)/and/(.+)$",
+            &format!("swr_cache main; proxy_pass http://{}/$2/$1;", origin.addr),
+        )
+        .location(
+            "~ \\.txt$",
+            &format!("swr_cache main; proxy_pass http://{};", origin.addr),
+        )
+        .start();
+    for n in 0..200 {
+        assert_eq!(nginx.get(&format!("/{n}.txt")).status, 404);
+    }
+    origin.on("/b/a", Reply::cached("max-age=60", "by captures"));
+    nginx.get("/of/a/and/b").is(200, "MISS", "by captures");
+    // A header that fills more than one of nginx's buffers.
+    origin.on("/d/c", Reply::cached("max-age=60", "by captures"));
+    let long = "x".repeat(3000);
+    let fields = [("Cookie", long.as_str()), ("X-More", long.as_str())];
+    nginx
+        .get_with("/of/c/and/d", &fields)
+        .is(200, "MISS", "by captures");
 }

@@ -23,7 +23,9 @@ use nginx_sys::{
     ngx_http_request_t, ngx_http_test_reading, ngx_int_t, ngx_post_event, ngx_posted_events,
     ngx_queue_t,
 };
-use swrcache::engine::{Cache, Decision, Led, Reason, Request, Serve, Status, Stored, Turn};
+use swrcache::engine::{
+    Cache, Decision, Led, Reason, Request, Serve, Status, Stored, Turn, Written,
+};
 
 use crate::conf::{LocConf, any_true};
 use crate::ctx::Ctx;
@@ -183,9 +185,15 @@ impl Client {
     pub(crate) fn origin_answered(&self) {
         let method = self.r.method();
         if !self.conf.policy.methods.has(method) && self.r.is_main() {
-            let status = u16::try_from(self.r.raw().headers_out.status).unwrap_or(0);
-            self.cache
-                .written_through(self.key, bytes_of(&self.r.raw().method_name), status);
+            let raw = self.r.raw();
+            self.cache.written_through(&Written {
+                method: bytes_of(&raw.method_name),
+                status: u16::try_from(raw.headers_out.status).unwrap_or(0),
+                key: self.key,
+                origin: &self.r.origin(),
+                target: self.r.unparsed_uri(),
+                fields: &List::of(&raw.headers_out.headers),
+            });
         }
     }
 

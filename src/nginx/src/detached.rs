@@ -532,24 +532,67 @@ fn copy_captures(client: Req, r: Req) -> Option<()> {
     if from.ncaptures == 0 || from.captures.is_null() {
         return Some(());
     }
-    // SAFETY: `captures` holds `ncaptures` offsets into `captures_data` (ngx_http_regex_exec).
+    let Some(readable) = readable_from(client, from.captures_data) else {
+        return Some(());
+    };
+    // SAFETY: room for `ncaptures` offsets (ngx_http_regex_exec).
     let offsets = unsafe { std::slice::from_raw_parts(from.captures, from.ncaptures) };
-    let end = offsets
+    // A regex without groups counts its match as captured but leaves the offsets as they were, or never were.
+    let offsets: Vec<c_int> = offsets
         .iter()
-        .copied()
-        .max()
-        .and_then(|n| usize::try_from(n).ok())
-        .unwrap_or(0);
+        .map(|n| {
+            if usize::try_from(*n).is_ok_and(|n| n <= readable) {
+                *n
+            } else {
+                0
+            }
+        })
+        .collect();
+    let end = offsets.iter().copied().max().map_or(0, |n| n as usize);
     to.captures = copy_bytes(
         r.pool(),
-        from.captures,
-        (from.ncaptures * size_of::<c_int>()) as u32,
+        offsets.as_ptr().cast_mut(),
+        size_of_val(offsets.as_slice()) as u32,
     )?;
     to.ncaptures = from.ncaptures;
-    // SAFETY: the offsets lie inside the data.
+    // SAFETY: `end` bytes are readable there.
     let data = unsafe { std::slice::from_raw_parts(from.captures_data, end) };
     to.captures_data = r.pool().copy(data)?.data;
     Some(())
+}
+
+/// How many bytes can be read from `at`, where nginx matched a string: it lies in the request's pool or in a buffer of its
+/// header, of which a long one fills several. `None` if in neither.
+fn readable_from(client: Req, at: *const u8) -> Option<usize> {
+    let rest = |start: *const u8, end: *const u8| {
+        (start <= at && at < end).then(|| end as usize - at as usize)
+    };
+    // SAFETY: the header's buffers live as long as the request; pool blocks hang together by `next`, and are in use from
+    // their start to `last`.
+    unsafe {
+        let main = client.main().raw();
+        let mut bufs = vec![main.header_in, client.connection().buffer];
+        let mut link = (*main.http_connection).busy;
+        while let Some(l) = link.as_ref() {
+            bufs.push(l.buf);
+            link = l.next;
+        }
+        let found = bufs
+            .iter()
+            .filter_map(|buf| buf.as_ref())
+            .find_map(|buf| rest(buf.start, buf.last));
+        if found.is_some() {
+            return found;
+        }
+        let mut block = client.raw().pool;
+        while let Some(b) = block.as_ref() {
+            if let Some(n) = rest(block.cast(), b.d.last) {
+                return Some(n);
+            }
+            block = b.d.next;
+        }
+    }
+    None
 }
 
 /// To be called when the response has begun, since nothing looks at TLS any more, and when the request ends: its

@@ -187,6 +187,21 @@ impl Req {
         raw.buffered() != 0 || !raw.postponed.is_null() || self.connection().buffered() != 0
     }
 
+    /// Scheme and authority of the request's URI, as the client wrote them.
+    pub(crate) fn origin(self) -> Vec<u8> {
+        let scheme: &[u8] = match self.connection().ssl.is_null() {
+            true => b"http",
+            false => b"https",
+        };
+        let headers = &self.raw().headers_in;
+        // SAFETY: NULL or an element of the request's header list.
+        let authority = match unsafe { headers.host.as_ref() } {
+            Some(host) => bytes_of(&host.value),
+            None => bytes_of(&headers.server),
+        };
+        [scheme, b"://", authority].concat()
+    }
+
     pub(crate) fn unparsed_uri<'a>(self) -> &'a [u8] {
         bytes_of(&self.raw().unparsed_uri)
     }

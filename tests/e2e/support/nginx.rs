@@ -291,14 +291,16 @@ pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
     pub(crate) fn new() -> Folder {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "swrcache-e2e-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
-        let dir = std::env::temp_dir().join(name);
-        fs::create_dir_all(dir.join("temp")).expect("a temporary folder");
+        let name = |n| format!("swrcache-e2e-{}-{n}", std::process::id());
+        // A failed test of an earlier process with this number may have left its own.
+        let dir = (0..)
+            .map(|n| std::env::temp_dir().join(name(n)))
+            .find(|dir| match fs::create_dir(dir) {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => false,
+                made => made.map(|()| true).expect("a temporary folder"),
+            })
+            .expect("a free name");
+        fs::create_dir(dir.join("temp")).expect("a folder in it");
         for (path, mode) in [(dir.clone(), 0o755), (dir.join("temp"), 0o777)] {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("its permissions");
         }
