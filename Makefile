@@ -4,6 +4,8 @@
 #   make module   the module for the vendored nginx; NGINX=/usr/sbin/nginx: for the one that is installed
 #   make lib      the C library; make install PREFIX=/usr/local DESTDIR=: header, libraries, swrcache.pc, CMake package
 #   make test     every test, the end-to-end tests on both nginxes
+#   make conformance   the suite of cache-tests.fyi, compared with tests/conformance/missed.txt; part of `make test`
+#   make fuzz     each parser on arbitrary bytes, a while
 #   make check    formatting, lints, symbols
 #   make bench    measurements side by side with other caches, into README.md
 
@@ -13,7 +15,7 @@ DEBIAN_NGINX ?= /usr/sbin/nginx
 # One place for all that cargo builds. The module has folders of its own in there: another set of features.
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: help deps module modules run demo unit e2e test bench bench-quick bench-deps check clean
+.PHONY: help deps module modules run demo unit e2e conformance fuzz test bench bench-quick bench-deps check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -42,11 +44,15 @@ unit: deps
 e2e: module
 	@scripts/test.sh vendored $(FILTER)
 
-test: modules
-	@scripts/test.sh unit vendored debian
+# ID: names of tests of the suite, to see what they send and receive.
+conformance: module
+	@scripts/conformance.sh $(ID)
 
-# Side by side with nginx's own cache, and with HAProxy and Varnish where `make bench-deps` has installed them; eight
-# minutes on a quiet machine. `make bench-quick` only shows that it runs.
+test: modules
+	@scripts/test.sh unit vendored debian conformance
+
+# Side by side with nginx's own cache, and with the other caches that `make bench-deps` has installed; under ten minutes,
+# on a quiet machine. `make bench-quick` takes one and only shows that it runs.
 bench: module
 	@bench/bench.py --readme
 
@@ -55,6 +61,10 @@ bench-quick: module
 
 bench-deps: deps
 	@scripts/deps.sh bench/packages.txt
+
+# SECONDS: how long each target runs.
+fuzz:
+	@scripts/fuzz.sh $(SECONDS)
 
 check: modules
 	cargo fmt --all --check

@@ -1,8 +1,6 @@
 //! Measures of the store: time of a hit, of a fill and of a renewal; density; hit ratio against exact LRU.
 //! `cargo bench --bench store`; the density and hit-ratio tables are printed before the timings.
 
-#![expect(missing_docs, reason = "criterion's macro makes a public function")]
-
 use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 use std::sync::Arc;

@@ -4,6 +4,7 @@
 #   scripts/test.sh unit              all that need no nginx
 #   scripts/test.sh vendored [NAME]   end to end on build/vendored; only tests whose names have NAME in them
 #   scripts/test.sh debian [NAME]     end to end on build/debian
+#   scripts/test.sh conformance       the suite of cache-tests.fyi
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -51,10 +52,11 @@ while [ $# -gt 0 ]; do
         ;;
     vendored | debian)
         name=
-        case ${2:-} in '' | unit | vendored | debian) ;; *) name=$2 ;; esac
+        case ${2:-} in '' | unit | vendored | debian | conformance) ;; *) name=$2 ;; esac
         e2e "$1" "$name"
         [ -z "$name" ] || shift
         ;;
+    conformance) suite "conformance" scripts/conformance.sh ;;
     *)
         echo "test: what is $1?" >&2
         exit 2

@@ -11,6 +11,7 @@ use super::request::{Request, Turn};
 use super::seen::Seen;
 use super::stored::Stored;
 use super::verdict::{Reason, Status};
+use super::written::Written;
 use crate::http::invalidation::invalidates;
 use crate::store::{Millis, Region};
 
@@ -71,13 +72,17 @@ impl Cache {
         }
     }
 
-    /// A request with a method that is not cached went through to the origin, which answered with `status`: an unsafe one
-    /// that succeeded makes what is stored for its target invalid (RFC 9111 §4.4). Returns how many variants went.
-    pub fn written_through(&self, key: &[u8], method: &[u8], status: u16) -> u32 {
-        match ::http::Method::from_bytes(method) {
-            Ok(method) if invalidates(&method, status) => self.invalidate(key),
-            _ => 0,
+    /// A request with a method that is not cached went through to the origin, which answered: an unsafe one that succeeded
+    /// makes what is stored for its target invalid, and for what its response names (RFC 9111 §4.4). Returns how many
+    /// variants went.
+    pub fn written_through(&self, written: &Written<'_>) -> u32 {
+        let method = ::http::Method::from_bytes(written.method);
+        if !method.is_ok_and(|method| invalidates(&method, written.status)) {
+            return 0;
         }
+        let mut removed = self.invalidate(written.key);
+        written.each_named(&mut |key| removed += self.invalidate(key));
+        removed
     }
 
     /// Drops every variant of `key`; fills and refreshes under way come to nothing. For a response to an unsafe method that

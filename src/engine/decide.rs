@@ -178,10 +178,10 @@ impl<'a> Asking<'a> {
     }
 
     fn fresh(&self, found: Found) -> Decision {
-        if self.is_due(&found) {
-            if let Some(claim) = self.refresh_claim(&found) {
-                return self.serve_and_refresh(found, claim, Status::Hit, Reason::RefreshAhead);
-            }
+        if self.is_due(&found)
+            && let Some(claim) = self.refresh_claim(&found)
+        {
+            return self.serve_and_refresh(found, claim, Status::Hit, Reason::RefreshAhead);
         }
         self.serve(found, Status::Hit, Reason::Fresh)
     }

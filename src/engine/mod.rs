@@ -36,6 +36,7 @@ mod decide;
 mod decision;
 mod filling;
 mod judge;
+pub mod key;
 mod outcome;
 mod pass;
 mod permit;
@@ -49,6 +50,7 @@ mod stored;
 mod variant;
 mod verdict;
 mod words;
+mod written;
 
 pub use assess::{Assessed, Good, assess};
 pub use cache::Cache;
@@ -58,6 +60,9 @@ pub use filling::{Filling, Finished};
 pub use outcome::{Failure, Outcome, Response};
 pub use permit::{Permit, Purpose};
 pub use policy::{IgnoreFields, Method, MethodSet, Policy, StatusMatch, UseStale, Window};
+#[cfg(fuzzing)]
+pub use record::read_record;
 pub use request::{Request, Turn};
 pub use stored::{EntityTag, Stored};
 pub use verdict::{Reason, Status};
+pub use written::Written;

@@ -79,10 +79,7 @@ pub(crate) static COMMANDS: Commands = Commands([
         zone
     ),
     location!("swr_cache", |l, c| once(&mut c.settings.zone, choice(l))),
-    location!("swr_cache_key", |l, c| once(
-        &mut c.settings.key,
-        l.one("a string").and_then(|w| l.value(w))
-    )),
+    location!("swr_cache_key", |l, c| once(&mut c.settings.key, key(l))),
     location!("swr_cache_methods", |l, c| once(
         &mut c.settings.methods,
         methods(l)
@@ -287,6 +284,36 @@ impl Line<'_> {
     fn values(&self) -> Parsed<Vec<Value>> {
         self.words.iter().map(|word| self.value(word)).collect()
     }
+}
+
+/// The parts of a key: each variable, and what stands between. Of a key with one variable nothing can move elsewhere.
+fn key(line: &Line<'_>) -> Parsed<Vec<Value>> {
+    let word = line.one("a string")?;
+    let whole = line.value(word)?;
+    let parts = parts(word);
+    if word.iter().filter(|b| **b == b'$').count() < 2 || parts.len() > 250 {
+        return Ok(vec![whole]);
+    }
+    parts.into_iter().map(|part| line.value(part)).collect()
+}
+
+/// Cuts a string at the ends of its variables, `$name` or `${name}`.
+fn parts(mut word: &[u8]) -> Vec<&[u8]> {
+    let mut parts = Vec::new();
+    while !word.is_empty() {
+        let end = match word {
+            [b'$', b'{', ..] => word.iter().position(|b| *b == b'}').map(|at| at + 1),
+            [b'$', name @ ..] => name
+                .iter()
+                .position(|b| !b.is_ascii_alphanumeric() && *b != b'_')
+                .map(|at| at + 1),
+            _ => word.iter().position(|b| *b == b'$'),
+        };
+        let (part, rest) = word.split_at(end.unwrap_or(word.len()));
+        parts.push(part);
+        word = rest;
+    }
+    parts
 }
 
 fn time(word: &[u8]) -> Parsed<u64> {

@@ -106,7 +106,7 @@ fn look_at_parked() {
         while !ngx_queue_empty(&round) {
             let link = round.next;
             unpark(&mut *link);
-            Client::of_link(link).rung();
+            guard("a parked client", (), || Client::of_link(link).rung());
         }
     }
 }

@@ -118,9 +118,9 @@ impl Zone {
         };
         let _ = self.cache.set(ManuallyDrop::new(Cache::clone(cache)));
         self.entered.set(old.entered.get());
-        if let Some(bytes) = self.options.max_object {
-            cache.region().set_max_object(bytes as u64);
-        }
+        cache
+            .region()
+            .set_max_object(self.options.max_object.unwrap_or(0) as u64);
         true
     }
 

@@ -1,0 +1,198 @@
+"""From what was measured to tables, ratios, and budgets met or missed."""
+
+import statistics
+
+from servers import CACHE, CACHE_READ, CACHE_USUAL, OURS, RETURN, STATIC
+
+BEST = "proxy_cache, best"
+STAMPEDES = {
+    "expired": "1,000 at once, expired key",
+    "cold": "1,000 at once, cold key",
+    "cold50": "50 at once, cold key",
+    "nostore50": "50 at once, cold key, `no-store`",
+}
+
+
+def median(values):
+    return statistics.median(values) if values else float("nan")
+
+
+def percentile(values, p):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(len(values) * p))]
+
+
+def human(size):
+    return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"
+
+
+def milliseconds(seconds):
+    ms = seconds * 1000
+    return f"{ms:.2f}" if ms < 10 else f"{ms:,.0f}"
+
+
+def ratio(ours, theirs):
+    """The median of the rounds' ratios: what slows a round down slows both."""
+    return median([a / b for a, b in zip(ours, theirs)])
+
+
+def with_best(row):
+    """proxy_cache's two fast configurations are one rival: the better of them."""
+    fast = [name for name in (CACHE, CACHE_READ) if name in row]
+    best = max(fast, key=lambda name: median(row[name]), default=None)
+    rest = {name: values for name, values in row.items() if name not in fast}
+    return ({BEST: row[best]} if best else {}) | rest
+
+
+def table(head, rows):
+    line = lambda cells: "| " + " | ".join(cells) + " |"
+    return "\n".join([line(head), line(["---"] * len(head)), *map(line, rows)])
+
+
+# --------------------------------------------------------------------------------------------------------------- budgets
+
+
+def budgets(results):
+    """(what, measured, budget, how to show a number, whether more is better)"""
+    times = lambda value: f"{value:.2f} x"
+    ms = lambda value: f"{value * 1000:,.1f} ms"
+    count = lambda value: f"{value:g}"
+    for scheme, least in (("http", 1.0), ("https", 1.2)):
+        for size, row in results[scheme].items():
+            ours, row, name = row.get(OURS), with_best(row), human(int(size))
+            if not ours:
+                continue
+            if scheme == "https":
+                if BEST in row:
+                    yield f"HIT of {name} over TLS, of `proxy_cache` at its best", ratio(ours, row[BEST]), least, times, True
+                continue
+            if name == "1 KiB" and RETURN in row:
+                yield f"HIT of {name}, of `return 200` of the same bytes", ratio(ours, row[RETURN]), 0.9, times, True
+            peers = {peer: values for peer, values in row.items() if peer not in (OURS, RETURN, STATIC)}
+            if peers:
+                best = max(peers, key=lambda peer: median(peers[peer]))
+                yield f"HIT of {name}, of the best cache beside it ({best})", ratio(ours, peers[best]), least, times, True
+    if (row := results["expiry"].get(OURS)) and row["first"]:
+        yield "first request after expiry, of HIT p99", median(row["first"]) / row["hit p99"], 1.2, times, False
+        yield "the next on its connection, of HIT p99", median(row["next"]) / row["hit p99"], 1.2, times, False
+    for name, title in STAMPEDES.items():
+        rounds = results["stampedes"].get(name, {}).get(OURS)
+        if not rounds:
+            continue
+        worst = median([r["worst"] for r in rounds])
+        if name != "nostore50":
+            yield f"{title}: requests to the origin", max(r["asked"] for r in rounds), 1, count, False
+        if name == "expired":
+            yield f"{title}: clients that waited for the origin", median([r["waited"] for r in rounds]), 0, count, False
+        if name in ("cold50", "nostore50"):
+            yield f"{title}: longest wait", worst, 0.108 if name == "cold50" else 0.215, ms, False
+        yield f"{title}: requests that failed", max(r["failed"] for r in rounds), 0, count, False
+    if calls := results["syscalls"].get(OURS):
+        yield "system calls for a HIT", sum(calls.values()), 2, count, False
+
+
+def verdict(value, budget, more):
+    if value >= budget if more else value <= budget:
+        return "met"
+    if not budget or value != value:
+        return "**missed**"
+    return f"**missed** by {abs(value / budget - 1) * 100:.0f} %"
+
+
+def budget_table(results):
+    return table(["what", "measured", "budget", ""], [
+        [what, show(value), f"{'>=' if more else '<='} {show(budget)}", verdict(value, budget, more)]
+        for what, value, budget, show, more in budgets(results)
+    ])
+
+
+# ---------------------------------------------------------------------------------------------------------------- tables
+
+
+def rate_table(rates):
+    rows = {size: with_best(row) for size, row in rates.items()}
+    order = [OURS, BEST, CACHE_USUAL, "HAProxy", "Varnish", "Traffic Server", "Squid", RETURN, STATIC]
+    names = [name for name in order if any(name in row for row in rows.values())]
+
+    def cell(row, name):
+        if name not in row:
+            return "-"
+        rate = f"{median(row[name]) / 1000:.1f}"
+        return rate if name == OURS or OURS not in row else f"{rate} ({ratio(row[OURS], row[name]):.2f} x)"
+
+    return table(["", *(human(int(size)) for size in rows)], [
+        [name, *(cell(row, name) for row in rows.values())] for name in names
+    ])
+
+
+def expiry_table(expiry):
+    rows = []
+    for name, row in expiry.items():
+        cells = [f"{milliseconds(median(row[w]))} ({milliseconds(max(row[w]))})" if row[w] else "-" for w in ("first", "next")]
+        rows.append([called(name), milliseconds(row["hit p50"]), milliseconds(row["hit p99"]), *cells])
+    return table(["", "HIT p50", "HIT p99", "first after expiry (worst)", "next on its connection (worst)"], rows)
+
+
+def stampede_table(stampedes):
+    names = list(dict.fromkeys(name for row in stampedes.values() for name in row))
+
+    def cell(rounds):
+        failed = max(r["failed"] for r in rounds)
+        worst = milliseconds(median([r["worst"] for r in rounds]))
+        return f"{max(r['asked'] for r in rounds)}; {worst} ms" + (f"; {failed} failed" if failed else "")
+
+    return table(["", *(STAMPEDES[key] for key in stampedes)], [
+        [called(name), *(cell(row[name]) if row.get(name) else "-" for row in stampedes.values())] for name in names
+    ])
+
+
+def called(name):
+    return {
+        RETURN: "`return 200` (no cache: what so many clients cost)",
+        CACHE: "`proxy_cache`, `background_update`, `lock`",
+        CACHE_USUAL: "the same with `tcp_nopush on`",
+    }.get(name, name)
+
+
+def syscall_table(syscalls):
+    return table(["", "calls", "which"], [
+        [called(name) if name == CACHE else name, f"{sum(calls.values()):g}",
+         ", ".join(f"`{call}`" + (f" {n:g}" if n != 1 else "") for call, n in calls.items())]
+        for name, calls in syscalls.items()
+    ])
+
+
+def markdown(results):
+    machine = results["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    parts = [] if results["rounds"] > 2 else ["A quick run: it shows that all of this works, not how fast it is."]
+    parts += [
+        f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}; {versions}. One worker or thread on "
+        f"one core, the load on another; medians of interleaved rounds ({results['rounds']} for rates) of {results['seconds']} s. The ratios "
+        "are the result: absolute numbers are this machine's.",
+        "Budgets:",
+        budget_table(results),
+        "HITs, thousand requests/s on kept connections (in brackets: swrcache is so many times as fast). `return 200` and static "
+        "files are no caches: they show what nginx can do; at 16 KiB `return 200` puts its text together from pieces:",
+        rate_table(results["http"]),
+        "The same over TLS:",
+        rate_table(results["https"]),
+        "A page has expired and the origin takes 3 s to make it anew. Milliseconds, median (worst):",
+        expiry_table(results["expiry"]),
+        "Many clients ask at the same moment and the origin takes 100 ms. Requests to the origin (most of the rounds); the "
+        "longest wait of any client (median of the rounds):",
+        stampede_table(results["stampedes"]),
+    ]
+    if results["syscalls"]:
+        parts += ["System calls of the worker for a HIT of 1 KiB, the wait for events apart:", syscall_table(results["syscalls"])]
+    if results["left_out"]:
+        parts += ["Left out:", "\n".join(f"- {what}: {why}" for what, why in results["left_out"].items())]
+    return "\n\n".join(parts) + "\n"
+
+
+def into_readme(path, text):
+    """Puts the tables between the marks."""
+    begin, end = "<!-- bench -->", "<!-- /bench -->"
+    head, _, rest = path.read_text().partition(begin)
+    tail = rest.partition(end)[2] if end in rest else rest
+    path.write_text(f"{head}{begin}\n## How fast\n\n`make bench` measured this; it runs anywhere.\n\n{text}\n{end}{tail}")

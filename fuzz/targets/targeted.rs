@@ -1,0 +1,13 @@
+#![no_main]
+//! `CDN-Cache-Control` and `Surrogate-Control`: structured fields.
+
+use libfuzzer_sys::fuzz_target;
+use swrcache::http::{DELTA_MAX, targeted};
+use swrcache_fuzz::lines_of;
+
+fuzz_target!(|data: &[u8]| {
+    for name in ["CDN-Cache-Control", "Surrogate-Control"] {
+        let control = targeted::parse(&lines_of(name, data), name);
+        assert!(control.is_none_or(|c| c.max_age.is_none_or(|seconds| seconds <= DELTA_MAX)));
+    }
+});
