@@ -2,6 +2,7 @@
 #
 #   make run      what it does, shown on a running nginx that stays until Ctrl-C
 #   make module   the module for the vendored nginx; NGINX=/usr/sbin/nginx: for the one that is installed
+#   make lib      the C library; make install PREFIX=/usr/local DESTDIR=: header, libraries, swrcache.pc, CMake package
 #   make test     every test, the end-to-end tests on both nginxes
 #   make conformance   the suite of cache-tests.fyi, compared with tests/conformance/missed.txt; part of `make test`
 #   make fuzz     each parser on arbitrary bytes, a while

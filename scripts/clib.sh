@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the C library and what is linked with it.
 #
-#   scripts/clib.sh lib     build/c/lib: libswrcache.so with its links, libswrcache.a, swrcache.pc, the CMake package
+#   scripts/clib.sh lib     build/c/lib: libswrcache.so with its links, libswrcache.a
+#   scripts/clib.sh install PREFIX [DESTDIR]
 #   scripts/clib.sh hosts   the examples in examples/c, by gcc and clang, shared and static -> build/c/COMPILER-KIND/
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -27,6 +28,24 @@ library() {
     put "$target/clib/release/libswrcache.a" $lib libswrcache.a
     ln -sf "libswrcache.so.$version" "$lib/$soname"
     ln -sf "$soname" $lib/libswrcache.so
+}
+
+# into PREFIX [DESTDIR]: header, libraries, pkg-config file and CMake package
+into() {
+    local prefix=$1 to=${2:-}$1
+    case $prefix in /*) ;; *) echo "clib: PREFIX must begin with /" >&2 && exit 2 ;; esac
+    local pkgconfig=$to/lib/pkgconfig cmake=$to/lib/cmake/swrcache
+    local fill=(-e "s|@PREFIX@|$prefix|" -e "s|@VERSION@|$version|" -e "s|@SONAME@|$soname|")
+    install -d "$to/include" "$pkgconfig" "$cmake"
+    install -m 644 include/swrcache.h include/swrcache.hpp "$to/include"
+    install -m 755 "$lib/libswrcache.so.$version" "$to/lib"
+    install -m 644 $lib/libswrcache.a "$to/lib"
+    ln -sf "libswrcache.so.$version" "$to/lib/$soname"
+    ln -sf "$soname" "$to/lib/libswrcache.so"
+    sed "${fill[@]}" packaging/swrcache.pc.in >"$pkgconfig/swrcache.pc"
+    for file in swrcacheConfig.cmake swrcacheConfigVersion.cmake; do
+        sed "${fill[@]}" packaging/$file >"$cmake/$file"
+    done
 }
 
 # link COMPILER KIND NAME SOURCES... -- LIBRARIES...
@@ -66,6 +85,10 @@ hosts() {
     done
 }
 
+if [ "${1:-}" = install ]; then
+    into "${@:2}"
+    exit
+fi
 for what in "${@:-lib}"; do
     case $what in
     lib) library ;;
