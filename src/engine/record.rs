@@ -403,10 +403,6 @@ fn span(from: usize, to: usize) -> Span {
 
 /// Reads all that there is of a record, be it damaged: for the tests, which want no panic.
 #[cfg(any(test, fuzzing))]
-#[cfg_attr(
-    not(fuzzing),
-    expect(unreachable_pub, reason = "public for the fuzzer")
-)]
 pub fn read_record(record: &[u8]) {
     use super::phase::Windows;
     use super::policy::Policy;
