@@ -56,7 +56,11 @@ while [ $# -gt 0 ]; do
         e2e "$1" "$name"
         [ -z "$name" ] || shift
         ;;
-    conformance) suite "conformance" scripts/conformance.sh ;;
+    conformance)
+        suite "conformance" scripts/conformance.sh
+        scored=$(sed -n 's/^required \([0-9]*\) of [0-9]*, optimal \([0-9]*\) of .*/\1 + \2/p' "$log")
+        passed=$((passed + ${scored:-0}))
+        ;;
     *)
         echo "test: what is $1?" >&2
         exit 2
