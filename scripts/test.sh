@@ -2,6 +2,7 @@
 # Runs the tests named by its arguments, all of them whatever fails, and ends with a line that counts.
 #
 #   scripts/test.sh unit              all that need no nginx
+#   scripts/test.sh chaos             the store under thousands of deaths, at random moments and at every write
 #   scripts/test.sh vendored [NAME]   end to end on build/vendored; only tests whose names have NAME in them
 #   scripts/test.sh debian [NAME]     end to end on build/debian
 #   scripts/test.sh conformance       the suite of cache-tests.fyi
@@ -48,7 +49,13 @@ while [ $# -gt 0 ]; do
     case $1 in
     unit)
         suite "without nginx" run
+        suite "deaths at every write to the store" run --features crash-points --test store_crash
         doctests
+        ;;
+    chaos)
+        export SWRCACHE_KILLS=${SWRCACHE_KILLS:-2000} SWRCACHE_EVERY_WRITE=1
+        suite "$SWRCACHE_KILLS deaths at random" cargo test --release --test store_processes -- killed_children
+        suite "deaths at every write to the store" cargo test --release --features crash-points --test store_crash
         ;;
     vendored | debian)
         name=

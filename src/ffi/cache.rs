@@ -381,15 +381,7 @@ pub unsafe extern "C" fn swrcache_written_through(
         // SAFETY: the caller's promise.
         let (key, method) = unsafe { (bytes(key, len)?, text(method)?) };
         let status = status_of(status)?;
-        let nothing_named: [(&[u8], &[u8]); 0] = [];
-        cache.engine.written_through(&engine::Written {
-            method: method.as_bytes(),
-            status,
-            key,
-            origin: b"",
-            target: b"",
-            fields: &nothing_named,
-        });
+        cache.engine.written_through(key, method.as_bytes(), status);
         Ok(())
     })
 }
