@@ -2,6 +2,7 @@
 # Runs the tests named by its arguments, all of them whatever fails, and ends with a line that counts.
 #
 #   scripts/test.sh unit              all that need no nginx
+#   scripts/test.sh hosts [NAME]      the C library in the servers that `scripts/clib.sh hosts` has built
 #   scripts/test.sh vendored [NAME]   end to end on build/vendored; only tests whose names have NAME in them
 #   scripts/test.sh debian [NAME]     end to end on build/debian
 #   scripts/test.sh conformance       the suite of cache-tests.fyi
@@ -53,7 +54,11 @@ while [ $# -gt 0 ]; do
     vendored | debian)
         name=
         case ${2:-} in '' | unit | vendored | debian | conformance) ;; *) name=$2 ;; esac
-        e2e "$1" "$name"
+        if [ "$1" = hosts ]; then
+            suite "the C library in its hosts" run --test hosts ${name:+"$name"}
+        else
+            e2e "$1" "$name"
+        fi
         [ -z "$name" ] || shift
         ;;
     conformance) suite "conformance" scripts/conformance.sh ;;
