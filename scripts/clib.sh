@@ -80,6 +80,7 @@ hosts() {
             link $compiler $kind evhttp_proxy examples/c/evhttp_proxy.c examples/c/proxy.c -- -levent
             link $compiler $kind prefork_server examples/c/prefork_server.c examples/c/proxy.c -- -levent
             link $compiler $kind mhd_server examples/c/mhd_server.c -- -lmicrohttpd -lcurl -lpthread
+            link $compiler $kind soundness tests/c/soundness.c -- -lpthread
             link $cxx $kind cxx_server examples/c/cxx_server.cpp -- -lpthread
         done
     done
@@ -92,7 +93,10 @@ fi
 for what in "${@:-lib}"; do
     case $what in
     lib) library ;;
-    hosts) library && hosts ;;
+    hosts)
+        library
+        hosts
+        ;;
     *) echo "clib: what is $what?" >&2 && exit 2 ;;
     esac
 done

@@ -29,12 +29,15 @@ pub(crate) fn open(path: &Path, len: usize, make: Make<'_>) -> Result<Region, St
             .truncate(false)
             .mode(0o600)
             .open(path)?;
-        lock(&file)?;
+        flock(&file, libc::LOCK_EX)?;
         // Replaced by another process before we had the lock?
         if !is_at(&file, path)? {
             continue;
         }
-        match take(&file, len, make) {
+        let taken = take(&file, len, make);
+        // Closing the file would not do: the mapping keeps it open, and with it the lock.
+        flock(&file, libc::LOCK_UN)?;
+        match taken {
             Err(StoreError::Version { .. } | StoreError::Corrupt(_)) => fs::remove_file(path)?,
             other => return other,
         }
@@ -77,11 +80,11 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Waits for the lock; the kernel gives it back when the descriptor is closed.
-fn lock(file: &File) -> io::Result<()> {
+/// Takes the lock, waiting for it, or gives it back. One of a process that dies the kernel gives back.
+fn flock(file: &File, operation: libc::c_int) -> io::Result<()> {
     loop {
         // SAFETY: flock takes no pointers.
-        if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) } == 0 {
+        if unsafe { libc::flock(file.as_raw_fd(), operation) } == 0 {
             return Ok(());
         }
         let e = io::Error::last_os_error();
