@@ -74,7 +74,8 @@ conformance: module
 	@scripts/conformance.sh $(ID)
 
 test: modules
-	@scripts/test.sh unit vendored debian conformance
+	@scripts/clib.sh hosts
+	@scripts/test.sh unit vendored debian hosts conformance
 
 # SWRCACHE_KILLS: how many deaths at random moments; SWRCACHE_SEED: which.
 test-chaos: module
