@@ -2,7 +2,10 @@
 #
 #   make run      what it does, shown on a running nginx that stays until Ctrl-C
 #   make module   the module for the vendored nginx; NGINX=/usr/sbin/nginx: for the one that is installed
+#   make lib      the C library; make install PREFIX=/usr/local DESTDIR=: header, libraries, swrcache.pc, CMake package
 #   make test     every test, the end-to-end tests on both nginxes
+#   make conformance   the suite of cache-tests.fyi, compared with tests/conformance/missed.txt; part of `make test`
+#   make fuzz     each parser on arbitrary bytes, a while
 #   make test-chaos   the store under thousands of deaths, nginx under hundreds
 #   make check    formatting, lints, symbols
 #   make bench    measurements side by side with other caches, into README.md
@@ -13,7 +16,10 @@ DEBIAN_NGINX ?= /usr/sbin/nginx
 # One place for all that cargo builds. The module has folders of its own in there: another set of features.
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: help deps module modules run demo unit e2e test test-chaos bench bench-quick bench-deps check clean
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+.PHONY: lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz test test-chaos bench bench-quick bench-deps check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -27,6 +33,27 @@ module: deps
 modules: deps
 	@scripts/module.sh
 	@scripts/module.sh $(DEBIAN_NGINX)
+
+lib: deps
+	@scripts/clib.sh lib
+
+install: lib
+	@scripts/clib.sh install "$(PREFIX)" "$(DESTDIR)"
+
+# The C library in real servers: examples/c. `make test` has this too.
+hosts: deps
+	@scripts/clib.sh hosts
+	@scripts/test.sh hosts $(FILTER)
+
+# All of examples/c and tests/c under AddressSanitizer, UndefinedBehaviorSanitizer, ThreadSanitizer and valgrind.
+sanitize: deps
+	@scripts/sanitize.sh
+
+header:
+	SWRCACHE_WRITE_HEADER=1 cargo test --quiet --test header the_committed_header
+
+abi: lib
+	@scripts/abi.sh write
 
 # The show, then the server stays; `make demo` ends after the show, and fails if something was not as it should be.
 run: module
@@ -42,8 +69,13 @@ unit: deps
 e2e: module
 	@scripts/test.sh vendored $(FILTER)
 
+# ID: names of tests of the suite, to see what they send and receive.
+conformance: module
+	@scripts/conformance.sh $(ID)
+
 test: modules
-	@scripts/test.sh unit vendored debian
+	@scripts/clib.sh hosts
+	@scripts/test.sh unit vendored debian hosts conformance
 
 # SWRCACHE_KILLS: how many deaths at random moments; SWRCACHE_SEED: which.
 test-chaos: module
@@ -60,13 +92,20 @@ bench-quick: module
 bench-deps: deps
 	@scripts/deps.sh bench/packages.txt
 
+# SECONDS: how long each target runs.
+fuzz:
+	@scripts/fuzz.sh $(SECONDS)
+
 check: modules
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
-	cargo clippy --test e2e -- -D warnings
+	cargo clippy --test e2e --test hosts -- -D warnings
 	cargo clippy --release -p swrcache-nginx --features vendored --target-dir $(CARGO_TARGET_DIR)/nginx -- -D warnings
 	cargo build --release --lib
 	scripts/symbols.sh build/vendored/*.so build/debian/*.so $(CARGO_TARGET_DIR)/release/libswrcache.rlib
+	scripts/clib.sh lib
+	scripts/symbols.sh build/c/lib/libswrcache.so build/c/lib/libswrcache.a
+	scripts/abi.sh check
 
 clean:
 	cargo clean

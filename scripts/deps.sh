@@ -25,6 +25,11 @@ for package in "${wanted[@]}"; do
     grep -qxF "$package" <<<"$installed" || missing+=("$package")
 done
 
+# node and npm may be here from elsewhere than Debian.
+if command -v node >/dev/null && command -v npm >/dev/null; then
+    mapfile -t missing < <(printf '%s\n' "${missing[@]}" | grep -vxE 'nodejs|npm|' || true)
+fi
+
 if [ ${#missing[@]} -gt 0 ]; then
     sudo=
     if [ "$(id -u)" != 0 ]; then

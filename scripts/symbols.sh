@@ -2,13 +2,25 @@
 # nginx loads modules RTLD_GLOBAL: the module must export what nginx looks for and nothing else, and the
 # cache itself must know no symbol of nginx.
 #
-#   scripts/symbols.sh MODULE... LIBRARY.rlib
+# The C library exports what begins with swrcache_ and nothing else.
+#
+#   scripts/symbols.sh MODULE... LIBRARY.rlib libswrcache.so libswrcache.a
 set -euo pipefail
 
 expected=$'ngx_module_names\nngx_module_order\nngx_modules'
 for file; do
     case $file in
-    *.rlib)
+    *libswrcache.so)
+        if found=$(nm -D --defined-only "$file" | awk '{ print $NF }' | grep -v '^swrcache_'); then
+            echo "symbols: $file exports [${found//$'\n'/ }]" >&2
+            exit 1
+        fi
+        if found=$(nm -D "$file" | grep -m3 -E '\bngx_'); then
+            echo "symbols: $file knows nginx: $found" >&2
+            exit 1
+        fi
+        ;;
+    *.rlib | *.a)
         if found=$(nm "$file" 2>/dev/null | grep -m3 -E '\bngx_'); then
             echo "symbols: $file knows nginx: $found" >&2
             exit 1

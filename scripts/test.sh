@@ -3,8 +3,10 @@
 #
 #   scripts/test.sh unit              all that need no nginx
 #   scripts/test.sh chaos             the store under thousands of deaths, at random moments and at every write
+#   scripts/test.sh hosts [NAME]      the C library in the servers that `scripts/clib.sh hosts` has built
 #   scripts/test.sh vendored [NAME]   end to end on build/vendored; only tests whose names have NAME in them
 #   scripts/test.sh debian [NAME]     end to end on build/debian
+#   scripts/test.sh conformance       the suite of cache-tests.fyi
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -56,11 +58,20 @@ while [ $# -gt 0 ]; do
         suite "$SWRCACHE_KILLS deaths at random" cargo test --release --test store_processes -- killed_children
         suite "deaths at every write to the store" cargo test --release --features crash-points --test store_crash
         ;;
-    vendored | debian)
+    vendored | debian | hosts)
         name=
-        case ${2:-} in '' | unit | vendored | debian) ;; *) name=$2 ;; esac
-        e2e "$1" "$name"
+        case ${2:-} in '' | unit | vendored | debian | hosts | conformance) ;; *) name=$2 ;; esac
+        if [ "$1" = hosts ]; then
+            suite "the C library in its hosts" run --test hosts ${name:+"$name"}
+        else
+            e2e "$1" "$name"
+        fi
         [ -z "$name" ] || shift
+        ;;
+    conformance)
+        suite "conformance" scripts/conformance.sh
+        scored=$(sed -n 's/^required \([0-9]*\) of [0-9]*, optimal \([0-9]*\) of .*/\1 + \2/p' "$log")
+        passed=$((passed + ${scored:-0}))
         ;;
     *)
         echo "test: what is $1?" >&2

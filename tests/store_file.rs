@@ -21,6 +21,10 @@ const TESTS: &[Test] = &[
         "a_child_and_its_parent_share_a_file",
         a_child_and_its_parent_share_a_file,
     ),
+    (
+        "anyone_may_join_who_lets_anyone",
+        anyone_may_join_who_lets_anyone,
+    ),
     ("a_foreign_file_is_left_alone", a_foreign_file_is_left_alone),
     ("a_useless_file_is_replaced", a_useless_file_is_replaced),
     (
@@ -308,6 +312,52 @@ fn a_child_and_its_parent_share_a_file() {
     assert!(matches!(found, Found::Region { kept: 2, .. }), "{found:?}");
 }
 
+fn anyone_may_join_who_lets_anyone() {
+    let folder = Folder::new();
+    let anyone = |len| {
+        let opt = RegionOptions {
+            share: Share::Anyone,
+            ..RegionOptions::default()
+        };
+        let opened = Region::file(&folder.zone(), len, &opt);
+        opened.inspect(|(region, _)| region.enter(None).expect("enter"))
+    };
+    // They start at once: one makes it, the others join.
+    let (ready, go) = (Gate::new(), Gate::new());
+    let children: Vec<Child> = (0..4)
+        .map(|i| {
+            let (ready, go, anyone) = (&ready, &go, &anyone);
+            Child::fork(move || {
+                let (region, found) = anyone(LEN).expect("a region");
+                assert!(matches!(found, Found::Nothing | Found::Shared), "{found:?}");
+                put(&region, i);
+                ready.open(1);
+                go.pass();
+                assert_eq!(there(&region, 10), 4);
+            })
+        })
+        .collect();
+    children.iter().for_each(|_| _ = ready.pass());
+    assert!(matches!(
+        try_open(&folder.zone(), LEN),
+        Err(StoreError::InUse)
+    ));
+    assert!(matches!(anyone(2 * LEN), Err(StoreError::Length { .. })));
+    let (region, found) = anyone(LEN).expect("a region");
+    assert!(matches!(found, Found::Shared), "{found:?}");
+    assert_eq!(there(&region, 10), 4);
+    children.iter().for_each(|_| go.open(1));
+    children
+        .into_iter()
+        .for_each(|c| assert_eq!(c.wait(), Some(0)));
+    drop(region);
+    // Who was the last to have it has it alone.
+    let (region, found) = open(&folder.zone(), LEN);
+    assert!(matches!(found, Found::Region { kept: 4, .. }), "{found:?}");
+    assert!(matches!(anyone(LEN), Ok((_, Found::Shared))), "our own");
+    drop(region);
+}
+
 fn a_foreign_file_is_left_alone() {
     let folder = Folder::new();
     let text = "the only copy of somebody's work\n".repeat(1000);
@@ -518,6 +568,8 @@ fn killed_with_all_its_processes() {
     let folder = Folder::new();
     let mut random = Random(3);
     let (mut kept, mut dropped) = (0, 0);
+    // SAFETY: takes no pointers.
+    let test = unsafe { libc::getpid() };
     for _ in 0..kills {
         let seed = random.next();
         let ready = Gate::new();
@@ -528,12 +580,14 @@ fn killed_with_all_its_processes() {
                 "{found:?}"
             );
             ready.open(1);
+            // SAFETY: takes no pointers.
+            let own = unsafe { libc::getpid() };
             let more: Vec<Child> = (1..3)
-                .map(|i| Child::fork(|| churn(&region, seed + i)))
+                .map(|i| Child::fork(|| churn(&region, seed + i, own)))
                 .collect();
             // The children die with this process.
             std::mem::forget(more);
-            churn(&region, seed);
+            churn(&region, seed, test);
         });
         if random.below(4) > 0 {
             ready.pass();
@@ -573,9 +627,13 @@ fn reopen(path: &Path) -> (Region, Found) {
     }
 }
 
-fn churn(region: &Region, seed: u64) {
+fn churn(region: &Region, seed: u64, parent: libc::pid_t) {
     // SAFETY: asks the kernel to kill this process with its parent.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    // SAFETY: takes no pointers. The parent may have been killed before.
+    if unsafe { libc::getppid() } != parent {
+        return;
+    }
     region.enter(None).expect("enter");
     let mut random = Random(seed);
     loop {

@@ -11,6 +11,7 @@ use super::request::{Request, Turn};
 use super::seen::Seen;
 use super::stored::Stored;
 use super::verdict::{Reason, Status};
+use super::written::Written;
 use crate::http::invalidation::invalidates;
 use crate::store::{Millis, Region};
 
@@ -78,6 +79,16 @@ impl Cache {
             Ok(method) if invalidates(&method, status) => self.invalidate(key),
             _ => 0,
         }
+    }
+
+    /// The same, and for what the response names beside the target.
+    pub fn written(&self, written: &Written<'_>) -> u32 {
+        let (method, status) = (written.method, written.status);
+        let mut removed = self.written_through(written.key, method, status);
+        if ::http::Method::from_bytes(method).is_ok_and(|method| invalidates(&method, status)) {
+            written.each_named(&mut |key| removed += self.invalidate(key));
+        }
+        removed
     }
 
     /// Drops every variant of `key`; fills and refreshes under way come to nothing. For a response to an unsafe method that

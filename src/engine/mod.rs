@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod assess;
 mod backoff;
 mod cache;
 mod cache_status;
@@ -35,6 +36,7 @@ mod decide;
 mod decision;
 mod filling;
 mod judge;
+pub mod key;
 mod outcome;
 mod pass;
 mod permit;
@@ -48,7 +50,9 @@ mod stored;
 mod variant;
 mod verdict;
 mod words;
+mod written;
 
+pub use assess::{Assessed, Good, assess};
 pub use cache::Cache;
 pub use cache_status::{Part, cache_status};
 pub use decision::{Answer, Decision, Fetch, Led, Pass, Serve, Wait};
@@ -56,6 +60,9 @@ pub use filling::{Filling, Finished};
 pub use outcome::{Failure, Outcome, Response};
 pub use permit::{Permit, Purpose};
 pub use policy::{IgnoreFields, Method, MethodSet, Policy, StatusMatch, UseStale, Window};
+#[cfg(any(test, fuzzing))]
+pub use record::read_record;
 pub use request::{Request, Turn};
 pub use stored::{EntityTag, Stored};
 pub use verdict::{Reason, Status};
+pub use written::Written;

@@ -140,6 +140,11 @@ impl Permit {
         self.stale().filter(|_| now < self.terms.fallback_until)
     }
 
+    /// The answer is for the client that leads alone, whatever it is: the host's own condition, which it could not judge before.
+    pub fn keep_nothing(&mut self) {
+        self.terms.keep = Keep::Discard;
+    }
+
     /// The origin (or the host in its place) has answered. `req_fields` are those that were sent to it.
     pub fn respond(
         self,

@@ -49,6 +49,11 @@ macro_rules! reasons {
             pub const fn as_str(self) -> &'static str {
                 match self { $(Reason::$name => $word,)* }
             }
+
+            /// The word and a NUL behind it, for C.
+            pub const fn as_cstr_bytes(self) -> &'static [u8] {
+                match self { $(Reason::$name => concat!($word, "\0").as_bytes(),)* }
+            }
         }
     };
 }

@@ -30,6 +30,14 @@ pub fn same_origin(base: &str, reference: &str) -> Option<String> {
     printable(&path).then(|| format!("{}{path}", base.origin()))
 }
 
+/// Path and query of what `reference` names, if it is of the same origin as the request for `target` at `origin`
+/// (scheme and authority).
+pub fn named_target(origin: &str, target: &str, reference: &str) -> Option<String> {
+    let named = same_origin(&format!("{origin}{target}"), reference)?;
+    let (_, rest) = named.split_once("://")?;
+    rest.find('/').map(|path| rest[path..].to_owned())
+}
+
 fn other(base: &Target<'_>, absolute: &str) -> Option<String> {
     let target = Target::parse(absolute)?;
     let path = without_dots(target.path);
@@ -162,5 +170,9 @@ mod tests {
             assert_eq!(got.as_deref(), want, "{reference:?}");
         }
         assert_eq!(same_origin("/a", "/b"), None);
+        let named = |reference| named_target("http://h.example", "/a/b?c", reference);
+        assert_eq!(named("y?q=1").as_deref(), Some("/a/y?q=1"));
+        assert_eq!(named("http://h.example").as_deref(), Some("/"));
+        assert_eq!(named("//other.example/x"), None);
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! A targeted field is a Dictionary of RFC 9651. An empty one, or one with any parse error, is
 //! ignored. The first valid one of the target list governs, and then `Cache-Control` and `Expires` are
-//! ignored. `Surrogate-Control` is read the same way.
+//! ignored.
+//!
+//! `Surrogate-Control` is older (W3C Note "Edge Architecture Specification", 2001) and is read the same way, with two
+//! differences that its note makes: names have no case, and a directive with a parameter is for the surrogates of that name.
 
 use super::cache_control::Given;
 use super::fields::each_named;
@@ -49,6 +52,11 @@ impl Control {
     }
 }
 
+const SURROGATE: &str = "surrogate-control";
+
+/// What this cache is called in `Surrogate-Capability`, where a location announces it.
+const SURROGATE_NAME: &str = "swrcache";
+
 /// Reads one targeted field over all its lines. `None`: absent, empty or malformed (RFC 9213 §2.1).
 pub fn parse(fields: &dyn Fields, name: &str) -> Option<CacheControl> {
     let mut value = Vec::new();
@@ -59,6 +67,10 @@ pub fn parse(fields: &dyn Fields, name: &str) -> Option<CacheControl> {
         value.extend_from_slice(line);
     });
     let mut members = DirectiveMembers::default();
+    if name.eq_ignore_ascii_case(SURROGATE) {
+        value.make_ascii_lowercase();
+        members.addressed = true;
+    }
     if value.is_empty() || value.len() > MAX_VALUE {
         return None;
     }
@@ -74,6 +86,8 @@ pub fn parse(fields: &dyn Fields, name: &str) -> Option<CacheControl> {
 struct DirectiveMembers<'de> {
     list: Vec<(&'de str, Option<Given<'de>>)>,
     any: bool,
+    /// Parameters name those whom a member is for.
+    addressed: bool,
 }
 
 impl DirectiveMembers<'_> {
@@ -104,13 +118,38 @@ impl<'de> DictionaryVisitor<'de> for DirectiveMembers<'de> {
                 self.list.len() - 1
             }
         };
-        Ok(self.list.get_mut(at).map(|(_, slot)| Member { slot }))
+        let addressed = self.addressed;
+        let slot = self.list.get_mut(at).map(|(_, slot)| slot);
+        Ok(slot.map(|slot| Member { slot, addressed }))
     }
 }
 
 /// Takes the value of one member.
 struct Member<'a, 'de> {
     slot: &'a mut Option<Given<'de>>,
+    addressed: bool,
+}
+
+/// Takes the parameters of a member: those of a targeted field say nothing (RFC 9213 §2.1), those of `Surrogate-Control`
+/// whom it is for.
+struct Addressees<'a, 'de> {
+    slot: &'a mut Option<Given<'de>>,
+    given: Option<Given<'de>>,
+    ours: bool,
+}
+
+impl<'de> ParameterVisitor<'de> for Addressees<'_, 'de> {
+    type Error = Infallible;
+
+    fn parameter(&mut self, key: &'de KeyRef, _: BareItemFromInput<'de>) -> Result<(), Infallible> {
+        self.ours |= key.as_str() == SURROGATE_NAME;
+        *self.slot = self.given.clone().filter(|_| self.ours);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), Infallible> {
+        Ok(())
+    }
 }
 
 impl<'de> ItemVisitor<'de> for Member<'_, 'de> {
@@ -120,8 +159,13 @@ impl<'de> ItemVisitor<'de> for Member<'_, 'de> {
         self,
         item: BareItemFromInput<'de>,
     ) -> Result<impl ParameterVisitor<'de>, Infallible> {
-        *self.slot = given(item);
-        Ok(Ignored) // RFC 9213 §2.1: parameters are ignored
+        let given = given(item);
+        *self.slot = given.clone();
+        Ok(self.addressed.then_some(Addressees {
+            slot: self.slot,
+            given,
+            ours: false,
+        }))
     }
 }
 
@@ -230,6 +274,23 @@ mod tests {
         assert!(cdn(&["no-store=1"]).expect("valid").no_store);
         let saturated = cdn(&["max-age=999999999999999"]).expect("valid");
         assert_eq!(saturated.max_age, Some(DELTA_MAX));
+    }
+
+    #[test]
+    fn surrogate_control_is_addressed_and_has_no_case() {
+        for (line, want) in [
+            ("MaX-aGe=60", Some(60)),
+            ("max-age=60;swrcache", Some(60)),
+            ("max-age=60;SwrCache", Some(60)),
+            ("max-age=60;other;swrcache", Some(60)),
+            ("max-age=60;swrcache;other", Some(60)),
+            ("max-age=60;other", None),
+            ("content=\"ESI/1.0\", max-age=60", Some(60)),
+        ] {
+            let got = parse(&[("Surrogate-Control", line)], "Surrogate-Control");
+            assert_eq!(got.expect("valid").max_age, want, "{line}");
+        }
+        assert_eq!(cdn(&["max-age=60;other"]).expect("valid").max_age, Some(60));
     }
 
     #[test]

@@ -5,14 +5,21 @@
 //! | is not there, or is empty | made new |
 //! | nobody has it, and it is a region of this layout and length | taken over (`recover.rs`) |
 //! | this process has it, or the one that started it left it open | shared: the region goes on as it is |
-//! | another instance has it | [`StoreError::InUse`]; it is left alone |
+//! | others have it who let anyone join ([`Share::Anyone`]), as the caller does | shared, too |
+//! | others have it otherwise | [`StoreError::InUse`]; it is left alone |
 //! | holds something else | [`StoreError::Foreign`]; it is left alone |
 //! | is a region that is of no use: another layout or length, cut short, contradicting itself, or in use when the machine stopped | replaced by a new file, with the reason |
 //!
-//! Who has a file is told by `flock(2)`: the lock belongs to what `open` made, so it is held as long as any process,
-//! forked or started by this one, has it open or mapped; and it ends with the last one, however that ends. A file is
-//! never changed in length: a new one is made beside it (`PATH.new`) and takes its name when it is ready, so nobody
-//! sees half a region, and who still has the old one keeps it.
+//! Who has a file is told by locks that belong to what `open` made (`F_OFD_SETLK`, fcntl(2)): they are held as long as
+//! any process, forked or started by this one, has it open; and end with the last one, however that ends.
+//!
+//! | byte | exclusively | shared |
+//! |---|---|---|
+//! | 0 | while a file is looked at, taken or made | - |
+//! | 1 | by a family of processes | by all who let anyone join |
+//!
+//! A file is never changed in length: a new one is made beside it (`PATH.new`) and takes its name when it is ready, so
+//! nobody sees half a region, and who still has the old one keeps it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -20,6 +27,7 @@ use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::time::Duration;
 
 use super::error::StoreError;
 use super::layout::{Geometry, Header, MAGIC};
@@ -27,6 +35,9 @@ use super::memory::Memory;
 use super::region::{Region, RegionOptions, check};
 use super::sum::Words;
 
+/// How long to wait for another who looks at the file: so many pauses.
+const PATIENCE: u32 = 1000;
+const PAUSE: Duration = Duration::from_millis(5);
 /// Tries to open a file that others replace meanwhile.
 const TRIES: usize = 16;
 
@@ -38,6 +49,16 @@ pub enum OnExec {
     Close,
     /// It stays open, so that a new binary started by this one can go on with the region while this one still runs.
     Keep,
+}
+
+/// Who may have the file of a region at the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Share {
+    /// This process and those forked or started by it.
+    #[default]
+    Family,
+    /// Any process of this host that lets anyone, too. All ask for the same length.
+    Anyone,
 }
 
 /// What was found where a region in a file was wanted.
@@ -54,7 +75,7 @@ pub enum Found {
         /// Whether its last process ended well.
         clean: bool,
     },
-    /// A region that this process, or the one that started it, has in use.
+    /// A region that is in use by this process, by the one that started it, or by others who let anyone join.
     Shared,
     /// A region that is of no use: the file was replaced.
     Useless(StoreError),
@@ -79,12 +100,21 @@ impl Region {
         Geometry::of(len)?;
         for _ in 0..TRIES {
             let found = match look(path, len, opt)? {
-                Look::Ready(region, found) => return Ok((region, found)),
+                Look::Ready(region, found) => {
+                    settle(&region, opt.share);
+                    return Ok((region, found));
+                }
                 Look::Again => continue,
                 Look::Absent => Found::Nothing,
+                // Others may count on it.
+                Look::Useless(why @ StoreError::Length { .. }) if opt.share == Share::Anyone => {
+                    return Err(why);
+                }
                 Look::Useless(why) => Found::Useless(why),
             };
-            return Ok((make(path, len, opt)?, found));
+            if let Some(region) = make(path, len, opt)? {
+                return Ok((region, found));
+            }
         }
         Err(StoreError::InUse)
     }
@@ -111,9 +141,20 @@ fn look(path: &Path, len: usize, opt: &RegionOptions) -> Result<Look, StoreError
         });
     }
     let file = open(OpenOptions::new().read(true).write(true), path, opt.on_exec)?;
-    lock(&file)?;
+    lock_patiently(&file, LOOKING)?;
     if !is_at(&file, path)? {
         return Ok(Look::Again);
+    }
+    if lock(&file, IN_USE, libc::F_WRLCK).is_err() {
+        // Others have it.
+        if opt.share == Share::Family {
+            return Err(StoreError::InUse);
+        }
+        lock(&file, IN_USE, libc::F_RDLCK)?;
+        return Ok(match attach(file, len, opt) {
+            Ok(region) => Look::Ready(region, Found::Shared),
+            Err(why) => Look::Useless(why),
+        });
     }
     match identify(&file, len)? {
         None => Ok(Look::Absent),
@@ -140,15 +181,49 @@ fn open(options: &mut OpenOptions, path: &Path, on_exec: OnExec) -> io::Result<F
     Ok(file)
 }
 
-fn lock(file: &File) -> Result<(), StoreError> {
-    // SAFETY: flock takes no pointers.
-    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+/// The byte that is locked while a file is looked at.
+const LOOKING: libc::off_t = 0;
+/// The byte that tells who has it.
+const IN_USE: libc::off_t = 1;
+
+/// Locks a byte, changes its lock, or frees it.
+fn lock(file: &File, byte: libc::off_t, kind: libc::c_int) -> Result<(), StoreError> {
+    // SAFETY: all-zero is a valid value of this C struct.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = kind as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    lock.l_start = byte;
+    lock.l_len = 1;
+    // SAFETY: reads one struct on the stack.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) } == 0 {
         return Ok(());
     }
-    match io::Error::last_os_error() {
-        e if e.kind() == ErrorKind::WouldBlock => Err(StoreError::InUse),
-        e => Err(StoreError::Os(e)),
+    let e = io::Error::last_os_error();
+    match e.raw_os_error() {
+        Some(libc::EAGAIN | libc::EACCES) => Err(StoreError::InUse),
+        _ => Err(StoreError::Os(e)),
     }
+}
+
+/// The file has been looked at. Errors change nothing: a lock that is there stays.
+fn settle(region: &Region, share: Share) {
+    if let Some(file) = region.inner.memory.file() {
+        if share == Share::Anyone {
+            let _ = lock(file, IN_USE, libc::F_RDLCK);
+        }
+        let _ = lock(file, LOOKING, libc::F_UNLCK);
+    }
+}
+
+/// Locks a byte that another holds for a while at most.
+fn lock_patiently(file: &File, byte: libc::off_t) -> Result<(), StoreError> {
+    for _ in 0..PATIENCE {
+        match lock(file, byte, libc::F_WRLCK) {
+            Err(StoreError::InUse) => std::thread::sleep(PAUSE),
+            other => return other,
+        }
+    }
+    Err(StoreError::InUse)
 }
 
 /// Whether the path still names this file.
@@ -179,9 +254,7 @@ fn ours(meta: &fs::Metadata, on_exec: OnExec) -> Option<File> {
     // SAFETY: fcntl takes no pointers here; a descriptor that was closed meanwhile is an error.
     let own = unsafe { libc::fcntl(fd, how, 3) };
     // SAFETY: the descriptor was just made for us.
-    let file = (own >= 0).then(|| unsafe { File::from_raw_fd(own) })?;
-    // Another's lock on the file would show here: ours is on the same open file.
-    lock(&file).is_ok().then_some(file)
+    (own >= 0).then(|| unsafe { File::from_raw_fd(own) })
 }
 
 fn is_writable(fd: RawFd) -> bool {
@@ -263,18 +336,19 @@ fn boot() -> Option<[u64; 2]> {
     Some([half(digits.get(..16))?, half(digits.get(16..32))?])
 }
 
-/// Makes a new file beside the path and gives it the path's name.
-fn make(path: &Path, len: usize, opt: &RegionOptions) -> Result<Region, StoreError> {
+/// Makes a new file beside the path and gives it the path's name. `None` when another was faster.
+fn make(path: &Path, len: usize, opt: &RegionOptions) -> Result<Option<Region>, StoreError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let beside = PathBuf::from(name);
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     let file = open(&mut options, &beside, opt.on_exec)?;
-    lock(&file)?;
+    lock_patiently(&file, LOOKING)?;
     if !is_at(&file, &beside)? {
-        return Err(StoreError::InUse);
+        return Ok(None);
     }
+    lock(&file, IN_USE, libc::F_WRLCK)?;
     // What is left there is of one who died before it was ready.
     file.set_len(0)?;
     let made = reserve(&file, len).and_then(|()| Memory::of_file(file, len));
@@ -284,7 +358,8 @@ fn make(path: &Path, len: usize, opt: &RegionOptions) -> Result<Region, StoreErr
         .inspect_err(|_| _ = fs::remove_file(&beside))?;
     sign(region.inner.header(), boot());
     fs::rename(&beside, path)?;
-    Ok(region)
+    settle(&region, opt.share);
+    Ok(Some(region))
 }
 
 /// Takes all the room on the disk now: a write to a mapped page that finds none would be a fault.

@@ -32,7 +32,7 @@ pub(crate) struct Memory {
     len: usize,
     mapped: bool,
     /// Its lock is held as long as the memory is mapped.
-    _file: Option<File>,
+    file: Option<File>,
 }
 
 // SAFETY: the memory is only reached through atomics, and through byte ranges that the store's protocol publishes
@@ -51,7 +51,7 @@ impl Memory {
             base,
             len,
             mapped: false,
-            _file: None,
+            file: None,
         }
     }
 
@@ -66,7 +66,7 @@ impl Memory {
             base,
             len,
             mapped: true,
-            _file: None,
+            file: None,
         })
     }
 
@@ -77,8 +77,13 @@ impl Memory {
             base,
             len,
             mapped: true,
-            _file: Some(file),
+            file: Some(file),
         })
+    }
+
+    /// The file that it lies in.
+    pub(crate) fn file(&self) -> Option<&File> {
+        self.file.as_ref()
     }
 
     pub(crate) fn len(&self) -> usize {

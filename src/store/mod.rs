@@ -56,7 +56,7 @@ mod validate;
 pub use bells::{BellId, Bells};
 pub use claim::{Attempt, Claim};
 pub use error::{Busy, NoSpace, Refused, StoreError, Superseded, SupersededReason};
-pub use file::{Found, OnExec};
+pub use file::{Found, OnExec, Share};
 pub use fill::{Fill, NewObject, Publish};
 pub use object::{BodyState, Cursor, Object, Phase, WORDS};
 pub use region::{Lookup, MarkerView, Region, RegionOptions};

@@ -10,7 +10,7 @@ use super::bells::{BellId, Bells};
 use super::claim::{Attempt, Claim};
 use super::entry::{BROKEN, EntryAt, NOTE, PASS_UNTIL, SUB, USES};
 use super::error::{Busy, StoreError};
-use super::file::OnExec;
+use super::file::{OnExec, Share};
 use super::inner::Inner;
 use super::layout::{Geometry, Header, MAGIC, VERSION};
 use super::lease::Ask;
@@ -29,8 +29,10 @@ const SWEEP_BATCH: u32 = 64;
 /// How a region is laid out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RegionOptions {
-    /// Whether programs that this process starts find the file of a region in a file open.
+    /// Of a region in a file: whether programs that this process starts find the file open.
     pub on_exec: OnExec,
+    /// Of a region in a file: who may have it at the same time.
+    pub share: Share,
     /// The largest object (key, meta and body) in bytes; 0 is an eighth of the region.
     pub max_object: u64,
 }

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod borders;
 mod clients;
 mod collapse;
 mod config;
@@ -17,6 +18,7 @@ mod handlers;
 mod harness;
 mod overrides;
 mod revalidation;
+mod security;
 mod seeds;
 mod stale_if_error;
 mod subrequests;

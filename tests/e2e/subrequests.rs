@@ -203,3 +203,34 @@ fn mirror_is_harmless() {
     origin.await_hits("/copy", 1);
     assert_eq!((origin.hits("/"), origin.hits("/copy")), (1, 1));
 }
+
+/// nginx counts a match of a regex without groups as a capture, without noting where; groups are noted, and hold in a fetch.
+#[test]
+fn captures_hold_in_the_fetch() {
+    let origin = Origin::start();
+    origin.on("/", Reply::cached("max-age=60", "x"));
+    let nginx = Conf::new()
+        .zone()
+        .location("~ ^/(never)(at)(all)$", "return 204;")
+        .location(
+            "~ ^/of/(.+)/and/(.+)$",
+            &format!("swr_cache main; proxy_pass http://{}/$2/$1;", origin.addr),
+        )
+        .location(
+            "~ \\.txt$",
+            &format!("swr_cache main; proxy_pass http://{};", origin.addr),
+        )
+        .start();
+    for n in 0..200 {
+        assert_eq!(nginx.get(&format!("/{n}.txt")).status, 404);
+    }
+    origin.on("/b/a", Reply::cached("max-age=60", "by captures"));
+    nginx.get("/of/a/and/b").is(200, "MISS", "by captures");
+    // A header that fills more than one of nginx's buffers.
+    origin.on("/d/c", Reply::cached("max-age=60", "by captures"));
+    let long = "x".repeat(3000);
+    let fields = [("Cookie", long.as_str()), ("X-More", long.as_str())];
+    nginx
+        .get_with("/of/c/and/d", &fields)
+        .is(200, "MISS", "by captures");
+}

@@ -11,7 +11,7 @@ fn not_modified_renews() {
         0    200 /a [Cache-Control: max-age=60, stale-while-revalidate=300 | ETag: "v1" | Last-Modified: {-1000} | X-Kept: old | X-New: old | Content-Type: text/plain] "one" -> MISS
         61   GET /a -> UPDATING refresh asks if-none-match asks if-modified-since
         62   304 /a [Cache-Control: max-age=30, stale-while-revalidate=300 | ETag: "v1" | X-New: new | Content-Type: text/html] -> renewed "one"
-        62   GET /a -> HIT age 0 ttl 30 "one" shows x-new: new shows x-kept: old shows content-type: text/plain lm -1000
+        62   GET /a -> HIT age 0 ttl 30 "one" shows x-new: new shows x-kept: old shows content-type: text/html lm -1000
         93   GET /a -> UPDATING refresh
         93   304 /a -> renewed
         100  GET /a -> HIT age 7 ttl 23

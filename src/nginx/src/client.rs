@@ -5,7 +5,7 @@
 //! | `Idle` | nothing: not parked, or done | - |
 //! | `Waiting` | the fetch of another | the bell, or the timer at `Wait::until` |
 //! | `Leading` | the fetch that it leads | its own event, posted by the fetch; the timer of its patience |
-//! | `Reading` | bytes of a growing body, or the client to take what it has | the bell; the client's write event |
+//! | `Reading` | bytes of a growing body, or the client to take what it has | the bell, or the timer; the client's write event |
 //! | `Relaying` | buffers that its fetch fills | the fetch; the client's write event |
 //!
 //! A request is finalised once, by [`Client::conclude`]; when it ends for whatever reason, [`on_request_end`] takes it
@@ -23,7 +23,9 @@ use nginx_sys::{
     ngx_http_request_t, ngx_http_test_reading, ngx_int_t, ngx_post_event, ngx_posted_events,
     ngx_queue_t,
 };
-use swrcache::engine::{Cache, Decision, Led, Reason, Request, Serve, Status, Stored, Turn};
+use swrcache::engine::{
+    Cache, Decision, Led, Reason, Request, Serve, Status, Stored, Turn, Written,
+};
 
 use crate::conf::{LocConf, any_true};
 use crate::ctx::Ctx;
@@ -34,6 +36,9 @@ use crate::guard::guard;
 use crate::pool::bytes_of;
 use crate::request::{Req, now, run_phases};
 use crate::worker;
+
+/// How long a client that reads along goes without a look, in milliseconds.
+const LOOK_EVERY: u64 = 1000;
 
 /// What the variables and the log tell of a request.
 #[derive(Default)]
@@ -68,6 +73,8 @@ pub(crate) enum Brought {
     Relay,
     /// Nothing, or a body that broke off.
     Nothing,
+    /// Nothing that could be shown to this client: it goes to the content handler itself.
+    Own(Status, Reason),
 }
 
 /// How a turn ended.
@@ -178,9 +185,15 @@ impl Client {
     pub(crate) fn origin_answered(&self) {
         let method = self.r.method();
         if !self.conf.policy.methods.has(method) && self.r.is_main() {
-            let status = u16::try_from(self.r.raw().headers_out.status).unwrap_or(0);
-            self.cache
-                .written_through(self.key, bytes_of(&self.r.raw().method_name), status);
+            let raw = self.r.raw();
+            self.cache.written(&Written {
+                method: bytes_of(&raw.method_name),
+                status: u16::try_from(raw.headers_out.status).unwrap_or(0),
+                key: self.key,
+                origin: &self.r.origin(),
+                target: self.r.unparsed_uri(),
+                fields: &List::of(&raw.headers_out.headers),
+            });
         }
     }
 
@@ -242,6 +255,9 @@ impl Client {
         let again = matches!((&self.state, &state), (State::Waiting, State::Waiting));
         let waiting = matches!(state, State::Waiting);
         self.state = state;
+        if !again {
+            self.stop_timer();
+        }
         if waiting {
             worker::park(&mut self.link);
         }
@@ -382,12 +398,10 @@ impl Client {
         }
     }
 
-    /// The relay is full until the client takes some.
+    /// The relay has put something out: whether there is room again is for the client to say.
     pub(crate) fn await_room(&mut self) {
         self.r.raw().write_event_handler = Some(on_writable);
-        if self.r.is_blocked() {
-            arm_write(self.r);
-        }
+        watch_write(self.r);
     }
 
     /// Where the fetch puts what it relays; `None` until the header is out.
@@ -416,6 +430,10 @@ impl Client {
             Brought::Stored(stored, led) => self.deliver(&stored, led),
             Brought::Relay => self.start_relay(),
             Brought::Nothing => self.end_of_nothing(),
+            Brought::Own(status, reason) => {
+                self.settle_fetch_time();
+                self.decline(Some(status), reason)
+            }
         }
     }
 
@@ -484,14 +502,7 @@ impl Client {
         match reader.pump(self.r, stored, self.relay_follows) {
             deliver::Pumped::Done(rc) => Step::Done(rc),
             deliver::Pumped::Blocked => self.wait_for_client(),
-            deliver::Pumped::Drained => {
-                if !self.watch_client() {
-                    return Step::Done(NGX_ERROR as ngx_int_t);
-                }
-                worker::unpark(&mut self.link);
-                worker::park(&mut self.link);
-                Step::Parked
-            }
+            deliver::Pumped::Drained => self.wait_for_more(),
             deliver::Pumped::Relay => {
                 self.begin_relaying();
                 // SAFETY: the fetch clears the pointer before it dies.
@@ -504,13 +515,30 @@ impl Client {
         }
     }
 
+    /// Waits for the bell. The timer keeps a worker that is on its way out for as long as its client reads: the fetch
+    /// may be another worker's.
+    fn wait_for_more(&mut self) -> Step {
+        if !self.watch_client() {
+            return Step::Done(NGX_ERROR as ngx_int_t);
+        }
+        // A subrequest's turn may come meanwhile.
+        self.r.raw().write_event_handler = Some(on_writable);
+        worker::unpark(&mut self.link);
+        worker::park(&mut self.link);
+        if self.timer.timer_set() == 0 {
+            self.set_timer(now() + LOOK_EVERY);
+        }
+        watch_write(self.r)
+    }
+
     /// Waits until the client takes more (as ngx_http_set_write_handler does).
     fn wait_for_client(&mut self) -> Step {
         if !self.watch_client() {
             return Step::Done(NGX_ERROR as ngx_int_t);
         }
+        self.stop_timer();
         self.r.raw().write_event_handler = Some(on_writable);
-        arm_write(self.r)
+        watch_write(self.r)
     }
 
     /// The client can take more, or took too long.
@@ -522,7 +550,7 @@ impl Client {
             return Step::Done(NGX_HTTP_REQUEST_TIME_OUT as ngx_int_t);
         }
         if wev.delayed() != 0 {
-            return arm_write(self.r);
+            return watch_write(self.r);
         }
         match self.state {
             State::Reading(_) => self.pump(),
@@ -539,13 +567,9 @@ impl Client {
         if rc == NGX_ERROR as ngx_int_t {
             return Step::Done(rc);
         }
-        if self.r.is_blocked() {
-            let step = arm_write(self.r);
-            if !matches!(step, Step::Parked) {
-                return step;
-            }
-        } else {
-            disarm_write(self.r);
+        let step = watch_write(self.r);
+        if !matches!(step, Step::Parked) {
+            return step;
         }
         // SAFETY: the fetch clears the pointer before it dies.
         if let Some(fetch) = unsafe { self.fetch.as_mut() } {
@@ -554,7 +578,7 @@ impl Client {
         Step::Parked
     }
 
-    /// `Wait::until` or the patience has passed.
+    /// `Wait::until` or the patience has passed, or it is time to look.
     fn timed_out(&mut self) -> Step {
         match self.state {
             State::Waiting => {
@@ -562,6 +586,7 @@ impl Client {
                 self.ask(Turn::TimedOut)
             }
             State::Leading => self.lose_patience(),
+            State::Reading(_) => self.pump(),
             _ => Step::Parked,
         }
     }
@@ -580,31 +605,29 @@ impl Client {
     }
 }
 
-/// Arms the client's write event and its `send_timeout`.
-pub(crate) fn arm_write(r: Req) -> Step {
+/// Watches for the client to take more, for `send_timeout` at most, if it does not now (as ngx_event_pipe does).
+///
+/// A subrequest whose turn has not come has no say in the connection; nginx posts it when it has.
+fn watch_write(r: Req) -> Step {
+    if !r.is_active() {
+        return Step::Parked;
+    }
     // SAFETY: a connection's events live as long as it does; every request has a core location configuration.
     unsafe {
         let wev = r.connection().write;
         let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
         let core: *const ngx_http_core_loc_conf_t = (*r.raw().loc_conf.add(index)).cast();
-        if (*wev).delayed() == 0 {
-            ngx_add_timer(wev, (*core).send_timeout);
-        }
         if !crate::request::is_ok(ngx_handle_write_event(wev, (*core).send_lowat)) {
             return Step::Done(NGX_ERROR as ngx_int_t);
         }
-    }
-    Step::Parked
-}
-
-fn disarm_write(r: Req) {
-    // SAFETY: as in `arm_write`.
-    unsafe {
-        let wev = r.connection().write;
-        if (*wev).timer_set() != 0 && (*wev).delayed() == 0 {
-            ngx_del_timer(wev);
+        match ((*wev).delayed() != 0, (*wev).ready() != 0) {
+            (true, _) => {}
+            (false, false) => ngx_add_timer(wev, (*core).send_timeout),
+            (false, true) if (*wev).timer_set() != 0 => ngx_del_timer(wev),
+            (false, true) => {}
         }
     }
+    Step::Parked
 }
 
 /// What a phase handler returns for a step.

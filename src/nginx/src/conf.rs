@@ -88,8 +88,8 @@ macro_rules! settings {
 
 settings! {
     zone: Choice,
-    /// `swr_cache_key`; without it `$scheme$host$request_uri`.
-    key: Value,
+    /// `swr_cache_key`, cut where a variable begins or ends if it has several; without it `$scheme$host$request_uri`.
+    key: Vec<Value>,
     methods: MethodSet,
     valid: Vec<(StatusMatch, u64)>,
     min_uses: u32,

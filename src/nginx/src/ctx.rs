@@ -63,7 +63,7 @@ impl Ctx {
             // SAFETY: only `attach` and `recover` set this pointer, to a record that lives as long as the pool.
             return Some(unsafe { &mut *ctx });
         }
-        if r.raw().internal() != 0 {
+        if r.raw().internal() != 0 || r.raw().filter_finalize() != 0 {
             recover(r)
         } else {
             None

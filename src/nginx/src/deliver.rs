@@ -9,8 +9,8 @@ use std::ptr;
 use nginx_sys::{
     NGX_ERROR, NGX_HTTP_FLUSH, NGX_HTTP_NOT_MODIFIED, NGX_HTTP_PRECONDITION_FAILED, NGX_OK,
     ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_chain_update_chains, ngx_create_temp_buf,
-    ngx_http_send_special, ngx_http_time, ngx_int_t, ngx_list_push, ngx_read_file, ngx_str_t,
-    ngx_table_elt_t,
+    ngx_file_t, ngx_http_send_special, ngx_http_time, ngx_http_upstream_state_t, ngx_int_t,
+    ngx_list_push, ngx_read_file, ngx_str_t, ngx_table_elt_t,
 };
 use swrcache::engine::{Answer, Part, Reason, Serve, Stored, cache_status};
 use swrcache::store::{Cursor, Phase};
@@ -91,7 +91,11 @@ fn set_field(r: Req, name: &[u8], value: &[u8]) -> Option<()> {
     let out = &mut r.raw().headers_out;
     if name.eq_ignore_ascii_case(b"content-type") {
         out.content_type = borrow(value);
-        out.content_type_len = value.iter().position(|b| *b == b';').unwrap_or(value.len());
+        out.content_type_len = value.len();
+        if let Some((end, charset)) = charset(value) {
+            out.content_type_len = end;
+            out.charset = borrow(charset);
+        }
         return Some(());
     }
     if name.eq_ignore_ascii_case(b"content-length") {
@@ -123,6 +127,19 @@ fn set_field(r: Req, name: &[u8], value: &[u8]) -> Option<()> {
         _ => {}
     }
     Some(())
+}
+
+/// The charset that a media type names, and where the type without it ends (ngx_http_upstream_copy_content_type).
+fn charset(value: &[u8]) -> Option<(usize, &[u8])> {
+    const NAME: &[u8] = b"charset=";
+    let mut ends = value.iter().enumerate().filter(|(_, b)| **b == b';');
+    ends.find_map(|(end, _)| {
+        let rest = value[end + 1..].trim_ascii_start();
+        let (name, charset) = rest.split_at_checked(NAME.len())?;
+        let charset = charset.strip_prefix(b"\"").unwrap_or(charset);
+        let charset = charset.strip_suffix(b"\"").unwrap_or(charset);
+        (name.eq_ignore_ascii_case(NAME) && !charset.is_empty()).then_some((end, charset))
+    })
 }
 
 fn http_time(value: &[u8]) -> i64 {
@@ -172,12 +189,12 @@ fn common(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option<()> 
 }
 
 /// `Cache-Status`, behind what the origin and the caches before this one put there.
-fn tell(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option<()> {
+fn tell(r: Req, conf: &LocConf, serve: &Serve) -> Option<()> {
     if !conf.status_header() {
         return Some(());
     }
     let seen = crate::ctx::Ctx::client(r).map(|client| &client.seen);
-    let fwd_status = seen.and_then(|s| s.fetch_took).map(|_| stored.status());
+    let fwd_status = seen.and_then(|s| s.fetch_took).and_then(|_| answered(r));
     match seen.and_then(|s| s.asked) {
         Some(fetch) => push_status(
             r,
@@ -189,6 +206,15 @@ fn tell(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option<()> {
         ),
         None => push_status(r, &Part::Served { serve, fwd_status }),
     }
+}
+
+/// The status that the origin answered with, to the fetch that this request waited for; nothing if it did not answer.
+fn answered(r: Req) -> Option<u16> {
+    // SAFETY: NULL or an array of states, which the fetch has shared.
+    let states: &[ngx_http_upstream_state_t] =
+        unsafe { r.raw().upstream_states.as_ref()?.as_slice() };
+    let last = states.last().filter(|state| state.bytes_received > 0)?;
+    u16::try_from(last.status).ok()
 }
 
 /// Appends our member of `Cache-Status` as a line of its own (RFC 9211 §2: a list).
@@ -210,7 +236,7 @@ fn not_modified(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> ngx_i
     stored.fields_of_304(&mut |name, value| ok = ok.and_then(|()| set_field(r, name, value)));
     // A 304 has no representation of its own to type.
     r.raw().headers_out.content_type = ngx_str_t::default();
-    if ok.and_then(|()| tell(r, conf, stored, serve)).is_none() {
+    if ok.and_then(|()| tell(r, conf, serve)).is_none() {
         return NGX_ERROR as ngx_int_t;
     }
     r.send_header()
@@ -224,7 +250,12 @@ fn full_header(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option
     raw.set_disable_not_modified(1);
     let mut ok = common(r, conf, stored, serve);
     stored.visible(&mut |name, value| ok = ok.and_then(|()| set_field(r, name, value)));
-    ok.and_then(|()| tell(r, conf, stored, serve))?;
+    ok.and_then(|()| tell(r, conf, serve))?;
+    if stored.no_transform() && raw.headers_out.content_encoding.is_null() {
+        // As if nginx had found that the client can't have it compressed (ngx_http_gzip_ok).
+        raw.set_gzip_tested(1);
+        raw.set_gzip_ok(0);
+    }
     raw.set_allow_ranges(u32::from(ranges_apply(
         stored,
         serve,
@@ -331,9 +362,10 @@ impl Building {
     }
 }
 
-/// Marks the end of the body: of the response, or of a subrequest's part in it.
+/// Marks the end of the body: of the response, or of a subrequest's part in it (ngx_http_send_special).
 fn mark_last(r: Req, buf: &mut ngx_buf_t) {
     buf.set_last_buf(u32::from(r.is_main()));
+    buf.set_sync(u32::from(!r.is_main() && size(buf) == 0));
     buf.set_last_in_chain(1);
 }
 
@@ -386,7 +418,6 @@ impl Reader {
         if last {
             if chain.head.is_null() {
                 chain.add(self.bufs.link(r)?);
-                chain.last_buf()?.set_sync(u32::from(!r.is_main()));
             }
             mark_last(r, chain.last_buf()?);
         } else if let Some(buf) = chain.last_buf() {
@@ -406,13 +437,11 @@ impl Reader {
     /// Sends what there is. If the body breaks off and `relay_follows`, the rest comes by the relay.
     pub(crate) fn pump(&mut self, r: Req, stored: &Stored, relay_follows: bool) -> Pumped {
         let failed = Pumped::Done(NGX_ERROR as ngx_int_t);
+        if r.is_held() && self.bufs.send(r, ptr::null_mut()) == NGX_ERROR as ngx_int_t {
+            return failed;
+        }
         if r.is_blocked() {
-            if self.bufs.send(r, ptr::null_mut()) == NGX_ERROR as ngx_int_t {
-                return failed;
-            }
-            if r.is_blocked() {
-                return Pumped::Blocked;
-            }
+            return Pumped::Blocked;
         }
         stored.object().watch();
         let body = stored.object().body();
@@ -610,12 +639,36 @@ fn take(from: &mut ngx_buf_t, to: &mut ngx_buf_t) -> Result<(), ()> {
     }
     let n = room.min(usize::try_from(from.file_last - from.file_pos).map_err(|_| ())?);
     // SAFETY: the buffer's file is open, and `n` bytes fit behind `last`.
-    let got = unsafe { ngx_read_file(from.file, to.last, n, from.file_pos) };
+    let got = unsafe { read_file(from.file, to.last, n, from.file_pos) };
     let got = usize::try_from(got).ok().filter(|got| *got > 0).ok_or(())?;
     from.file_pos += got as i64;
     // SAFETY: `got` is at most `n`.
     to.last = unsafe { to.last.add(got) };
     Ok(())
+}
+
+/// Reads from a file that `directio` may have opened for aligned reads only (as ngx_output_chain_copy_buf does).
+///
+/// # Safety
+///
+/// The file is open, and there is room for `n` bytes at `to`.
+unsafe fn read_file(file: *mut ngx_file_t, to: *mut u8, n: usize, at: i64) -> isize {
+    // SAFETY: see above; the flags of an open descriptor are read and written.
+    unsafe {
+        let fd = (*file).fd;
+        let flags = match (*file).directio() != 0 {
+            true => libc::fcntl(fd, libc::F_GETFL),
+            false => -1,
+        };
+        if flags != -1 {
+            libc::fcntl(fd, libc::F_SETFL, flags & !libc::O_DIRECT);
+        }
+        let got = ngx_read_file(file, to, n, at);
+        if flags != -1 {
+            libc::fcntl(fd, libc::F_SETFL, flags);
+        }
+        got
+    }
 }
 
 /// Feeds the bytes of a buffer to `sink`, as pieces; consumes them.
@@ -635,7 +688,7 @@ pub(crate) fn drain(buf: &mut ngx_buf_t, sink: &mut dyn FnMut(&[u8]) -> bool) ->
     while size(buf) > 0 {
         let n = piece.len().min(size(buf) as usize);
         // SAFETY: the buffer's file is open; `piece` has room for `n`.
-        let got = unsafe { ngx_read_file(buf.file, piece.as_mut_ptr(), n, buf.file_pos) };
+        let got = unsafe { read_file(buf.file, piece.as_mut_ptr(), n, buf.file_pos) };
         let got = usize::try_from(got).ok().filter(|got| *got > 0).ok_or(())?;
         if !sink(&piece[..got]) {
             return Err(());

@@ -23,8 +23,9 @@ use nginx_sys::{
     ngx_destroy_pool, ngx_event_t, ngx_get_connection, ngx_hash_find, ngx_http_connection_t,
     ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_create_request, ngx_http_header_t,
     ngx_http_log_ctx_s, ngx_http_request_body_t, ngx_http_run_posted_requests,
-    ngx_http_update_location_config, ngx_http_variable_value_t, ngx_list_init, ngx_list_push,
-    ngx_log_t, ngx_post_event, ngx_posted_events, ngx_proxy_protocol_t, ngx_str_t, ngx_table_elt_t,
+    ngx_http_update_location_config, ngx_http_variable_t, ngx_http_variable_value_t, ngx_list_init,
+    ngx_list_push, ngx_log_t, ngx_post_event, ngx_posted_events, ngx_proxy_protocol_t, ngx_str_t,
+    ngx_table_elt_t,
 };
 
 use crate::ctx::Ctx;
@@ -108,8 +109,15 @@ unsafe extern "C" fn on_event(event: *mut ngx_event_t) {
             (c, Req::new((*c).data.cast()))
         };
         // SAFETY: as above.
-        let is_write = unsafe { (*event).write() != 0 };
-        if Ctx::fetch(r).is_none_or(|fetch| fetch.may_go_on()) {
+        let (is_write, closing) = unsafe {
+            // nginx times what it takes for its client; the client that a relay waits for has a timer of its own.
+            (*event).set_timedout(0);
+            ((*event).write() != 0, (*c).close() != 0)
+        };
+        if closing {
+            // The time for an orderly shutdown is over (worker_shutdown_timeout).
+            r.terminate();
+        } else if Ctx::fetch(r).is_none_or(|fetch| fetch.may_go_on()) {
             let handler = if is_write {
                 r.raw().write_event_handler
             } else {
@@ -178,14 +186,33 @@ fn close(c: *mut ngx_connection_t) {
     }
 }
 
+/// Nothing comes from a client that is not there, and nothing goes to it: what the filters let by must never reach the
+/// TLS session that [`tls::share`] has lent.
+unsafe extern "C" fn receive(_: *mut ngx_connection_t, _: *mut u8, _: usize) -> isize {
+    nginx_sys::NGX_ERROR as isize
+}
+
+unsafe extern "C" fn receive_chain(_: *mut ngx_connection_t, _: *mut ngx_chain_t, _: i64) -> isize {
+    nginx_sys::NGX_ERROR as isize
+}
+
+/// NGX_CHAIN_ERROR
+unsafe extern "C" fn send_chain(
+    _: *mut ngx_connection_t,
+    _: *mut ngx_chain_t,
+    _: i64,
+) -> *mut ngx_chain_t {
+    ptr::without_provenance_mut(usize::MAX)
+}
+
 fn dress(from: &ngx_connection_t, to: &mut ngx_connection_t, client: Req) -> Option<()> {
     // SAFETY: the connection's own pool.
     let pool = unsafe { Pool::new(to.pool) };
     to.type_ = libc::SOCK_STREAM;
-    to.recv = from.recv;
-    to.send = from.send;
-    to.recv_chain = from.recv_chain;
-    to.send_chain = from.send_chain;
+    to.recv = Some(receive);
+    to.send = Some(receive);
+    to.recv_chain = Some(receive_chain);
+    to.send_chain = Some(send_chain);
     to.listening = from.listening;
     to.sockaddr = copy_bytes(pool, from.sockaddr, from.socklen)?;
     to.socklen = from.socklen;
@@ -286,7 +313,10 @@ fn copy_proxy_protocol(
 fn fill(client: Req, r: Req, sends: &Sends) -> Option<()> {
     let (from, to, pool) = (client.raw(), r.raw(), r.pool());
     to.set_logged(1);
-    to.set_internal(1);
+    to.set_internal(from.internal());
+    // nginx counts and delays a request once, whatever redirects follow.
+    to.set_limit_req_status(from.limit_req_status());
+    to.set_limit_conn_status(from.limit_conn_status());
     to.main_conf = from.main_conf;
     to.srv_conf = from.srv_conf;
     to.loc_conf = from.loc_conf;
@@ -460,7 +490,7 @@ fn note(r: Req, e: &mut ngx_table_elt_t, lower: &[u8]) -> Option<()> {
 
 fn copy_variables(client: Req, r: Req) -> Option<()> {
     // SAFETY: both requests have a place for every indexed variable of the same configuration.
-    let (from, to) = unsafe {
+    let (known, from, to) = unsafe {
         let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
         let core: *const ngx_http_core_main_conf_t = (*r.raw().main_conf.add(index)).cast();
         let n = (*core).variables.nelts;
@@ -468,13 +498,21 @@ fn copy_variables(client: Req, r: Req) -> Option<()> {
             return Some(());
         }
         (
+            std::slice::from_raw_parts((*core).variables.elts.cast::<ngx_http_variable_t>(), n),
             std::slice::from_raw_parts(client.raw().variables, n),
             std::slice::from_raw_parts_mut(r.raw().variables, n),
         )
     };
     from.iter()
         .zip(to)
-        .try_for_each(|(from, to)| copy_variable(r.pool(), from, to))
+        .zip(known)
+        .filter(|(_, known)| !mirrors_a_field(bytes_of(&known.name)))
+        .try_for_each(|((from, to), _)| copy_variable(r.pool(), from, to))
+}
+
+/// Whether a variable is a field of the request: its value is that of the fetch's own, which sends fewer.
+fn mirrors_a_field(name: &[u8]) -> bool {
+    name.starts_with(b"http_") || name.starts_with(b"cookie_")
 }
 
 fn copy_variable(
@@ -494,29 +532,79 @@ fn copy_captures(client: Req, r: Req) -> Option<()> {
     if from.ncaptures == 0 || from.captures.is_null() {
         return Some(());
     }
-    // SAFETY: `captures` holds `ncaptures` offsets into `captures_data` (ngx_http_regex_exec).
+    let Some(readable) = readable_from(client, from.captures_data) else {
+        return Some(());
+    };
+    // SAFETY: room for `ncaptures` offsets (ngx_http_regex_exec).
     let offsets = unsafe { std::slice::from_raw_parts(from.captures, from.ncaptures) };
-    let end = offsets
+    // A regex without groups counts its match as captured but leaves the offsets as they were, or never were.
+    let offsets: Vec<c_int> = offsets
         .iter()
-        .copied()
-        .max()
-        .and_then(|n| usize::try_from(n).ok())
-        .unwrap_or(0);
+        .map(|n| {
+            if usize::try_from(*n).is_ok_and(|n| n <= readable) {
+                *n
+            } else {
+                0
+            }
+        })
+        .collect();
+    let end = offsets.iter().copied().max().map_or(0, |n| n as usize);
     to.captures = copy_bytes(
         r.pool(),
-        from.captures,
-        (from.ncaptures * size_of::<c_int>()) as u32,
+        offsets.as_ptr().cast_mut(),
+        size_of_val(offsets.as_slice()) as u32,
     )?;
     to.ncaptures = from.ncaptures;
-    // SAFETY: the offsets lie inside the data.
+    // SAFETY: `end` bytes are readable there.
     let data = unsafe { std::slice::from_raw_parts(from.captures_data, end) };
     to.captures_data = r.pool().copy(data)?.data;
     Some(())
 }
 
-/// To be called when the request ends: its connection must not shut the client's TLS session down.
+/// How many bytes can be read from `at`, where nginx matched a string: it lies in the request's pool or in a buffer of its
+/// header, of which a long one fills several. `None` if in neither.
+fn readable_from(client: Req, at: *const u8) -> Option<usize> {
+    let rest = |start: *const u8, end: *const u8| {
+        (start <= at && at < end).then(|| end as usize - at as usize)
+    };
+    // SAFETY: the header's buffers live as long as the request; pool blocks hang together by `next`, and are in use from
+    // their start to `last`.
+    unsafe {
+        let main = client.main().raw();
+        let mut bufs = vec![main.header_in, client.connection().buffer];
+        let mut link = (*main.http_connection).busy;
+        while let Some(l) = link.as_ref() {
+            bufs.push(l.buf);
+            link = l.next;
+        }
+        let found = bufs
+            .iter()
+            .filter_map(|buf| buf.as_ref())
+            .find_map(|buf| rest(buf.start, buf.last));
+        if found.is_some() {
+            return found;
+        }
+        let mut block = client.raw().pool;
+        while let Some(b) = block.as_ref() {
+            if let Some(n) = rest(block.cast(), b.d.last) {
+                return Some(n);
+            }
+            block = b.d.next;
+        }
+    }
+    None
+}
+
+/// To be called when the response has begun, since nothing looks at TLS any more, and when the request ends: its
+/// connection must not shut the client's TLS session down.
 pub(crate) fn part_with_tls(r: Req) {
     tls::release(r.connection());
+}
+
+/// The response is complete: nginx shall close the connection at once. It would linger for a client
+/// (`lingering_close always`), and an eventfd can't be shut down.
+pub(crate) fn close_at_end(r: Req) {
+    r.connection().set_error(1);
 }
 
 /// Keeps a detached connection from taking more of the response; see [`resume`].

@@ -16,7 +16,7 @@ use swrcache::engine::{IgnoreFields, MethodSet, StatusMatch, UseStale, Window};
 use crate::conf::{Choice, LocConf, MainConf, Value, report};
 use crate::guard::guard;
 use crate::pool::{Pool, bytes_of};
-use crate::zone::{Zone, ZoneOptions};
+use crate::zone::{Zone, ZoneOptions, file_path};
 
 /// NGX_CONF_ERROR.
 pub(crate) const FAILED: *mut c_char = ptr::without_provenance_mut(usize::MAX);
@@ -79,10 +79,7 @@ pub(crate) static COMMANDS: Commands = Commands([
         zone
     ),
     location!("swr_cache", |l, c| once(&mut c.settings.zone, choice(l))),
-    location!("swr_cache_key", |l, c| once(
-        &mut c.settings.key,
-        l.one("a string").and_then(|w| l.value(w))
-    )),
+    location!("swr_cache_key", |l, c| once(&mut c.settings.key, key(l))),
     location!("swr_cache_methods", |l, c| once(
         &mut c.settings.methods,
         methods(l)
@@ -289,6 +286,36 @@ impl Line<'_> {
     }
 }
 
+/// The parts of a key: each variable, and what stands between. Of a key with one variable nothing can move elsewhere.
+fn key(line: &Line<'_>) -> Parsed<Vec<Value>> {
+    let word = line.one("a string")?;
+    let whole = line.value(word)?;
+    let parts = parts(word);
+    if word.iter().filter(|b| **b == b'$').count() < 2 || parts.len() > 250 {
+        return Ok(vec![whole]);
+    }
+    parts.into_iter().map(|part| line.value(part)).collect()
+}
+
+/// Cuts a string at the ends of its variables, `$name` or `${name}`.
+fn parts(mut word: &[u8]) -> Vec<&[u8]> {
+    let mut parts = Vec::new();
+    while !word.is_empty() {
+        let end = match word {
+            [b'$', b'{', ..] => word.iter().position(|b| *b == b'}').map(|at| at + 1),
+            [b'$', name @ ..] => name
+                .iter()
+                .position(|b| !b.is_ascii_alphanumeric() && *b != b'_')
+                .map(|at| at + 1),
+            _ => word.iter().position(|b| *b == b'$'),
+        };
+        let (part, rest) = word.split_at(end.unwrap_or(word.len()));
+        parts.push(part);
+        word = rest;
+    }
+    parts
+}
+
 fn time(word: &[u8]) -> Parsed<u64> {
     let mut s = crate::pool::borrow(word);
     // SAFETY: reads the `len` bytes only.
@@ -321,18 +348,26 @@ fn zone(line: &Line<'_>, main: &mut MainConf) -> Parsed<()> {
             b"zone" => place = Some(zone_place(word, value)?),
             b"max_object" => options.max_object = Some(size(value)?),
             b"inactive" => options.inactive = Some(time(value)?),
-            b"file" => {
-                return Err(
-                    "can't use \"file=\": file-backed zones are not available in this version"
-                        .into(),
+            b"file" if !value.is_empty() => options.file = Some(file_path(line.cf, value)?),
+            _ => {
+                return bad(
+                    word,
+                    "zone=NAME:SIZE, max_object=SIZE, inactive=TIME or file=PATH",
                 );
             }
-            _ => return bad(word, "zone=NAME:SIZE, max_object=SIZE or inactive=TIME"),
         }
     }
     let (name, size) = place.ok_or("needs zone=NAME:SIZE")?;
     if main.zone(name).is_some() {
         return Err(format!("declares the zone \"{}\" twice", text(name)));
+    }
+    let same_file = |z: &Box<Zone>| z.file().is_some() && z.file() == options.file.as_deref();
+    if let Some(other) = main.zones.iter().find(|z| same_file(z)) {
+        return Err(format!(
+            "gives the zone \"{}\" the file of the zone \"{}\"",
+            text(name),
+            text(other.name())
+        ));
     }
     let zone = Zone::declare(line.cf, name, size, options)?;
     main.zones.push(zone);

@@ -14,9 +14,10 @@ use std::ffi::c_void;
 use std::ptr;
 
 use nginx_sys::{
-    NGX_AGAIN, NGX_ERROR, NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_OK,
-    ngx_array_create, ngx_array_push, ngx_buf_t, ngx_chain_add_copy, ngx_chain_t,
-    ngx_http_upstream_state_t, ngx_int_t, ngx_str_t,
+    NGX_AGAIN, NGX_ERROR, NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_INTERNAL_SERVER_ERROR,
+    NGX_HTTP_PARTIAL_CONTENT, NGX_HTTP_RANGE_NOT_SATISFIABLE, NGX_OK, ngx_array_create,
+    ngx_array_push, ngx_buf_t, ngx_chain_add_copy, ngx_chain_t, ngx_http_upstream_state_t,
+    ngx_int_t, ngx_str_t,
 };
 use swrcache::engine::{
     Failure, Filling, Finished, Led, Outcome, Permit, Purpose, Reason, Response, Status, Stored,
@@ -24,7 +25,7 @@ use swrcache::engine::{
 use swrcache::store::NoSpace;
 
 use crate::client::{Brought, Client};
-use crate::conf::LocConf;
+use crate::conf::{LocConf, any_true};
 use crate::ctx::{Ctx, Role};
 use crate::deliver::{self, Relayed};
 use crate::detached::{self, Sends};
@@ -85,8 +86,16 @@ fn sends(permit: &Permit) -> Sends {
     let mut without = Vec::new();
     if refresh {
         permit.nominated_names(&mut |name| without.push(name.to_vec()));
-        permit
-            .stored_request_fields(&mut |name, value| fields.push((name.to_vec(), value.to_vec())));
+        // What the fetch sets itself stays as it is: nginx refuses a request in which such a field comes twice.
+        let own: Vec<Vec<u8>> = fields
+            .iter()
+            .map(|(name, _)| name.to_ascii_lowercase())
+            .collect();
+        permit.stored_request_fields(&mut |name, value| {
+            if !own.contains(&name.to_ascii_lowercase()) {
+                fields.push((name.to_vec(), value.to_vec()));
+            }
+        });
     }
     Sends {
         credentials: !refresh,
@@ -201,7 +210,7 @@ impl Fetch {
     /// Before an event of the fetch reaches nginx's handlers: whether it may.
     pub(crate) fn may_go_on(&mut self) -> bool {
         if self.aborted {
-            self.r.finalize(NGX_ERROR as ngx_int_t);
+            self.r.terminate();
             return false;
         }
         if matches!(self.stage, Stage::Relaying) && !self.pending.is_null() {
@@ -217,20 +226,27 @@ impl Fetch {
             return NGX_OK as ngx_int_t;
         };
         let outcome = self.judge(permit);
+        detached::part_with_tls(self.r);
         self.act(outcome);
         NGX_OK as ngx_int_t
     }
 
     /// Lets the engine judge the response.
-    fn judge(&self, permit: Permit) -> Outcome {
+    fn judge(&self, mut permit: Permit) -> Outcome {
+        // Again, since `swr_no_cache` may look at the response (`$upstream_http_*`).
+        if any_true(self.conf.no_cache(), self.r) {
+            permit.keep_nothing();
+        }
         let raw = self.r.raw();
         let out = &raw.headers_out;
         let last_modified = self.own_last_modified();
         let visible = Visible {
             list: &out.headers,
             content_type: &out.content_type,
+            content_type_len: out.content_type_len,
             charset: &out.charset,
             last_modified: last_modified.as_deref(),
+            by_encoding: raw.gzip_vary() != 0,
         };
         // SAFETY: NULL or the upstream of this request.
         let upstream = unsafe { raw.upstream.as_ref() };
@@ -312,6 +328,12 @@ impl Fetch {
                 self.stage = Stage::Discarding(0);
                 self.bring_and_part(Brought::Stored(stored, Led::Stale));
             }
+            // The fetch asked for the whole, but the location has a way to ask for a part (`slice`,
+            // `proxy_set_header Range`): what came is not what the client wants.
+            Outcome::Relay(reason) if self.is_a_part() => {
+                self.stage = Stage::Discarding(0);
+                self.bring_and_part(Brought::Own(self.status_if_relayed(), reason));
+            }
             Outcome::Relay(reason) => {
                 self.reason = Some(reason);
                 self.stage = if self.leader.is_null() {
@@ -327,6 +349,13 @@ impl Fetch {
                 self.bring_and_part(Brought::Nothing);
             }
         }
+    }
+
+    fn is_a_part(&self) -> bool {
+        matches!(
+            self.r.raw().headers_out.status as u32,
+            NGX_HTTP_PARTIAL_CONTENT | NGX_HTTP_RANGE_NOT_SATISFIABLE
+        )
     }
 
     /// Has nginx pass on what the origin sends as it comes: the store takes it all at once, and readers wait for it.
@@ -387,6 +416,7 @@ impl Fetch {
                 return NGX_ERROR as ngx_int_t;
             }
             if buf.last_buf() != 0 {
+                detached::close_at_end(self.r);
                 self.finish();
                 return NGX_OK as ngx_int_t;
             }
@@ -471,6 +501,9 @@ impl Fetch {
         if *sum > DISCARD_AT_MOST && !ended {
             return NGX_ERROR as ngx_int_t;
         }
+        if ended {
+            detached::close_at_end(self.r);
+        }
         NGX_OK as ngx_int_t
     }
 
@@ -490,16 +523,18 @@ impl Fetch {
                 passed
             }
         };
-        let blocked_client = matches!(passed, Relayed::Blocked);
         self.pending = pending;
         match passed {
             Relayed::All => {
+                if let Some(leader) = self.leader() {
+                    leader.await_room();
+                }
                 detached::resume(self.r);
                 NGX_OK as ngx_int_t
             }
             Relayed::Blocked => {
                 detached::hold(self.r);
-                if blocked_client && let Some(leader) = self.leader() {
+                if let Some(leader) = self.leader() {
                     leader.await_room();
                 }
                 NGX_AGAIN as ngx_int_t
@@ -510,6 +545,7 @@ impl Fetch {
             }
             Relayed::Ended(rc) => {
                 detached::resume(self.r);
+                detached::close_at_end(self.r);
                 self.stage = Stage::Done;
                 self.share_states();
                 self.end_relay(rc);

@@ -41,8 +41,12 @@ impl Fields for List<'_> {
 pub(crate) struct Visible<'a> {
     pub(crate) list: &'a ngx_list_t,
     pub(crate) content_type: &'a ngx_str_t,
+    /// Less than the whole if parameters follow, among them the `charset` that nginx has noted.
+    pub(crate) content_type_len: usize,
     pub(crate) charset: &'a ngx_str_t,
     pub(crate) last_modified: Option<&'a [u8]>,
+    /// nginx would add `Vary: Accept-Encoding` below (gzip_static).
+    pub(crate) by_encoding: bool,
 }
 
 impl Fields for Visible<'_> {
@@ -50,15 +54,18 @@ impl Fields for Visible<'_> {
         let media_type = bytes_of(self.content_type);
         if !media_type.is_empty() {
             match bytes_of(self.charset) {
-                b"" => f(b"Content-Type", media_type),
-                charset => f(
+                charset if !charset.is_empty() && media_type.len() == self.content_type_len => f(
                     b"Content-Type",
                     &[media_type, b"; charset=", charset].concat(),
                 ),
+                _ => f(b"Content-Type", media_type),
             }
         }
         if let Some(date) = self.last_modified {
             f(b"Last-Modified", date);
+        }
+        if self.by_encoding {
+            f(b"Vary", b"Accept-Encoding");
         }
         List::of(self.list).each(f);
     }

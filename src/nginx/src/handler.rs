@@ -1,12 +1,14 @@
 //! The way in: the PRECONTENT phase, where rewriting and access control are done and no content handler has begun.
 
+use std::io::Write;
+
 use nginx_sys::{
     NGX_DECLINED, NGX_DONE, NGX_HTTP_SPECIAL_RESPONSE, ngx_array_push, ngx_conf_t,
     ngx_http_conf_ctx_t, ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_handler_pt,
     ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_http_read_client_request_body,
     ngx_http_request_t, ngx_int_t,
 };
-use swrcache::engine::{Method, Turn};
+use swrcache::engine::{Method, Turn, key};
 
 use crate::client::{Client, phase_result};
 use crate::conf::LocConf;
@@ -25,8 +27,7 @@ pub(crate) fn install(cf: *mut ngx_conf_t) -> Option<()> {
         let index = (*std::ptr::addr_of!(ngx_http_core_module)).ctx_index;
         let core: *mut ngx_http_core_main_conf_t = (*(*ctx).main_conf.add(index)).cast();
         let phase = &mut (*core).phases[ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE as usize];
-        let place: *mut ngx_http_handler_pt = ngx_array_push(&mut phase.handlers).cast();
-        if place.is_null() {
+        if ngx_array_push(&mut phase.handlers).is_null() {
             return None;
         }
         let first: *mut ngx_http_handler_pt = phase.handlers.elts.cast();
@@ -127,11 +128,16 @@ fn enter(r: Req, conf: &'static LocConf) -> Option<ngx_int_t> {
 
 /// The primary key, in the request's pool.
 fn key(r: Req, conf: &LocConf) -> Option<&'static [u8]> {
-    let key = match conf.settings.key {
-        Some(value) => value.of(r)?,
-        None => usual_key(r)?,
+    let Some(values) = &conf.settings.key else {
+        return usual_key(r);
     };
-    (!key.is_empty()).then_some(key)
+    match values.as_slice() {
+        [value] => made_of(r, &[], &[value.of(r)?]),
+        values => {
+            let parts: Option<Vec<_>> = values.iter().map(|value| value.of(r)).collect();
+            made_of(r, &[], &parts?)
+        }
+    }
 }
 
 /// `$scheme$host$request_uri`, without going through variables.
@@ -145,30 +151,77 @@ fn usual_key(r: Req) -> Option<&'static [u8]> {
         b"https"
     };
     let host = host(r);
-    let parts: [&[u8]; 5] = if r.is_main() {
-        [scheme, host, r.unparsed_uri(), b"", b""]
-    } else {
-        let args = bytes_of(&raw.args);
-        [
-            scheme,
-            host,
-            bytes_of(&raw.uri),
-            if args.is_empty() { b"" } else { b"?" },
-            args,
-        ]
+    let start: &[&[u8]] = match authority_apart(r, host) {
+        None => &[scheme, host],
+        Some(sent) => &[scheme, host, sent],
     };
-    let len: usize = parts.iter().map(|p| p.len()).sum();
-    // SAFETY: ngx_pnalloc gives NULL or `len` bytes, which are filled before they are read.
+    if r.is_main() {
+        return made_of(r, start, &[r.unparsed_uri()]);
+    }
+    let (uri, args) = (bytes_of(&raw.uri), bytes_of(&raw.args));
+    // A decoded URI may have a question mark of its own.
+    match (args, uri.contains(&b'?')) {
+        (b"", false) => made_of(r, start, &[uri]),
+        (args, false) => made_of(r, start, &[&[uri, b"?", args].concat()]),
+        (args, true) => made_of(r, start, &[uri, args]),
+    }
+}
+
+/// The authority as the client wrote it, where an origin that is given it (`$http_host`) could answer otherwise than to
+/// `$host`: with a port that is neither this server's nor the scheme's, a dot at the end, or another name than that of an
+/// absolute request target.
+fn authority_apart<'a>(r: Req, host: &[u8]) -> Option<&'a [u8]> {
+    // SAFETY: NULL or an element of the request's header list.
+    let sent = bytes_of(unsafe { &r.raw().headers_in.host.as_ref()?.value });
+    let (name, port) = sent.split_at_checked(host.len()).unwrap_or((sent, b""));
+    if !name.eq_ignore_ascii_case(host) {
+        return Some(sent);
+    }
+    if port.is_empty() || is_own_port(r, port) {
+        return None;
+    }
+    Some(sent)
+}
+
+/// Whether `port`, with its colon, is one that an authority need not name: the scheme's, or the one that the client has
+/// connected to.
+fn is_own_port(r: Req, port: &[u8]) -> bool {
+    let c = r.connection();
+    let scheme: &[u8] = if c.ssl.is_null() { b":80" } else { b":443" };
+    if port == scheme {
+        return true;
+    }
+    // SAFETY: a connection has the address that it was accepted at, or that of its `listen`.
+    let own = unsafe { nginx_sys::ngx_inet_get_port(c.local_sockaddr) };
+    // On the stack: every request comes by here.
+    let mut text = [0u8; 6];
+    let mut rest = text.as_mut_slice();
+    if write!(rest, ":{own}").is_err() {
+        return false;
+    }
+    let left = rest.len();
+    port == &text[..text.len() - left]
+}
+
+/// The key of these parts, in the request's pool; nothing if they are all empty.
+fn made_of(r: Req, start: &[&[u8]], rest: &[&[u8]]) -> Option<&'static [u8]> {
+    let parts = start.iter().chain(rest).copied();
+    if parts.clone().all(<[u8]>::is_empty) {
+        return None;
+    }
+    let len = key::length(parts.clone());
+    // SAFETY: ngx_pnalloc gives NULL or `len` bytes, which are filled before they are read: `length` says how many
+    // `write` gives.
     unsafe {
         let data: *mut u8 = nginx_sys::ngx_pnalloc(r.pool().as_ptr(), len).cast();
         if data.is_null() {
             return None;
         }
         let mut at = data;
-        for part in parts {
-            std::ptr::copy_nonoverlapping(part.as_ptr(), at, part.len());
-            at = at.add(part.len());
-        }
+        key::write(parts, &mut |piece| {
+            std::ptr::copy_nonoverlapping(piece.as_ptr(), at, piece.len());
+            at = at.add(piece.len());
+        });
         Some(std::slice::from_raw_parts(data, len))
     }
 }

@@ -28,6 +28,7 @@ pub(crate) static mut ngx_http_swr_cache_module: ngx_module_t = ngx_module_t {
     init_module: Some(worker::init_module),
     init_process: Some(worker::init_process),
     exit_process: Some(worker::exit_process),
+    exit_master: Some(worker::exit_master),
     ..ngx_module_t::default()
 };
 

@@ -4,11 +4,11 @@ use std::ffi::c_void;
 use std::ptr;
 
 use nginx_sys::{
-    NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_POST, NGX_LOG_ERR, NGX_OK, ngx_chain_t, ngx_connection_t,
-    ngx_http_cleanup_add, ngx_http_core_run_phases, ngx_http_discard_request_body,
-    ngx_http_finalize_request, ngx_http_output_filter, ngx_http_request_t,
-    ngx_http_run_posted_requests, ngx_http_send_header, ngx_int_t, ngx_log_error_core,
-    ngx_timeofday,
+    NGX_ERROR, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_POST, NGX_LOG_ERR, NGX_OK, ngx_chain_t,
+    ngx_connection_t, ngx_http_cleanup_add, ngx_http_core_run_phases,
+    ngx_http_discard_request_body, ngx_http_finalize_request, ngx_http_output_filter,
+    ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header, ngx_int_t,
+    ngx_log_error_core, ngx_timeofday,
 };
 use swrcache::engine::Method;
 
@@ -123,6 +123,15 @@ impl Req {
         unsafe { ngx_http_finalize_request(self.0, rc) }
     }
 
+    /// Ends the request in the middle of what it does, as nginx does when it closes a connection (ngx_http_request_handler).
+    ///
+    /// The reference of our own keeps the request alive while its cleanups end it: that of the upstream finalises it.
+    pub(crate) fn terminate(self) {
+        let main = self.main().raw();
+        main.set_count(main.count() + 1);
+        self.finalize(NGX_ERROR as ngx_int_t);
+    }
+
     pub(crate) fn run_phases(self) {
         // SAFETY: plain call with a live request.
         unsafe { ngx_http_core_run_phases(self.0) }
@@ -159,9 +168,38 @@ impl Req {
         unsafe { (*self.connection().log).action = action.as_ptr().cast_mut() }
     }
 
-    /// Whether something of the response waits for the client to read.
+    /// Whether the connection is this request's to write to: a subrequest waits for its turn.
+    pub(crate) fn is_active(self) -> bool {
+        self.connection().data == self.0.cast()
+    }
+
+    /// Whether the client takes nothing for now. Not whether nginx holds something back: its filters do so for reasons
+    /// of their own, and tell nobody when they have done.
     pub(crate) fn is_blocked(self) -> bool {
-        self.raw().buffered() != 0 || (self.is_main() && self.connection().buffered() != 0)
+        // SAFETY: a connection always has its events.
+        let write = unsafe { &*self.connection().write };
+        self.is_active() && (write.ready() == 0 || write.delayed() != 0)
+    }
+
+    /// Whether nginx has something of the response that is not sent yet.
+    pub(crate) fn is_held(self) -> bool {
+        let raw = self.raw();
+        raw.buffered() != 0 || !raw.postponed.is_null() || self.connection().buffered() != 0
+    }
+
+    /// Scheme and authority of the request's URI, as the client wrote them.
+    pub(crate) fn origin(self) -> Vec<u8> {
+        let scheme: &[u8] = match self.connection().ssl.is_null() {
+            true => b"http",
+            false => b"https",
+        };
+        let headers = &self.raw().headers_in;
+        // SAFETY: NULL or an element of the request's header list.
+        let authority = match unsafe { headers.host.as_ref() } {
+            Some(host) => bytes_of(&host.value),
+            None => bytes_of(&headers.server),
+        };
+        [scheme, b"://", authority].concat()
     }
 
     pub(crate) fn unparsed_uri<'a>(self) -> &'a [u8] {

@@ -5,6 +5,8 @@ use nginx_sys::{
     ngx_http_request_t, ngx_http_variable_value_t, ngx_int_t,
 };
 
+use swrcache::engine::key;
+
 use crate::client::Client;
 use crate::ctx::Ctx;
 use crate::guard::guard;
@@ -27,7 +29,7 @@ const VARIABLES: [(&str, Text); 6] = [
     ("swr_cache_ttl", |c| {
         c.seen.ttl.map(|n| n.to_string().into())
     }),
-    ("swr_cache_key", |c| Some(c.key().to_vec())),
+    ("swr_cache_key", |c| Some(key::text(c.key()).to_vec())),
     ("swr_cache_fetch_time", |c| {
         c.seen
             .fetch_took

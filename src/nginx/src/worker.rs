@@ -23,7 +23,8 @@ use crate::request::now;
 const TIDY_EVERY: usize = 1000;
 const TIDY_PLACES: u32 = 1000;
 
-/// How long parked clients go unlooked-at where no bell could be had, in milliseconds.
+/// How long parked clients go unlooked-at where no bell reaches this worker, in milliseconds: where none could be had,
+/// and while another binary's workers are in a zone.
 const WITHOUT_BELL: usize = 20;
 
 /// One more than nginx's default of 16 workers needs across a reload or two; more workers get more.
@@ -38,6 +39,8 @@ struct Worker {
     parked: ngx_queue_t,
     tidy: ngx_event_t,
     look: ngx_event_t,
+    /// Processes are in a zone whose bells are others.
+    strangers: bool,
 }
 
 struct OneThread(UnsafeCell<Worker>);
@@ -67,11 +70,27 @@ pub(crate) fn bell() -> Option<(Arc<Bells>, BellId)> {
 pub(crate) fn park(link: &mut ngx_queue_t) {
     // SAFETY: the link is part of a live client and in no queue; the head was made in `init_process`.
     unsafe { ngx_queue_insert_before(&mut worker().parked, link) };
-    let look = &mut worker().look;
-    if worker().bell.is_none() && look.timer_set() == 0 && look.handler.is_some() {
+    look_later();
+}
+
+/// Sees to it that parked clients are looked at where they may not be rung.
+fn look_later() {
+    let worker = worker();
+    let unreached = worker.bell.is_none() || worker.strangers;
+    // SAFETY: the queue was made in `init_process`.
+    let waiting = unsafe { !ngx_queue_empty(&worker.parked) };
+    let look = &mut worker.look;
+    if unreached && waiting && look.timer_set() == 0 && look.handler.is_some() {
         // SAFETY: the event is static and has its handler.
         unsafe { ngx_add_timer(look, WITHOUT_BELL) };
     }
+}
+
+/// Looks whether another binary's workers are in a zone.
+fn look_for_strangers(main: &MainConf) {
+    let mut caches = main.zones.iter().filter_map(|zone| zone.cache());
+    worker().strangers = caches.any(|cache| cache.region().has_strangers());
+    look_later();
 }
 
 /// Takes a client out again.
@@ -106,7 +125,7 @@ fn look_at_parked() {
         while !ngx_queue_empty(&round) {
             let link = round.next;
             unpark(&mut *link);
-            Client::of_link(link).rung();
+            guard("a parked client", (), || Client::of_link(link).rung());
         }
     }
 }
@@ -123,13 +142,7 @@ unsafe extern "C" fn on_bell(_: *mut ngx_event_t) {
 unsafe extern "C" fn on_look(_: *mut ngx_event_t) {
     guard("the timer of parked clients", (), || {
         look_at_parked();
-        let worker = worker();
-        // SAFETY: as in `park`.
-        unsafe {
-            if !ngx_queue_empty(&worker.parked) {
-                ngx_add_timer(&mut worker.look, WITHOUT_BELL);
-            }
-        }
+        look_later();
     });
 }
 
@@ -141,14 +154,12 @@ unsafe extern "C" fn on_tidy(event: *mut ngx_event_t) {
                 cache.region().reap();
                 cache.region().sweep(now(), TIDY_PLACES);
             }
+            look_for_strangers(main);
         }
     });
-    // SAFETY: the event is the static one; nothing of this worker's may keep it from exiting (cancelable).
-    unsafe {
-        if ngx_exiting == 0 {
-            ngx_add_timer(event, TIDY_EVERY);
-        }
-    }
+    // SAFETY: the event is the static one. It keeps no worker from exiting (cancelable), but while clients do, those who
+    // read the fill of a process that has died have to learn of it.
+    unsafe { ngx_add_timer(event, TIDY_EVERY) };
 }
 
 /// Whether the worker is on its way out and should start nothing new.
@@ -232,6 +243,7 @@ pub(crate) unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int
                 );
             }
         }
+        look_for_strangers(main);
         NGX_OK as ngx_int_t
     })
 }
@@ -272,6 +284,16 @@ pub(crate) unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
         }
         if let (Some(bells), Some(bell)) = (bells(), worker.bell.take()) {
             bells.release(bell);
+        }
+    });
+}
+
+/// In the master, at its end, when its workers have ended.
+pub(crate) unsafe extern "C" fn exit_master(cycle: *mut ngx_cycle_t) {
+    guard("master end", (), || {
+        // SAFETY: nginx passes its cycle.
+        if let Some(main) = main_conf(unsafe { &*cycle }) {
+            main.zones.iter().for_each(|zone| zone.seal());
         }
     });
 }

@@ -1,22 +1,29 @@
-//! A `swr_cache_zone`: a region inside an nginx shared memory zone.
+//! A `swr_cache_zone`: a region inside an nginx shared memory zone, or in a file.
 //!
 //! | zone init | what happens |
 //! |---|---|
-//! | a reload with the same name and size | the handle of the old cycle is taken over, with every entry |
+//! | a reload with the same name, size and file | the handle of the old cycle is taken over, with every entry |
+//! | with `file=` | the file is mapped, see `Region::file`; where that can't be, memory that does not outlive this nginx |
 //! | fresh memory | one block of the slab pool, as large as it gives, becomes a region |
+//!
+//! nginx's own zone of one with `file=` is only the place where its name is known.
 
 use std::cell::{Cell, OnceCell};
-use std::ffi::c_void;
+use std::ffi::{OsStr, c_void};
+use std::fmt::Write as _;
 use std::mem::ManuallyDrop;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nginx_sys::{
-    NGX_ERROR, NGX_LOG_EMERG, NGX_OK, ngx_conf_t, ngx_int_t, ngx_pagesize, ngx_pid,
-    ngx_shared_memory_add, ngx_shm_zone_t, ngx_slab_alloc, ngx_slab_pool_t,
+    NGX_ERROR, NGX_LOG_EMERG, NGX_LOG_ERR, NGX_LOG_NOTICE, NGX_LOG_WARN, NGX_OK,
+    ngx_conf_full_name, ngx_conf_t, ngx_int_t, ngx_pagesize, ngx_pid, ngx_shared_memory_add,
+    ngx_shm_zone_t, ngx_slab_alloc, ngx_slab_pool_t, ngx_test_config,
 };
 use swrcache::engine::Cache;
-use swrcache::store::{Region, RegionOptions};
+use swrcache::store::{Found, OnExec, Region, RegionOptions};
 
 use crate::guard::{guard, log_cycle};
 use crate::pool::Pool;
@@ -27,14 +34,20 @@ use crate::worker;
 pub(crate) struct ZoneOptions {
     pub(crate) max_object: Option<usize>,
     pub(crate) inactive: Option<u64>,
+    /// The file that it lies in.
+    pub(crate) file: Option<PathBuf>,
 }
+
+/// Name, size and file of the zones that this process made last, to tell of a change.
+static MADE: Mutex<Vec<(Vec<u8>, usize, Option<PathBuf>)>> = Mutex::new(Vec::new());
 
 /// A declared zone of one configuration cycle.
 pub(crate) struct Zone {
     name: Vec<u8>,
+    size: usize,
     options: ZoneOptions,
-    /// Never dropped: a reload that changes the size unmaps the memory before the old configuration goes. What this
-    /// process holds is given back by `leave`.
+    /// Dropped only with a file: nginx unmaps memory of its own before the old configuration goes. What this process
+    /// holds is given back by `leave`.
     cache: OnceCell<ManuallyDrop<Cache>>,
     /// The process that has entered the region through this handle.
     entered: Cell<i32>,
@@ -66,11 +79,17 @@ impl Zone {
         let pool = unsafe { Pool::new((*cf).pool) };
         let mut owned = pool.copy(name).ok_or("ran out of memory")?;
         // SAFETY: plain call; nginx logs the reason when it refuses.
-        let shm =
-            unsafe { ngx_shared_memory_add(cf, &mut owned, size, crate::module::tag()).as_mut() };
+        let shm = unsafe {
+            let size = match options.file {
+                Some(_) => 8 * ngx_pagesize,
+                None => size,
+            };
+            ngx_shared_memory_add(cf, &mut owned, size, crate::module::tag()).as_mut()
+        };
         let shm = shm.ok_or_else(|| format!("can't have the zone \"{shown}\""))?;
         let zone = Box::new(Zone {
             name: name.to_vec(),
+            size,
             options,
             cache: OnceCell::new(),
             entered: Cell::new(0),
@@ -82,6 +101,10 @@ impl Zone {
 
     pub(crate) fn name(&self) -> &[u8] {
         &self.name
+    }
+
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.options.file.as_deref()
     }
 
     pub(crate) fn inactive(&self) -> Option<u64> {
@@ -112,10 +135,20 @@ impl Zone {
         }
     }
 
+    /// Writes into the zone's file that all ended well. Called in the master, when its workers have ended.
+    pub(crate) fn seal(&self) {
+        if let (Some(_), Some(cache)) = (self.file(), self.cache.get()) {
+            cache.region().seal();
+        }
+    }
+
     fn take_over(&self, old: &Zone) -> bool {
         let Some(cache) = old.cache.get() else {
             return false;
         };
+        if (self.size, self.file()) != (old.size, old.file()) {
+            return false;
+        }
         let _ = self.cache.set(ManuallyDrop::new(Cache::clone(cache)));
         self.entered.set(old.entered.get());
         cache
@@ -125,16 +158,125 @@ impl Zone {
     }
 
     fn make(&self, shm: &ngx_shm_zone_t) -> Result<(), String> {
-        let (base, len) = block(shm).ok_or("its memory has no room for the cache")?;
+        self.tell_of_a_change();
         let options = RegionOptions {
             max_object: self.options.max_object.unwrap_or(0) as u64,
+            // A new binary goes on with the file while this one still serves.
+            on_exec: OnExec::Keep,
+            ..RegionOptions::default()
         };
-        // SAFETY: the block is ours alone, and mapped as long as any process uses this zone.
-        let region = unsafe { Region::create(base, len, &options) }.map_err(|e| e.to_string())?;
+        let region = match self.file() {
+            // SAFETY: written by nginx at its start.
+            Some(_) if unsafe { ngx_test_config } != 0 => return Ok(()),
+            Some(file) => self.open(file, &options)?,
+            None => {
+                let (base, len) = block(shm).ok_or("its memory has no room for the cache")?;
+                // SAFETY: the block is ours alone, and mapped as long as any process uses this zone.
+                unsafe { Region::create(base, len, &options) }.map_err(|e| e.to_string())?
+            }
+        };
         let _ = self
             .cache
             .set(ManuallyDrop::new(Cache::new(Arc::new(region))));
         Ok(())
+    }
+}
+
+impl Zone {
+    /// The region in the file, or one in memory where another has the file or it can't be used.
+    fn open(&self, file: &Path, options: &RegionOptions) -> Result<Region, String> {
+        let at = file.display();
+        match Region::file(file, self.size, options) {
+            Ok((region, Found::Nothing)) => {
+                self.log(NGX_LOG_NOTICE, &format!("the file {at} is new"));
+                Ok(region)
+            }
+            Ok((region, Found::Shared)) => {
+                self.log(NGX_LOG_NOTICE, &format!("goes on with the file {at}"));
+                Ok(region)
+            }
+            Ok((region, Found::Useless(why))) => {
+                let why =
+                    format!("the file {at} is of no use and replaced, the cache is empty: {why}");
+                self.log(NGX_LOG_WARN, &why);
+                Ok(region)
+            }
+            #[rustfmt::skip]
+            Ok((region, Found::Region { kept, dropped, clean })) => {
+                let mut text = format!("{kept} entries are taken from the file {at}");
+                if !clean {
+                    text.push_str(", which was not closed well");
+                }
+                if dropped > 0 {
+                    let _ = write!(text, "; {dropped} damaged or unfinished ones are dropped");
+                }
+                self.log(NGX_LOG_NOTICE, &text);
+                Ok(region)
+            }
+            Err(why) => {
+                let why =
+                    format!("can't use the file {at}, the cache is empty and not kept: {why}");
+                self.log(NGX_LOG_ERR, &why);
+                Region::anonymous(self.size, options).map_err(|e| e.to_string())
+            }
+        }
+    }
+
+    fn tell_of_a_change(&self) {
+        let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = (self.name.clone(), self.size, self.options.file.clone());
+        match made.iter_mut().find(|(name, ..)| *name == self.name) {
+            None => made.push(new),
+            Some(old) => {
+                if old.1 != new.1 {
+                    let text = format!("had {} bytes, has {} now, and starts anew", old.1, new.1);
+                    self.log(NGX_LOG_NOTICE, &text);
+                } else if old.2 != new.2 {
+                    self.log(NGX_LOG_NOTICE, "lies elsewhere now, and starts anew");
+                }
+                *old = new;
+            }
+        }
+    }
+
+    fn log(&self, level: u32, text: &str) {
+        let name = String::from_utf8_lossy(&self.name);
+        log_cycle(
+            level as usize,
+            &format!("swr_cache_zone \"{name}\": {text}"),
+        );
+    }
+}
+
+impl Drop for Zone {
+    fn drop(&mut self) {
+        if self.options.file.is_some()
+            && let Some(cache) = self.cache.get_mut()
+        {
+            // SAFETY: nothing uses it after this.
+            unsafe { ManuallyDrop::drop(cache) };
+        }
+    }
+}
+
+/// The file of a zone, below nginx's prefix unless it begins with a slash.
+pub(crate) fn file_path(cf: *mut ngx_conf_t, value: &[u8]) -> Result<PathBuf, String> {
+    // SAFETY: the pool of the cycle being read, which owns the full name.
+    let mut name = unsafe { Pool::new((*cf).pool) }
+        .copy(value)
+        .ok_or("ran out of memory")?;
+    // SAFETY: plain call; the name is given a copy of its own where it changes.
+    let rc = unsafe { ngx_conf_full_name((*cf).cycle, &mut name, 0) };
+    if !crate::request::is_ok(rc) {
+        return Err("ran out of memory".into());
+    }
+    let path = PathBuf::from(OsStr::from_bytes(crate::pool::bytes_of(&name)));
+    match path.parent() {
+        Some(folder) if folder.is_dir() => Ok(path),
+        _ => Err(format!(
+            "can't have the file \"{}\", there is no such folder",
+            path.display()
+        )),
     }
 }
 

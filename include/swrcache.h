@@ -1,0 +1,1311 @@
+/*
+ * swrcache: an HTTP cache that never makes a visitor wait for a revalidation.
+ *
+ * This file is made from the documentation in src/ffi; it is not edited by hand.
+ *
+ * What holds for every function, unless its comment says otherwise:
+ *
+ *  - It returns 0 (SWRCACHE_OK) or an error code; swrcache_strerror() says what that means.
+ *  - Outputs come last. No pointer may be NULL where that is not said; a NULL gives SWRCACHE_EINVAL, never a crash.
+ *  - A handle has one owner and one function that frees it (swrcache_close, swrcache_..._free), which takes NULL too. A handle
+ *    that is used up (a fetch that is over) is still freed by you, and every call on it has an answer: SWRCACHE_ESTATE.
+ *  - A cache, a policy in use and a refresher may be used by any threads at once. A reply and a fetch may go from thread to
+ *    thread, but are used by one at a time; a second one gets SWRCACHE_EBUSY. Freeing is for the last user alone.
+ *  - Structs start with `size_t struct_size`: zero them, and set it to sizeof. New versions add members at the end.
+ *  - Strings that you give have a length, which may be SWRCACHE_NUL for one that ends with NUL, or are said to end with NUL.
+ *    Strings that you get in a swrcache_field are not NUL-terminated. The library keeps none of your pointers after a call.
+ *  - An error inside the library gives SWRCACHE_EPANIC, and from then on SWRCACHE_EPOISONED for that handle; it can still be
+ *    freed. Nothing is ever thrown or unwound through your code, and your callbacks must not do so to the library.
+ *  - Times are Unix times in milliseconds.
+ *
+ * The life of a request:
+ *
+ *   swrcache_lookup -+- SWRCACHE_SERVE: send decision.reply. If there is a decision.fetch: carry it out in the background.
+ *                    +- SWRCACHE_FETCH: carry out decision.fetch; the client waits.
+ *                    +- SWRCACHE_WAIT:  look up again when the event descriptor rings, or at decision.until.
+ *                    +- SWRCACHE_PASS:  proxy it yourself.
+ *                    +- SWRCACHE_GATEWAY_TIMEOUT: send 504.
+ *
+ *   A fetch: send swrcache_fetch_fields() to the origin; then swrcache_fetch_respond() -+- SWRCACHE_DO_STORE: swrcache_fetch_write()
+ *                                                                                      |    for the body, swrcache_fetch_finish()
+ *                                 or, without an answer, swrcache_fetch_fail() --------+- SWRCACHE_DO_REPLY: swrcache_fetch_reply()
+ *                                                                                      +- SWRCACHE_DO_RELAY: send it on yourself
+ *                                                                                      +- SWRCACHE_DO_NOTHING
+ */
+
+
+#ifndef SWRCACHE_H
+#define SWRCACHE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+/** A cache. Any thread may use it at any time. */
+typedef struct swrcache_cache swrcache_cache;
+/** How a server caches: directives with their values. Shared by any threads once it has been used; changed by none then. */
+typedef struct swrcache_policy swrcache_policy;
+/** A response to deliver. One thread at a time. It keeps what it delivers from going away until it is freed. */
+typedef struct swrcache_reply swrcache_reply;
+/** A fetch to carry out. One thread at a time. */
+typedef struct swrcache_fetch swrcache_fetch;
+/** A pool of threads that fetch. Any thread may use it at any time. */
+typedef struct swrcache_refresher swrcache_refresher;
+
+/** In place of a length: the string ends at its NUL. */
+#define SWRCACHE_NUL SIZE_MAX
+
+/**
+ * The version of the binary interface that this header describes. It changes with the SONAME.
+ */
+#define SWRCACHE_ABI_VERSION 0
+
+/**
+ * Memory of this process alone.
+ */
+#define SWRCACHE_PRIVATE 0
+
+/**
+ * Anonymous memory that this process shares with those that it forks after it has opened the cache.
+ */
+#define SWRCACHE_SHARED 1
+
+/**
+ * A file that any processes of this host map at the same time, and that survives all of them.
+ */
+#define SWRCACHE_FILE 2
+
+/**
+ * Purge: the key itself, with all its variants.
+ */
+#define SWRCACHE_PURGE_KEY 0
+
+/**
+ * Purge: all keys that begin so.
+ */
+#define SWRCACHE_PURGE_PREFIX 1
+
+/**
+ * Purge: all responses with this tag.
+ */
+#define SWRCACHE_PURGE_TAG 2
+
+/**
+ * Purge: everything.
+ */
+#define SWRCACHE_PURGE_ALL 3
+
+/**
+ * Or this to the kind of a purge to mark entries stale instead of dropping them.
+ */
+#define SWRCACHE_PURGE_SOFT 256
+
+/**
+ * It worked.
+ */
+#define SWRCACHE_OK 0
+
+/**
+ * An argument is wrong: a NULL where there must be none, a length that cannot be, an unknown constant.
+ */
+#define SWRCACHE_EINVAL 1
+
+/**
+ * `struct_size` is smaller than the least that this function needs: set it to `sizeof` of the struct.
+ */
+#define SWRCACHE_ESIZE 2
+
+/**
+ * The call does not fit the state of the handle: it has been used up, or this is not its turn yet.
+ */
+#define SWRCACHE_ESTATE 3
+
+/**
+ * The handle is in use by another thread at this moment.
+ */
+#define SWRCACHE_EBUSY 4
+
+/**
+ * Nothing yet: wait, then ask again.
+ */
+#define SWRCACHE_EAGAIN 5
+
+/**
+ * The body broke off: what was read so far is all there will be, and it is not the whole.
+ */
+#define SWRCACHE_EBROKEN 6
+
+/**
+ * No room in the cache.
+ */
+#define SWRCACHE_ENOSPC 7
+
+/**
+ * The object is larger than the cache takes, or its body longer than announced.
+ */
+#define SWRCACHE_ETOOLARGE 8
+
+/**
+ * The queue of the refresher is full, or it is being closed.
+ */
+#define SWRCACHE_EFULL 9
+
+/**
+ * The memory or file holds something else, or another size; see `swrcache_last_error`.
+ */
+#define SWRCACHE_EREGION 10
+
+/**
+ * The operating system refused; see `swrcache_last_error`.
+ */
+#define SWRCACHE_ESYS 11
+
+/**
+ * This version of the library can't do that.
+ */
+#define SWRCACHE_EUNSUPPORTED 12
+
+/**
+ * An error inside the library; the handle can only be freed after this.
+ */
+#define SWRCACHE_EPANIC 13
+
+/**
+ * The handle can only be freed: an earlier call on it ended in `SWRCACHE_EPANIC`.
+ */
+#define SWRCACHE_EPOISONED 14
+
+/**
+ * The buffer is too small; the size that is needed has been told.
+ */
+#define SWRCACHE_ERANGE 15
+
+/**
+ * The time is over.
+ */
+#define SWRCACHE_ETIMEDOUT 16
+
+/**
+ * Store: feed the body with `swrcache_fetch_write`, then call `swrcache_fetch_finish`. A client that waits may be given
+ * `swrcache_fetch_reply` at once if that succeeds: it then follows the body as it grows.
+ */
+#define SWRCACHE_DO_STORE 1
+
+/**
+ * Reply: the fetch is over; answer the client that waits with `swrcache_fetch_reply`. Drop the origin's response.
+ */
+#define SWRCACHE_DO_REPLY 2
+
+/**
+ * Relay: the fetch is over and nothing is stored; send the origin's response (or your own 502 or 504, if there is none) to the
+ * client that waits.
+ */
+#define SWRCACHE_DO_RELAY 3
+
+/**
+ * Nothing: the fetch is over and no client waits. Drop the origin's response.
+ */
+#define SWRCACHE_DO_NOTHING 4
+
+/**
+ * The connection to the origin failed, or broke.
+ */
+#define SWRCACHE_FAIL_ERROR 1
+
+/**
+ * The origin did not answer in time.
+ */
+#define SWRCACHE_FAIL_TIMEOUT 2
+
+/**
+ * The origin's response was empty or invalid.
+ */
+#define SWRCACHE_FAIL_INVALID 3
+
+/**
+ * You give it up for reasons of your own, such as the end of the server: the origin is not to blame.
+ */
+#define SWRCACHE_FAIL_ABORTED 4
+
+/**
+ * `swrcache_request.flags`: don't use what is stored.
+ */
+#define SWRCACHE_BYPASS 1
+
+/**
+ * `swrcache_request.flags`: don't store the response.
+ */
+#define SWRCACHE_NO_CACHE 2
+
+/**
+ * `swrcache_request.flags`: the server has no room for a background fetch now.
+ */
+#define SWRCACHE_NO_REFRESH 4
+
+/**
+ * `swrcache_request.turn`: the request asks for the first time.
+ */
+#define SWRCACHE_FIRST 0
+
+/**
+ * `swrcache_request.turn`: it was told to wait, and something has moved.
+ */
+#define SWRCACHE_WAITED 1
+
+/**
+ * `swrcache_request.turn`: it was told to wait, and the time is over.
+ */
+#define SWRCACHE_TIMED_OUT 2
+
+/**
+ * Pass: send the request to the origin yourself, and its response to the client. The cache takes no part.
+ */
+#define SWRCACHE_PASS 0
+
+/**
+ * Serve: answer with `reply`. If there is a `fetch` too, carry it out beside, in the background.
+ */
+#define SWRCACHE_SERVE 1
+
+/**
+ * Wait: another request fetches this. Look up again with `SWRCACHE_WAITED` when the event descriptor rings, or with
+ * `SWRCACHE_TIMED_OUT` at `until`. Keep the first `until` of several.
+ */
+#define SWRCACHE_WAIT 2
+
+/**
+ * Fetch: carry out `fetch`; the client waits for what comes of it.
+ */
+#define SWRCACHE_FETCH 3
+
+/**
+ * Answer 504: the client wanted only what is cached.
+ */
+#define SWRCACHE_GATEWAY_TIMEOUT 4
+
+/**
+ * The cache took no part.
+ */
+#define SWRCACHE_STATUS_NONE 0
+
+/**
+ * A fresh stored response.
+ */
+#define SWRCACHE_STATUS_HIT 1
+
+/**
+ * Nothing was stored.
+ */
+#define SWRCACHE_STATUS_MISS 2
+
+/**
+ * The request bypassed.
+ */
+#define SWRCACHE_STATUS_BYPASS 3
+
+/**
+ * What was stored was stale, and the client waited for the new response.
+ */
+#define SWRCACHE_STATUS_EXPIRED 4
+
+/**
+ * Stale, because the origin failed.
+ */
+#define SWRCACHE_STATUS_STALE 5
+
+/**
+ * Stale, and being refreshed where no client waits.
+ */
+#define SWRCACHE_STATUS_UPDATING 6
+
+/**
+ * What was stored was stale, and the client waited for the origin's 304.
+ */
+#define SWRCACHE_STATUS_REVALIDATED 7
+
+/**
+ * Younger than its lifetime: serve it.
+ */
+#define SWRCACHE_PHASE_FRESH 0
+
+/**
+ * Stale inside stale-while-revalidate: serve it, and refresh it where no client waits.
+ */
+#define SWRCACHE_PHASE_SWR 1
+
+/**
+ * Stale inside stale-if-error: ask the origin, and serve it if that fails.
+ */
+#define SWRCACHE_PHASE_SIE 2
+
+/**
+ * Too old to be served without the origin's word.
+ */
+#define SWRCACHE_PHASE_TOO_OLD 3
+
+/**
+ * Send the whole response.
+ */
+#define SWRCACHE_ANSWER_FULL 200
+
+/**
+ * Send the ranges that were told.
+ */
+#define SWRCACHE_ANSWER_PARTIAL 206
+
+/**
+ * Send 304.
+ */
+#define SWRCACHE_ANSWER_NOT_MODIFIED 304
+
+/**
+ * Send 412.
+ */
+#define SWRCACHE_ANSWER_PRECONDITION_FAILED 412
+
+/**
+ * Send 416.
+ */
+#define SWRCACHE_ANSWER_UNSATISFIABLE 416
+
+
+
+/**
+ * Tells the time: Unix time in milliseconds. Called from any thread that calls the library; must not call the library, nor
+ * throw or longjmp out.
+ */
+typedef uint64_t (*swrcache_clock)(void *user);
+
+/**
+ * How to open a cache. Zero it, set `struct_size` and what you need.
+ */
+typedef struct swrcache_options {
+  /**
+   * `sizeof(swrcache_options)`.
+   */
+  size_t struct_size;
+  /**
+   * `SWRCACHE_PRIVATE`, `SWRCACHE_SHARED` or `SWRCACHE_FILE`.
+   */
+  int memory;
+  /**
+   * How many processes there will be at most, old and new ones of a restart together; 0 is 64.
+   */
+  uint32_t processes;
+  /**
+   * Bytes of memory: keys, heads and bodies fit into it, and nothing grows beyond.
+   */
+  size_t size;
+  /**
+   * The largest object that is stored, in bytes; 0 is an eighth of `size`.
+   */
+  size_t max_object;
+  /**
+   * `SWRCACHE_FILE`: the path, ending with NUL. NULL otherwise.
+   */
+  const char *path;
+  /**
+   * Another clock than the system's; NULL is the system's.
+   */
+  swrcache_clock clock;
+  /**
+   * Handed to `clock`.
+   */
+  void *clock_user;
+} swrcache_options;
+
+/**
+ * Figures of a cache. The first part is of the memory, all processes together; the second of this process since it opened
+ * the cache. Each figure is right, together they may be a moment apart.
+ */
+typedef struct swrcache_statistics {
+  /**
+   * `sizeof(swrcache_statistics)`, set by you.
+   */
+  size_t struct_size;
+  /**
+   * Bytes of the memory.
+   */
+  uint64_t size;
+  /**
+   * Bytes that can hold objects.
+   */
+  uint64_t capacity;
+  /**
+   * Bytes of these in use.
+   */
+  uint64_t used;
+  /**
+   * Bytes of keys, heads and bodies.
+   */
+  uint64_t payload;
+  /**
+   * Stored responses.
+   */
+  uint64_t objects;
+  /**
+   * Responses stored since the memory was laid out.
+   */
+  uint64_t inserted;
+  /**
+   * Responses dropped to make room.
+   */
+  uint64_t evictions;
+  /**
+   * Responses dropped because they were of no use any more.
+   */
+  uint64_t expired;
+  /**
+   * Times that there was no room.
+   */
+  uint64_t refused;
+  /**
+   * Processes that use the memory.
+   */
+  uint64_t processes;
+  /**
+   * Processes that died in it and were cleaned up after.
+   */
+  uint64_t reaped;
+  /**
+   * The largest object that is stored.
+   */
+  uint64_t max_object;
+  /**
+   * Requests answered with `HIT`.
+   */
+  uint64_t hits;
+  /**
+   * Requests that nothing stored answered.
+   */
+  uint64_t misses;
+  /**
+   * Requests that bypassed.
+   */
+  uint64_t bypasses;
+  /**
+   * Requests that waited for a new response to a stale one.
+   */
+  uint64_t expireds;
+  /**
+   * Requests answered with a stale response because the origin failed.
+   */
+  uint64_t stales;
+  /**
+   * Requests answered with a stale response, refreshed in the background.
+   */
+  uint64_t updatings;
+  /**
+   * Requests that waited for the origin's 304.
+   */
+  uint64_t revalidateds;
+  /**
+   * Requests told to wait for the fetch of another.
+   */
+  uint64_t waits;
+  /**
+   * Fetches begun, of both kinds.
+   */
+  uint64_t fetches;
+  /**
+   * Background refreshes among them.
+   */
+  uint64_t refreshes;
+  /**
+   * Fetches that failed.
+   */
+  uint64_t failures;
+  /**
+   * Fetches that refreshers took.
+   */
+  uint64_t queued;
+  /**
+   * Fetches that refreshers refused because they were full.
+   */
+  uint64_t queue_refused;
+  /**
+   * Responses purged.
+   */
+  uint64_t purged;
+  /**
+   * Background refreshes that are not over.
+   */
+  uint64_t refreshing;
+} swrcache_statistics;
+
+/**
+ * A header field line.
+ *
+ * Where you give one, a length may be `SWRCACHE_NUL` for a string that ends with NUL. Where you get one, the strings are
+ * *not* NUL-terminated; how long they live is said where you get them.
+ */
+typedef struct swrcache_field {
+  /**
+   * The name; not NULL, not empty.
+   */
+  const char *name;
+  /**
+   * Bytes of the name.
+   */
+  size_t name_len;
+  /**
+   * The value; may be NULL if `value_len` is 0.
+   */
+  const char *value;
+  /**
+   * Bytes of the value.
+   */
+  size_t value_len;
+} swrcache_field;
+
+/**
+ * The head of the origin's response. Zero it, set `struct_size` and what there is.
+ */
+typedef struct swrcache_response {
+  /**
+   * `sizeof(swrcache_response)`.
+   */
+  size_t struct_size;
+  /**
+   * The status.
+   */
+  int status;
+  /**
+   * Must be 0.
+   */
+  uint32_t flags;
+  /**
+   * The header fields, in order.
+   */
+  const struct swrcache_field *fields;
+  /**
+   * How many.
+   */
+  size_t field_count;
+  /**
+   * The fields that clients are to see, if others than `fields`; NULL if the same.
+   */
+  const struct swrcache_field *shown;
+  /**
+   * How many.
+   */
+  size_t shown_count;
+  /**
+   * When the request was sent to the origin (Unix time in milliseconds); 0 is when the fetch was made.
+   */
+  uint64_t request_time;
+} swrcache_response;
+
+/**
+ * A request. Zero it, set `struct_size` and what there is. The library keeps none of your pointers after the call.
+ */
+typedef struct swrcache_request {
+  /**
+   * `sizeof(swrcache_request)`.
+   */
+  size_t struct_size;
+  /**
+   * The method, ending with NUL, such as "GET".
+   */
+  const char *method;
+  /**
+   * The key under which responses are stored: any bytes that tell resources apart, such as the URL.
+   */
+  const char *key;
+  /**
+   * Bytes of the key, or `SWRCACHE_NUL`.
+   */
+  size_t key_len;
+  /**
+   * The request's header fields, in order.
+   */
+  const struct swrcache_field *fields;
+  /**
+   * How many.
+   */
+  size_t field_count;
+  /**
+   * `SWRCACHE_BYPASS` and the like, or 0.
+   */
+  uint32_t flags;
+  /**
+   * `SWRCACHE_FIRST` and the like.
+   */
+  int turn;
+} swrcache_request;
+
+/**
+ * What to do with a request. Set `struct_size`; the rest is filled in.
+ */
+typedef struct swrcache_decision {
+  /**
+   * `sizeof(swrcache_decision)`, set by you.
+   */
+  size_t struct_size;
+  /**
+   * What to do: `SWRCACHE_PASS`, `_SERVE`, `_WAIT`, `_FETCH` or `_GATEWAY_TIMEOUT`.
+   */
+  int action;
+  /**
+   * For a status header or the log: `SWRCACHE_STATUS_HIT` and the like.
+   */
+  int status;
+  /**
+   * Why, one of a fixed set of words; static, never NULL.
+   */
+  const char *reason;
+  /**
+   * `SWRCACHE_SERVE`: the answer, yours to free with `swrcache_reply_free`. NULL otherwise.
+   */
+  swrcache_reply *reply;
+  /**
+   * `SWRCACHE_FETCH`: the fetch to carry out; `SWRCACHE_SERVE`: a refresh to carry out in the background, or NULL. Yours to
+   * free with `swrcache_fetch_free` (which gives it up if it is not over). NULL otherwise.
+   */
+  swrcache_fetch *fetch;
+  /**
+   * `SWRCACHE_WAIT`: when to stop waiting. `SWRCACHE_FETCH`: when the client should get `swrcache_fetch_stale` instead of
+   * waiting on, while the fetch goes on; 0 is never. Unix time in milliseconds.
+   */
+  uint64_t until;
+  /**
+   * For `swrcache_wait`.
+   */
+  uint64_t ticket;
+} swrcache_decision;
+
+/**
+ * What a response is good for. Set `struct_size`; the rest is filled in. Times are Unix times in milliseconds.
+ */
+typedef struct swrcache_verdict {
+  /**
+   * `sizeof(swrcache_verdict)`, set by you.
+   */
+  size_t struct_size;
+  /**
+   * 1 if it may be stored, 0 if not. The times are 0 if not.
+   */
+  int storable;
+  /**
+   * 1 if every use has to be validated, however stale it is (`must-revalidate` and its kin).
+   */
+  int binds;
+  /**
+   * Why not; "" if it may. Static, never NULL.
+   */
+  const char *reason;
+  /**
+   * Fresh until then.
+   */
+  uint64_t fresh_until;
+  /**
+   * stale-while-revalidate until then; 0 is no window.
+   */
+  uint64_t swr_until;
+  /**
+   * stale-if-error until then; 0 is no window.
+   */
+  uint64_t sie_until;
+  /**
+   * How old it was when it came, in milliseconds.
+   */
+  uint64_t initial_age;
+  /**
+   * How long it is fresh from its making, in milliseconds.
+   */
+  uint64_t lifetime;
+} swrcache_verdict;
+
+/**
+ * The validators of a response that a server keeps itself.
+ */
+typedef struct swrcache_validators {
+  /**
+   * `sizeof(swrcache_validators)`.
+   */
+  size_t struct_size;
+  /**
+   * Its status.
+   */
+  int status;
+  /**
+   * Must be 0.
+   */
+  uint32_t flags;
+  /**
+   * Its `ETag` with quotes and all, ending with NUL; NULL if it has none.
+   */
+  const char *etag;
+  /**
+   * Its `Last-Modified` as it stands in the field, ending with NUL; NULL if it has none.
+   */
+  const char *last_modified;
+  /**
+   * Its `Date`, Unix time in milliseconds.
+   */
+  uint64_t date;
+  /**
+   * Bytes of its body.
+   */
+  uint64_t length;
+} swrcache_validators;
+
+/**
+ * A range of bytes.
+ */
+typedef struct swrcache_range {
+  /**
+   * Offset of the first byte.
+   */
+  uint64_t first;
+  /**
+   * How many bytes.
+   */
+  uint64_t length;
+} swrcache_range;
+
+/**
+ * Carries out a fetch: asks the origin, and calls `swrcache_fetch_respond`, `_write`, `_finish` or `_fail`.
+ *
+ * Called in a thread of the refresher, several at a time. The fetch is the refresher's: don't free or keep it. If it is not
+ * over on return it is given up. Must not throw or longjmp out.
+ */
+typedef void (*swrcache_carry)(void *user, swrcache_fetch *fetch);
+
+/**
+ * How to make a refresher. Zero it, set `struct_size` and what you need.
+ */
+typedef struct swrcache_refresher_options {
+  /**
+   * `sizeof(swrcache_refresher_options)`.
+   */
+  size_t struct_size;
+  /**
+   * How many threads, at most 1024; 0 is 4.
+   */
+  uint32_t threads;
+  /**
+   * How many fetches may wait for a thread; 0 is 64.
+   */
+  uint32_t queue;
+  /**
+   * The function that fetches; not NULL.
+   */
+  swrcache_carry carry;
+  /**
+   * Handed to `carry`.
+   */
+  void *user;
+} swrcache_refresher_options;
+
+/**
+ * The head of a reply. Set `struct_size`; the rest is filled in. The strings and the array live as long as the reply.
+ */
+typedef struct swrcache_head {
+  /**
+   * `sizeof(swrcache_head)`, set by you.
+   */
+  size_t struct_size;
+  /**
+   * The status of HTTP to send: 200, 206, 304, 412, 416, or another one that was stored.
+   */
+  int status;
+  /**
+   * For a status header or the log: `SWRCACHE_STATUS_HIT` and the like.
+   */
+  int cache_status;
+  /**
+   * Why; static, never NULL.
+   */
+  const char *reason;
+  /**
+   * The fields to send, `Date`, `Age` and, where it is known, `Content-Length` among them. Not NUL-terminated.
+   */
+  const struct swrcache_field *fields;
+  /**
+   * How many.
+   */
+  size_t field_count;
+  /**
+   * Bytes of the body that `swrcache_reply_read` will give, -1 while that is not known.
+   */
+  int64_t body_length;
+  /**
+   * Seconds since the origin made or confirmed it.
+   */
+  uint64_t age;
+  /**
+   * Seconds of freshness left, negative when stale.
+   */
+  int64_t ttl;
+} swrcache_head;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The version of the binary interface of the library that is loaded; compare it with `SWRCACHE_ABI_VERSION`.
+ *
+ * Any thread.
+ */
+uint32_t swrcache_abi_version(void);
+
+/**
+ * The version of the library, such as "0.1.0".
+ *
+ * Never NULL; static. Any thread.
+ */
+const char *swrcache_version(void);
+
+/**
+ * Opens a cache.
+ *
+ * `*cache` is yours, to be freed with `swrcache_close`; NULL on failure. A process that forks workers opens a
+ * `SWRCACHE_SHARED` cache before it forks, and each worker calls `swrcache_after_fork` once. Any process may open a
+ * `SWRCACHE_FILE`: the first one makes it, the others take what is there, which must have the same `size`. A file of a
+ * version of the library that lays memory out otherwise is replaced by an empty one.
+ *
+ * Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad options; SWRCACHE_EREGION if the file holds something else;
+ * SWRCACHE_ESYS if the system refused; SWRCACHE_ENOSPC if too many processes use it.
+ */
+int swrcache_open(const struct swrcache_options *options, swrcache_cache **cache);
+
+/**
+ * Makes the cache usable in a process that was forked after `swrcache_open`.
+ *
+ * Call it once in each child, before anything else of the library. Fork while no other thread of the parent is inside the
+ * library. Replies and fetches of the parent mean nothing in the child: don't use them there. The parent goes on as before.
+ *
+ * Returns 0; SWRCACHE_ENOSPC if too many processes use the cache; SWRCACHE_EINVAL if `cache` is NULL.
+ */
+int swrcache_after_fork(swrcache_cache *cache);
+
+/**
+ * Closes the cache in this process. NULL is ignored.
+ *
+ * Free its refreshers before. Replies and fetches that are still there stay usable, and keep the memory until they are freed.
+ * A file stays where it is, with what it holds.
+ */
+void swrcache_close(swrcache_cache *cache);
+
+/**
+ * The descriptor to watch for reading in an event loop: readable when something has moved that this process waits for.
+ *
+ * Call `swrcache_event_clear`, then look up again all requests that were told to wait, and read on in all replies that said
+ * SWRCACHE_EAGAIN. It may ring for nothing. The descriptor (an eventfd) belongs to the cache: neither read nor close it. It
+ * is this process's own: ask again after `swrcache_after_fork`. For a `SWRCACHE_FILE` that processes share that were not
+ * forked from one another, nobody can ring: look again every 20 ms as well.
+ *
+ * Returns 0; SWRCACHE_EUNSUPPORTED (and `*fd` is -1) if there are more processes than the options said.
+ */
+int swrcache_event_fd(swrcache_cache *cache,
+                      int *fd);
+
+/**
+ * Makes the descriptor unreadable again. Clear first, then look what has moved.
+ *
+ * Returns 0, or SWRCACHE_EINVAL if `cache` is NULL.
+ */
+int swrcache_event_clear(swrcache_cache *cache);
+
+/**
+ * Waits, for a server with threads, until something has moved since the lookup that gave `ticket`
+ * (`swrcache_decision.ticket`), or until `until` (Unix time in milliseconds by the cache's clock).
+ *
+ * Any number of threads may wait, also beside an event loop. `swrcache_lookup_wait` does this for you.
+ *
+ * Returns 0 if it is time to look again; SWRCACHE_ETIMEDOUT if `until` has come; SWRCACHE_EINVAL if `cache` is NULL.
+ */
+int swrcache_wait(swrcache_cache *cache, uint64_t ticket, uint64_t until);
+
+/**
+ * Tidies up: frees what dead processes held, and drops some entries that are of no use any more.
+ *
+ * Call it about once a second, from a timer or a thread. Nothing breaks without it; others wait longer for a dead process.
+ *
+ * Returns 0, or SWRCACHE_EINVAL if `cache` is NULL.
+ */
+int swrcache_tidy(swrcache_cache *cache);
+
+/**
+ * Purges. A purge wins over a fill or refresh that began before it.
+ *
+ * `kind` is one of `SWRCACHE_PURGE_KEY`, `_PREFIX`, `_TAG`, `_ALL`, perhaps with `SWRCACHE_PURGE_SOFT`; `what` is the key,
+ * prefix or tag (`len` may be `SWRCACHE_NUL`). `purged`, if not NULL, gets the number of responses; 0 on failure.
+ *
+ * Returns 0, also if nothing matched; SWRCACHE_EUNSUPPORTED for what this version can't do: it purges by key, hard;
+ * SWRCACHE_EAGAIN if the cache was too busy and nothing was purged: try again; SWRCACHE_EINVAL.
+ */
+int swrcache_purge(swrcache_cache *cache,
+                   int kind,
+                   const char *what,
+                   size_t len,
+                   uint64_t *purged);
+
+/**
+ * Says that a request with a method that is not cached went through to the origin: what is stored for `key` goes if the
+ * method is unsafe and `status` is no error (RFC 9111, section 4.4).
+ *
+ * Returns 0; SWRCACHE_EINVAL for a NULL or a status outside 100 to 999.
+ */
+int swrcache_written_through(swrcache_cache *cache,
+                             const char *key,
+                             size_t len,
+                             const char *method,
+                             int status);
+
+/**
+ * Tells the figures. Any thread; takes no lock.
+ *
+ * Returns 0; SWRCACHE_EINVAL for a NULL; SWRCACHE_ESIZE if `statistics->struct_size` is too small. On failure
+ * `*statistics` is as it was.
+ */
+int swrcache_stats(swrcache_cache *cache, struct swrcache_statistics *statistics);
+
+/**
+ * The time by the cache's clock: Unix time in milliseconds.
+ *
+ * Returns 0; SWRCACHE_EINVAL for a NULL.
+ */
+int swrcache_now(swrcache_cache *cache, uint64_t *now);
+
+/**
+ * What an error code means, in English.
+ *
+ * Never NULL; an unknown code gives "unknown error". The text is static. May be called from any thread.
+ */
+const char *swrcache_strerror(int code);
+
+/**
+ * What the last error of this thread was about, such as which value of which directive was wrong.
+ *
+ * Never NULL; empty if there is nothing to say. The text is this thread's own and stays until its next call into the
+ * library. Not every error has such a text: `swrcache_strerror` says what the code means.
+ */
+const char *swrcache_last_error(void);
+
+/**
+ * Tells the header fields to send to the origin with a GET (a POST, if the client's request was one): the client's without
+ * those of one connection, ranges and conditionals; in a background refresh also without cookies and credentials; and
+ * `If-None-Match` and `If-Modified-Since` where the cache has something to be validated.
+ *
+ * `*fields` is an array of `*count`, which lives as long as the fetch; NULL and 0 on failure. Its strings are not
+ * NUL-terminated. Before `swrcache_fetch_respond`; one thread at a time.
+ *
+ * Returns 0; SWRCACHE_EINVAL for a NULL; SWRCACHE_ESTATE if the fetch has been answered before this was first called.
+ */
+int swrcache_fetch_fields(swrcache_fetch *fetch,
+                          const struct swrcache_field **fields,
+                          size_t *count);
+
+/**
+ * Tells the key of a fetch: that of the request that led to it.
+ *
+ * `*key` has `*len` bytes, not NUL-terminated, and lives as long as the fetch. One thread at a time.
+ *
+ * Returns 0; SWRCACHE_EINVAL for a NULL.
+ */
+int swrcache_fetch_key(swrcache_fetch *fetch, const char **key, size_t *len);
+
+/**
+ * Whether no client waits for this fetch.
+ *
+ * Returns 1 for a background refresh, 0 for a fetch that a client waits for, or if `fetch` is NULL or in use by another thread.
+ */
+int swrcache_fetch_is_refresh(swrcache_fetch *fetch);
+
+/**
+ * The origin has answered: tells what to do with the response, one of `SWRCACHE_DO_STORE`, `_REPLY`, `_RELAY`, `_NOTHING`.
+ *
+ * Call it when the head has come, before the body. The library keeps none of your pointers. `*todo` is 0 on failure.
+ *
+ * Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments (the fetch is as it was); SWRCACHE_ESTATE if the fetch has been
+ * answered already.
+ */
+int swrcache_fetch_respond(swrcache_fetch *fetch,
+                           const struct swrcache_response *response,
+                           int *todo);
+
+/**
+ * The next bytes of the body, as the origin sent them (without chunked coding).
+ *
+ * Returns 0 when all were taken. After any of these errors none of `bytes` was taken and the fetch is over; a reply that
+ * follows it will end in SWRCACHE_EBROKEN, and a client that has none gets the origin's response from you:
+ * SWRCACHE_ETOOLARGE if the body is larger than the cache takes, or than announced; SWRCACHE_ENOSPC if there is no room.
+ * SWRCACHE_ESTATE if this is no time to write; SWRCACHE_EINVAL for a NULL.
+ */
+int swrcache_fetch_write(swrcache_fetch *fetch,
+                         const char *bytes,
+                         size_t len);
+
+/**
+ * The body is complete. Tells what to do, one of `SWRCACHE_DO_REPLY`, `_RELAY`, `_NOTHING`; 0 on failure.
+ *
+ * A body shorter than announced counts as broken off, as in `swrcache_fetch_fail`.
+ *
+ * Returns 0; SWRCACHE_ESTATE if there is nothing to finish; SWRCACHE_EINVAL for a NULL.
+ */
+int swrcache_fetch_finish(swrcache_fetch *fetch, int *todo);
+
+/**
+ * The fetch failed: before a response, or in the middle of its body.
+ *
+ * `failure` is one of `SWRCACHE_FAIL_ERROR` and the like. Tells what to do, one of `SWRCACHE_DO_REPLY` (a stale response stands
+ * in, or a client follows a body that broke off), `_RELAY` (there is nothing: answer 502 or 504), `_NOTHING`; 0 on failure.
+ *
+ * Returns 0; SWRCACHE_ESTATE if the fetch is over; SWRCACHE_EINVAL.
+ */
+int swrcache_fetch_fail(swrcache_fetch *fetch,
+                        int failure,
+                        int *todo);
+
+/**
+ * Gives the client that leads this fetch its answer.
+ *
+ * `*reply` is yours, to be freed with `swrcache_reply_free`; NULL on failure. It does not need the fetch any more. After
+ * `SWRCACHE_DO_STORE` it succeeds if the body may be followed as it grows; after `SWRCACHE_DO_REPLY` always.
+ *
+ * Returns 0; SWRCACHE_EAGAIN if there is nothing yet; SWRCACHE_ESTATE if there will be nothing; SWRCACHE_EINVAL for a NULL.
+ */
+int swrcache_fetch_reply(swrcache_fetch *fetch,
+                         swrcache_reply **reply);
+
+/**
+ * Gives the stale copy that may stand in now, for a client that has waited long enough (`swrcache_decision.until`) while the
+ * fetch goes on.
+ *
+ * `*reply` is yours, to be freed with `swrcache_reply_free`; NULL on failure.
+ *
+ * Returns 0; SWRCACHE_ESTATE if there is none, or the fetch has been answered; SWRCACHE_EINVAL for a NULL.
+ */
+int swrcache_fetch_stale(swrcache_fetch *fetch,
+                         swrcache_reply **reply);
+
+/**
+ * Why the fetch went as it did, one of a fixed set of words; for the log.
+ *
+ * Never NULL; static.
+ */
+const char *swrcache_fetch_reason(swrcache_fetch *fetch);
+
+/**
+ * The member for `Cache-Status` (RFC 9211) of a response that is relayed.
+ *
+ * As `swrcache_pass_status`.
+ */
+int swrcache_fetch_status(swrcache_fetch *fetch, char *buffer, size_t size, size_t *needed);
+
+/**
+ * Frees a fetch. NULL is ignored. One that is not over is given up: nothing is remembered of it, and the next request may
+ * fetch.
+ */
+void swrcache_fetch_free(swrcache_fetch *fetch);
+
+/**
+ * The word of a status: "HIT", "MISS", "BYPASS", "EXPIRED", "STALE", "UPDATING", "REVALIDATED", or "" for none.
+ *
+ * Never NULL; static. Any thread.
+ */
+const char *swrcache_status_name(int status);
+
+/**
+ * Decides what to do with a request. Never waits.
+ *
+ * `decision` is filled in whatever comes: after an error it says `SWRCACHE_PASS`, so that a server may ignore errors and still
+ * serve. Any number of threads at a time. About 300 ns for a hit.
+ *
+ * Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments; SWRCACHE_EBUSY if the policy is being changed by another
+ * thread.
+ */
+int swrcache_lookup(swrcache_cache *cache,
+                    swrcache_policy *policy,
+                    const struct swrcache_request *request,
+                    struct swrcache_decision *decision);
+
+/**
+ * As `swrcache_lookup`, but where that says `SWRCACHE_WAIT`, this waits (in this thread) and never says so.
+ *
+ * Returns as `swrcache_lookup`.
+ */
+int swrcache_lookup_wait(swrcache_cache *cache,
+                         swrcache_policy *policy,
+                         const struct swrcache_request *request,
+                         struct swrcache_decision *decision);
+
+/**
+ * The member for `Cache-Status` (RFC 9211) of a request that passed, to be appended to the origin's response.
+ *
+ * `decision` is what a lookup with `SWRCACHE_PASS` gave; `status` is the origin's, or 0. Copies at most `size` bytes with their
+ * NUL to `buffer`; `needed`, if not NULL, gets the size that is needed. Replies carry theirs already.
+ *
+ * Returns 0; SWRCACHE_ERANGE if the buffer is too small (and nothing was written to it); SWRCACHE_EINVAL, also for a decision
+ * that is no pass.
+ */
+int swrcache_pass_status(swrcache_policy *policy,
+                         const struct swrcache_decision *decision,
+                         int status,
+                         char *buffer,
+                         size_t size,
+                         size_t *needed);
+
+/**
+ * Makes a policy in which every directive has its default.
+ *
+ * `*policy` is yours, to be freed with `swrcache_policy_free`; NULL on failure. The defaults do all that an origin asks
+ * for with `Cache-Control: max-age=60, stale-while-revalidate=300, stale-if-error=86400`.
+ *
+ * Returns 0, or SWRCACHE_EINVAL if `policy` is NULL.
+ */
+int swrcache_policy_new(swrcache_policy **policy);
+
+/**
+ * Sets one directive, in the words of the nginx module without their prefix `swr_cache_`:
+ *
+ * | directive | value | default |
+ * |---|---|---|
+ * | `methods` | `GET`, `HEAD`, `POST` | `GET HEAD` |
+ * | `valid` | `[CODE ...\|any] TIME`; each call adds a line | - |
+ * | `min_uses` | number | `1` |
+ * | `ignore_headers` | field names | - |
+ * | `use_stale` | `error timeout invalid_header updating http_500 ...` or `off` | all of RFC 5861 |
+ * | `stale_while_revalidate`, `stale_if_error` | `TIME [force]`, `origin`, `off` | `origin` |
+ * | `background_update`, `revalidate`, `edge_revalidation`, `lock` | `on`, `off` | `on` |
+ * | `client_control` | `on`, `off` | `off` |
+ * | `lock_timeout`, `lock_age` | time | `5s` |
+ * | `control_headers`, `vary_normalize`, `tag_headers` | field names | as the module |
+ * | `refresh_max` | number, for the whole cache | `64` |
+ * | `refresh_backoff` | `MIN MAX` | `1s 60s` |
+ * | `refresh_ahead` | percent, `off` | `off` |
+ * | `revalidate_timeout`, `inactive` | time, `off` | `off` |
+ * | `max_variants` | number | `64` |
+ * | `status_header` | a name for `Cache-Status`, `off` | `off` |
+ *
+ * Times are as in nginx: `90`, `90s`, `1m30s`, `500ms`, `1d`. Call it before the policy is first used; one thread at a time.
+ *
+ * Returns 0; SWRCACHE_EINVAL for an unknown directive or a bad value (`swrcache_last_error` names it; the policy is as it
+ * was); SWRCACHE_ESTATE once the policy has been used.
+ */
+int swrcache_policy_set(swrcache_policy *policy,
+                        const char *directive,
+                        const char *value);
+
+/**
+ * Frees a policy. NULL is ignored. What was made with it keeps what it needs.
+ */
+void swrcache_policy_free(swrcache_policy *policy);
+
+/**
+ * Judges a response to a request: whether it may be stored in a shared cache, and how long it is good for what
+ * (RFC 9111, RFC 5861, RFC 9213).
+ *
+ * `now` is when the response came (Unix time in milliseconds); `response->request_time` 0 is the same time. Pure: any thread,
+ * no cache.
+ *
+ * Returns 0, also if it may not be stored; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments (`*verdict` is then as it was).
+ */
+int swrcache_judge(swrcache_policy *policy,
+                   const struct swrcache_request *request,
+                   const struct swrcache_response *response,
+                   uint64_t now,
+                   struct swrcache_verdict *verdict);
+
+/**
+ * Tells in which phase of its life a response is at `now`: `SWRCACHE_PHASE_FRESH` and the like.
+ *
+ * Pure; any thread. Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments, with `*phase` as it was.
+ */
+int swrcache_phase(const struct swrcache_verdict *verdict, uint64_t now, int *phase);
+
+/**
+ * Evaluates a client's conditionals and ranges against a response (RFC 9110 sections 13 and 14).
+ *
+ * `*answer` is one of `SWRCACHE_ANSWER_FULL` and the like. With `SWRCACHE_ANSWER_PARTIAL`, `*count` is how many ranges there
+ * are, of which at most `capacity` were written to `ranges` (which may be NULL if `capacity` is 0); otherwise it is 0. Pure; any
+ * thread.
+ *
+ * Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments; SWRCACHE_ERANGE if there are more than `capacity` ranges.
+ */
+int swrcache_conditional(const struct swrcache_request *request,
+                         const struct swrcache_validators *validators,
+                         int *answer,
+                         struct swrcache_range *ranges,
+                         size_t capacity,
+                         size_t *count);
+
+/**
+ * Makes a refresher for `cache` and starts its threads.
+ *
+ * `*refresher` is yours, to be freed with `swrcache_refresher_free`; NULL on failure. Make it after a fork: threads don't
+ * follow one.
+ *
+ * Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments; SWRCACHE_ESYS if a thread could not be started.
+ */
+int swrcache_refresher_new(swrcache_cache *cache,
+                           const struct swrcache_refresher_options *options,
+                           swrcache_refresher **refresher);
+
+/**
+ * Hands a fetch over. Never waits.
+ *
+ * Returns 0, and the fetch is the refresher's: don't use it any more. After any error it is still yours: SWRCACHE_EFULL if the
+ * queue is full (counted in `queue_refused`): free the fetch, and a later request will refresh; SWRCACHE_EINVAL for a NULL.
+ */
+int swrcache_refresher_submit(swrcache_refresher *refresher,
+                              swrcache_fetch *fetch);
+
+/**
+ * Ends a refresher: what waits in the queue is given up, what runs is waited for, the threads are joined. NULL is ignored.
+ *
+ * Not from within `carry`.
+ */
+void swrcache_refresher_free(swrcache_refresher *refresher);
+
+/**
+ * Tells the head of a reply.
+ *
+ * Call it as often as you like; what `*head` points to lives as long as the reply and stays as it is. On failure `*head` is as
+ * it was. One thread at a time.
+ *
+ * Returns 0; SWRCACHE_EINVAL for a NULL; SWRCACHE_ESIZE if `head->struct_size` is too small; SWRCACHE_EBUSY if another thread
+ * uses the reply.
+ */
+int swrcache_reply_head(swrcache_reply *reply,
+                        struct swrcache_head *head);
+
+/**
+ * Reads on in the body, without copying: fills up to `capacity` elements of `iov` with where the next bytes are.
+ *
+ * The bytes are the cache's own memory: don't write to them; they stay where they are until the reply is freed. `*count` is
+ * how many elements were filled; 0 with success is the end of the body. On failure it is 0.
+ *
+ * Returns 0; SWRCACHE_EAGAIN if the body is still being fetched and there is nothing more yet: read on when the event
+ * descriptor rings, or use `swrcache_reply_read_wait`; SWRCACHE_EBROKEN if the rest will never come: break the client's
+ * connection off, so that it knows; SWRCACHE_EINVAL for a NULL or a capacity of 0; SWRCACHE_EBUSY.
+ */
+int swrcache_reply_read(swrcache_reply *reply,
+                        struct iovec *iov,
+                        size_t capacity,
+                        size_t *count);
+
+/**
+ * As `swrcache_reply_read`, but waits up to `timeout` milliseconds in this thread for more of a body that is being fetched.
+ *
+ * Returns as that; SWRCACHE_EAGAIN means that the time is over.
+ */
+int swrcache_reply_read_wait(swrcache_reply *reply,
+                             struct iovec *iov,
+                             size_t capacity,
+                             size_t *count,
+                             uint64_t timeout);
+
+/**
+ * Frees a reply: what it gave out is gone. NULL is ignored.
+ */
+void swrcache_reply_free(swrcache_reply *reply);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* SWRCACHE_H */

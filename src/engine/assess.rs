@@ -1,0 +1,77 @@
+//! The verdict on a response without a store: for hosts that keep responses themselves.
+
+use super::judge::{self, Case};
+use super::phase::{Windows, binds};
+use super::policy::{Method, Policy};
+use super::record::{Head, Writer};
+use super::request::Request;
+use super::seen::Seen;
+use super::verdict::Reason;
+use crate::http::Fields;
+use crate::store::Millis;
+
+/// What a response is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assessed {
+    /// It may not be stored.
+    Refused(Reason),
+    /// It may.
+    Storable(Good),
+}
+
+/// Until when a response is good for what (Unix time in ms, exclusive; 0 is never).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Good {
+    /// To be served as it is.
+    pub fresh_until: Millis,
+    /// To be served while it is refreshed.
+    pub swr_until: Millis,
+    /// To be served if the origin fails.
+    pub sie_until: Millis,
+    /// How old it was when it came.
+    pub initial_age: Millis,
+    /// How long it is fresh from its making.
+    pub lifetime: Millis,
+    /// The origin forbids any stale service.
+    pub binds: bool,
+}
+
+/// Judges the response (`status`, fields) to `req`, sent and answered at these times, as a cache with this policy does.
+pub fn assess(
+    req: &Request<'_>,
+    (status, fields): (u16, &dyn Fields),
+    policy: &Policy,
+    (request_time, response_time): (Millis, Millis),
+) -> Assessed {
+    if !policy.methods.has(req.method) {
+        return Assessed::Refused(Reason::Method);
+    }
+    let case = Case {
+        method: match req.method {
+            Method::Post => &::http::Method::POST,
+            _ => &::http::Method::GET,
+        },
+        status,
+        fields,
+        authorised: Seen::of(req.fields).has(Seen::AUTHORIZATION),
+        request_time,
+        response_time,
+    };
+    let facts = match judge::judge(&case, policy) {
+        Ok(judgement) => judgement.facts,
+        Err(reason) => return Assessed::Refused(reason),
+    };
+    let record = Writer::new(b"").lines().finish(&facts);
+    let Some(head) = record.as_deref().and_then(Head::decode) else {
+        return Assessed::Refused(Reason::HeaderTooLarge);
+    };
+    let windows = Windows::of(&head, policy);
+    Assessed::Storable(Good {
+        fresh_until: windows.fresh_until,
+        swr_until: windows.swr_until,
+        sie_until: windows.sie_until,
+        initial_age: head.initial_age,
+        lifetime: head.lifetime,
+        binds: binds(&head),
+    })
+}

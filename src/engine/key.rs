@@ -1,0 +1,87 @@
+//! The form of a primary key that is made of parts, such as `$scheme$host$request_uri`.
+//!
+//! Text alone would let a client move bytes from one part to the next: `http` and `shop.example` read like `https` and
+//! `hop.example`. So a key is its text, then the length of each part but the last, then how many those are. Read from its
+//! end it has one meaning only. Keys of one part end in a zero.
+//!
+//! ```text
+//! text | length of part 1 (u32, little-endian) | length of part 2 | ... | count (u8)
+//! ```
+
+/// The bytes of a length.
+const LENGTH: usize = 4;
+
+/// How long the key of these parts is.
+pub fn length<'a>(parts: impl Iterator<Item = &'a [u8]>) -> usize {
+    let (count, text) = parts.fold((0, 0), |(count, text), part| (count + 1, text + part.len()));
+    text + usize::saturating_sub(count, 1) * LENGTH + 1
+}
+
+/// Writes the key of these parts (256 at most), piece by piece.
+pub fn write<'a>(parts: impl Iterator<Item = &'a [u8]> + Clone, out: &mut dyn FnMut(&[u8])) {
+    let counted = parts.clone().count().saturating_sub(1);
+    parts.clone().for_each(&mut *out);
+    for part in parts.take(counted) {
+        // Shorter than 2^32: parts come from a request's header, or its body in memory.
+        out(&(part.len() as u32).to_le_bytes());
+    }
+    out(&[counted as u8]);
+}
+
+/// A key's text, and what stands behind it; nothing if it is no key of this form.
+pub fn split(key: &[u8]) -> Option<(&[u8], &[u8])> {
+    let count = usize::from(*key.last()?);
+    key.split_at_checked(key.len().checked_sub(count * LENGTH + 1)?)
+}
+
+/// A key's text; the key itself if it is of another form.
+pub fn text(key: &[u8]) -> &[u8] {
+    split(key).map_or(key, |(text, _)| text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(parts: &[&str]) -> Vec<u8> {
+        let parts = parts.iter().map(|part| part.as_bytes());
+        let mut key = Vec::new();
+        write(parts.clone(), &mut |bytes| key.extend_from_slice(bytes));
+        assert_eq!(key.len(), length(parts));
+        key
+    }
+
+    #[test]
+    fn bytes_cannot_move_between_parts() {
+        let same_text = [
+            key(&["http", "shop.example", "/x"]),
+            key(&["https", "hop.example", "/x"]),
+            key(&["https", "hop.example/x"]),
+            key(&["httpshop.example/x"]),
+            key(&["httpshop.example/x", ""]),
+            key(&["", "httpshop.example/x"]),
+        ];
+        for (at, one) in same_text.iter().enumerate() {
+            assert_eq!(text(one), b"httpshop.example/x");
+            assert!(same_text.iter().skip(at + 1).all(|other| other != one));
+        }
+    }
+
+    #[test]
+    fn what_stands_behind_the_text_serves_another_target() {
+        let made = key(&["http", "h.example", "/a"]);
+        let (text, rest) = split(&made).expect("a key");
+        let prefix = text.strip_suffix(b"/a").expect("its target");
+        let other = [prefix, b"/longer", rest].concat();
+        assert_eq!(other, key(&["http", "h.example", "/longer"]));
+    }
+
+    #[test]
+    fn other_bytes_are_no_key() {
+        for bytes in [&b""[..], b"\x01", b"abc\x01", b"a\xff"] {
+            assert_eq!(split(bytes), None);
+            assert_eq!(text(bytes), bytes);
+        }
+        assert_eq!(text(b"\0"), b"");
+    }
+}

@@ -1,0 +1,95 @@
+//! What an unsafe request wrote to: its target, and what the response names beside it (RFC 9111 §4.4).
+
+use super::key::split;
+use crate::http::Fields;
+use crate::http::fields::each_named;
+use crate::http::invalidation::named_target;
+
+/// A request that went through to the origin with a method that is not cached, and its response.
+pub struct Written<'a> {
+    /// The method, as sent.
+    pub method: &'a [u8],
+    /// The response's status.
+    pub status: u16,
+    /// The primary key of the request, of the form that [`key`](super::key) describes.
+    pub key: &'a [u8],
+    /// Scheme and authority as the client wrote them: `https://example.com:8443`.
+    pub origin: &'a [u8],
+    /// Path and query as the client wrote them.
+    pub target: &'a [u8],
+    /// The response's field lines.
+    pub fields: &'a dyn Fields,
+}
+
+impl Written<'_> {
+    /// Calls `f` with the keys of what `Location` and `Content-Location` name on the same origin.
+    ///
+    /// A key whose text ends in the request's target is made anew with the other target, as the usual one is; of other keys
+    /// nothing can be told.
+    pub(crate) fn each_named(&self, f: &mut dyn FnMut(&[u8])) {
+        let Some((text, lengths)) = split(self.key) else {
+            return;
+        };
+        let Some(prefix) = text.strip_suffix(self.target) else {
+            return;
+        };
+        let (Ok(origin), Ok(target)) = (
+            std::str::from_utf8(self.origin),
+            std::str::from_utf8(self.target),
+        ) else {
+            return;
+        };
+        for name in ["location", "content-location"] {
+            each_named(self.fields, name, &mut |value| {
+                let other = std::str::from_utf8(value)
+                    .ok()
+                    .and_then(|reference| named_target(origin, target, reference));
+                if let Some(other) = other {
+                    f(&[prefix, other.as_bytes(), lengths].concat());
+                }
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(key: &str, target: &str, fields: &[(&str, &str)]) -> Vec<String> {
+        let mut keys = Vec::new();
+        let key = format!("{key}\0");
+        let written = Written {
+            method: b"POST",
+            status: 200,
+            key: key.as_bytes(),
+            origin: b"http://h.example",
+            target: target.as_bytes(),
+            fields: &fields,
+        };
+        written.each_named(&mut |key| {
+            keys.push(String::from_utf8_lossy(&key[..key.len() - 1]).into_owned())
+        });
+        keys
+    }
+
+    #[test]
+    fn what_a_response_names_has_a_key_like_the_requests() {
+        // RFC 9111 §4.4
+        let fields = [
+            ("Location", "/made/1?x"),
+            ("content-location", "http://H.example:80/list"),
+            ("Location", "http://other.example/"),
+            ("Link", "</no>"),
+        ];
+        assert_eq!(
+            named("httph.example/make", "/make", &fields),
+            ["httph.example/made/1?x", "httph.example/list"]
+        );
+        assert_eq!(
+            named("httph.example/make|de", "/make", &fields),
+            [""; 0],
+            "a key of another form"
+        );
+    }
+}

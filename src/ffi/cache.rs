@@ -1,0 +1,524 @@
+//! The cache of a process: open, wait, purge, look at the figures, close.
+
+use std::ffi::{c_char, c_int, c_void};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::count::{Count, Counters};
+use super::error::{Error, Result, SWRCACHE_EINVAL, SWRCACHE_ETIMEDOUT, SWRCACHE_EUNSUPPORTED};
+use super::handle::{Handle, Kind, call};
+use super::types::{self, Sized_, bytes, put, text};
+use super::wake::Wake;
+use crate::engine;
+use crate::store::{Millis, Region, RegionOptions, Share};
+
+/// Memory of this process alone.
+pub const SWRCACHE_PRIVATE: c_int = 0;
+/// Anonymous memory that this process shares with those that it forks after it has opened the cache.
+pub const SWRCACHE_SHARED: c_int = 1;
+/// A file that any processes of this host map at the same time, and that survives all of them.
+pub const SWRCACHE_FILE: c_int = 2;
+
+/// Purge: the key itself, with all its variants.
+pub const SWRCACHE_PURGE_KEY: c_int = 0;
+/// Purge: all keys that begin so.
+pub const SWRCACHE_PURGE_PREFIX: c_int = 1;
+/// Purge: all responses with this tag.
+pub const SWRCACHE_PURGE_TAG: c_int = 2;
+/// Purge: everything.
+pub const SWRCACHE_PURGE_ALL: c_int = 3;
+/// Or this to the kind of a purge to mark entries stale instead of dropping them.
+pub const SWRCACHE_PURGE_SOFT: c_int = 0x100;
+
+/// Rings go to at most so many processes, should the options not say.
+const PROCESSES: u32 = 64;
+/// How many places of the memory one `swrcache_tidy` looks at.
+const TIDY_PLACES: u32 = 1000;
+
+/// Tells the time: Unix time in milliseconds. Called from any thread that calls the library; must not call the library, nor
+/// throw or longjmp out.
+pub type Clock = Option<unsafe extern "C" fn(user: *mut c_void) -> u64>;
+
+/// How to open a cache. Zero it, set `struct_size` and what you need.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Options {
+    /// `sizeof(swrcache_options)`.
+    pub struct_size: usize,
+    /// `SWRCACHE_PRIVATE`, `SWRCACHE_SHARED` or `SWRCACHE_FILE`.
+    pub memory: c_int,
+    /// How many processes there will be at most, old and new ones of a restart together; 0 is 64.
+    pub processes: u32,
+    /// Bytes of memory: keys, heads and bodies fit into it, and nothing grows beyond.
+    pub size: usize,
+    /// The largest object that is stored, in bytes; 0 is an eighth of `size`.
+    pub max_object: usize,
+    /// `SWRCACHE_FILE`: the path, ending with NUL. NULL otherwise.
+    pub path: *const c_char,
+    /// Another clock than the system's; NULL is the system's.
+    pub clock: Clock,
+    /// Handed to `clock`.
+    pub clock_user: *mut c_void,
+}
+
+// SAFETY: repr(C), its size first; integers, pointers, and a nullable function pointer that the caller promises to be
+// one.
+unsafe impl Sized_ for Options {}
+
+/// The host's clock.
+#[derive(Clone, Copy)]
+struct Time {
+    clock: Clock,
+    user: *mut c_void,
+}
+
+// SAFETY: the header asks for a clock that may be called from any thread.
+unsafe impl Send for Time {}
+// SAFETY: as for Send.
+unsafe impl Sync for Time {}
+
+impl Time {
+    #[inline]
+    fn now(&self) -> Millis {
+        match self.clock {
+            // SAFETY: the host's function with the host's argument, as promised at open.
+            Some(clock) => unsafe { clock(self.user) },
+            None => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH);
+                since.map_or(0, |since| since.as_millis() as Millis)
+            }
+        }
+    }
+}
+
+/// What all handles of one cache share.
+pub(crate) struct Shared {
+    pub(crate) engine: engine::Cache,
+    pub(crate) wake: Wake,
+    time: Time,
+    pub(crate) counters: Counters,
+    /// Background fetches that are not over.
+    pub(crate) refreshing: AtomicU32,
+}
+
+impl Shared {
+    #[inline]
+    pub(crate) fn now(&self) -> Millis {
+        self.time.now()
+    }
+
+    /// When, by the clock that waits go by, it is `at` by the host's clock.
+    pub(crate) fn instant(&self, at: Millis) -> Instant {
+        let left = Duration::from_millis(at.saturating_sub(self.now()));
+        let now = Instant::now();
+        now.checked_add(left).unwrap_or(now)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.engine.region().leave();
+        self.engine.region().seal();
+        self.wake.close();
+    }
+}
+
+/// What is behind a `swrcache_cache`.
+pub struct CacheValue(pub(crate) Arc<Shared>);
+
+impl Kind for CacheValue {
+    const MAGIC: u32 = 0x7377_7201;
+}
+
+/// A cache. Any thread may use it at any time.
+pub type Cache = Handle<CacheValue>;
+
+/// Opens a cache.
+///
+/// `*cache` is yours, to be freed with `swrcache_close`; NULL on failure. A process that forks workers opens a
+/// `SWRCACHE_SHARED` cache before it forks, and each worker calls `swrcache_after_fork` once. Any process may open a
+/// `SWRCACHE_FILE`: the first one makes it, the others take what is there, which must have the same `size`. A file of a
+/// version of the library that lays memory out otherwise is replaced by an empty one.
+///
+/// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad options; SWRCACHE_EREGION if the file holds something else;
+/// SWRCACHE_ESYS if the system refused; SWRCACHE_ENOSPC if too many processes use it.
+///
+/// # Safety
+/// `options` is NULL or points to `struct_size` readable bytes; `cache` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_open(options: *const Options, cache: *mut *mut Cache) -> c_int {
+    call(|| {
+        // SAFETY: NULL or writable.
+        unsafe { put(cache, std::ptr::null_mut()) }?;
+        // SAFETY: NULL or readable.
+        let options = unsafe { types::read(options) }?;
+        // SAFETY: as above; the path is NULL or ends with NUL.
+        let region = unsafe { region(&options) }?;
+        let opened = open(region, &options)?;
+        // SAFETY: as above.
+        unsafe { put(cache, Handle::give(CacheValue(Arc::new(opened)))) }
+    })
+}
+
+/// # Safety
+/// The path is NULL or a C string.
+unsafe fn region(options: &Options) -> Result<Region> {
+    let how = RegionOptions {
+        max_object: options.max_object as u64,
+        share: Share::Anyone,
+        ..RegionOptions::default()
+    };
+    match options.memory {
+        SWRCACHE_PRIVATE | SWRCACHE_SHARED => Ok(Region::anonymous(options.size, &how)?),
+        SWRCACHE_FILE => {
+            // SAFETY: the caller's promise.
+            let path = unsafe { text(options.path) }?;
+            Ok(Region::file(Path::new(path), options.size, &how)?.0)
+        }
+        _ => Err(Error::new(SWRCACHE_EINVAL, "unknown kind of memory")),
+    }
+}
+
+fn open(region: Region, options: &Options) -> Result<Shared> {
+    let processes = match options.processes {
+        0 => PROCESSES,
+        n => n,
+    };
+    let wake = Wake::new(processes as usize, options.memory != SWRCACHE_FILE)?;
+    region.enter(wake.bell())?;
+    Ok(Shared {
+        engine: engine::Cache::new(Arc::new(region)),
+        wake,
+        time: Time {
+            clock: options.clock,
+            user: options.clock_user,
+        },
+        counters: Counters::default(),
+        refreshing: AtomicU32::new(0),
+    })
+}
+
+/// Makes the cache usable in a process that was forked after `swrcache_open`.
+///
+/// Call it once in each child, before anything else of the library. Fork while no other thread of the parent is inside the
+/// library. Replies and fetches of the parent mean nothing in the child: don't use them there. The parent goes on as before.
+///
+/// Returns 0; SWRCACHE_ENOSPC if too many processes use the cache; SWRCACHE_EINVAL if `cache` is NULL.
+///
+/// # Safety
+/// `cache` is NULL or live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_after_fork(cache: *mut Cache) -> c_int {
+    shared(cache, |cache| {
+        cache.wake.forked();
+        cache.refreshing.store(0, Relaxed);
+        Ok(cache.engine.region().enter(cache.wake.bell())?)
+    })
+}
+
+/// Closes the cache in this process. NULL is ignored.
+///
+/// Free its refreshers before. Replies and fetches that are still there stay usable, and keep the memory until they are freed.
+/// A file stays where it is, with what it holds.
+///
+/// # Safety
+/// `cache` is NULL or live, and not used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_close(cache: *mut Cache) {
+    // SAFETY: the caller's promise.
+    unsafe { Handle::free(cache) };
+}
+
+/// Runs a call on the cache; the pointer's soundness is what every function of the header asks for.
+fn shared(cache: *const Cache, f: impl FnOnce(&Arc<Shared>) -> Result<()>) -> c_int {
+    call(|| {
+        // SAFETY: NULL or live, by the contract of each caller.
+        unsafe { Handle::with_ref(cache, |cache| f(&cache.0)) }
+    })
+}
+
+/// The descriptor to watch for reading in an event loop: readable when something has moved that this process waits for.
+///
+/// Call `swrcache_event_clear`, then look up again all requests that were told to wait, and read on in all replies that said
+/// SWRCACHE_EAGAIN. It may ring for nothing. The descriptor (an eventfd) belongs to the cache: neither read nor close it. It
+/// is this process's own: ask again after `swrcache_after_fork`. For a `SWRCACHE_FILE` that processes share that were not
+/// forked from one another, nobody can ring: look again every 20 ms as well.
+///
+/// Returns 0; SWRCACHE_EUNSUPPORTED (and `*fd` is -1) if there are more processes than the options said.
+///
+/// # Safety
+/// `cache` is NULL or live; `fd` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_event_fd(cache: *mut Cache, fd: *mut c_int) -> c_int {
+    shared(cache, |cache| {
+        let found = cache.wake.fd();
+        // SAFETY: NULL or writable.
+        unsafe { put(fd, found) }?;
+        match found {
+            -1 => Err(SWRCACHE_EUNSUPPORTED.into()),
+            _ => Ok(()),
+        }
+    })
+}
+
+/// Makes the descriptor unreadable again. Clear first, then look what has moved.
+///
+/// Returns 0, or SWRCACHE_EINVAL if `cache` is NULL.
+///
+/// # Safety
+/// `cache` is NULL or live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_event_clear(cache: *mut Cache) -> c_int {
+    shared(cache, |cache| {
+        cache.wake.heard();
+        Ok(())
+    })
+}
+
+/// Waits, for a server with threads, until something has moved since the lookup that gave `ticket`
+/// (`swrcache_decision.ticket`), or until `until` (Unix time in milliseconds by the cache's clock).
+///
+/// Any number of threads may wait, also beside an event loop. `swrcache_lookup_wait` does this for you.
+///
+/// Returns 0 if it is time to look again; SWRCACHE_ETIMEDOUT if `until` has come; SWRCACHE_EINVAL if `cache` is NULL.
+///
+/// # Safety
+/// `cache` is NULL or live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_wait(cache: *mut Cache, ticket: u64, until: u64) -> c_int {
+    shared(cache, |cache| {
+        match cache.wake.wait(ticket, cache.instant(until)) {
+            true => Ok(()),
+            false => Err(SWRCACHE_ETIMEDOUT.into()),
+        }
+    })
+}
+
+/// Tidies up: frees what dead processes held, and drops some entries that are of no use any more.
+///
+/// Call it about once a second, from a timer or a thread. Nothing breaks without it; others wait longer for a dead process.
+///
+/// Returns 0, or SWRCACHE_EINVAL if `cache` is NULL.
+///
+/// # Safety
+/// `cache` is NULL or live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_tidy(cache: *mut Cache) -> c_int {
+    shared(cache, |cache| {
+        let region = cache.engine.region();
+        region.reap();
+        region.sweep(cache.now(), TIDY_PLACES);
+        Ok(())
+    })
+}
+
+/// Purges. A purge wins over a fill or refresh that began before it.
+///
+/// `kind` is one of `SWRCACHE_PURGE_KEY`, `_PREFIX`, `_TAG`, `_ALL`, perhaps with `SWRCACHE_PURGE_SOFT`; `what` is the key,
+/// prefix or tag (`len` may be `SWRCACHE_NUL`). `purged`, if not NULL, gets the number of responses; 0 on failure.
+///
+/// Returns 0, also if nothing matched; SWRCACHE_EUNSUPPORTED for what this version can't do: it purges by key, hard;
+/// SWRCACHE_EAGAIN if the cache was too busy and nothing was purged: try again; SWRCACHE_EINVAL.
+///
+/// # Safety
+/// `cache` is NULL or live; `what` has `len` readable bytes; `purged` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_purge(
+    cache: *mut Cache,
+    kind: c_int,
+    what: *const c_char,
+    len: usize,
+    purged: *mut u64,
+) -> c_int {
+    if !purged.is_null() {
+        // SAFETY: writable.
+        unsafe { purged.write(0) };
+    }
+    shared(cache, |cache| {
+        // SAFETY: the caller's promise.
+        let what = unsafe { bytes(what, len) }?;
+        match kind {
+            SWRCACHE_PURGE_KEY => {}
+            0..=0x1ff if kind & 0xff <= SWRCACHE_PURGE_ALL => {
+                return Err(Error::new(
+                    SWRCACHE_EUNSUPPORTED,
+                    "purges are by key and hard in this version",
+                ));
+            }
+            _ => return Err(Error::new(SWRCACHE_EINVAL, "unknown kind of purge")),
+        }
+        let gone = cache
+            .engine
+            .region()
+            .try_remove_key(what)
+            .map_err(|_| super::error::SWRCACHE_EAGAIN)?;
+        cache.counters.add(Count::Purged, gone.into());
+        if !purged.is_null() {
+            // SAFETY: writable.
+            unsafe { purged.write(gone.into()) };
+        }
+        Ok(())
+    })
+}
+
+/// Says that a request with a method that is not cached went through to the origin: what is stored for `key` goes if the
+/// method is unsafe and `status` is no error (RFC 9111, section 4.4).
+///
+/// Returns 0; SWRCACHE_EINVAL for a NULL or a status outside 100 to 999.
+///
+/// # Safety
+/// `cache` is NULL or live; `key` has `len` readable bytes (or ends with NUL, if `len` is `SWRCACHE_NUL`); `method` is NULL or
+/// ends with NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_written_through(
+    cache: *mut Cache,
+    key: *const c_char,
+    len: usize,
+    method: *const c_char,
+    status: c_int,
+) -> c_int {
+    shared(cache, |cache| {
+        // SAFETY: the caller's promise.
+        let (key, method) = unsafe { (bytes(key, len)?, text(method)?) };
+        let status = status_of(status)?;
+        // What the response names beside its own target is not told, and stays.
+        cache.engine.written_through(key, method.as_bytes(), status);
+        Ok(())
+    })
+}
+
+/// A status code of the caller's.
+pub(crate) fn status_of(status: c_int) -> Result<u16> {
+    match u16::try_from(status) {
+        Ok(status @ 100..=999) => Ok(status),
+        _ => Err(Error::new(SWRCACHE_EINVAL, "no status code of HTTP")),
+    }
+}
+
+/// Figures of a cache. The first part is of the memory, all processes together; the second of this process since it opened
+/// the cache. Each figure is right, together they may be a moment apart.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Statistics {
+    /// `sizeof(swrcache_statistics)`, set by you.
+    pub struct_size: usize,
+    /// Bytes of the memory.
+    pub size: u64,
+    /// Bytes that can hold objects.
+    pub capacity: u64,
+    /// Bytes of these in use.
+    pub used: u64,
+    /// Bytes of keys, heads and bodies.
+    pub payload: u64,
+    /// Stored responses.
+    pub objects: u64,
+    /// Responses stored since the memory was laid out.
+    pub inserted: u64,
+    /// Responses dropped to make room.
+    pub evictions: u64,
+    /// Responses dropped because they were of no use any more.
+    pub expired: u64,
+    /// Times that there was no room.
+    pub refused: u64,
+    /// Processes that use the memory.
+    pub processes: u64,
+    /// Processes that died in it and were cleaned up after.
+    pub reaped: u64,
+    /// The largest object that is stored.
+    pub max_object: u64,
+    /// Requests answered with `HIT`.
+    pub hits: u64,
+    /// Requests that nothing stored answered.
+    pub misses: u64,
+    /// Requests that bypassed.
+    pub bypasses: u64,
+    /// Requests that waited for a new response to a stale one.
+    pub expireds: u64,
+    /// Requests answered with a stale response because the origin failed.
+    pub stales: u64,
+    /// Requests answered with a stale response, refreshed in the background.
+    pub updatings: u64,
+    /// Requests that waited for the origin's 304.
+    pub revalidateds: u64,
+    /// Requests told to wait for the fetch of another.
+    pub waits: u64,
+    /// Fetches begun, of both kinds.
+    pub fetches: u64,
+    /// Background refreshes among them.
+    pub refreshes: u64,
+    /// Fetches that failed.
+    pub failures: u64,
+    /// Fetches that refreshers took.
+    pub queued: u64,
+    /// Fetches that refreshers refused because they were full.
+    pub queue_refused: u64,
+    /// Responses purged.
+    pub purged: u64,
+    /// Background refreshes that are not over.
+    pub refreshing: u64,
+}
+
+// SAFETY: repr(C), its size first; integers.
+unsafe impl Sized_ for Statistics {}
+
+/// Tells the figures. Any thread; takes no lock.
+///
+/// Returns 0; SWRCACHE_EINVAL for a NULL; SWRCACHE_ESIZE if `statistics->struct_size` is too small. On failure
+/// `*statistics` is as it was.
+///
+/// # Safety
+/// `cache` is NULL or live; `statistics` is NULL or has `struct_size` writable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_stats(cache: *mut Cache, statistics: *mut Statistics) -> c_int {
+    shared(cache, |cache| {
+        let stats = cache.engine.region().stats();
+        let count = |count| cache.counters.sum(count);
+        let told = Statistics {
+            struct_size: 0,
+            size: stats.size,
+            capacity: stats.capacity,
+            used: stats.used,
+            payload: stats.payload,
+            objects: stats.objects,
+            inserted: stats.inserted,
+            evictions: stats.evictions,
+            expired: stats.expired,
+            refused: stats.refused,
+            processes: stats.processes.into(),
+            reaped: stats.reaped,
+            max_object: stats.max_object,
+            hits: count(Count::Hit),
+            misses: count(Count::Miss),
+            bypasses: count(Count::Bypass),
+            expireds: count(Count::Expired),
+            stales: count(Count::Stale),
+            updatings: count(Count::Updating),
+            revalidateds: count(Count::Revalidated),
+            waits: count(Count::Wait),
+            fetches: count(Count::Fetch),
+            refreshes: count(Count::Refresh),
+            failures: count(Count::Failure),
+            queued: count(Count::Queued),
+            queue_refused: count(Count::QueueRefused),
+            purged: count(Count::Purged),
+            refreshing: cache.refreshing.load(Acquire).into(),
+        };
+        // SAFETY: NULL or writable.
+        unsafe { types::write(statistics, told) }
+    })
+}
+
+/// The time by the cache's clock: Unix time in milliseconds.
+///
+/// Returns 0; SWRCACHE_EINVAL for a NULL.
+///
+/// # Safety
+/// `cache` is NULL or live; `now` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_now(cache: *mut Cache, now: *mut u64) -> c_int {
+    // SAFETY: NULL or writable.
+    shared(cache, |cache| unsafe { put(now, cache.now()) })
+}

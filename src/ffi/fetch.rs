@@ -1,0 +1,737 @@
+//! A fetch from the origin, from the permission to the last byte.
+//!
+//! | stage | what is legal | goes on to |
+//! |---|---|---|
+//! | permitted | `fields`, `stale`, `respond`, `fail` | filling, over |
+//! | filling | `write`, `finish`, `fail` | over |
+//! | over | `reply`, `reason` | - |
+//!
+//! `free` is legal everywhere; before the end it gives the fetch up, and the next request may have its place.
+
+use std::ffi::{c_char, c_int};
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::AcqRel;
+
+use super::cache::{Shared, status_of};
+use super::count::Count;
+use super::error::{Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EINVAL, SWRCACHE_ESTATE};
+use super::handle::{Handle, Kind, call};
+use super::lookup::{Client, word};
+use super::policy::Settings;
+use super::reply::{Reply, ReplyValue};
+use super::types::{self, Field, Lines, Owned, Sized_, bytes, field, put, put_text};
+use crate::engine::{
+    Failure, Filling, Finished, Led, Outcome, Part, Permit, Purpose, Reason, Response as Answer,
+    Stored, cache_status,
+};
+use crate::http::{Exclusions, Fields};
+use crate::store::{Millis, NoSpace};
+
+/// Store: feed the body with `swrcache_fetch_write`, then call `swrcache_fetch_finish`. A client that waits may be given
+/// `swrcache_fetch_reply` at once if that succeeds: it then follows the body as it grows.
+pub const SWRCACHE_DO_STORE: c_int = 1;
+/// Reply: the fetch is over; answer the client that waits with `swrcache_fetch_reply`. Drop the origin's response.
+pub const SWRCACHE_DO_REPLY: c_int = 2;
+/// Relay: the fetch is over and nothing is stored; send the origin's response (or your own 502 or 504, if there is none) to the
+/// client that waits.
+pub const SWRCACHE_DO_RELAY: c_int = 3;
+/// Nothing: the fetch is over and no client waits. Drop the origin's response.
+pub const SWRCACHE_DO_NOTHING: c_int = 4;
+
+/// The connection to the origin failed, or broke.
+pub const SWRCACHE_FAIL_ERROR: c_int = 1;
+/// The origin did not answer in time.
+pub const SWRCACHE_FAIL_TIMEOUT: c_int = 2;
+/// The origin's response was empty or invalid.
+pub const SWRCACHE_FAIL_INVALID: c_int = 3;
+/// You give it up for reasons of your own, such as the end of the server: the origin is not to blame.
+pub const SWRCACHE_FAIL_ABORTED: c_int = 4;
+
+/// Fields that a fetch never sends: it wants the whole, and validates what the cache has.
+const NEVER_SENT: [&str; 6] = [
+    "range",
+    "if-range",
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
+];
+/// Fields that a refresh does not send: one visitor's credentials must not decide what everybody gets.
+const NEVER_SENT_ON_REFRESH: [&str; 2] = ["cookie", "authorization"];
+
+/// The head of the origin's response. Zero it, set `struct_size` and what there is.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Response {
+    /// `sizeof(swrcache_response)`.
+    pub struct_size: usize,
+    /// The status.
+    pub status: c_int,
+    /// Must be 0.
+    pub flags: u32,
+    /// The header fields, in order.
+    pub fields: *const Field,
+    /// How many.
+    pub field_count: usize,
+    /// The fields that clients are to see, if others than `fields`; NULL if the same.
+    pub shown: *const Field,
+    /// How many.
+    pub shown_count: usize,
+    /// When the request was sent to the origin (Unix time in milliseconds); 0 is when the fetch was made.
+    pub request_time: u64,
+}
+
+// SAFETY: repr(C), its size first; integers and pointers.
+unsafe impl Sized_ for Response {}
+
+enum Stage {
+    Permitted(Permit),
+    Filling(Filling),
+    Over,
+}
+
+/// What is behind a `swrcache_fetch`.
+pub struct FetchValue {
+    /// What `sends` points into, beside `made`.
+    client: Client,
+    sends: Option<Vec<Field>>,
+    made: Owned,
+    cache: Arc<Shared>,
+    policy: Arc<Settings>,
+    purpose: Purpose,
+    /// Why the origin is asked.
+    asked: Reason,
+    led: Led,
+    stage: Stage,
+    /// Why it went as it did.
+    reason: Reason,
+    /// What the client that leads may have.
+    brought: Option<(Stored, Led)>,
+    /// The status that the origin sent.
+    status: u16,
+    began: Millis,
+}
+
+// SAFETY: the pointers in `sends` lead into memory of this same value.
+unsafe impl Send for FetchValue {}
+
+impl Kind for FetchValue {
+    const MAGIC: u32 = 0x7377_7204;
+}
+
+/// A fetch to carry out. One thread at a time; any thread.
+pub type Fetch = Handle<FetchValue>;
+
+impl Drop for FetchValue {
+    fn drop(&mut self) {
+        self.over();
+    }
+}
+
+impl FetchValue {
+    pub(crate) fn new(
+        cache: &Arc<Shared>,
+        policy: &Arc<Settings>,
+        permit: Permit,
+        asked: Reason,
+        client: Client,
+    ) -> FetchValue {
+        let purpose = permit.purpose();
+        cache.counters.add(Count::Fetch, 1);
+        if purpose == Purpose::Refresh {
+            cache.counters.add(Count::Refresh, 1);
+            cache.refreshing.fetch_add(1, AcqRel);
+        }
+        FetchValue {
+            client,
+            sends: None,
+            made: Owned::new(),
+            purpose,
+            asked,
+            led: permit.led(),
+            stage: Stage::Permitted(permit),
+            reason: asked,
+            brought: None,
+            status: 0,
+            began: cache.now(),
+            cache: Arc::clone(cache),
+            policy: Arc::clone(policy),
+        }
+    }
+
+    pub(crate) fn cache(&self) -> &Arc<Shared> {
+        &self.cache
+    }
+
+    /// Ends the fetch; gives what it was at.
+    fn over(&mut self) -> Stage {
+        let stage = mem::replace(&mut self.stage, Stage::Over);
+        if self.purpose == Purpose::Refresh && !matches!(stage, Stage::Over) {
+            self.cache.refreshing.fetch_sub(1, AcqRel);
+        }
+        stage
+    }
+
+    /// Begins a stage of a fetch that is not over.
+    fn goes_on(&mut self, stage: Stage) {
+        if self.purpose == Purpose::Refresh {
+            self.cache.refreshing.fetch_add(1, AcqRel);
+        }
+        self.stage = stage;
+    }
+
+    fn is_refresh(&self) -> bool {
+        self.purpose == Purpose::Refresh
+    }
+
+    /// The fields of the request to the origin.
+    fn sent(&mut self) -> &[Field] {
+        if self.sends.is_none() {
+            self.made = self.compose();
+            let lines = self.made.iter().map(|(name, value)| field(name, value));
+            self.sends = Some(lines.collect());
+        }
+        self.sends.as_deref().unwrap_or_default()
+    }
+
+    fn compose(&self) -> Owned {
+        let Stage::Permitted(permit) = &self.stage else {
+            return Owned::new();
+        };
+        let hop = Exclusions::connection(&self.client.fields);
+        let is = |name: &[u8], list: &[&str]| {
+            list.iter()
+                .any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
+        };
+        let mut nominated: Vec<Box<[u8]>> = Vec::new();
+        if self.is_refresh() {
+            permit.nominated_names(&mut |name| nominated.push(name.into()));
+        }
+        let mut lines: Owned = Vec::new();
+        for (name, value) in &self.client.fields {
+            let dropped = hop.excludes(name)
+                || is(name, &["content-length"])
+                || is(name, &NEVER_SENT)
+                || self.is_refresh() && is(name, &NEVER_SENT_ON_REFRESH)
+                || nominated.iter().any(|n| n.eq_ignore_ascii_case(name));
+            if !dropped {
+                lines.push((name.clone(), value.clone()));
+            }
+        }
+        if self.is_refresh() {
+            permit.stored_request_fields(&mut |name, value| {
+                lines.push((name.into(), value.into()));
+            });
+        }
+        permit.conditionals(&mut |name, value| {
+            lines.push((name.as_bytes().into(), value.into()));
+        });
+        lines
+    }
+
+    /// The fields that `Vary` is matched with: those that were sent.
+    fn sent_fields(&mut self) -> &Owned {
+        self.sent();
+        &self.made
+    }
+
+    fn settle(&mut self, outcome: Outcome) -> c_int {
+        match outcome {
+            Outcome::Store(filling) => {
+                if filling.streaming() && !self.is_refresh() {
+                    self.brought = Some((filling.stored(), self.led));
+                }
+                self.goes_on(Stage::Filling(filling));
+                SWRCACHE_DO_STORE
+            }
+            Outcome::Renewed(stored) => {
+                self.reason = Reason::NotModified;
+                self.bring(stored, Led::Revalidated)
+            }
+            Outcome::Stale(stored) => {
+                self.cache.counters.add(Count::Failure, 1);
+                self.reason = Reason::SieFallback;
+                self.bring(stored, Led::Stale)
+            }
+            Outcome::Relay(reason) => {
+                self.count_failure(reason);
+                self.cache.counters.status(match self.led {
+                    Led::Bypass => crate::engine::Status::Bypass,
+                    Led::Miss => crate::engine::Status::Miss,
+                    _ => crate::engine::Status::Expired,
+                });
+                self.reason = reason;
+                SWRCACHE_DO_RELAY
+            }
+            Outcome::Dropped(reason) => {
+                self.count_failure(reason);
+                self.reason = reason;
+                SWRCACHE_DO_NOTHING
+            }
+        }
+    }
+
+    fn count_failure(&self, reason: Reason) {
+        let failures = [
+            Reason::OriginError,
+            Reason::OriginTimeout,
+            Reason::OriginInvalid,
+            Reason::OriginStatus,
+            Reason::BodyBroken,
+        ];
+        if failures.contains(&reason) {
+            self.cache.counters.add(Count::Failure, 1);
+        }
+    }
+
+    /// There is something for the client that leads, if one does.
+    fn bring(&mut self, stored: Stored, led: Led) -> c_int {
+        if self.is_refresh() {
+            return SWRCACHE_DO_NOTHING;
+        }
+        self.brought = Some((stored, led));
+        SWRCACHE_DO_REPLY
+    }
+
+    fn respond(&mut self, response: &Answer<'_>) -> Result<c_int> {
+        self.sent_fields();
+        let Stage::Permitted(permit) = self.over() else {
+            return Err(SWRCACHE_ESTATE.into());
+        };
+        self.status = response.status;
+        let now = self.cache.now();
+        let policy = Arc::clone(&self.policy);
+        let outcome = permit.respond(response, &self.made, &policy.rules, now);
+        Ok(self.settle(outcome))
+    }
+
+    fn fail(&mut self, failure: Failure) -> Result<c_int> {
+        let now = self.cache.now();
+        let policy = Arc::clone(&self.policy);
+        match self.over() {
+            Stage::Over => Err(SWRCACHE_ESTATE.into()),
+            Stage::Permitted(permit) => {
+                Ok(self.settle(permit.fail(failure, None, &policy.rules, now)))
+            }
+            Stage::Filling(filling) if failure == Failure::Aborted => {
+                self.reason = Reason::Aborted;
+                filling.abandon(Reason::Aborted, now);
+                Ok(self.nothing_new())
+            }
+            Stage::Filling(filling) => {
+                self.cache.counters.add(Count::Failure, 1);
+                self.reason = Reason::BodyBroken;
+                let stale = filling.broken(&policy.rules, now);
+                Ok(self.broke_off(stale))
+            }
+        }
+    }
+
+    /// A body broke off. Who follows it learns so by its reply; others get the stale copy, if there is one.
+    fn broke_off(&mut self, stale: Option<Stored>) -> c_int {
+        match (stale, self.brought.is_some()) {
+            (Some(stored), false) => self.bring(stored, Led::Stale),
+            _ => self.nothing_new(),
+        }
+    }
+
+    fn nothing_new(&self) -> c_int {
+        match (self.is_refresh(), self.brought.is_some()) {
+            (true, _) => SWRCACHE_DO_NOTHING,
+            (false, true) => SWRCACHE_DO_REPLY,
+            (false, false) => SWRCACHE_DO_RELAY,
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let Stage::Filling(filling) = &mut self.stage else {
+            return Err(SWRCACHE_ESTATE.into());
+        };
+        let Err(why) = filling.write(bytes) else {
+            return Ok(());
+        };
+        self.reason = match why {
+            NoSpace::TooLarge => Reason::TooLarge,
+            NoSpace::BeyondTotal => Reason::BodyBroken,
+            NoSpace::Full | NoSpace::Busy | NoSpace::Ended => Reason::NoSpace,
+        };
+        let (reason, now) = (self.reason, self.cache.now());
+        if let Stage::Filling(filling) = self.over() {
+            match why {
+                NoSpace::BeyondTotal => {
+                    filling.broken(&self.policy.rules, now);
+                }
+                _ => filling.abandon(reason, now),
+            }
+        }
+        Err(why.into())
+    }
+
+    fn finish(&mut self) -> Result<c_int> {
+        if !matches!(self.stage, Stage::Filling(_)) {
+            return Err(SWRCACHE_ESTATE.into());
+        }
+        let Stage::Filling(filling) = self.over() else {
+            return Err(SWRCACHE_ESTATE.into());
+        };
+        match filling.finish(self.cache.now()) {
+            Finished::New(stored) | Finished::Superseded(stored) => {
+                self.reason = Reason::Fetched;
+                Ok(self.bring(stored, self.led))
+            }
+            Finished::Same(stored) => {
+                self.reason = Reason::SameBytes;
+                Ok(self.bring(stored, self.led))
+            }
+            Finished::Broken(stale) => {
+                self.cache.counters.add(Count::Failure, 1);
+                self.reason = Reason::BodyBroken;
+                Ok(self.broke_off(stale))
+            }
+        }
+    }
+
+    /// A delivery to the client that leads.
+    fn deliver(&self, stored: &Stored, led: Led) -> ReplyValue {
+        let request = self.client.request();
+        let now = self.cache.now();
+        let serve = self
+            .cache
+            .engine
+            .deliver(stored, &request, &self.policy.rules, led, now);
+        self.cache.counters.status(serve.status);
+        let fetched = Some((self.asked, self.status));
+        ReplyValue::new(
+            &self.cache,
+            &self.policy,
+            self.client.method,
+            serve,
+            fetched,
+        )
+    }
+}
+
+/// Runs a call on a fetch; the pointer's soundness is what every function of the header asks for.
+fn on(fetch: *mut Fetch, f: impl FnOnce(&mut FetchValue) -> Result<()>) -> c_int {
+    call(|| {
+        // SAFETY: NULL or live, by the contract of each caller.
+        unsafe { Handle::with_mut(fetch, f) }
+    })
+}
+
+/// Tells the header fields to send to the origin with a GET (a POST, if the client's request was one): the client's without
+/// those of one connection, ranges and conditionals; in a background refresh also without cookies and credentials; and
+/// `If-None-Match` and `If-Modified-Since` where the cache has something to be validated.
+///
+/// `*fields` is an array of `*count`, which lives as long as the fetch; NULL and 0 on failure. Its strings are not
+/// NUL-terminated. Before `swrcache_fetch_respond`; one thread at a time.
+///
+/// Returns 0; SWRCACHE_EINVAL for a NULL; SWRCACHE_ESTATE if the fetch has been answered before this was first called.
+///
+/// # Safety
+/// `fetch` is NULL or live; `fields` and `count` are NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_fetch_fields(
+    fetch: *mut Fetch,
+    fields: *mut *const Field,
+    count: *mut usize,
+) -> c_int {
+    on(fetch, |fetch| {
+        // SAFETY: NULL or writable, here and below.
+        unsafe {
+            put(fields, std::ptr::null())?;
+            put(count, 0)?;
+        }
+        if fetch.sends.is_none() && !matches!(fetch.stage, Stage::Permitted(_)) {
+            return Err(SWRCACHE_ESTATE.into());
+        }
+        let sent = fetch.sent();
+        // SAFETY: see above.
+        unsafe {
+            put(fields, sent.as_ptr())?;
+            put(count, sent.len())
+        }
+    })
+}
+
+/// Tells the key of a fetch: that of the request that led to it.
+///
+/// `*key` has `*len` bytes, not NUL-terminated, and lives as long as the fetch. One thread at a time.
+///
+/// Returns 0; SWRCACHE_EINVAL for a NULL.
+///
+/// # Safety
+/// `fetch` is NULL or live; `key` and `len` are NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_fetch_key(
+    fetch: *mut Fetch,
+    key: *mut *const c_char,
+    len: *mut usize,
+) -> c_int {
+    on(fetch, |fetch| {
+        let found = &fetch.client.key;
+        // SAFETY: NULL or writable.
+        unsafe {
+            put(key, found.as_ptr().cast())?;
+            put(len, found.len())
+        }
+    })
+}
+
+/// Whether no client waits for this fetch.
+///
+/// Returns 1 for a background refresh, 0 for a fetch that a client waits for, or if `fetch` is NULL or in use by another thread.
+///
+/// # Safety
+/// `fetch` is NULL or live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_fetch_is_refresh(fetch: *mut Fetch) -> c_int {
+    let mut refresh = 0;
+    on(fetch, |fetch| {
+        refresh = types::flag(fetch.is_refresh());
+        Ok(())
+    });
+    refresh
+}
+
+/// The origin has answered: tells what to do with the response, one of `SWRCACHE_DO_STORE`, `_REPLY`, `_RELAY`, `_NOTHING`.
+///
+/// Call it when the head has come, before the body. The library keeps none of your pointers. `*todo` is 0 on failure.
+///
+/// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments (the fetch is as it was); SWRCACHE_ESTATE if the fetch has been
+/// answered already.
+///
+/// # Safety
+/// `fetch` is NULL or live; `response` is NULL or has `struct_size` readable bytes, and what it points to is readable; `todo` is
+/// NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_fetch_respond(
+    fetch: *mut Fetch,
+    response: *const Response,
+    todo: *mut c_int,
+) -> c_int {
+    on(fetch, |fetch| {
+        // SAFETY: the caller's promise, here and below.
+        unsafe { put(todo, 0) }?;
+        // SAFETY: see above.
+        let response = unsafe { types::read(response) }?;
+        // SAFETY: see above.
+        let judge = unsafe { Lines::new(response.fields, response.field_count) }?;
+        let shown = match response.shown.is_null() {
+            true => judge,
+            // SAFETY: see above.
+            false => unsafe { Lines::new(response.shown, response.shown_count) }?,
+        };
+        if response.flags != 0 {
+            return Err(Error::new(SWRCACHE_EINVAL, "unknown flags of a response"));
+        }
+        let status = status_of(response.status)?;
+        if !matches!(fetch.stage, Stage::Permitted(_)) {
+            return Err(SWRCACHE_ESTATE.into());
+        }
+        let told = fetch.respond(&Answer {
+            status,
+            store: &shown,
+            judge: &judge,
+            content_length: content_length(&judge),
+            request_time: match response.request_time {
+                0 => fetch.began,
+                time => time,
+            },
+            from_failure: None,
+        })?;
+        // SAFETY: see above.
+        unsafe { put(todo, told) }
+    })
+}
+
+/// The announced length of the body: a single number, and the body is not chunked (RFC 9112 section 6.3).
+fn content_length(fields: &dyn Fields) -> Option<u64> {
+    use crate::http::fields::{Single, count, single};
+    use crate::http::syntax::digits;
+    if count(fields, "transfer-encoding") > 0 {
+        return None;
+    }
+    match single(fields, "content-length", digits) {
+        Single::One(length) => length,
+        _ => None,
+    }
+}
+
+/// The next bytes of the body, as the origin sent them (without chunked coding).
+///
+/// Returns 0 when all were taken. After any of these errors none of `bytes` was taken and the fetch is over; a reply that
+/// follows it will end in SWRCACHE_EBROKEN, and a client that has none gets the origin's response from you:
+/// SWRCACHE_ETOOLARGE if the body is larger than the cache takes, or than announced; SWRCACHE_ENOSPC if there is no room.
+/// SWRCACHE_ESTATE if this is no time to write; SWRCACHE_EINVAL for a NULL.
+///
+/// # Safety
+/// `fetch` is NULL or live; `bytes` has `len` readable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_fetch_write(
+    fetch: *mut Fetch,
+    bytes: *const c_char,
+    len: usize,
+) -> c_int {
+    on(fetch, |fetch| {
+        if len == types::SWRCACHE_NUL {
+            return Err(Error::new(SWRCACHE_EINVAL, "a length can't be"));
+        }
+        // SAFETY: the caller's promise.
+        fetch.write(unsafe { self::bytes(bytes, len) }?)
+    })
+}
+
+/// The body is complete. Tells what to do, one of `SWRCACHE_DO_REPLY`, `_RELAY`, `_NOTHING`; 0 on failure.
+///
+/// A body shorter than announced counts as broken off, as in `swrcache_fetch_fail`.
+///
+/// Returns 0; SWRCACHE_ESTATE if there is nothing to finish; SWRCACHE_EINVAL for a NULL.
+///
+/// # Safety
+/// `fetch` is NULL or live; `todo` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_fetch_finish(fetch: *mut Fetch, todo: *mut c_int) -> c_int {
+    on(fetch, |fetch| {
+        // SAFETY: NULL or writable, here and below.
+        unsafe { put(todo, 0) }?;
+        let told = fetch.finish()?;
+        // SAFETY: see above.
+        unsafe { put(todo, told) }
+    })
+}
+
+/// The fetch failed: before a response, or in the middle of its body.
+///
+/// `failure` is one of `SWRCACHE_FAIL_ERROR` and the like. Tells what to do, one of `SWRCACHE_DO_REPLY` (a stale response stands
+/// in, or a client follows a body that broke off), `_RELAY` (there is nothing: answer 502 or 504), `_NOTHING`; 0 on failure.
+///
+/// Returns 0; SWRCACHE_ESTATE if the fetch is over; SWRCACHE_EINVAL.
+///
+/// # Safety
+/// `fetch` is NULL or live; `todo` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_fetch_fail(
+    fetch: *mut Fetch,
+    failure: c_int,
+    todo: *mut c_int,
+) -> c_int {
+    on(fetch, |fetch| {
+        // SAFETY: NULL or writable, here and below.
+        unsafe { put(todo, 0) }?;
+        let failure = match failure {
+            SWRCACHE_FAIL_ERROR => Failure::Error,
+            SWRCACHE_FAIL_TIMEOUT => Failure::Timeout,
+            SWRCACHE_FAIL_INVALID => Failure::InvalidHeader,
+            SWRCACHE_FAIL_ABORTED => Failure::Aborted,
+            _ => return Err(Error::new(SWRCACHE_EINVAL, "unknown failure")),
+        };
+        let told = fetch.fail(failure)?;
+        // SAFETY: see above.
+        unsafe { put(todo, told) }
+    })
+}
+
+/// Gives the client that leads this fetch its answer.
+///
+/// `*reply` is yours, to be freed with `swrcache_reply_free`; NULL on failure. It does not need the fetch any more. After
+/// `SWRCACHE_DO_STORE` it succeeds if the body may be followed as it grows; after `SWRCACHE_DO_REPLY` always.
+///
+/// Returns 0; SWRCACHE_EAGAIN if there is nothing yet; SWRCACHE_ESTATE if there will be nothing; SWRCACHE_EINVAL for a NULL.
+///
+/// # Safety
+/// `fetch` is NULL or live; `reply` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_fetch_reply(fetch: *mut Fetch, reply: *mut *mut Reply) -> c_int {
+    on(fetch, |fetch| {
+        // SAFETY: NULL or writable, here and below.
+        unsafe { put(reply, std::ptr::null_mut()) }?;
+        let Some((stored, led)) = &fetch.brought else {
+            return Err(match fetch.stage {
+                Stage::Over => SWRCACHE_ESTATE.into(),
+                _ if fetch.is_refresh() => SWRCACHE_ESTATE.into(),
+                _ => SWRCACHE_EAGAIN.into(),
+            });
+        };
+        let made = fetch.deliver(stored, *led);
+        // SAFETY: see above.
+        unsafe { put(reply, Handle::give(made)) }
+    })
+}
+
+/// Gives the stale copy that may stand in now, for a client that has waited long enough (`swrcache_decision.until`) while the
+/// fetch goes on.
+///
+/// `*reply` is yours, to be freed with `swrcache_reply_free`; NULL on failure.
+///
+/// Returns 0; SWRCACHE_ESTATE if there is none, or the fetch has been answered; SWRCACHE_EINVAL for a NULL.
+///
+/// # Safety
+/// `fetch` is NULL or live; `reply` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_fetch_stale(fetch: *mut Fetch, reply: *mut *mut Reply) -> c_int {
+    on(fetch, |fetch| {
+        // SAFETY: NULL or writable, here and below.
+        unsafe { put(reply, std::ptr::null_mut()) }?;
+        let stale = match &fetch.stage {
+            Stage::Permitted(permit) => permit.stale_at(fetch.cache.now()),
+            Stage::Filling(_) | Stage::Over => None,
+        };
+        let made = fetch.deliver(&stale.ok_or(SWRCACHE_ESTATE)?, Led::Patience);
+        // SAFETY: see above.
+        unsafe { put(reply, Handle::give(made)) }
+    })
+}
+
+/// Why the fetch went as it did, one of a fixed set of words; for the log.
+///
+/// Never NULL; static.
+///
+/// # Safety
+/// `fetch` is NULL or live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_fetch_reason(fetch: *mut Fetch) -> *const c_char {
+    let mut said = c"";
+    on(fetch, |fetch| {
+        said = word(fetch.reason);
+        Ok(())
+    });
+    said.as_ptr()
+}
+
+/// The member for `Cache-Status` (RFC 9211) of a response that is relayed.
+///
+/// As `swrcache_pass_status`.
+///
+/// # Safety
+/// `fetch` is NULL or live; `buffer` has `size` writable bytes; `needed` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_fetch_status(
+    fetch: *mut Fetch,
+    buffer: *mut c_char,
+    size: usize,
+    needed: *mut usize,
+) -> c_int {
+    on(fetch, |fetch| {
+        let part = Part::Relayed {
+            fetch: fetch.asked,
+            reason: fetch.reason,
+            fwd_status: (fetch.status > 0).then_some(fetch.status),
+        };
+        let member = cache_status(&fetch.policy.name(), &part);
+        // SAFETY: the caller's promise.
+        unsafe { put_text(&member, buffer, size, needed) }
+    })
+}
+
+/// Frees a fetch. NULL is ignored. One that is not over is given up: nothing is remembered of it, and the next request may
+/// fetch.
+///
+/// # Safety
+/// `fetch` is NULL or live, and not used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_fetch_free(fetch: *mut Fetch) {
+    // SAFETY: the caller's promise.
+    unsafe { Handle::free(fetch) };
+}

@@ -1,0 +1,63 @@
+//! The C library: the engine over the C ABI. `include/swrcache.h` is made from this room's documentation, which is therefore
+//! written for someone who programs in C.
+//!
+//! Every function converts, calls, converts back. There is one way in and out ([`handle`]): pointers are checked, a panic
+//! becomes `SWRCACHE_EPANIC` and poisons its handle. What is unsafe is the pointers that C gives; each function says what it
+//! asks of them.
+//!
+//! | file | what |
+//! |---|---|
+//! | `cache` | open, fork, wait, purge, figures |
+//! | `policy` | directives by name |
+//! | `lookup` | request -> decision |
+//! | `reply` | head and body of an answer |
+//! | `fetch` | what the origin said, byte by byte |
+//! | `refresher` | threads for servers without an event loop |
+//! | `pure` | the rules alone |
+
+mod cache;
+mod count;
+mod error;
+mod fetch;
+mod handle;
+mod lookup;
+mod policy;
+mod pure;
+mod refresher;
+mod reply;
+mod types;
+mod wake;
+
+pub use cache::*;
+pub use error::{
+    SWRCACHE_EAGAIN, SWRCACHE_EBROKEN, SWRCACHE_EBUSY, SWRCACHE_EFULL, SWRCACHE_EINVAL,
+    SWRCACHE_ENOSPC, SWRCACHE_EPANIC, SWRCACHE_EPOISONED, SWRCACHE_ERANGE, SWRCACHE_EREGION,
+    SWRCACHE_ESIZE, SWRCACHE_ESTATE, SWRCACHE_ESYS, SWRCACHE_ETIMEDOUT, SWRCACHE_ETOOLARGE,
+    SWRCACHE_EUNSUPPORTED, SWRCACHE_OK, swrcache_last_error, swrcache_strerror,
+};
+pub use fetch::*;
+pub use lookup::*;
+pub use policy::*;
+pub use pure::*;
+pub use refresher::*;
+pub use reply::*;
+pub use types::{Field, SWRCACHE_NUL};
+
+/// The version of the binary interface that this header describes. It changes with the SONAME.
+pub const SWRCACHE_ABI_VERSION: u32 = 0;
+
+/// The version of the binary interface of the library that is loaded; compare it with `SWRCACHE_ABI_VERSION`.
+///
+/// Any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn swrcache_abi_version() -> u32 {
+    SWRCACHE_ABI_VERSION
+}
+
+/// The version of the library, such as "0.1.0".
+///
+/// Never NULL; static. Any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn swrcache_version() -> *const std::ffi::c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}

@@ -1,0 +1,237 @@
+//! What crosses the border by value: structs of C, read with care.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::mem::{MaybeUninit, size_of};
+use std::ptr;
+
+use super::error::{Error, Result, SWRCACHE_EINVAL, SWRCACHE_ESIZE};
+use crate::http::Fields;
+
+/// In place of a length: the string ends at its NUL. (cbindgen can't say this value: it stands in cbindgen.toml.)
+pub const SWRCACHE_NUL: usize = usize::MAX;
+
+/// A header field line.
+///
+/// Where you give one, a length may be `SWRCACHE_NUL` for a string that ends with NUL. Where you get one, the strings are
+/// *not* NUL-terminated; how long they live is said where you get them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// The name; not NULL, not empty.
+    pub name: *const c_char,
+    /// Bytes of the name.
+    pub name_len: usize,
+    /// The value; may be NULL if `value_len` is 0.
+    pub value: *const c_char,
+    /// Bytes of the value.
+    pub value_len: usize,
+}
+
+/// Structs that start with their size, of which any bytes are valid.
+///
+/// # Safety
+/// `repr(C)`, made of integers and pointers only, with `struct_size: usize` first.
+pub(crate) unsafe trait Sized_: Copy {}
+
+/// The bytes of the struct that the caller has.
+///
+/// # Safety
+/// NULL or aligned, with at least the first word readable.
+unsafe fn size_given<T: Sized_>(from: *const T) -> Result<usize> {
+    if from.is_null() || !from.is_aligned() {
+        return Err(Error::new(SWRCACHE_EINVAL, "a struct is NULL"));
+    }
+    // SAFETY: the first word is there, says the caller.
+    let given = unsafe { from.cast::<usize>().read() };
+    match given < size_of::<T>() {
+        true => Err(SWRCACHE_ESIZE.into()),
+        false => Ok(given),
+    }
+}
+
+/// Copies a struct in.
+///
+/// # Safety
+/// NULL, or `struct_size` bytes are readable.
+pub(crate) unsafe fn read<T: Sized_>(from: *const T) -> Result<T> {
+    // SAFETY: the caller's promise.
+    unsafe { size_given(from) }?;
+    // SAFETY: at least the size of T is readable, says the struct; any bytes are a valid T.
+    Ok(unsafe { from.read() })
+}
+
+/// Copies a struct out; keeps the size that stands in it.
+///
+/// # Safety
+/// NULL, or `struct_size` bytes are writable.
+pub(crate) unsafe fn write<T: Sized_>(to: *mut T, value: T) -> Result<()> {
+    // SAFETY: the caller's promise.
+    let given = unsafe { size_given(to) }?;
+    let mut value = MaybeUninit::new(value);
+    // SAFETY: the size is the first word of every `Sized_`, and `to` has room for a T.
+    unsafe {
+        value.as_mut_ptr().cast::<usize>().write(given);
+        to.copy_from_nonoverlapping(value.as_ptr(), 1);
+    }
+    Ok(())
+}
+
+/// Stores one result through a pointer that was checked for NULL before.
+///
+/// # Safety
+/// NULL or writable.
+pub(crate) unsafe fn put<T>(to: *mut T, value: T) -> Result<()> {
+    if to.is_null() || !to.is_aligned() {
+        return Err(Error::new(SWRCACHE_EINVAL, "an output is NULL"));
+    }
+    // SAFETY: not NULL, so the caller says that it is writable.
+    unsafe { to.write(value) };
+    Ok(())
+}
+
+/// Bytes of the caller's.
+///
+/// # Safety
+/// `len` bytes at `at` are readable (or a string that ends with NUL, if `len` is [`SWRCACHE_NUL`]), for as long as the
+/// result is used.
+#[inline]
+pub(crate) unsafe fn bytes<'a>(at: *const c_char, len: usize) -> Result<&'a [u8]> {
+    match (at.is_null(), len) {
+        (true, 0) => Ok(&[]),
+        (true, _) => Err(Error::new(SWRCACHE_EINVAL, "a string is NULL")),
+        // SAFETY: a string that ends with NUL, says the caller.
+        (false, SWRCACHE_NUL) => Ok(unsafe { CStr::from_ptr(at) }.to_bytes()),
+        (false, len) if len > isize::MAX as usize => {
+            Err(Error::new(SWRCACHE_EINVAL, "a length can't be"))
+        }
+        // SAFETY: `len` bytes are readable, says the caller.
+        (false, len) => Ok(unsafe { std::slice::from_raw_parts(at.cast(), len) }),
+    }
+}
+
+/// A C string that must be there.
+///
+/// # Safety
+/// NULL or NUL-terminated.
+pub(crate) unsafe fn text<'a>(at: *const c_char) -> Result<&'a str> {
+    // SAFETY: the caller's promise; a NULL is refused.
+    let bytes = unsafe { bytes(at, SWRCACHE_NUL) }?;
+    std::str::from_utf8(bytes).map_err(|_| Error::new(SWRCACHE_EINVAL, "a string is not UTF-8"))
+}
+
+/// An array of the caller's.
+///
+/// # Safety
+/// `count` elements at `at` are readable for as long as the result is used.
+pub(crate) unsafe fn array<'a, T>(at: *const T, count: usize) -> Result<&'a [T]> {
+    if count == 0 {
+        return Ok(&[]);
+    }
+    if at.is_null() || !at.is_aligned() {
+        return Err(Error::new(SWRCACHE_EINVAL, "an array is NULL"));
+    }
+    if count > isize::MAX as usize / size_of::<T>().max(1) {
+        return Err(Error::new(SWRCACHE_EINVAL, "a count can't be"));
+    }
+    // SAFETY: `count` elements are readable, says the caller.
+    Ok(unsafe { std::slice::from_raw_parts(at, count) })
+}
+
+/// Field lines of the caller's, checked.
+#[derive(Clone, Copy)]
+pub(crate) struct Lines<'a>(&'a [Field]);
+
+impl<'a> Lines<'a> {
+    /// # Safety
+    /// `count` fields at `at` and the strings in them are readable for as long as the result is used.
+    pub(crate) unsafe fn new(at: *const Field, count: usize) -> Result<Lines<'a>> {
+        // SAFETY: the caller's promise.
+        let fields = unsafe { array(at, count) }?;
+        let sound = |f: &Field| {
+            let sane = |len: usize| len == SWRCACHE_NUL || len <= isize::MAX as usize;
+            !f.name.is_null()
+                && f.name_len != 0
+                && sane(f.name_len)
+                && (!f.value.is_null() || f.value_len == 0)
+                && sane(f.value_len)
+        };
+        match fields.iter().all(sound) {
+            true => Ok(Lines(fields)),
+            false => Err(Error::new(
+                SWRCACHE_EINVAL,
+                "a field has no name, or a length that can't be",
+            )),
+        }
+    }
+
+    /// Copies of the lines.
+    pub(crate) fn to_owned(self) -> Owned {
+        let mut lines = Vec::with_capacity(self.0.len());
+        self.each(&mut |name, value| lines.push((name.into(), value.into())));
+        lines
+    }
+}
+
+/// Field lines of our own.
+pub(crate) type Owned = Vec<(Box<[u8]>, Box<[u8]>)>;
+
+impl Fields for Lines<'_> {
+    #[inline]
+    fn each(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
+        for field in self.0 {
+            // SAFETY: checked in `new`, whose caller promised that the strings are readable.
+            let line = unsafe {
+                (
+                    bytes(field.name, field.name_len),
+                    bytes(field.value, field.value_len),
+                )
+            };
+            if let (Ok(name), Ok(value)) = line {
+                f(name, value);
+            }
+        }
+    }
+}
+
+/// A field line of ours, as C sees it. The bytes have to outlive what C does with it.
+pub(crate) fn field(name: &[u8], value: &[u8]) -> Field {
+    Field {
+        name: name.as_ptr().cast(),
+        name_len: name.len(),
+        value: value.as_ptr().cast(),
+        value_len: value.len(),
+    }
+}
+
+/// Copies text with its NUL into a buffer of the caller's; tells the size that is needed.
+///
+/// # Safety
+/// `size` bytes at `to` are writable (it may be NULL if `size` is 0); `needed` is NULL or writable.
+pub(crate) unsafe fn put_text(
+    text: &str,
+    to: *mut c_char,
+    size: usize,
+    needed: *mut usize,
+) -> Result<()> {
+    if !needed.is_null() {
+        // SAFETY: writable, says the caller.
+        unsafe { needed.write(text.len() + 1) };
+    }
+    if to.is_null() && size > 0 {
+        return Err(Error::new(SWRCACHE_EINVAL, "the buffer is NULL"));
+    }
+    if size <= text.len() {
+        return Err(super::error::SWRCACHE_ERANGE.into());
+    }
+    // SAFETY: `size` bytes are writable, which are more than the text has.
+    unsafe {
+        ptr::copy_nonoverlapping(text.as_ptr().cast(), to, text.len());
+        to.add(text.len()).write(0);
+    }
+    Ok(())
+}
+
+/// The words of C for a bool.
+pub(crate) fn flag(yes: bool) -> c_int {
+    c_int::from(yes)
+}

@@ -1,0 +1,292 @@
+//! `include/swrcache.h` is what cbindgen makes of src/ffi, and says the same as Rust does.
+#![cfg(feature = "ffi")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn header() -> PathBuf {
+    root().join("include/swrcache.h")
+}
+
+fn generated() -> String {
+    let config = cbindgen::Config::from_file(root().join("cbindgen.toml")).expect("cbindgen.toml");
+    // The modules follow from this one.
+    let builder = cbindgen::Builder::new()
+        .with_config(config)
+        .with_src(root().join("src/ffi/mod.rs"));
+    let mut text = Vec::new();
+    builder.generate().expect("a header").write(&mut text);
+    let text = String::from_utf8(text).expect("text");
+    // What Rust asks of its callers the other paragraphs say in C's words.
+    let mut kept = Vec::new();
+    let mut skipping = false;
+    for line in text.lines() {
+        let bare = line.trim();
+        if bare == "* # Safety" {
+            skipping = true;
+            while kept.last().is_some_and(|l: &&str| l.trim() == "*") {
+                kept.pop();
+            }
+        }
+        skipping &= bare != "*/";
+        if !skipping {
+            kept.push(line.trim_end());
+        }
+    }
+    kept.join("\n") + "\n"
+}
+
+/// `SWRCACHE_WRITE_HEADER=1` writes it instead (`make header`).
+#[test]
+fn the_committed_header_is_what_the_source_says() {
+    let generated = generated();
+    if std::env::var_os("SWRCACHE_WRITE_HEADER").is_some() {
+        fs::write(header(), &generated).expect("written");
+    }
+    let committed = fs::read_to_string(header()).expect("include/swrcache.h");
+    assert!(
+        committed == generated,
+        "include/swrcache.h is not what src/ffi says; `make header` writes it"
+    );
+}
+
+/// Every function says what it does beside its signature, and no Rust is left in what it says.
+#[test]
+fn every_function_is_documented_for_c() {
+    let text = fs::read_to_string(header()).expect("include/swrcache.h");
+    let functions: Vec<usize> = text
+        .match_indices("swrcache_")
+        .map(|(at, _)| at)
+        .filter(|at| text[..*at].lines().last().is_some_and(is_signature))
+        .filter(|at| {
+            text[*at..]
+                .split_once('(')
+                .is_some_and(|(name, _)| !name.contains(char::is_whitespace))
+        })
+        .collect();
+    assert!(functions.len() > 35, "{}", functions.len());
+    for at in functions {
+        let line = text[..at].rfind('\n').unwrap_or(0);
+        let before = text[..line].trim_end();
+        let name = text[at..].split('(').next();
+        assert!(before.ends_with("*/"), "{name:?} has no comment");
+    }
+    for rust in ["Option<", "usize", "`None`", "&mut"] {
+        assert!(!text.contains(rust), "{rust} in the header");
+    }
+}
+
+fn is_signature(start: &str) -> bool {
+    ["int ", "void ", "const char *", "uint32_t "].contains(&start)
+}
+
+fn bindings() -> String {
+    bindgen::Builder::default()
+        .header(header().to_str().expect("a path").to_owned())
+        .allowlist_item("swrcache_.*|SWRCACHE_.*")
+        .size_t_is_usize(true)
+        .layout_tests(false)
+        .generate()
+        .expect("bindings")
+        .to_string()
+}
+
+macro_rules! structs {
+    ($($c:literal = $rust:ident { $($member:ident),* $(,)? },)*) => {
+        vec![$(($c, size_of::<swrcache::ffi::$rust>(), vec![$(stringify!($member)),*]
+            .into_iter().zip([$(std::mem::offset_of!(swrcache::ffi::$rust, $member)),*]).collect::<Vec<_>>()),)*]
+    };
+}
+
+type Layout = (&'static str, usize, Vec<(&'static str, usize)>);
+
+fn layouts() -> Vec<Layout> {
+    structs! {
+        "swrcache_field" = Field { name, name_len, value, value_len },
+        "swrcache_options" = Options { struct_size, memory, processes, size, max_object, path, clock, clock_user },
+        "swrcache_statistics" = Statistics {
+            struct_size, size, capacity, used, payload, objects, inserted, evictions, expired, refused, processes,
+            reaped, max_object, hits, misses, bypasses, expireds, stales, updatings, revalidateds, waits, fetches,
+            refreshes, failures, queued, queue_refused, purged, refreshing,
+        },
+        "swrcache_request" = Request { struct_size, method, key, key_len, fields, field_count, flags, turn },
+        "swrcache_decision" = Decision { struct_size, action, status, reason, reply, fetch, until, ticket },
+        "swrcache_head" = Head {
+            struct_size, status, cache_status, reason, fields, field_count, body_length, age, ttl,
+        },
+        "swrcache_response" = Response {
+            struct_size, status, flags, fields, field_count, shown, shown_count, request_time,
+        },
+        "swrcache_refresher_options" = RefresherOptions { struct_size, threads, queue, carry, user },
+        "swrcache_verdict" = Verdict {
+            struct_size, storable, binds, reason, fresh_until, swr_until, sie_until, initial_age, lifetime,
+        },
+        "swrcache_validators" = Validators { struct_size, status, flags, etag, last_modified, date, length },
+        "swrcache_range" = Range { first, length },
+    }
+}
+
+/// Sizes and offsets are asked of the C compiler; constants of bindgen.
+#[test]
+fn c_and_rust_agree_on_every_struct() {
+    let mut program = String::from("#include <stddef.h>\n#include \"swrcache.h\"\n");
+    program += &format!(
+        "_Static_assert(SWRCACHE_NUL == {}u, \"SWRCACHE_NUL\");\n",
+        swrcache::ffi::SWRCACHE_NUL
+    );
+    let mut structs = 0;
+    for (name, size, members) in layouts() {
+        structs += 1;
+        program += &format!("_Static_assert(sizeof({name}) == {size}, \"{name}\");\n");
+        for (member, offset) in members {
+            program += &format!(
+                "_Static_assert(offsetof({name}, {member}) == {offset}, \"{name}.{member}\");\n"
+            );
+        }
+    }
+    let text = fs::read_to_string(header()).expect("the header");
+    let declared = text.matches("\ntypedef struct swrcache_").count() - 5;
+    assert_eq!(
+        declared, structs,
+        "structs in the header that are not compared"
+    );
+    let file = std::env::temp_dir().join(format!("swrcache-layout-{}.c", std::process::id()));
+    fs::write(&file, program).expect("written");
+    for compiler in ["gcc", "clang"] {
+        let status = std::process::Command::new(compiler)
+            .args([
+                "-std=c11",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-pedantic",
+                "-fsyntax-only",
+                "-I",
+            ])
+            .arg(root().join("include"))
+            .arg(&file)
+            .status()
+            .expect("a C compiler");
+        assert!(status.success(), "{compiler} on {}", file.display());
+    }
+    fs::remove_file(&file).expect("removed");
+}
+
+/// The members that bindgen reads in C are those of Rust, in the same order.
+#[test]
+fn bindgen_reads_back_every_struct_and_constant() {
+    let bindings = bindings();
+    for (name, _, members) in layouts() {
+        let (_, rest) = bindings
+            .split_once(&format!("pub struct {name} {{"))
+            .unwrap_or_else(|| panic!("{name} is not in the header"));
+        let body = rest.split('}').next().unwrap_or_default();
+        let read: Vec<&str> = body
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("pub "))
+            .filter_map(|line| line.split(':').next())
+            .collect();
+        let ours: Vec<&str> = members.iter().map(|(member, _)| *member).collect();
+        assert_eq!(read, ours, "{name}");
+    }
+    let constants = constants();
+    assert!(constants.len() > 45, "{}", constants.len());
+    for (name, value) in &constants {
+        let prefix = format!("pub const {name}:");
+        let line = bindings.lines().find(|line| line.starts_with(&prefix));
+        let line = line.unwrap_or_else(|| panic!("{name} is not in the header"));
+        let read = line
+            .rsplit('=')
+            .next()
+            .map(|v| v.trim().trim_end_matches(';'));
+        assert_eq!(read, Some(value.as_str()), "{name}");
+    }
+    let beside = ["SWRCACHE_H:", "SWRCACHE_NUL:"];
+    let in_header = bindings
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub const "))
+        .filter(|line| !beside.iter().any(|name| line.starts_with(name)))
+        .count();
+    assert_eq!(
+        in_header,
+        constants.len(),
+        "constants that are not compared"
+    );
+}
+
+macro_rules! constants {
+    ($($name:ident),* $(,)?) => {
+        vec![$((stringify!($name), (swrcache::ffi::$name as u64).to_string())),*]
+    };
+}
+
+fn constants() -> Vec<(&'static str, String)> {
+    constants![
+        SWRCACHE_ABI_VERSION,
+        SWRCACHE_OK,
+        SWRCACHE_EINVAL,
+        SWRCACHE_ESIZE,
+        SWRCACHE_ESTATE,
+        SWRCACHE_EBUSY,
+        SWRCACHE_EAGAIN,
+        SWRCACHE_EBROKEN,
+        SWRCACHE_ENOSPC,
+        SWRCACHE_ETOOLARGE,
+        SWRCACHE_EFULL,
+        SWRCACHE_EREGION,
+        SWRCACHE_ESYS,
+        SWRCACHE_EUNSUPPORTED,
+        SWRCACHE_EPANIC,
+        SWRCACHE_EPOISONED,
+        SWRCACHE_ERANGE,
+        SWRCACHE_ETIMEDOUT,
+        SWRCACHE_PRIVATE,
+        SWRCACHE_SHARED,
+        SWRCACHE_FILE,
+        SWRCACHE_PURGE_KEY,
+        SWRCACHE_PURGE_PREFIX,
+        SWRCACHE_PURGE_TAG,
+        SWRCACHE_PURGE_ALL,
+        SWRCACHE_PURGE_SOFT,
+        SWRCACHE_BYPASS,
+        SWRCACHE_NO_CACHE,
+        SWRCACHE_NO_REFRESH,
+        SWRCACHE_FIRST,
+        SWRCACHE_WAITED,
+        SWRCACHE_TIMED_OUT,
+        SWRCACHE_PASS,
+        SWRCACHE_SERVE,
+        SWRCACHE_WAIT,
+        SWRCACHE_FETCH,
+        SWRCACHE_GATEWAY_TIMEOUT,
+        SWRCACHE_STATUS_NONE,
+        SWRCACHE_STATUS_HIT,
+        SWRCACHE_STATUS_MISS,
+        SWRCACHE_STATUS_BYPASS,
+        SWRCACHE_STATUS_EXPIRED,
+        SWRCACHE_STATUS_STALE,
+        SWRCACHE_STATUS_UPDATING,
+        SWRCACHE_STATUS_REVALIDATED,
+        SWRCACHE_DO_STORE,
+        SWRCACHE_DO_REPLY,
+        SWRCACHE_DO_RELAY,
+        SWRCACHE_DO_NOTHING,
+        SWRCACHE_FAIL_ERROR,
+        SWRCACHE_FAIL_TIMEOUT,
+        SWRCACHE_FAIL_INVALID,
+        SWRCACHE_FAIL_ABORTED,
+        SWRCACHE_PHASE_FRESH,
+        SWRCACHE_PHASE_SWR,
+        SWRCACHE_PHASE_SIE,
+        SWRCACHE_PHASE_TOO_OLD,
+        SWRCACHE_ANSWER_FULL,
+        SWRCACHE_ANSWER_PARTIAL,
+        SWRCACHE_ANSWER_NOT_MODIFIED,
+        SWRCACHE_ANSWER_PRECONDITION_FAILED,
+        SWRCACHE_ANSWER_UNSATISFIABLE,
+    ]
+}

@@ -1,0 +1,246 @@
+//! The script: what every host has to show.
+
+use crate::host::Host;
+use crate::support::*;
+
+const WINDOWS: &str = "max-age=60, stale-while-revalidate=300, stale-if-error=86400";
+
+/// Runs the whole script on one host: each part has keys of its own.
+pub(crate) fn script(name: &str) {
+    let origin = Origin::start();
+    let host = Host::start(name, &origin);
+    first_after_expiry_never_waits(&host, &origin);
+    errors_are_covered(&host, &origin);
+    edge_304(&host, &origin);
+    origin_304(&host, &origin);
+    collapsed(&host, &origin);
+    uncacheable(&host, &origin);
+    delivery(&host, &origin);
+    written_through(&host, &origin);
+    thousand_at_once(&host, &origin);
+    origin_gone(&host, &origin);
+    host.quit();
+}
+
+/// MISS, HIT, UPDATING at once, HIT.
+fn first_after_expiry_never_waits(host: &Host, origin: &Origin) {
+    let gate = Gate::closed();
+    origin.script(
+        "/cycle",
+        [
+            Reply::aged(100, WINDOWS, "old"),
+            Reply::cached(WINDOWS, "new").hold(&gate),
+        ],
+    );
+    let mut client = host.client();
+    client.get("/cycle").is(200, "MISS", "old");
+    for _ in 0..5 {
+        let stale = client.get("/cycle");
+        stale.is(200, "UPDATING", "old").at_once();
+        assert!(stale.age() >= 100, "{stale:?}");
+    }
+    origin.await_hits("/cycle", 2);
+    client.get("/cycle").is(200, "UPDATING", "old").at_once();
+    gate.open();
+    let fresh = host.await_status("/cycle", "HIT");
+    fresh.is(200, "HIT", "new").at_once();
+    assert!(fresh.age() < 60, "{fresh:?}");
+    assert!(fresh.header("Date").is_some(), "{fresh:?}");
+    assert_eq!(origin.hits("/cycle"), 2);
+}
+
+/// Stale-if-error: the origin answers 503, and the client gets the copy.
+fn errors_are_covered(host: &Host, origin: &Origin) {
+    origin.script(
+        "/sie",
+        [
+            Reply::aged(100, "max-age=60, stale-if-error=86400", "good"),
+            Reply::new(503).body("bad"),
+        ],
+    );
+    host.get("/sie").is(200, "MISS", "good");
+    host.get("/sie").is(200, "STALE", "good");
+    // While the origin gets its pause, it is not asked.
+    host.get("/sie").is(200, "STALE", "good").at_once();
+    assert_eq!(origin.hits("/sie"), 2);
+}
+
+/// Smart Edge Revalidation: validators that the origin did not send, and 304 by them.
+fn edge_304(host: &Host, origin: &Origin) {
+    origin.on("/edge", Reply::cached("max-age=3600", "page"));
+    host.get("/edge").is(200, "MISS", "page");
+    let hit = host.get("/edge");
+    hit.is(200, "HIT", "page");
+    let etag = hit.header("ETag").expect("an ETag").to_owned();
+    let modified = hit.header("Last-Modified").expect("a date").to_owned();
+    for fields in [
+        [("If-None-Match", etag.as_str())],
+        [("If-Modified-Since", modified.as_str())],
+    ] {
+        let answer = host.get_with("/edge", &fields);
+        assert_eq!((answer.status, answer.cache()), (304, "HIT"), "{answer:?}");
+        assert!(answer.body.is_empty());
+    }
+    assert_eq!(origin.hits("/edge"), 1);
+}
+
+/// The origin's 304 renews what is stored, and a client's own conditionals and cookies don't go there.
+fn origin_304(host: &Host, origin: &Origin) {
+    origin.script(
+        "/304",
+        [
+            Reply::aged(100, WINDOWS, "same").header("ETag", "\"v1\""),
+            Reply::new(304)
+                .header("ETag", "\"v1\"")
+                .header("Cache-Control", WINDOWS),
+        ],
+    );
+    host.get("/304").is(200, "MISS", "same");
+    host.get_with("/304", &[("Cookie", "a=b"), ("If-None-Match", "\"other\"")])
+        .is(200, "UPDATING", "same");
+    host.await_status("/304", "HIT").is(200, "HIT", "same");
+    let asked = origin.last("/304");
+    assert_eq!(asked.header("If-None-Match"), Some("\"v1\""), "{asked:?}");
+    assert_eq!(asked.header("Cookie"), None, "{asked:?}");
+    assert_eq!(origin.hits("/304"), 2);
+}
+
+/// Nothing stored, many at once: one goes to the origin.
+fn collapsed(host: &Host, origin: &Origin) {
+    let gate = Gate::closed();
+    origin.on("/cold", Reply::cached("max-age=60", "page").hold(&gate));
+    let addr = host.addr;
+    let clients = std::thread::spawn(move || at_once(addr, 20, "/cold", &[]));
+    origin.await_hits("/cold", 1);
+    std::thread::sleep(AT_ONCE / 2);
+    gate.open();
+    for answer in clients.join().expect("clients") {
+        assert_eq!((answer.status, answer.text().as_str()), (200, "page"));
+    }
+    assert_eq!(origin.hits("/cold"), 1);
+}
+
+fn uncacheable(host: &Host, origin: &Origin) {
+    origin.on("/private", Reply::cached("private", "mine"));
+    for _ in 0..3 {
+        host.get("/private")
+            .is(200, host.get("/private").cache(), "mine");
+    }
+    assert_eq!(origin.hits("/private"), 6);
+    origin.on("/500", Reply::new(500).body("oops"));
+    let answer = host.get("/500");
+    assert_eq!((answer.status, answer.text().as_str()), (500, "oops"));
+}
+
+/// HEAD, ranges, a large body, an empty one, a chunked one.
+fn delivery(host: &Host, origin: &Origin) {
+    let large: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
+    origin.on("/large", Reply::cached("max-age=60", large.clone()));
+    assert!(host.get("/large").body == large);
+    let hit = host.get("/large");
+    assert_eq!(hit.cache(), "HIT");
+    assert!(hit.body == large);
+    let head = host.client().request("HEAD", "/large", &[]);
+    assert_eq!((head.status, head.cache()), (200, "HIT"));
+    assert_eq!(head.header("Content-Length"), Some("3000000"), "{head:?}");
+    let part = host.get_with("/large", &[("Range", "bytes=1000000-1000009")]);
+    assert_eq!(part.status, 206);
+    assert_eq!(part.body, &large[1_000_000..1_000_010]);
+    assert_eq!(
+        part.header("Content-Range"),
+        Some("bytes 1000000-1000009/3000000")
+    );
+    let parts = host.get_with("/large", &[("Range", "bytes=0-1,10-11")]);
+    assert_eq!(parts.status, 206);
+    assert!(
+        parts
+            .header("Content-Type")
+            .is_some_and(|t| t.starts_with("multipart/byteranges; boundary=")),
+        "{parts:?}"
+    );
+    let none = host.get_with("/large", &[("Range", "bytes=3000000-")]);
+    assert_eq!(none.status, 416);
+
+    origin.on("/empty", Reply::cached("max-age=60", ""));
+    host.get("/empty").is(200, "MISS", "");
+    host.get("/empty").is(200, "HIT", "");
+    origin.on(
+        "/chunked",
+        Reply::cached("max-age=60", "in chunks").chunked(),
+    );
+    host.get("/chunked").is(200, "MISS", "in chunks");
+    host.get("/chunked").is(200, "HIT", "in chunks");
+    // A body shorter than announced is not stored.
+    origin.on(
+        "/cut",
+        Reply::cached("max-age=60", "not the whole").cut_body(3),
+    );
+    for nth in 1..3 {
+        if let Some(answer) = host.try_get("/cut") {
+            assert_ne!(answer.cache(), "HIT", "{answer:?}");
+        }
+        origin.await_hits("/cut", nth);
+    }
+}
+
+fn written_through(host: &Host, origin: &Origin) {
+    origin.on("/form", Reply::cached("max-age=60", "form"));
+    host.get("/form").is(200, "MISS", "form");
+    host.get("/form").is(200, "HIT", "form");
+    let answer = host.post("/form", "a=b");
+    assert_eq!(answer.status, 200);
+    assert_eq!(origin.last("/form").body, b"a=b");
+    host.get("/form").is(200, "MISS", "form");
+}
+
+/// 1,000 concurrent on an expired key: all are answered at once, and one origin request is made.
+fn thousand_at_once(host: &Host, origin: &Origin) {
+    let gate = Gate::closed();
+    origin.script(
+        "/storm",
+        [
+            Reply::aged(100, WINDOWS, "old"),
+            Reply::cached(WINDOWS, "new").hold(&gate),
+        ],
+    );
+    host.get("/storm").is(200, "MISS", "old");
+    for response in at_once(host.addr, 1000, "/storm", &[]) {
+        response.is(200, "UPDATING", "old");
+    }
+    origin.await_hits("/storm", 2);
+    gate.open();
+    host.await_status("/storm", "HIT").is(200, "HIT", "new");
+    assert_eq!(origin.hits("/storm"), 2);
+}
+
+fn origin_gone(host: &Host, origin: &Origin) {
+    origin.on(
+        "/gone",
+        Reply::aged(100, "max-age=60, stale-if-error=600", "still"),
+    );
+    host.get("/gone").is(200, "MISS", "still");
+    origin.stop();
+    host.get("/gone").is(200, "STALE", "still");
+    assert_eq!(host.get("/never-seen").status, 502);
+    origin.resume();
+}
+
+macro_rules! hosts {
+    ($($test:ident = $name:literal;)*) => {
+        $(#[test]
+        fn $test() {
+            script($name);
+        })*
+    };
+}
+
+hosts! {
+    evhttp_gcc_shared = "gcc-shared/evhttp_proxy";
+    evhttp_clang_static = "clang-static/evhttp_proxy";
+    prefork_gcc_static = "gcc-static/prefork_server 3";
+    mhd_gcc_shared = "gcc-shared/mhd_server";
+    mhd_clang_static = "clang-static/mhd_server";
+    cxx_gcc_static = "g++-static/cxx_server";
+    cxx_clang_shared = "clang++-shared/cxx_server";
+    prefork_clang_shared = "clang-shared/prefork_server 3";
+}
