@@ -57,6 +57,9 @@ while [ $# -gt 0 ]; do
         export SWRCACHE_KILLS=${SWRCACHE_KILLS:-2000} SWRCACHE_EVERY_WRITE=1
         suite "$SWRCACHE_KILLS deaths at random" cargo test --release --test store_processes -- killed_children
         suite "deaths at every write to the store" cargo test --release --features crash-points --test store_crash
+        suite "deaths with files" cargo test --release --test store_file
+        export SWRCACHE_WORKER_KILLS=${SWRCACHE_WORKER_KILLS:-300}
+        suite "$SWRCACHE_WORKER_KILLS deaths of nginx's workers, twice" cargo test --test e2e chaos
         ;;
     vendored | debian | hosts)
         name=

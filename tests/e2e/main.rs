@@ -6,6 +6,7 @@
 mod support;
 
 mod borders;
+mod chaos;
 mod clients;
 mod collapse;
 mod config;
@@ -17,6 +18,7 @@ mod faults;
 mod handlers;
 mod harness;
 mod overrides;
+mod persist;
 mod revalidation;
 mod security;
 mod seeds;

@@ -41,6 +41,14 @@ impl Client {
         Client::over(Box::new(tcp(addr)))
     }
 
+    /// The same, where there may be nobody, and who waits no longer than that.
+    pub(crate) fn try_connect(addr: SocketAddr, patience: Duration) -> Option<Client> {
+        let stream = TcpStream::connect_timeout(&addr, patience).ok()?;
+        stream.set_nodelay(true).ok()?;
+        stream.set_read_timeout(Some(patience)).ok()?;
+        Some(Client::over(Box::new(stream)))
+    }
+
     pub(crate) fn connect_tls(addr: SocketAddr, identity: &Identity) -> Client {
         Client::over(Box::new(tls::connect(identity, tcp(addr))))
     }
@@ -107,6 +115,13 @@ impl Client {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
         self.send_raw(&(text + "\r\n"));
+    }
+
+    /// As [`Client::send`], where the connection may have ended.
+    pub(crate) fn try_send(&mut self, method: &str, path: &str) -> io::Result<()> {
+        let text = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        self.sent = Instant::now();
+        self.wire.write_all(text.as_bytes())
     }
 
     #[track_caller]

@@ -38,6 +38,7 @@ pub(crate) struct Conf {
     tls: bool,
     http2: bool,
     module: bool,
+    daemon: bool,
     whole: Option<String>,
     allowed: Vec<String>,
 }
@@ -54,6 +55,7 @@ impl Conf {
             tls: false,
             http2: false,
             module: true,
+            daemon: false,
             whole: None,
             allowed: Vec::new(),
         }
@@ -143,6 +145,12 @@ impl Conf {
         self
     }
 
+    /// nginx goes into the background, as it must to be able to upgrade itself.
+    pub(crate) fn daemon(mut self) -> Conf {
+        self.daemon = true;
+        self
+    }
+
     pub(crate) fn http2(mut self) -> Conf {
         self.http2 = true;
         self
@@ -170,6 +178,10 @@ impl Conf {
         } else {
             ""
         };
+        let global = match self.daemon {
+            true => GLOBAL.replace("daemon off", "daemon on"),
+            false => GLOBAL.to_owned(),
+        };
         let report = if self.module { REPORT } else { "" };
         let Conf {
             main,
@@ -183,7 +195,7 @@ impl Conf {
             "{load}
 worker_processes {workers};
 worker_rlimit_nofile 8192;
-{GLOBAL}{main}
+{global}{main}
 events {{ worker_connections 4096; }}
 http {{
     {TEMPS}
@@ -337,13 +349,17 @@ pub(crate) struct Nginx {
     conf: Conf,
     dir: Folder,
     master: Child,
+    /// The master, where it is not the process that was started.
+    heir: Option<u32>,
     gone: bool,
 }
 
 impl Nginx {
     fn start(conf: &Conf) -> Result<Nginx, String> {
-        let dir = Folder::new();
-        let port = free_port();
+        Nginx::start_in(conf, Folder::new(), free_port())
+    }
+
+    fn start_in(conf: &Conf, dir: Folder, port: u16) -> Result<Nginx, String> {
         conf.write(&dir.0, port);
         let stderr = fs::File::create(dir.0.join("stderr.log")).expect("a file for stderr");
         let master = command(&dir.0)
@@ -356,14 +372,20 @@ impl Nginx {
             conf: conf.clone(),
             dir,
             master: master.expect("nginx starts"),
+            heir: None,
             gone: false,
         };
+        if conf.daemon {
+            let _ = nginx.master.wait();
+            eventually("nginx.pid", || nginx.pid_file().is_some());
+            nginx.heir = nginx.pid_file();
+        }
         let until = Instant::now() + PATIENCE;
         // The listening socket is there before the workers are, and nginx.pid after it.
         while TcpStream::connect(nginx.addr).is_err()
             || nginx.workers().len() < conf.workers as usize
         {
-            let ended = matches!(nginx.master.try_wait(), Ok(Some(_)));
+            let ended = nginx.has_ended();
             if ended || Instant::now() > until {
                 nginx.kill();
                 return Err(nginx.log());
@@ -379,6 +401,19 @@ impl Nginx {
         } else {
             Client::connect(self.addr)
         }
+    }
+
+    /// A client where the connection may fail.
+    pub(crate) fn try_client(&self) -> Option<Client> {
+        Client::try_connect(self.addr, PATIENCE)
+    }
+
+    /// GET on a connection of its own, or nothing where that takes more than a moment.
+    pub(crate) fn impatient(&self, path: &str) -> Option<Response> {
+        let mut client = Client::try_connect(self.addr, Duration::from_millis(100))?;
+        client.try_send("GET", path).ok()?;
+        let response = client.try_receive("GET")?;
+        response.broken.is_none().then_some(response)
     }
 
     /// GET on a connection of its own.
@@ -423,7 +458,7 @@ impl Nginx {
 
     /// The workers' process ids; those that are shutting down are not among them.
     pub(crate) fn workers(&self) -> Vec<u32> {
-        let master = format!("PPid:\t{}\n", self.master.id());
+        let master = format!("PPid:\t{}\n", self.pid());
         let is_ours = |pid: &u32| {
             let read = |name| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
             read("status").contains(&master)
@@ -446,6 +481,89 @@ impl Nginx {
         field("RssAnon:").expect("RssAnon")
     }
 
+    /// The master.
+    fn pid(&self) -> u32 {
+        self.heir.unwrap_or(self.master.id())
+    }
+
+    fn pid_file(&self) -> Option<u32> {
+        let text = fs::read_to_string(self.dir.0.join("nginx.pid")).ok()?;
+        text.trim().parse().ok()
+    }
+
+    fn has_ended(&mut self) -> bool {
+        match self.heir {
+            None => !matches!(self.master.try_wait(), Ok(None)),
+            Some(pid) => fs::read_to_string(format!("/proc/{pid}/status"))
+                .map_or(true, |status| status.contains("State:\tZ")),
+        }
+    }
+
+    /// Ends it well, and starts it again in the same place with this configuration.
+    #[track_caller]
+    pub(crate) fn restart(mut self, conf: &Conf) -> Nginx {
+        self.end();
+        self.again(conf)
+    }
+
+    /// As [`Nginx::restart`]; `between` runs while nothing of it does.
+    #[track_caller]
+    pub(crate) fn restart_after(mut self, conf: &Conf, between: impl FnOnce()) -> Nginx {
+        self.end();
+        between();
+        self.again(conf)
+    }
+
+    /// Kills the master and all workers at once, and starts it again in the same place.
+    #[track_caller]
+    pub(crate) fn kill_and_restart(mut self, conf: &Conf) -> Nginx {
+        let workers = self.workers();
+        self.kill();
+        eventually("all of it is gone", || {
+            workers
+                .iter()
+                .all(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+        });
+        self.again(conf)
+    }
+
+    #[track_caller]
+    fn again(mut self, conf: &Conf) -> Nginx {
+        let dir = std::mem::replace(&mut self.dir, Folder::new());
+        let port = self.addr.port();
+        drop(self);
+        Nginx::start_in(conf, dir, port).unwrap_or_else(|log| panic!("no start:\n{log}"))
+    }
+
+    /// Starts the binary anew beside the old one, which ends well when the new one serves (SIGUSR2, SIGQUIT). Only for a
+    /// [`Conf::daemon`].
+    #[track_caller]
+    pub(crate) fn upgrade(&mut self, meanwhile: impl FnOnce(&Nginx)) {
+        let old = self.pid();
+        self.signal(old, libc::SIGUSR2);
+        eventually("a new master", || {
+            self.pid_file().is_some_and(|pid| pid != old)
+        });
+        self.heir = self.pid_file();
+        let count = self.conf.workers as usize;
+        eventually("its workers", || self.workers().len() == count);
+        meanwhile(self);
+        self.signal(old, libc::SIGQUIT);
+        eventually("the end of the old master", || {
+            fs::read_to_string(format!("/proc/{old}/status"))
+                .map_or(true, |status| status.contains("State:\tZ"))
+        });
+    }
+
+    /// Stops a worker where it is, or lets it go on.
+    pub(crate) fn stop(&self, worker: u32) {
+        self.signal(worker, libc::SIGSTOP);
+    }
+
+    pub(crate) fn go_on(&self, worker: u32) {
+        self.signal(worker, libc::SIGCONT);
+    }
+
     fn signal(&self, pid: u32, signal: i32) {
         // SAFETY: kill() touches no memory; the process is our own child or its worker.
         let sent = unsafe { libc::kill(pid as libc::pid_t, signal) };
@@ -456,7 +574,7 @@ impl Nginx {
     #[track_caller]
     pub(crate) fn reload(&self) {
         let old = self.workers();
-        self.signal(self.master.id(), libc::SIGHUP);
+        self.signal(self.pid(), libc::SIGHUP);
         eventually("new workers after the reload", || {
             let new = self.workers();
             new.len() >= old.len() && new.iter().all(|pid| !old.contains(pid))
@@ -482,7 +600,7 @@ impl Nginx {
 
     /// Asks for a graceful end, without waiting for it.
     pub(crate) fn ask_to_quit(&self) {
-        self.signal(self.master.id(), libc::SIGQUIT);
+        self.signal(self.pid(), libc::SIGQUIT);
     }
 
     /// Waits for the graceful end and checks the log; what `drop` does, too.
@@ -498,7 +616,7 @@ impl Nginx {
         }
         self.ask_to_quit();
         let until = Instant::now() + PATIENCE;
-        while matches!(self.master.try_wait(), Ok(None)) {
+        while !self.has_ended() {
             if Instant::now() > until {
                 self.kill();
                 panic!(
@@ -527,6 +645,10 @@ impl Nginx {
         for pid in self.workers() {
             // SAFETY: as in `signal`; the worker may be gone already.
             unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
+        }
+        if let Some(heir) = self.heir {
+            // SAFETY: as above.
+            unsafe { libc::kill(heir as libc::pid_t, libc::SIGKILL) };
         }
         match self.master.kill() {
             Err(e) if e.kind() != ErrorKind::InvalidInput => eprintln!("nginx: {e}"),

@@ -1,0 +1,254 @@
+//! Zones in files: restart, sudden death, binary upgrade, another instance, and files that are of no use.
+
+use std::fs;
+use std::time::Instant;
+
+use crate::support::*;
+
+const LONG: &str = "max-age=3600";
+
+fn conf(origin: &Origin, zone: &str) -> Conf {
+    Conf::new()
+        .http(&format!("swr_cache_zone {zone};"))
+        .location(
+            "/",
+            &format!("swr_cache main; proxy_pass http://{};", origin.addr),
+        )
+}
+
+fn pages(origin: &Origin, count: usize) {
+    for i in 0..count {
+        let body = format!("page {i} ").repeat(1 + i * 7);
+        origin.on(&format!("/{i}"), Reply::cached(LONG, body));
+    }
+}
+
+/// Every page, with its status; the bytes are checked.
+fn ask(nginx: &Nginx, count: usize, status: &str) {
+    let mut client = nginx.client();
+    for i in 0..count {
+        let body = format!("page {i} ").repeat(1 + i * 7);
+        client.get(&format!("/{i}")).is(200, status, &body);
+    }
+}
+
+#[test]
+fn persist_over_restarts() {
+    let origin = Origin::start();
+    pages(&origin, 100);
+    let conf = conf(&origin, "zone=main:16m file=zone.swr").workers(2);
+    let nginx = conf.start();
+    assert!(nginx.log().contains("zone.swr is new"), "{}", nginx.log());
+    ask(&nginx, 100, "MISS");
+    let nginx = nginx.restart(&conf);
+    ask(&nginx, 100, "HIT");
+    let nginx = nginx.restart(&conf);
+    ask(&nginx, 100, "HIT");
+    let log = nginx.log();
+    assert!(log.contains("100 entries are taken from the file"), "{log}");
+    assert!(!log.contains("not closed well"), "{log}");
+    assert_eq!(origin.hits("/7"), 1);
+}
+
+#[test]
+fn persist_over_the_sudden_death_of_all() {
+    let origin = Origin::start();
+    pages(&origin, 100);
+    let gate = Gate::closed();
+    origin.on(
+        "/half",
+        Reply::cached(LONG, "x".repeat(50_000)).hold_body(20_000, &gate),
+    );
+    let conf = conf(&origin, "zone=main:16m file=zone.swr")
+        .workers(2)
+        .allow("exited on signal 9");
+    let nginx = conf.start();
+    ask(&nginx, 100, "MISS");
+    let mut client = nginx.client();
+    client.send("GET", "/half", &[]);
+    client.receive_head();
+    let nginx = nginx.kill_and_restart(&conf);
+    gate.open();
+    ask(&nginx, 100, "HIT");
+    let whole = "x".repeat(50_000);
+    nginx.get("/half").is(200, "MISS", &whole);
+    nginx.get("/half").is(200, "HIT", &whole);
+    let log = nginx.log();
+    assert!(log.contains("which was not closed well"), "{log}");
+}
+
+#[test]
+fn persist_over_a_binary_upgrade() {
+    let origin = Origin::start();
+    pages(&origin, 50);
+    let gate = Gate::closed();
+    origin.on("/slow", Reply::cached(LONG, "slow").hold(&gate));
+    let conf = conf(&origin, "zone=main:16m file=zone.swr")
+        .workers(2)
+        .daemon();
+    let mut nginx = conf.start();
+    ask(&nginx, 50, "MISS");
+    let mut client = nginx.client();
+    client.send("GET", "/slow", &[]);
+    origin.await_hits("/slow", 1);
+    nginx.upgrade(|nginx| {
+        // Old and new workers take the connections in turn, and share what they have.
+        for _ in 0..4 {
+            ask(nginx, 50, "HIT");
+        }
+        // One that waits for what a worker of the other binary fetches.
+        let mut other = nginx.client();
+        other.send("GET", "/slow", &[]);
+        gate.open();
+        assert_eq!(other.receive("GET").text(), "slow");
+    });
+    assert_eq!(client.receive("GET").text(), "slow");
+    ask(&nginx, 50, "HIT");
+    nginx.get("/slow").is(200, "HIT", "slow");
+    assert_eq!(origin.hits("/slow"), 1);
+    assert!(
+        nginx.log().contains("goes on with the file"),
+        "{}",
+        nginx.log()
+    );
+    let nginx = nginx.restart(&conf);
+    ask(&nginx, 50, "HIT");
+}
+
+#[test]
+fn persist_leaves_a_file_in_use_alone() {
+    let origin = Origin::start();
+    pages(&origin, 10);
+    let first = conf(&origin, "zone=main:16m file=zone.swr").start();
+    ask(&first, 10, "MISS");
+    let file = first.dir().join("zone.swr");
+    let second = conf(&origin, &format!("zone=main:16m file={}", file.display())).start();
+    let log = second.log();
+    assert!(log.contains("another instance has it in use"), "{log}");
+    ask(&second, 10, "MISS");
+    ask(&second, 10, "HIT");
+    ask(&first, 10, "HIT");
+    // A check of the configuration does not touch it either.
+    conf(&origin, &format!("zone=main:24m file={}", file.display()))
+        .check()
+        .expect("fine");
+    ask(&first, 10, "HIT");
+}
+
+#[test]
+fn persist_replaces_a_file_of_no_use() {
+    let origin = Origin::start();
+    pages(&origin, 10);
+    let conf = conf(&origin, "zone=main:16m file=zone.swr");
+    let mut nginx = conf.start();
+    for (what, damage) in [
+        (
+            "16777216 are given",
+            (|bytes| bytes.truncate(1 << 20)) as fn(&mut Vec<u8>),
+        ),
+        ("layout version 200", |bytes| bytes[8] = 200),
+        ("the zone is damaged", |bytes| {
+            let end = bytes.len() / 16;
+            bytes[end / 2..].fill(0x55);
+        }),
+    ] {
+        ask(&nginx, 10, "MISS");
+        let file = nginx.dir().join("zone.swr");
+        nginx = nginx.restart_after(&conf, || {
+            let mut bytes = fs::read(&file).expect("the file");
+            damage(&mut bytes);
+            fs::write(&file, &bytes).expect("written");
+        });
+        let log = nginx.log();
+        assert!(
+            log.contains(what) && log.contains("is of no use"),
+            "{what}: {log}"
+        );
+        ask(&nginx, 10, "MISS");
+        ask(&nginx, 10, "HIT");
+        nginx = nginx.restart(&conf);
+        ask(&nginx, 10, "HIT");
+        nginx = nginx.restart_after(&conf, || fs::remove_file(&file).expect("removed"));
+    }
+}
+
+#[test]
+fn persist_leaves_a_foreign_file_alone() {
+    let origin = Origin::start();
+    pages(&origin, 3);
+    let folder = Folder::new();
+    let file = folder.0.join("work.txt");
+    fs::write(&file, "somebody's work").expect("written");
+    let nginx = conf(&origin, &format!("zone=main:16m file={}", file.display())).start();
+    assert!(
+        nginx.log().contains("holds no cache zone"),
+        "{}",
+        nginx.log()
+    );
+    ask(&nginx, 3, "MISS");
+    ask(&nginx, 3, "HIT");
+    assert_eq!(fs::read_to_string(&file).expect("there"), "somebody's work");
+}
+
+#[test]
+fn persist_wrong_files_fail_the_check() {
+    let origin = Origin::start();
+    let no_folder = conf(&origin, "zone=main:16m file=/no/such/folder/zone").check();
+    assert!(no_folder.is_err_and(|e| e.contains("no such folder")));
+    let twice = conf(
+        &origin,
+        "zone=main:16m file=a; swr_cache_zone zone=b:16m file=a",
+    )
+    .check();
+    assert!(twice.is_err_and(|e| e.contains("the file of the zone \"main\"")));
+    assert!(conf(&origin, "zone=main:16m file=").check().is_err());
+}
+
+#[test]
+fn persist_over_reloads() {
+    let origin = Origin::start();
+    pages(&origin, 20);
+    let first = conf(&origin, "zone=main:16m file=zone.swr");
+    let nginx = first.start();
+    ask(&nginx, 20, "MISS");
+    nginx.reload();
+    ask(&nginx, 20, "HIT");
+    nginx.rewrite(&conf(&origin, "zone=main:24m file=zone.swr"));
+    nginx.reload();
+    ask(&nginx, 20, "MISS");
+    let log = nginx.log();
+    assert!(
+        log.contains("had 16777216 bytes, has 25165824 now"),
+        "{log}"
+    );
+    nginx.rewrite(&conf(&origin, "zone=main:24m file=other.swr"));
+    nginx.reload();
+    ask(&nginx, 20, "MISS");
+    assert!(nginx.log().contains("lies elsewhere now"));
+    nginx.rewrite(&conf(&origin, "zone=main:24m"));
+    nginx.reload();
+    ask(&nginx, 20, "MISS");
+    // What is no longer used is not held: another may have it.
+    let other = nginx.dir().join("other.swr");
+    let second = conf(&origin, &format!("zone=main:24m file={}", other.display())).start();
+    ask(&second, 20, "HIT");
+}
+
+/// How long a large zone takes: 5,000 entries here; the store's benchmark has 200,000 in 1 GiB.
+#[test]
+fn persist_many_entries_come_up_in_no_time() {
+    let origin = Origin::start();
+    origin.handle("/many", |_| Reply::cached(LONG, "x".repeat(2000)));
+    let conf = conf(&origin, "zone=main:256m file=zone.swr");
+    let nginx = conf.start();
+    for thousand in 0..5 {
+        let mut client = nginx.client();
+        for i in 0..1_000 {
+            client.get(&format!("/many?{}", thousand * 1_000 + i));
+        }
+    }
+    let mut began = Instant::now();
+    let nginx = nginx.restart_after(&conf, || began = Instant::now());
+    nginx.get("/many?4999").is(200, "HIT", &"x".repeat(2000));
+    println!("the first hit came {:?} after the start", began.elapsed());
+}
