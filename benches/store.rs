@@ -1,9 +1,11 @@
-//! Measures of the store: time of a hit, of a fill and of a renewal; density; hit ratio against exact LRU.
-//! `cargo bench --bench store`; the density and hit-ratio tables are printed before the timings.
+//! Measures of the store: density, hit ratio against exact LRU, throughput, scale, slow readers, restart; then the time
+//! of a hit, of a fill and of a renewal. `make bench-store` prints the tables of the first and writes them to
+//! bench/store.md.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use swrcache::store::*;
@@ -68,35 +70,46 @@ impl Zipf {
     }
 }
 
+/// Payload per byte of the zone, after churn: a million inserts, or eight times the zone where that is less.
 fn density() {
-    println!("payload (key 40 B, meta 400 B, body) per byte of a 64 MiB zone after churn:");
-    for size in [256usize, 1024, 16 * 1024, 256 * 1024] {
+    println!("\n### Density\n");
+    println!("A 64 MiB zone after churn; keys of 40 bytes, heads of 400.\n");
+    println!("| bodies | payload of the zone | objects |\n|---|---|---|");
+    for (title, size) in [
+        ("256 B", 256usize),
+        ("1 KiB", 1024),
+        ("16 KiB", 16 * 1024),
+        ("256 KiB", 256 * 1024),
+    ] {
         let region = region(64 << 20);
         let body = vec![7u8; size];
-        let count = (200 << 20) / (size as u64 + 440);
+        let count = ((8 << 26) / (size as u64 + 440)).min(1_000_000);
         (0..count).for_each(|i| _ = put(&region, &key(i), &[1; 400], &body));
-        let stats = region.stats();
-        let share = stats.payload as f64 / stats.size as f64;
-        println!(
-            "  {size:>7} B bodies: {:>6.1} % ({} objects)",
-            share * 100.0,
-            stats.objects
-        );
+        density_row(title, &region);
     }
     let region = region(64 << 20);
     let mut random = Random(5);
-    for i in 0..400_000 {
-        // Log-normal, median 4 KiB.
-        let normal = (0..12).map(|_| random.unit()).sum::<f64>() - 6.0;
-        let size = ((8.3 + 1.3 * normal).exp() as usize).min(2 << 20);
-        put(&region, &key(i), &[1; 400], &vec![7u8; size]);
+    for i in 0..1_000_000 {
+        put(
+            &region,
+            &key(i),
+            &[1; 400],
+            &vec![7u8; web_size(&mut random)],
+        );
     }
+    density_row("log-normal mix", &region);
+}
+
+fn density_row(title: &str, region: &Region) {
     let stats = region.stats();
-    println!(
-        "  log-normal mix: {:>6.1} % ({} objects)",
-        stats.payload as f64 / stats.size as f64 * 100.0,
-        stats.objects
-    );
+    let share = stats.payload as f64 / stats.size as f64 * 100.0;
+    println!("| {title} | {share:.1} % | {} |", stats.objects);
+}
+
+/// Log-normal, median 4 KiB, sigma 1.3, at most 2 MiB.
+fn web_size(random: &mut Random) -> usize {
+    let normal = (0..12).map(|_| random.unit()).sum::<f64>() - 6.0;
+    ((8.3 + 1.3 * normal).exp() as usize).min(2 << 20)
 }
 
 /// Exact LRU of a number of objects.
@@ -157,11 +170,302 @@ fn hit_ratio(s: f64, scans: bool) {
         }
     }
     let share = |n: u64| n as f64 / asked as f64 * 100.0;
+    let with = if scans { ", with scans" } else { "" };
     println!(
-        "  Zipf {s}, scans {scans}: {:.1} % (exact LRU of as many objects, {room}: {:.1} %)",
+        "| Zipf {s}{with} | {:.1} % | {:.1} % |",
         share(ours),
         share(theirs)
     );
+}
+
+/// Exact LRU by bytes.
+#[derive(Default)]
+struct ByteLru {
+    at: HashMap<u64, (u64, u64)>,
+    order: BTreeMap<u64, u64>,
+    clock: u64,
+    bytes: u64,
+}
+
+impl ByteLru {
+    fn touch(&mut self, k: u64, size: u64, room: u64) -> bool {
+        self.clock += 1;
+        let old = self.at.insert(k, (self.clock, size));
+        match old {
+            Some((then, _)) => _ = self.order.remove(&then),
+            None => self.bytes += size,
+        }
+        self.order.insert(self.clock, k);
+        while self.bytes > room
+            && let Some((_, oldest)) = self.order.pop_first()
+            && let Some((_, size)) = self.at.remove(&oldest)
+        {
+            self.bytes -= size;
+        }
+        old.is_some()
+    }
+}
+
+/// A web trace: Zipf 0.9 over a million objects with log-normal sizes, one in twenty requests for something that is
+/// never asked for again. LRU has as many bytes as the zone has payload in the end.
+fn web_trace() {
+    let (zipf, region) = (Zipf::new(1_000_000, 0.9), region(256 << 20));
+    let sizes: Vec<u32> = {
+        let mut random = Random(11);
+        (0..1_000_000)
+            .map(|_| web_size(&mut random) as u32)
+            .collect()
+    };
+    let body = vec![0u8; 2 << 20];
+    let mut lru = ByteLru::default();
+    let (mut random, mut once) = (Random(17), 1u64 << 32);
+    let (mut asked, mut ours, mut theirs) = (0u64, [0u64; 2], [0u64; 2]);
+    for i in 0..2_000_000u64 {
+        let (k, size) = if random.unit() < 0.05 {
+            once += 1;
+            (once, web_size(&mut random) as u64)
+        } else {
+            let k = zipf.draw(&mut random);
+            (k, u64::from(sizes[k as usize % sizes.len()]))
+        };
+        let found = region.lookup(&key(k), 1, &mut |_| true);
+        let hit = found.is_ok_and(|f| f.object.is_some());
+        if !hit {
+            put(&region, &key(k), &[1; 400], &body[..size as usize]);
+        }
+        let lru_hit = lru.touch(k, size + 440, 235 << 20);
+        if i >= 500_000 {
+            asked += 1;
+            ours[0] += u64::from(hit);
+            ours[1] += size * u64::from(hit);
+            theirs[0] += u64::from(lru_hit);
+            theirs[1] += size * u64::from(lru_hit);
+        }
+    }
+    println!(
+        "| log-normal web trace, 256 MiB | {:.1} % | {:.1} % |",
+        ours[0] as f64 / asked as f64 * 100.0,
+        theirs[0] as f64 / asked as f64 * 100.0
+    );
+    println!(
+        "| the same, bytes served for each byte LRU serves | {:.2} | 1 |",
+        ours[1] as f64 / theirs[1] as f64
+    );
+}
+
+/// Lookups of random keys in ever larger zones.
+fn scale() {
+    println!("\n### Scale\n");
+    println!("Bodies of 1 KiB; a lookup pins and unpins a random key.\n");
+    println!(
+        "| zone | objects | filled at | lookup | lookup of an absent key |\n|---|---|---|---|---|"
+    );
+    for (zone, count) in [
+        (16usize << 20, 8_000u64),
+        (64 << 20, 32_000),
+        (256 << 20, 128_000),
+        (1 << 30, 512_000),
+        (4 << 30, 2_000_000),
+    ] {
+        let region = region(zone);
+        let began = Instant::now();
+        (0..count).for_each(|i| _ = put(&region, &key(i), &[1; 400], &[0; 1024]));
+        let filled = count as f64 / began.elapsed().as_secs_f64();
+        let found = region.stats().objects;
+        let hit = time_of_lookups(&region, count, 0);
+        let miss = time_of_lookups(&region, count, 1 << 40);
+        println!(
+            "| {} MiB | {found} | {:.0} k/s | {hit:.0} ns | {miss:.0} ns |",
+            zone >> 20,
+            filled / 1000.0
+        );
+    }
+}
+
+fn time_of_lookups(region: &Region, count: u64, from: u64) -> f64 {
+    let mut random = Random(23);
+    let keys: Vec<Vec<u8>> = (0..200_000)
+        .map(|_| key(from + (random.unit() * count as f64) as u64))
+        .collect();
+    let round = || {
+        let began = Instant::now();
+        for key in &keys {
+            black_box(region.lookup(key, 1, &mut |_| true).map(|f| f.object)).ok();
+        }
+        began.elapsed().as_nanos() as f64 / keys.len() as f64
+    };
+    (0..3).map(|_| round()).fold(f64::MAX, f64::min)
+}
+
+/// Ten thousand objects are held by slow readers while everything else is evicted again and again.
+fn pinned() {
+    let region = region(64 << 20);
+    let held: Vec<Object> = (0..10_000)
+        .filter_map(|i| {
+            put(&region, &key(i), &[1; 400], &[0; 1024]);
+            region.lookup(&key(i), 1, &mut |_| true).ok()?.object
+        })
+        .collect();
+    let (mut worst, mut refused, count) = (Duration::ZERO, 0u64, 300_000u64);
+    let began = Instant::now();
+    for i in 0..count {
+        let one = Instant::now();
+        refused += u64::from(!put(&region, &key(1 << 32 | i), &[1; 400], &[0; 1024]));
+        worst = worst.max(one.elapsed());
+    }
+    println!("\n### Slow readers\n");
+    println!(
+        "{} objects are held in a zone for about 40,000 while {count} others are stored: {refused} refused, {:.1} µs \
+         each, the slowest {:.1} ms.",
+        held.len(),
+        began.elapsed().as_micros() as f64 / count as f64,
+        worst.as_secs_f64() * 1000.0
+    );
+}
+
+/// A file of 1 GiB with 200,000 objects is opened by a new process.
+fn restart() {
+    println!("\n### Restart\n");
+    println!(
+        "A file of 1 GiB with 200,000 objects of 4 KiB; from the start of the process to its first hit.\n"
+    );
+    println!("| the last process | first hit | all 200,000 read once |\n|---|---|---|");
+    let path = std::env::temp_dir().join(format!("swrcache-bench-{}", std::process::id()));
+    let open = || {
+        let (region, found) =
+            Region::file(&path, 1 << 30, &RegionOptions::default()).expect("a file");
+        region.enter(None).expect("enter");
+        (region, found)
+    };
+    let fill = || {
+        let (region, _) = open();
+        (0..200_000).for_each(|i| _ = put(&region, &key(i), &[1; 400], &[7; 4096]));
+    };
+    forked(fill);
+    for (title, clean) in [
+        ("was killed", false),
+        ("ended well", true),
+        ("ended well", true),
+    ] {
+        let work = || {
+            let began = Instant::now();
+            let (region, found) = open();
+            let hit = |i| {
+                region
+                    .lookup(&key(i), 1, &mut |_| true)
+                    .is_ok_and(|f| f.object.is_some())
+            };
+            assert!(hit(123_456), "{found:?}");
+            let first = began.elapsed();
+            let count = (0..200_000).filter(|i| hit(*i)).count();
+            println!(
+                "| {title} | {:.0} ms | {:.0} ms ({count} found) |",
+                first.as_secs_f64() * 1000.0,
+                began.elapsed().as_secs_f64() * 1000.0
+            );
+            region.leave();
+            assert!(region.seal());
+        };
+        let _ = clean;
+        forked(work);
+    }
+    let _ = std::fs::remove_file(path);
+}
+
+/// Runs something in a process of its own. This one has a single thread.
+fn forked(work: impl FnOnce()) {
+    // SAFETY: one thread; the child ends without running what this process has registered.
+    unsafe {
+        let pid = libc::fork();
+        if pid == 0 {
+            work();
+            libc::_exit(0);
+        }
+        let mut status = 0;
+        libc::waitpid(pid, &raw mut status, 0);
+        assert_eq!(status, 0, "the child failed");
+    }
+}
+
+/// Lookups a second by so many processes and threads in each.
+fn throughput() {
+    println!("\n### Throughput\n");
+    println!(
+        "Lookups (pin and unpin) of 20,000 keys, bodies of 1 KiB; fills of 1 KiB that evict.\n"
+    );
+    println!("| processes | threads in each | lookups | fills |\n|---|---|---|---|");
+    for (processes, threads) in [(1, 1), (1, 2), (1, 4), (1, 8), (2, 1), (2, 4)] {
+        let rate = |fills: bool| {
+            let region = region(64 << 20);
+            (0..20_000).for_each(|i| _ = put(&region, &key(i), &[1; 400], &[0; 1024]));
+            region.leave();
+            let done = counters();
+            for p in 0..processes {
+                // SAFETY: one thread in this process.
+                if unsafe { libc::fork() } == 0 {
+                    region.enter(None).expect("enter");
+                    let n = run_threads(&region, threads, fills, p);
+                    done[p].store(n, std::sync::atomic::Ordering::Relaxed);
+                    // SAFETY: ends the child.
+                    unsafe { libc::_exit(0) };
+                }
+            }
+            // SAFETY: waits for our children.
+            (0..processes).for_each(|_| _ = unsafe { libc::wait(std::ptr::null_mut()) });
+            let all: u64 = done
+                .iter()
+                .map(|d| d.load(std::sync::atomic::Ordering::Relaxed))
+                .sum();
+            all as f64 / RUN.as_secs_f64()
+        };
+        let (lookups, fills) = (rate(false), rate(true));
+        println!(
+            "| {processes} | {threads} | {:.2} M/s | {:.0} k/s |",
+            lookups / 1e6,
+            fills / 1e3
+        );
+    }
+}
+
+const RUN: Duration = Duration::from_secs(1);
+
+fn run_threads(region: &Region, threads: u64, fills: bool, process: usize) -> u64 {
+    let until = Instant::now() + RUN;
+    std::thread::scope(|scope| {
+        let all: Vec<_> = (0..threads)
+            .map(|t| {
+                scope.spawn(move || {
+                    let keys: Vec<Vec<u8>> = (0..20_000).map(key).collect();
+                    let (mut n, mut i) = (0u64, (t * 101) as usize + process);
+                    while !n.is_multiple_of(64) || Instant::now() < until {
+                        i = (i + 7919) % keys.len();
+                        if fills {
+                            let fresh = (process as u64 + 1) << 40 | t << 32 | n;
+                            put(region, &key(fresh), &[1; 400], &[0; 1024]);
+                        } else {
+                            black_box(region.lookup(&keys[i], 1, &mut |_| true).map(|f| f.others))
+                                .ok();
+                        }
+                        n += 1;
+                    }
+                    n
+                })
+            })
+            .collect();
+        all.into_iter().map(|t| t.join().unwrap_or(0)).sum()
+    })
+}
+
+/// Counters that children share with us.
+fn counters() -> &'static [std::sync::atomic::AtomicU64; 2] {
+    // SAFETY: a new shared mapping, zeroed, large enough, never unmapped.
+    unsafe {
+        let prot = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        let at = libc::mmap(std::ptr::null_mut(), 4096, prot, flags, -1, 0);
+        assert_ne!(at, libc::MAP_FAILED);
+        &*at.cast()
+    }
 }
 
 fn tables(_: &mut Criterion) {
@@ -169,11 +473,21 @@ fn tables(_: &mut Criterion) {
         return;
     }
     density();
-    println!("hit ratio, 200,000 keys, 32 MiB zone, 1 KiB bodies:");
+    println!("\n### Hit ratio\n");
+    println!(
+        "Zipf: 200,000 keys, a 32 MiB zone, bodies of 1 KiB; a scan is 30 % of the requests, each for a new key.\n"
+    );
+    println!("| requests | here | exact LRU |\n|---|---|---|");
     for s in [0.8, 1.0] {
         hit_ratio(s, false);
         hit_ratio(s, true);
     }
+    web_trace();
+    throughput();
+    scale();
+    pinned();
+    restart();
+    println!();
 }
 
 fn hits(c: &mut Criterion) {

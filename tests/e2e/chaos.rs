@@ -201,7 +201,7 @@ fn chaos_workers_killed_under_load() {
 /// With a zone that is too small for what is asked, each fill evicts.
 #[test]
 fn chaos_workers_killed_in_a_small_zone() {
-    workers_die("1m max_object=256k");
+    workers_die("512k max_object=128k");
 }
 
 /// A worker that is stopped for seconds holds up nobody but its own clients.
