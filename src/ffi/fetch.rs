@@ -553,7 +553,7 @@ fn content_length(fields: &dyn Fields) -> Option<u64> {
     if count(fields, "transfer-encoding") > 0 {
         return None;
     }
-    match single(fields, "content-length", |value| digits(value)) {
+    match single(fields, "content-length", digits) {
         Single::One(length) => length,
         _ => None,
     }
