@@ -6,6 +6,7 @@
 #   make test     every test, the end-to-end tests on both nginxes
 #   make conformance   the suite of cache-tests.fyi, compared with tests/conformance/missed.txt; part of `make test`
 #   make fuzz     each parser on arbitrary bytes, a while
+#   make test-chaos   the store under thousands of deaths, nginx under hundreds
 #   make check    formatting, lints, symbols
 #   make bench    measurements side by side with other caches, into README.md
 
@@ -18,7 +19,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz test bench bench-quick bench-deps check clean
+.PHONY: lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz test test-chaos bench bench-quick bench-deps check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -73,7 +74,12 @@ conformance: module
 	@scripts/conformance.sh $(ID)
 
 test: modules
-	@scripts/test.sh unit vendored debian conformance
+	@scripts/clib.sh hosts
+	@scripts/test.sh unit vendored debian hosts conformance
+
+# SWRCACHE_KILLS: how many deaths at random moments; SWRCACHE_SEED: which.
+test-chaos: module
+	@scripts/test.sh chaos
 
 # Side by side with nginx's own cache, and with the other caches that `make bench-deps` has installed; under ten minutes,
 # on a quiet machine. `make bench-quick` takes one and only shows that it runs.

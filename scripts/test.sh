@@ -2,6 +2,7 @@
 # Runs the tests named by its arguments, all of them whatever fails, and ends with a line that counts.
 #
 #   scripts/test.sh unit              all that need no nginx
+#   scripts/test.sh chaos             the store under thousands of deaths, at random moments and at every write
 #   scripts/test.sh hosts [NAME]      the C library in the servers that `scripts/clib.sh hosts` has built
 #   scripts/test.sh vendored [NAME]   end to end on build/vendored; only tests whose names have NAME in them
 #   scripts/test.sh debian [NAME]     end to end on build/debian
@@ -49,11 +50,17 @@ while [ $# -gt 0 ]; do
     case $1 in
     unit)
         suite "without nginx" run
+        suite "deaths at every write to the store" run --features crash-points --test store_crash
         doctests
         ;;
-    vendored | debian)
+    chaos)
+        export SWRCACHE_KILLS=${SWRCACHE_KILLS:-2000} SWRCACHE_EVERY_WRITE=1
+        suite "$SWRCACHE_KILLS deaths at random" cargo test --release --test store_processes -- killed_children
+        suite "deaths at every write to the store" cargo test --release --features crash-points --test store_crash
+        ;;
+    vendored | debian | hosts)
         name=
-        case ${2:-} in '' | unit | vendored | debian | conformance) ;; *) name=$2 ;; esac
+        case ${2:-} in '' | unit | vendored | debian | hosts | conformance) ;; *) name=$2 ;; esac
         if [ "$1" = hosts ]; then
             suite "the C library in its hosts" run --test hosts ${name:+"$name"}
         else
@@ -61,7 +68,11 @@ while [ $# -gt 0 ]; do
         fi
         [ -z "$name" ] || shift
         ;;
-    conformance) suite "conformance" scripts/conformance.sh ;;
+    conformance)
+        suite "conformance" scripts/conformance.sh
+        scored=$(sed -n 's/^required \([0-9]*\) of [0-9]*, optimal \([0-9]*\) of .*/\1 + \2/p' "$log")
+        passed=$((passed + ${scored:-0}))
+        ;;
     *)
         echo "test: what is $1?" >&2
         exit 2

@@ -1,7 +1,6 @@
 //! The store between processes: children die at random moments, wait for each other, and are stopped.
 //!
-//! A forked child of a threaded test harness must not allocate, so this file has a main of its own, single-threaded,
-//! that speaks enough of the harness's language for `cargo test` and `cargo nextest`.
+//! `SWRCACHE_KILLS` says how many deaths, `make test-chaos` wants thousands.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use swrcache::store::*;
 
-type Test = (&'static str, fn());
+mod store_support;
+
+use store_support::*;
 
 const TESTS: &[Test] = &[
     (
@@ -44,29 +45,7 @@ const TESTS: &[Test] = &[
 ];
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let has = |flag: &str| args.iter().any(|a| a == flag);
-    if has("--list") {
-        let listed = if has("--ignored") { &[] } else { TESTS };
-        listed.iter().for_each(|(name, _)| println!("{name}: test"));
-        return ExitCode::SUCCESS;
-    }
-    let filters: Vec<&String> = args.iter().filter(|a| !a.starts_with('-')).collect();
-    for (name, test) in TESTS {
-        let chosen = |f: &&String| {
-            if has("--exact") {
-                f == name
-            } else {
-                name.contains(f.as_str())
-            }
-        };
-        if filters.is_empty() || filters.iter().any(chosen) {
-            let began = Instant::now();
-            test();
-            println!("test {name} ... ok ({:.1?})", began.elapsed());
-        }
-    }
-    ExitCode::SUCCESS
+    run(TESTS)
 }
 
 const FAR: Millis = 1_000_000_000;
@@ -85,72 +64,6 @@ fn new(meta: &[u8], total: Option<u64>, publish: Publish) -> NewObject<'_> {
         replaces: None,
         max_variants: 2,
     }
-}
-
-/// A child process; killed when dropped.
-struct Child(libc::pid_t);
-
-impl Child {
-    /// Runs `work` in a child; it ends with 0, or with 101 if `work` panics.
-    fn fork(work: impl FnOnce()) -> Child {
-        // SAFETY: this process has one thread.
-        let pid = unsafe { libc::fork() };
-        assert!(pid >= 0, "fork");
-        if pid == 0 {
-            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-            // SAFETY: ends the child without running what the parent has registered.
-            unsafe { libc::_exit(if done.is_ok() { 0 } else { 101 }) };
-        }
-        Child(pid)
-    }
-
-    fn signal(&self, signal: libc::c_int) {
-        // SAFETY: the child has not been waited for, so the pid is its.
-        unsafe { libc::kill(self.0, signal) };
-    }
-
-    /// Waits for its end; its exit code, or None if it was killed.
-    fn wait(mut self) -> Option<i32> {
-        let mut status = 0;
-        // SAFETY: waits for our own child and writes to the stack.
-        unsafe { libc::waitpid(self.0, &raw mut status, 0) };
-        self.0 = 0;
-        libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status))
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        if self.0 != 0 {
-            self.signal(libc::SIGKILL);
-            // SAFETY: waits for our own child.
-            unsafe { libc::waitpid(self.0, std::ptr::null_mut(), 0) };
-        }
-    }
-}
-
-/// Splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-}
-
-/// The byte that a body of that nonce has there.
-fn byte(nonce: u64, at: u64) -> u8 {
-    (nonce
-        .wrapping_mul(31)
-        .wrapping_add(at)
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        >> 56) as u8
 }
 
 fn nonce_of(object: &Object) -> u64 {
@@ -350,30 +263,6 @@ fn settle(region: &Region) {
         }
     }
     panic!("never settled: {:?}", validate(region));
-}
-
-/// A pipe by which processes tell each other that they are there.
-struct Gate([libc::c_int; 2]);
-
-impl Gate {
-    fn new() -> Gate {
-        let mut fds = [0; 2];
-        // SAFETY: pipe writes two descriptors.
-        assert_eq!(unsafe { libc::pipe(fds.as_mut_ptr()) }, 0);
-        Gate(fds)
-    }
-    fn open(&self, byte: u8) {
-        // SAFETY: writes one byte from the stack.
-        let n = unsafe { libc::write(self.0[1], (&raw const byte).cast(), 1) };
-        assert_eq!(n, 1);
-    }
-    fn pass(&self) -> u8 {
-        let mut byte = 0u8;
-        // SAFETY: reads one byte to the stack.
-        let n = unsafe { libc::read(self.0[0], (&raw mut byte).cast(), 1) };
-        assert_eq!(n, 1);
-        byte
-    }
 }
 
 fn wait_for(fd: libc::c_int) {

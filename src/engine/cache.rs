@@ -72,16 +72,22 @@ impl Cache {
         }
     }
 
-    /// A request with a method that is not cached went through to the origin, which answered: an unsafe one that succeeded
-    /// makes what is stored for its target invalid, and for what its response names (RFC 9111 §4.4). Returns how many
-    /// variants went.
-    pub fn written_through(&self, written: &Written<'_>) -> u32 {
-        let method = ::http::Method::from_bytes(written.method);
-        if !method.is_ok_and(|method| invalidates(&method, written.status)) {
-            return 0;
+    /// A request with a method that is not cached went through to the origin, which answered with `status`: an unsafe one
+    /// that succeeded makes what is stored for its target invalid (RFC 9111 §4.4). Returns how many variants went.
+    pub fn written_through(&self, key: &[u8], method: &[u8], status: u16) -> u32 {
+        match ::http::Method::from_bytes(method) {
+            Ok(method) if invalidates(&method, status) => self.invalidate(key),
+            _ => 0,
         }
-        let mut removed = self.invalidate(written.key);
-        written.each_named(&mut |key| removed += self.invalidate(key));
+    }
+
+    /// The same, and for what the response names beside the target.
+    pub fn written(&self, written: &Written<'_>) -> u32 {
+        let (method, status) = (written.method, written.status);
+        let mut removed = self.written_through(written.key, method, status);
+        if ::http::Method::from_bytes(method).is_ok_and(|method| invalidates(&method, status)) {
+            written.each_named(&mut |key| removed += self.invalidate(key));
+        }
         removed
     }
 

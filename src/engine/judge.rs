@@ -223,13 +223,16 @@ fn facts(case: &Case<'_>, control: &CacheControl, times: &Times, lifetime: Milli
         Bind::ProxyRevalidate | Bind::MustRevalidate => Flags::MUST_REVALIDATE,
         Bind::NoCache => Flags::NO_CACHE,
     };
+    // Not a matter of caching, so `Cache-Control` says it even where another field governs.
+    let no_transform = control.no_transform || CacheControl::response(case.fields).no_transform;
     let seconds = |window: Millis| u32::try_from(window / SECOND).unwrap_or(u32::MAX - 1);
     Facts {
         status: case.status,
         flags: bind
             .with(Flags::FOR_AUTHORISED.when(storable::shares_authorized(control)))
             .with(Flags::BY_AUTHORISED.when(case.authorised))
-            .with(Flags::IMMUTABLE.when(control.immutable)),
+            .with(Flags::IMMUTABLE.when(control.immutable))
+            .with(Flags::NO_TRANSFORM.when(no_transform)),
         stored_at: case.response_time,
         date: times.date.unwrap_or(case.response_time),
         initial_age: initial_age(case, times),

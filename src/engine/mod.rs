@@ -60,7 +60,7 @@ pub use filling::{Filling, Finished};
 pub use outcome::{Failure, Outcome, Response};
 pub use permit::{Permit, Purpose};
 pub use policy::{IgnoreFields, Method, MethodSet, Policy, StatusMatch, UseStale, Window};
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub use record::read_record;
 pub use request::{Request, Turn};
 pub use stored::{EntityTag, Stored};

@@ -39,6 +39,8 @@ impl Flags {
     pub(crate) const BY_AUTHORISED: Flags = Flags(1 << 4);
     /// `immutable` (RFC 8246).
     pub(crate) const IMMUTABLE: Flags = Flags(1 << 5);
+    /// `no-transform` (RFC 9111 §5.2.2.6).
+    pub(crate) const NO_TRANSFORM: Flags = Flags(1 << 6);
 
     pub(crate) const fn with(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)

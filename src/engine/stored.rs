@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::policy::{Policy, SECOND};
-use super::record::{Head, LineUse};
+use super::record::{Flags, Head, LineUse, LinesFor};
 use super::words;
-use crate::http::{Etag, etag, fields::is};
+use crate::http::{Etag, cache_groups, etag, fields::is};
 use crate::store::{Millis, Object, Phase};
 
 /// A stored response. Cloning pins once more; dropping unpins.
@@ -90,6 +90,20 @@ impl Stored {
                 each(name, value);
             }
         });
+    }
+
+    /// The cache groups that the response belongs to (RFC 9875 §2).
+    pub fn groups(&self) -> Vec<String> {
+        let lines = LinesFor {
+            lines: self.head.lines(self.object.meta()),
+            uses: LineUse::TAGS,
+        };
+        cache_groups::parse(&lines, cache_groups::GROUPS)
+    }
+
+    /// Whether the origin forbids to change the body on its way (`no-transform`, RFC 9111 §5.2.2.6).
+    pub fn no_transform(&self) -> bool {
+        self.head.flags.has(Flags::NO_TRANSFORM)
     }
 
     /// The origin's `Date`, or when the response came if it had none (RFC 9110 §6.6.1). Unix time in ms.

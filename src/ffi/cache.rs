@@ -382,15 +382,7 @@ pub unsafe extern "C" fn swrcache_written_through(
         let (key, method) = unsafe { (bytes(key, len)?, text(method)?) };
         let status = status_of(status)?;
         // What the response names beside its own target is not told, and stays.
-        let fields: [(&str, &str); 0] = [];
-        cache.engine.written_through(&engine::Written {
-            method: method.as_bytes(),
-            status,
-            key,
-            origin: b"",
-            target: b"",
-            fields: &fields,
-        });
+        cache.engine.written_through(key, method.as_bytes(), status);
         Ok(())
     })
 }

@@ -13,6 +13,10 @@ pub const MAX_VALUE: usize = 32 * 1024;
 pub const MAX_TOTAL: usize = 64 * 1024;
 /// Most fields that `Vary` may nominate.
 pub const MAX_VARY: usize = 32;
+/// Most cache groups of a response, and the longest name of one (RFC 9875 §2 wants 32 of each at least).
+pub const MAX_GROUPS: usize = 64;
+/// Longest name of a cache group in bytes.
+pub const MAX_GROUP: usize = 256;
 /// Most ranges in one request.
 pub const MAX_RANGES: usize = 16;
 

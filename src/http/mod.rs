@@ -22,11 +22,13 @@
 //! | [`conditional`], [`range`] | a client's preconditions and ranges | RFC 9110 §13, §14 |
 //! | [`update`] | a 304 or a HEAD response brings a stored one up to date | RFC 9111 §3.2, §4.3.4, §4.3.5 |
 //! | [`invalidation`] | what an unsafe request makes invalid | RFC 9111 §4.4 |
+//! | [`cache_groups`] | responses that are invalidated together | RFC 9875 |
 //! | [`cache_status`] | how the request was handled, for the client | RFC 9211 |
 #![forbid(unsafe_code)]
 
 pub mod age;
 pub mod cache_control;
+pub mod cache_groups;
 pub mod cache_status;
 pub mod conditional;
 pub mod date;

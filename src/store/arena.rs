@@ -8,9 +8,9 @@
 //!
 //! All of it happens under the arena lock. What is read back is checked; a contradiction poisons the region.
 
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
+use super::atomic::AtomicU32;
 use super::entry::{Block, Kind, content};
 use super::layout::{ArenaControl, CLASS_BITS, CLASSES, Geometry, Header, LEVELS};
 use super::memory::{GRANULE, Memory};

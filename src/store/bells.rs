@@ -9,9 +9,9 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
+use super::atomic::AtomicU64;
 use super::memory::Memory;
 use super::process::Life;
 

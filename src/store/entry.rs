@@ -25,8 +25,8 @@
 //! key. It is unlinked when its claim ends and nothing is remembered, and may be evicted or swept when it is not leased.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
+use super::atomic::{AtomicU8, AtomicU32, AtomicU64};
 use super::layout::UNLINKED;
 use super::memory::{GRANULE, Memory, Shared};
 
@@ -154,7 +154,8 @@ pub(crate) struct Body {
     pub(crate) next: AtomicU32,
     /// Bytes that can follow this head.
     pub(crate) room: AtomicU32,
-    _pad: AtomicU32,
+    /// The region's era in which its bytes were last known to be right; 0 until it has been committed and counted.
+    pub(crate) era: AtomicU32,
 }
 
 /// Head of a further piece of a body; its bytes follow.

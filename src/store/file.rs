@@ -66,7 +66,7 @@ fn take(file: &File, len: usize, make: Make<'_>) -> Result<Region, StoreError> {
     let memory = Memory::file(file, len)?;
     // Who made it died before it was laid out: there is no magic yet, and nobody else can have taken it.
     let unfinished = memory
-        .at::<std::sync::atomic::AtomicU64>(0)
+        .at::<super::atomic::AtomicU64>(0)
         .is_some_and(|magic| magic.load(std::sync::atomic::Ordering::Acquire) == 0);
     make(memory, unfinished)
 }

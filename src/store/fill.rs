@@ -337,11 +337,6 @@ impl Core {
         let Some((body, member)) = self.growing() else {
             return;
         };
-        self.inner()
-            .header()
-            .counts
-            .payload
-            .fetch_add(n as u64, Relaxed);
         body.len.store(self.len, Release);
         ring_readers(self.inner(), member, body);
     }
@@ -397,6 +392,7 @@ impl Core {
             );
         }
         keeper.weigh(&at);
+        keeper.count_body(self.object.body_block());
         let hash = at.e.hash.load(Relaxed);
         let _shard = keeper.lock_shard(hash).ok_or(SupersededReason::Busy)?;
         if !self.is_valid() {

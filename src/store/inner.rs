@@ -2,21 +2,24 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 
 use super::Millis;
 use super::arena::Arena;
+use super::atomic::{AtomicU32, AtomicU64};
 use super::bells::{BellId, Bells};
 use super::entry::{Block, Body, Entry, EntryAt, Extent, GROWING, Kind, content};
 use super::error::StoreError;
 use super::hash::HashKey;
-use super::layout::{EPOCHS, Geometry, Header, SLOTS, Shard};
+use super::layout::{EPOCHS, Geometry, Header, SLOTS, Shard, UNLINKED};
 use super::lock::{self, Guard};
 use super::member::Member;
 use super::memory::{GRANULE, Memory, WipedPage};
 use super::process::{Processes, Token, pin_of};
 
+/// By how much the clocks of processes may differ.
+const CLOCKS_DIFFER: Millis = 60_000;
 /// Entries of a chain that are looked at; a longer chain is a ring.
 const LONGEST_CHAIN: usize = 1 << 20;
 
@@ -196,11 +199,15 @@ impl Inner {
         }
     }
 
-    /// Remembers the latest time that was brought.
+    /// Remembers the latest time that was brought. A host's clock that was far ahead for a while is not believed for
+    /// longer than that.
     pub(crate) fn tick(&self, now: Millis) {
         let clock = &self.header().clock;
-        if clock.load(Relaxed) < now {
+        let seen = clock.load(Relaxed);
+        if seen < now {
             clock.fetch_max(now, Relaxed);
+        } else if seen - now > CLOCKS_DIFFER {
+            clock.store(now, Relaxed);
         }
     }
 
@@ -324,9 +331,13 @@ impl Inner {
 
     /// Pins of an entry by processes that are not known to be dead.
     pub(crate) fn live_pins(&self, e: &Entry) -> Mask {
-        let dying = &self.header().dying;
-        let of =
-            |w: usize| e.pins[w].load(Acquire) & !super::layout::UNLINKED & !dying[w].load(Acquire);
+        let of = |w: usize| {
+            let set = e.pins[w].load(Acquire) & !UNLINKED;
+            if set == 0 {
+                return 0;
+            }
+            set & !self.processes().dying_among(w, set)
+        };
         [of(0), of(1)]
     }
 

@@ -383,13 +383,25 @@ impl<'a> Keeper<'a> {
         }
         let waiting: Mask = take_waiters(&body.waiters);
         self.ring.add(waiting);
-        self.count_payload(-(body.len.load(Relaxed) as i64));
+        if body.era.load(Relaxed) != 0 {
+            self.count_payload(-(body.len.load(Relaxed) as i64));
+        }
         let mut next = body.next.load(Acquire);
         let _ = self.arena().free(block);
         while let Some((extent, ..)) = self.inner.extent(next) {
             let after = extent.next.load(Acquire);
             let _ = self.arena().free(next);
             next = after;
+        }
+    }
+
+    /// Counts the bytes of a body that is complete, once: under the arena lock, so that no death makes the count drift.
+    pub(crate) fn count_body(&self, block: u32) {
+        if let Some((body, ..)) = self.inner.body(block)
+            && body.era.load(Relaxed) == 0
+        {
+            body.era.store(self.header().era.load(Relaxed), Relaxed);
+            self.count_payload(body.len.load(Relaxed) as i64);
         }
     }
 

@@ -7,7 +7,7 @@
 //!
 //! | part | guarded by |
 //! |---|---|
-//! | header counters, `clock`, `dying` | atomic |
+//! | header counters, `clock`, slots | atomic |
 //! | arena control, queues, blocks, `refs` of bodies, linking and unlinking of entries | the arena lock |
 //! | chains, leases, `waiters` of entries, setting a pin | the lock of the shard (with the arena lock to link and unlink) |
 //! | clearing a pin | atomic while the entry is linked, else the arena lock |
@@ -15,15 +15,14 @@
 //!
 //! Locks are taken in the order arena, shard, private pin table; never otherwise.
 
-use std::sync::atomic::{AtomicU32, AtomicU64};
-
+use super::atomic::{AtomicU32, AtomicU64};
 use super::error::StoreError;
 use super::memory::{GRANULE, Shared};
 
 /// First word of a region: "swrcache", little-endian.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"swrcache");
 /// Raised with every change of the layout.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// Processes that can be in a region at once: 63 for each of two words, whose last bit is [`UNLINKED`].
 pub(crate) const SLOTS: usize = 126;
 /// In a word of pins: the entry can't be found by lookups.
@@ -52,15 +51,16 @@ pub(crate) struct Header {
     pub(crate) len: AtomicU64,
     pub(crate) seed: AtomicU64,
     pub(crate) max_object: AtomicU64,
-    _line0: [AtomicU64; 3],
+    /// How often the region was taken from a file that nobody had in use, plus one.
+    pub(crate) era: AtomicU32,
+    _pad: AtomicU32,
+    _line0: [AtomicU64; 2],
     /// Latest `now` that a writing call brought.
     pub(crate) clock: AtomicU64,
     /// Next object id.
     pub(crate) ids: AtomicU64,
     /// Next lease nonce.
     pub(crate) nonces: AtomicU64,
-    /// Slots whose process is dead and not yet cleaned up after, as pin words.
-    pub(crate) dying: [AtomicU64; 2],
     /// No entry dies before this time.
     pub(crate) soonest: AtomicU64,
     /// Least `dead_at` seen in the pass of the sweep that is under way.
@@ -119,7 +119,7 @@ pub(crate) struct Slot {
     /// Bell number plus one; 0 is none.
     pub(crate) bell: AtomicU32,
     _pad: AtomicU32,
-    /// Next bucket to clean up when the process has died.
+    /// Next bucket to clean up after a dead process; its token is above.
     pub(crate) reap_cursor: AtomicU64,
 }
 

@@ -11,7 +11,8 @@
 //! whoever ends it, so none is forgotten. When a process dies, everyone is rung.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::fence;
 
 use super::Millis;
 use super::entry::{EntryAt, SUB};
@@ -34,11 +35,8 @@ pub(crate) type Answer = Result<u64, Millis>;
 impl Inner {
     /// Takes the lease of an entry, if it is to be had. The shard is locked.
     pub(crate) fn try_lease(&self, member: &Member, at: &EntryAt<'_>, ask: Ask) -> Answer {
-        if self.is_leased(at.e, ask.now) {
-            if ask.wait {
-                let (w, bit) = pin_of(member.slot());
-                at.e.waiters[w].fetch_or(bit, AcqRel);
-            }
+        if self.is_leased(at.e, ask.now) && !(ask.wait && self.ended_meanwhile(member, at, ask.now))
+        {
             return Err(at.e.deadline.load(Relaxed));
         }
         let lease = lease_word(member.token, self.fresh(&self.header().nonces));
@@ -46,6 +44,20 @@ impl Inner {
         self.set_deadline(at, ask.deadline);
         at.e.lease.store(lease, Release);
         Ok(lease)
+    }
+
+    /// Registers this process to be rung. True if the lease has ended just now: its holder, which could not get the
+    /// shard's lock, may have looked for waiters before we registered.
+    fn ended_meanwhile(&self, member: &Member, at: &EntryAt<'_>, now: Millis) -> bool {
+        let (w, bit) = pin_of(member.slot());
+        at.e.waiters[w].fetch_or(bit, AcqRel);
+        // Pairs with the fence in `end_lease`: it sees our bit, or we see its end.
+        fence(SeqCst);
+        if self.is_leased(at.e, now) {
+            return false;
+        }
+        at.e.waiters[w].fetch_and(!bit, AcqRel);
+        true
     }
 
     fn set_deadline(&self, at: &EntryAt<'_>, deadline: Millis) {
@@ -75,13 +87,14 @@ impl Inner {
     pub(crate) fn end_lease(&self, member: &Member, at: &EntryAt<'_>, lease: u64) {
         let hash = at.e.hash.load(Relaxed);
         let mut ring = self.ring_later(member);
-        // Without the lock (it was not to be had in time) a waiter that registers just now waits for its own deadline.
+        // Without the lock, if it was not to be had in time: a waiter that registers just now looks again.
         let shard = self.lock_shard(member, hash);
         let ended =
             at.e.lease
                 .compare_exchange(lease, 0, AcqRel, Relaxed)
                 .is_ok();
         if ended {
+            fence(SeqCst);
             ring.add(take_waiters(&at.e.waiters));
         }
         drop(shard);

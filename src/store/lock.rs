@@ -8,10 +8,10 @@
 //!
 //! Waiting is bounded: a holder that is stopped must not stall the event loops of the others.
 
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
+use super::atomic::AtomicU32;
 use super::member::Member;
 use super::process::{Processes, Token};
 

@@ -7,7 +7,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use super::atomic::{AtomicU32, AtomicU64, step, torn_at};
 
 /// Types that may be laid over any bytes of the region.
 ///
@@ -113,14 +114,19 @@ impl Memory {
             Some(end) if end <= self.len => {}
             _ => return false,
         }
-        // SAFETY: the range was checked, and it is the caller's. `bytes` may lie in the region too (the key of another
-        // entry), and in a damaged one they may overlap: so this copy bears that.
-        unsafe {
-            self.base
-                .as_ptr()
-                .add(off)
-                .copy_from(bytes.as_ptr(), bytes.len())
-        };
+        // In two parts, so that tests can end the process between them.
+        let (first, second) = bytes.split_at(torn_at(bytes.len()));
+        for (off, part) in [(off, first), (off + first.len(), second)] {
+            step();
+            // SAFETY: the range was checked, and it is the caller's. `bytes` may lie in the region too (the key of
+            // another entry), and in a damaged one they may overlap: so this copy bears that.
+            unsafe {
+                self.base
+                    .as_ptr()
+                    .add(off)
+                    .copy_from(part.as_ptr(), part.len())
+            };
+        }
         true
     }
 
@@ -133,6 +139,7 @@ impl Memory {
             Some(end) if end <= self.len => {}
             _ => return false,
         }
+        step();
         // SAFETY: the range was checked, and it is the caller's.
         unsafe { self.base.as_ptr().add(off).write_bytes(0, len) };
         true
@@ -146,6 +153,9 @@ impl Drop for Memory {
         }
     }
 }
+
+/// A word of private memory.
+type PrivateWord = std::sync::atomic::AtomicU64;
 
 /// A private page that reads as zero in a forked child: what it holds is of this process alone.
 #[derive(Debug)]
@@ -172,9 +182,9 @@ impl WipedPage {
     }
 
     /// The word at the start of the page.
-    pub(crate) fn word(&self) -> &AtomicU64 {
+    pub(crate) fn word(&self) -> &PrivateWord {
         // SAFETY: the page is mapped for as long as `self` lives, aligned, and zero is a valid value.
-        unsafe { self.base.cast::<AtomicU64>().as_ref() }
+        unsafe { self.base.cast::<PrivateWord>().as_ref() }
     }
 }
 

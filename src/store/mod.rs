@@ -17,12 +17,16 @@
 //! | `arena`, `queue`, `evict` | the allocator; queues of entries; who goes when there is no room |
 //! | `repair`, `reap` | after a death under the arena lock; after any death |
 //! | `validate`, `stats` | the walker; the counts |
+//! | `atomic`, `crash` | the atomics of a region; for tests: ends the process at a chosen write |
 //!
 //! What guards what, and in which order locks are taken, is at the head of `layout`.
 
 mod arena;
+mod atomic;
 mod bells;
 mod claim;
+#[cfg(feature = "crash-points")]
+pub mod crash;
 mod entry;
 mod error;
 mod evict;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
-use std::sync::atomic::{AtomicU32, AtomicU64, fence};
+use std::sync::atomic::fence;
 
 use super::Millis;
+use super::atomic::AtomicU32;
 use super::entry::{BROKEN, COMPLETE, Entry, EntryAt, UNKNOWN, content};
 use super::inner::Inner;
 use super::member::Member;
@@ -164,7 +165,7 @@ impl Object {
 
     /// One of the [`WORDS`] words. An index beyond them gives the last.
     #[inline]
-    pub fn word(&self, i: usize) -> &AtomicU64 {
+    pub fn word(&self, i: usize) -> &std::sync::atomic::AtomicU64 {
         &self.at().e.words[i.min(WORDS - 1)]
     }
 

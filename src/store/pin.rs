@@ -83,10 +83,17 @@ impl Inner {
 
     /// Unpins what could not be unpinned before.
     pub(crate) fn unpin_deferred(&self, member: &Member) {
-        let blocks = std::mem::take(&mut *member.deferred.lock());
-        blocks
-            .into_iter()
-            .for_each(|b| self.unpin_unlinked(member, b));
+        let mut blocks = std::mem::take(&mut *member.deferred.lock());
+        while let Some(block) = blocks.pop() {
+            if !self.try_unpin_unlinked(member, block) {
+                // The arena is still busy: it would be for the others, too.
+                blocks.push(block);
+                break;
+            }
+        }
+        if !blocks.is_empty() {
+            member.deferred.lock().append(&mut blocks);
+        }
     }
 
     /// Counts a hit.

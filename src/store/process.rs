@@ -208,9 +208,6 @@ impl<'a> Processes<'a> {
         slot.identity
             .compare_exchange(old.0, new.0, AcqRel, Relaxed)
             .ok()?;
-        let (w, bit) = pin_of(i);
-        self.header.dying[w].fetch_and(!bit, AcqRel);
-        slot.reap_cursor.store(0, Relaxed);
         slot.bell.store(bell, Release);
         Some((token_of(i, new), token_of(i, old)))
     }
@@ -252,22 +249,46 @@ impl<'a> Processes<'a> {
         let Some(slot) = self.header.slots.get(i) else {
             return true;
         };
-        // Death between the two steps leaves a Dying slot without its bit: its pins are respected until the reaper's walk.
-        let (w, bit) = pin_of(i);
         let dying = id.with_state(State::Dying);
-        let won = slot
-            .identity
+        slot.identity
             .compare_exchange(id.0, dying.0, AcqRel, Relaxed)
-            .is_ok();
-        if won {
-            self.header.dying[w].fetch_or(bit, AcqRel);
-        }
-        won
+            .is_ok()
     }
 
     /// Slots to be cleaned up after.
     pub(crate) fn dying(self) -> impl Iterator<Item = usize> + 'a {
         (0..SLOTS).filter(move |i| self.identity(*i).state() == State::Dying)
+    }
+
+    /// Those of a set of pins whose processes are dead. The slot's own word decides, so that a pin counts for nothing
+    /// from the very step that marks its process, and counts again only for the next one that has taken the slot.
+    pub(crate) fn dying_among(self, w: usize, set: u64) -> u64 {
+        let (mut left, mut dying) = (set, 0);
+        while left != 0 {
+            let bit = left.trailing_zeros() as usize;
+            left &= left - 1;
+            if self.identity(w * 63 + bit).state() == State::Dying {
+                dying |= 1 << bit;
+            }
+        }
+        dying
+    }
+
+    /// Where the cleaning after a dead process goes on. Another one's place in the same slot is the beginning.
+    pub(crate) fn reap_cursor(self, token: Token) -> usize {
+        let word = self.slot(token).map_or(0, |s| s.reap_cursor.load(Relaxed));
+        if word >> 32 == u64::from(token) {
+            word as u32 as usize
+        } else {
+            0
+        }
+    }
+
+    pub(crate) fn set_reap_cursor(self, token: Token, bucket: usize) {
+        if let Some(slot) = self.slot(token) {
+            slot.reap_cursor
+                .store(u64::from(token) << 32 | bucket as u64, Relaxed);
+        }
     }
 
     pub(crate) fn token_in(self, slot: usize) -> Token {
@@ -283,14 +304,7 @@ impl<'a> Processes<'a> {
         }
         // In one step, as another process may be taking the slot over. Its bell stays: who takes it sets its own.
         let free = id.with_state(State::Free).0;
-        if slot
-            .identity
-            .compare_exchange(id.0, free, AcqRel, Relaxed)
-            .is_ok()
-        {
-            let (w, bit) = pin_of(slot_of(token));
-            self.header.dying[w].fetch_and(!bit, AcqRel);
-        }
+        let _ = slot.identity.compare_exchange(id.0, free, AcqRel, Relaxed);
     }
 
     pub(crate) fn live(self) -> u32 {

@@ -5,7 +5,8 @@
 //! over all buckets and then over limbo.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::fence;
 
 use super::entry::{BROKEN, EntryAt, GROWING};
 use super::inner::{Inner, Mask, lease_owner, take_waiters};
@@ -18,7 +19,7 @@ use super::queue::LIMBO;
 /// Buckets cleaned under one hold of the arena lock.
 const BATCH: usize = 256;
 /// Batches in one call: bounds the time that a call takes.
-const BATCHES: usize = 1024;
+const BATCHES: usize = 256;
 /// Every process.
 const ALL: Mask = [!UNLINKED, !UNLINKED];
 
@@ -65,6 +66,8 @@ impl Inner {
         };
         (0..self.geometry.buckets).all(|bucket| keeper.clean_bucket(bucket, dead)) && {
             keeper.clean_limbo(dead);
+            keeper.free_shards_of(dead);
+            keeper.ring.add(ALL);
             true
         }
     }
@@ -87,23 +90,22 @@ impl Inner {
 impl<'a> Keeper<'a> {
     /// Cleans the next buckets of a dying slot. True when the slot has been freed.
     fn clean_some(&mut self, token: Token) -> bool {
-        let Some(slot) = self.header().slots.get(slot_of(token)) else {
-            return true;
-        };
         if self.inner.processes().token_in(slot_of(token)) != token
             || !self.inner.processes().dying().any(|s| s == slot_of(token))
         {
             return true;
         }
-        let (w, bit) = pin_of(slot_of(token));
-        self.header().dying[w].fetch_or(bit, AcqRel);
-        let from = slot.reap_cursor.load(Relaxed) as usize;
+        let from = self.inner.processes().reap_cursor(token);
+        if from == 0 {
+            // Whoever found it dead may have had no time to say so (it waited for a lock, or died itself).
+            self.ring.add(ALL);
+        }
         let to = (from + BATCH).min(self.inner.geometry.buckets);
         for bucket in from..to {
             if !self.clean_bucket(bucket, token) {
                 return true;
             }
-            slot.reap_cursor.store(bucket as u64 + 1, Relaxed);
+            self.inner.processes().set_reap_cursor(token, bucket + 1);
         }
         to == self.inner.geometry.buckets && self.finish(token)
     }
@@ -149,10 +151,17 @@ impl<'a> Keeper<'a> {
         self.break_body_of(at, token)
     }
 
+    /// Whether what `owner` has is to go with `token`: it is the same process, or one that had the slot before and was
+    /// not cleaned up after to the end, as the next one died at that.
+    fn is_trace_of(&self, owner: Token, token: Token) -> bool {
+        owner == token
+            || (slot_of(owner) == slot_of(token) && self.inner.processes().is_gone(owner))
+    }
+
     fn end_lease_of(&mut self, at: &EntryAt<'_>, token: Token) {
         let lease = at.e.lease.load(Acquire);
         if lease != 0
-            && lease_owner(lease) == token
+            && self.is_trace_of(lease_owner(lease), token)
             && at
                 .e
                 .lease
@@ -167,10 +176,13 @@ impl<'a> Keeper<'a> {
         let Some((body, ..)) = self.inner.body(at.body()) else {
             return false;
         };
-        if body.phase.load(Acquire) != GROWING || body.owner.load(Relaxed) != token {
+        if body.phase.load(Acquire) != GROWING || !self.is_trace_of(body.owner.load(Relaxed), token)
+        {
             return false;
         }
         body.phase.store(BROKEN, Release);
+        // As in `ring_readers`: we see the watcher's bit, or it sees the phase.
+        fence(SeqCst);
         self.ring.add(take_waiters(&body.waiters));
         true
     }
@@ -200,16 +212,20 @@ impl<'a> Keeper<'a> {
 
     fn finish(&mut self, token: Token) -> bool {
         self.clean_limbo(token);
+        self.free_shards_of(token);
+        self.inner.processes().free(token);
+        self.header().counts.reaped.fetch_add(1, Relaxed);
+        self.ring.add(ALL);
+        true
+    }
+
+    fn free_shards_of(&self, token: Token) {
         for shard in 0..self.inner.geometry.shards {
             if let Some(lock) = self.inner.shard(shard) {
                 // Chains hold at every moment, so a shard's lock needs no repair.
                 let _ = lock.compare_exchange(token, 0, AcqRel, Relaxed);
             }
         }
-        self.inner.processes().free(token);
-        self.header().counts.reaped.fetch_add(1, Relaxed);
-        self.ring.add(ALL);
-        true
     }
 
     /// Ends the leases and fills of a process that lives; its pins stay. False if a shard was not to be had.

@@ -133,6 +133,7 @@ impl Region {
         unsafe { memory.zero(0, geometry.arena as usize * GRANULE) };
         let header: &Header = memory.at(0).ok_or(StoreError::Corrupt("header"))?;
         header.version.store(VERSION, Relaxed);
+        header.era.store(1, Relaxed);
         header.len.store(memory.len() as u64, Relaxed);
         header
             .seed

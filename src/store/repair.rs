@@ -4,7 +4,7 @@
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
-use super::entry::{Block, EntryAt, Kind};
+use super::entry::{Block, EntryAt, Kind, REMOVED};
 use super::inner::take_waiters;
 use super::keeper::Keeper;
 use super::layout::UNLINKED;
@@ -112,7 +112,8 @@ impl<'a> Keeper<'a> {
                 link.store(0, Release);
                 return Some(());
             };
-            if !at.is_linked() || !self.has_its_body(&at, starts) {
+            let removed = at.e.flags.load(Relaxed) & REMOVED != 0;
+            if removed || !at.is_linked() || !self.has_its_body(&at, starts) {
                 at.e.pins[0].fetch_or(UNLINKED, AcqRel);
                 link.store(at.e.next.load(Relaxed), Release);
                 continue;
@@ -197,7 +198,9 @@ impl<'a> Keeper<'a> {
         if !kept.add(block) {
             return;
         }
-        self.count_payload(body.len.load(Relaxed) as i64);
+        if body.era.load(Relaxed) != 0 {
+            self.count_payload(body.len.load(Relaxed) as i64);
+        }
         let mut link = &body.next;
         loop {
             let next = link.load(Acquire);

@@ -9,7 +9,7 @@ pub struct Stats {
     pub capacity: u64,
     /// Bytes of the capacity in use.
     pub used: u64,
-    /// Bytes of keys, meta and bodies among the used.
+    /// Bytes of keys, meta and complete bodies among the used.
     pub payload: u64,
     /// Objects that lookups can find.
     pub objects: u64,

@@ -355,6 +355,47 @@ fn an_include_of_unknown_length() {
     });
 }
 
+/// The path of an include, decoded, is not taken for a path with arguments.
+#[test]
+fn an_include_has_a_key_of_its_own() {
+    let origin = Origin::start();
+    origin.on(
+        "/",
+        Reply::cached("max-age=60", "<!--#include virtual=\"/a%3Fb\" -->")
+            .header("Content-Type", "text/html"),
+    );
+    origin.on("/a%3Fb", Reply::cached("max-age=60", "path"));
+    origin.on("/a", Reply::cached("max-age=60", "arguments"));
+    let nginx = Conf::new()
+        .zone()
+        .location(
+            "/",
+            &format!(
+                "ssi on; swr_cache main; proxy_pass http://{}/;",
+                origin.addr
+            ),
+        )
+        .start();
+    assert_eq!(nginx.get("/").text(), "path");
+    nginx.get("/a?b").is(200, "MISS", "arguments");
+}
+
+/// A filter that converts in place does not convert what is stored.
+#[test]
+fn what_is_stored_is_not_written_to() {
+    let origin = Origin::start();
+    let named = Reply::cached("max-age=60", [0xEF, 0xEF])
+        .header("Content-Type", "text/html; charset=windows-1251");
+    origin.on("/", named);
+    let nginx = Conf::caching(&origin)
+        .http("charset_map koi8-r windows-1251 { D0 EF; }")
+        .server("charset koi8-r; override_charset on;")
+        .start();
+    for _ in 0..3 {
+        assert_eq!(nginx.get("/").body, [0xD0, 0xD0]);
+    }
+}
+
 /// `worker_shutdown_timeout` holds for fetches too.
 #[test]
 fn shutdown_waits_no_longer_than_it_may() {

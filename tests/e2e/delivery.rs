@@ -204,6 +204,21 @@ fn cache_status_header() {
     let hit = status("/");
     assert!(hit.ends_with("; hit") || hit.contains("; hit;"), "{hit}");
     assert!(hit.contains("ttl=") && !hit.contains("fwd"), "{hit}");
+    // What the origin answered, not what the client gets (§2.3).
+    let stale = Reply::aged(9, "max-age=5, stale-if-error=600", "x").header("ETag", "\"a\"");
+    origin.script(
+        "/304",
+        [stale.clone(), Reply::new(304).header("ETag", "\"a\"")],
+    );
+    origin.script("/503", [stale, Reply::new(503)]);
+    for (path, answered) in [("/304", "fwd-status=304"), ("/503", "fwd-status=503")] {
+        status(path);
+        let forward = status(path);
+        assert!(
+            forward.contains("fwd=stale") && forward.contains(answered),
+            "{forward}"
+        );
+    }
     let passed = status("/no-store");
     assert!(
         passed.contains("fwd=") && !passed.contains("stored"),
@@ -281,5 +296,72 @@ fn empty_bodies() {
     for (path, status) in [("/empty", 200), ("/204", 204), ("/chunked", 200)] {
         nginx.get(path).is(status, "MISS", "");
         nginx.get(path).is(status, "HIT", "");
+    }
+}
+
+/// RFC 9111 §5.2.2.6: what the origin wants unchanged is not compressed on its way, from the store or through it.
+#[test]
+fn delivery_no_transform() {
+    let origin = Origin::start();
+    let body = "0123456789".repeat(500);
+    for (path, control) in [
+        ("/free", "max-age=60"),
+        ("/kept", "max-age=60, no-transform"),
+    ] {
+        let reply = Reply::cached(control, body.clone()).header("Content-Type", "text/html");
+        origin.on(path, reply);
+    }
+    let targeted = Reply::cached("no-transform", body.clone())
+        .header("CDN-Cache-Control", "max-age=60")
+        .header("Content-Type", "text/html");
+    origin.on("/targeted", targeted);
+    let nginx = Conf::caching_with(&origin, "gzip on; gzip_proxied any;").start();
+    for cache in ["MISS", "HIT"] {
+        for (path, coding) in [
+            ("/free", Some("gzip")),
+            ("/kept", None),
+            ("/targeted", None),
+        ] {
+            let got = nginx.get_with(path, &[("Accept-Encoding", "gzip")]);
+            assert_eq!((got.status, got.cache()), (200, cache), "{path}");
+            assert_eq!(got.header("Content-Encoding"), coding, "{path}");
+        }
+    }
+}
+
+/// Interim responses and trailers are not stored (RFC 9111 §3, §3.1); what follows them is as it should be.
+#[test]
+fn delivery_interim_responses_and_trailers() {
+    let origin = Origin::start();
+    let trailers = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTrailer: X-Sum\r\n\
+                    Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Sum: 1\r\nSet-Cookie: a=b\r\n\r\n";
+    origin.on("/trailers", Reply::raw(trailers));
+    for (n, status) in ["100 Continue", "102 Processing", "103 Early Hints"]
+        .into_iter()
+        .enumerate()
+    {
+        let raw = format!(
+            "HTTP/1.1 {status}\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n\
+             Content-Length: 1\r\n\r\nx"
+        );
+        origin.on(&format!("/{n}"), Reply::raw(raw));
+    }
+    let nginx = Conf::caching_with(&origin, "proxy_http_version 1.1;").start();
+    for cache in ["MISS", "HIT"] {
+        let got = nginx.get("/trailers");
+        got.is(200, cache, "x");
+        for name in ["X-Sum", "Set-Cookie", "Trailer"] {
+            assert_eq!(got.header(name), None, "{name}");
+        }
+    }
+    // nginx takes the first response of such an origin for the final one, whatever its status (until 1.29).
+    for n in 0..3 {
+        let path = format!("/{n}");
+        for asked in 1..3 {
+            let mut client = nginx.client();
+            client.send("GET", &path, &[]);
+            assert_ne!(client.receive_head().cache(), "HIT");
+            assert_eq!(origin.hits(&path), asked);
+        }
     }
 }

@@ -186,7 +186,7 @@ impl Client {
         let method = self.r.method();
         if !self.conf.policy.methods.has(method) && self.r.is_main() {
             let raw = self.r.raw();
-            self.cache.written_through(&Written {
+            self.cache.written(&Written {
                 method: bytes_of(&raw.method_name),
                 status: u16::try_from(raw.headers_out.status).unwrap_or(0),
                 key: self.key,

@@ -9,8 +9,8 @@ use std::ptr;
 use nginx_sys::{
     NGX_ERROR, NGX_HTTP_FLUSH, NGX_HTTP_NOT_MODIFIED, NGX_HTTP_PRECONDITION_FAILED, NGX_OK,
     ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_chain_update_chains, ngx_create_temp_buf,
-    ngx_file_t, ngx_http_send_special, ngx_http_time, ngx_int_t, ngx_list_push, ngx_read_file,
-    ngx_str_t, ngx_table_elt_t,
+    ngx_file_t, ngx_http_send_special, ngx_http_time, ngx_http_upstream_state_t, ngx_int_t,
+    ngx_list_push, ngx_read_file, ngx_str_t, ngx_table_elt_t,
 };
 use swrcache::engine::{Answer, Part, Reason, Serve, Stored, cache_status};
 use swrcache::store::{Cursor, Phase};
@@ -189,12 +189,12 @@ fn common(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option<()> 
 }
 
 /// `Cache-Status`, behind what the origin and the caches before this one put there.
-fn tell(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option<()> {
+fn tell(r: Req, conf: &LocConf, serve: &Serve) -> Option<()> {
     if !conf.status_header() {
         return Some(());
     }
     let seen = crate::ctx::Ctx::client(r).map(|client| &client.seen);
-    let fwd_status = seen.and_then(|s| s.fetch_took).map(|_| stored.status());
+    let fwd_status = seen.and_then(|s| s.fetch_took).and_then(|_| answered(r));
     match seen.and_then(|s| s.asked) {
         Some(fetch) => push_status(
             r,
@@ -206,6 +206,15 @@ fn tell(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option<()> {
         ),
         None => push_status(r, &Part::Served { serve, fwd_status }),
     }
+}
+
+/// The status that the origin answered with, to the fetch that this request waited for; nothing if it did not answer.
+fn answered(r: Req) -> Option<u16> {
+    // SAFETY: NULL or an array of states, which the fetch has shared.
+    let states: &[ngx_http_upstream_state_t] =
+        unsafe { r.raw().upstream_states.as_ref()?.as_slice() };
+    let last = states.last().filter(|state| state.bytes_received > 0)?;
+    u16::try_from(last.status).ok()
 }
 
 /// Appends our member of `Cache-Status` as a line of its own (RFC 9211 §2: a list).
@@ -227,7 +236,7 @@ fn not_modified(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> ngx_i
     stored.fields_of_304(&mut |name, value| ok = ok.and_then(|()| set_field(r, name, value)));
     // A 304 has no representation of its own to type.
     r.raw().headers_out.content_type = ngx_str_t::default();
-    if ok.and_then(|()| tell(r, conf, stored, serve)).is_none() {
+    if ok.and_then(|()| tell(r, conf, serve)).is_none() {
         return NGX_ERROR as ngx_int_t;
     }
     r.send_header()
@@ -241,7 +250,12 @@ fn full_header(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option
     raw.set_disable_not_modified(1);
     let mut ok = common(r, conf, stored, serve);
     stored.visible(&mut |name, value| ok = ok.and_then(|()| set_field(r, name, value)));
-    ok.and_then(|()| tell(r, conf, stored, serve))?;
+    ok.and_then(|()| tell(r, conf, serve))?;
+    if stored.no_transform() && raw.headers_out.content_encoding.is_null() {
+        // As if nginx had found that the client can't have it compressed (ngx_http_gzip_ok).
+        raw.set_gzip_tested(1);
+        raw.set_gzip_ok(0);
+    }
     raw.set_allow_ranges(u32::from(ranges_apply(
         stored,
         serve,

@@ -1,5 +1,7 @@
 //! The way in: the PRECONTENT phase, where rewriting and access control are done and no content handler has begun.
 
+use std::io::Write;
+
 use nginx_sys::{
     NGX_DECLINED, NGX_DONE, NGX_HTTP_SPECIAL_RESPONSE, ngx_array_push, ngx_conf_t,
     ngx_http_conf_ctx_t, ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_handler_pt,
@@ -175,19 +177,30 @@ fn authority_apart<'a>(r: Req, host: &[u8]) -> Option<&'a [u8]> {
     if !name.eq_ignore_ascii_case(host) {
         return Some(sent);
     }
-    if port.is_empty() || own_ports(r).iter().any(|own| port == own.as_bytes()) {
+    if port.is_empty() || is_own_port(r, port) {
         return None;
     }
     Some(sent)
 }
 
-/// The ports that an authority need not name, as it would: the scheme's and the one that the client has connected to.
-fn own_ports(r: Req) -> [String; 2] {
+/// Whether `port`, with its colon, is one that an authority need not name: the scheme's, or the one that the client has
+/// connected to.
+fn is_own_port(r: Req, port: &[u8]) -> bool {
     let c = r.connection();
-    let scheme = if c.ssl.is_null() { ":80" } else { ":443" };
+    let scheme: &[u8] = if c.ssl.is_null() { b":80" } else { b":443" };
+    if port == scheme {
+        return true;
+    }
     // SAFETY: a connection has the address that it was accepted at, or that of its `listen`.
     let own = unsafe { nginx_sys::ngx_inet_get_port(c.local_sockaddr) };
-    [scheme.to_owned(), format!(":{own}")]
+    // On the stack: every request comes by here.
+    let mut text = [0u8; 6];
+    let mut rest = text.as_mut_slice();
+    if write!(rest, ":{own}").is_err() {
+        return false;
+    }
+    let left = rest.len();
+    port == &text[..text.len() - left]
 }
 
 /// The key of these parts, in the request's pool; nothing if they are all empty.

@@ -143,12 +143,9 @@ unsafe extern "C" fn on_tidy(event: *mut ngx_event_t) {
             }
         }
     });
-    // SAFETY: the event is the static one; nothing of this worker's may keep it from exiting (cancelable).
-    unsafe {
-        if ngx_exiting == 0 {
-            ngx_add_timer(event, TIDY_EVERY);
-        }
-    }
+    // SAFETY: the event is the static one. It keeps no worker from exiting (cancelable), but while clients do, those who
+    // read the fill of a process that has died have to learn of it.
+    unsafe { ngx_add_timer(event, TIDY_EVERY) };
 }
 
 /// Whether the worker is on its way out and should start nothing new.
