@@ -40,8 +40,10 @@ fn pkg_config_and_cmake_find_it_from_an_empty_directory() {
     };
     shell("gcc a.c $(pkg-config --cflags --libs swrcache) -o shared && ./shared");
     shell("readelf -d shared | grep -q 'NEEDED.*\\[libswrcache.so.0\\]'");
-    shell("gcc a.c $(pkg-config --cflags swrcache) -L$(pkg-config --variable=libdir swrcache) \
-           -l:libswrcache.a -lpthread -ldl -lm -o static && ./static");
+    shell(
+        "gcc a.c $(pkg-config --cflags swrcache) -L$(pkg-config --variable=libdir swrcache) \
+           -l:libswrcache.a -lpthread -ldl -lm -o static && ./static",
+    );
     fs::write(
         format!("{work}/CMakeLists.txt"),
         "cmake_minimum_required(VERSION 3.13)\nproject(a C)\nfind_package(swrcache 0.1 REQUIRED)\n\
@@ -49,7 +51,9 @@ fn pkg_config_and_cmake_find_it_from_an_empty_directory() {
          add_executable(b a.c)\ntarget_link_libraries(b swrcache::swrcache_static)\n",
     )
     .expect("written");
-    shell("cmake -S . -B build >cmake.log && cmake --build build >>cmake.log && build/a && build/b");
+    shell(
+        "cmake -S . -B build >cmake.log && cmake --build build >>cmake.log && build/a && build/b",
+    );
 }
 
 #[test]
@@ -66,7 +70,10 @@ fn destdir_is_not_in_what_is_installed() {
         "lib/pkgconfig/swrcache.pc",
         "lib/cmake/swrcache/swrcacheConfig.cmake",
     ] {
-        assert!(Path::new(&format!("{root}/opt/swr/{file}")).exists(), "{file}");
+        assert!(
+            Path::new(&format!("{root}/opt/swr/{file}")).exists(),
+            "{file}"
+        );
     }
     let pc = fs::read_to_string(format!("{root}/opt/swr/lib/pkgconfig/swrcache.pc"));
     assert!(pc.expect("swrcache.pc").starts_with("prefix=/opt/swr\n"));
@@ -76,7 +83,10 @@ fn destdir_is_not_in_what_is_installed() {
 #[test]
 fn the_documents_proxy_works() {
     let text = fs::read_to_string(format!("{ROOT}/docs/c-library.md")).expect("the document");
-    let code = text.split("```c\n").nth(1).and_then(|rest| rest.split("```").next());
+    let code = text
+        .split("```c\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
     let code = code.expect("a program in C");
     assert!(code.lines().count() < 60, "{} lines", code.lines().count());
     let folder = Folder::new();
@@ -85,7 +95,15 @@ fn the_documents_proxy_works() {
     let program = path(&folder, "proxy");
     let library = self::folder().join("lib/libswrcache.a");
     run(Command::new("gcc")
-        .args(["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic", "-I"])
+        .args([
+            "-std=c11",
+            "-O2",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-pedantic",
+            "-I",
+        ])
         .arg(format!("{ROOT}/include"))
         .args([&source, "-o", &program])
         .arg(library)
