@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 static PAGES: AtomicU32 = AtomicU32::new(0);
 
@@ -48,11 +48,10 @@ fn answer(stream: TcpStream, takes: Duration) -> std::io::Result<()> {
         }
         _ => ("404 Not Found", "max-age=10", "Nothing here.\n".to_owned()),
     };
-    let date = httpdate::fmt_http_date(SystemTime::now());
     let length = body.len();
     write!(
         &stream,
-        "HTTP/1.1 {status}\r\nDate: {date}\r\nContent-Type: text/plain\r\nCache-Control: {control}\r\n\
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nCache-Control: {control}\r\n\
          Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
     )
 }

@@ -13,7 +13,9 @@ target=${CARGO_TARGET_DIR:-target}
 nginx_pid='' origin_pid=''
 failed=0
 
-cargo build --quiet --release --example demo_origin || exit 1
+# The standard library is all it uses; cargo would build what every test needs first.
+mkdir -p "$target"
+rustc --edition 2024 -O -o "$target/demo_origin" examples/demo_origin.rs || exit 1
 # Workers run as nobody under root, so the folder must be open to others.
 dir=$(mktemp -d) && chmod 755 "$dir"
 
@@ -49,7 +51,7 @@ wait_for() {
 }
 
 start_origin() {
-    "$target/release/examples/demo_origin" "127.0.0.1:$origin" $seconds &
+    "$target/demo_origin" "127.0.0.1:$origin" $seconds &
     origin_pid=$!
     wait_for "$origin"
 }

@@ -74,6 +74,7 @@ impl Drop for Use<'_> {
 }
 
 impl<T: Kind> Handle<T> {
+    #[inline]
     /// A handle for C, to be given back to [`Handle::free`].
     pub(crate) fn give(value: T) -> *mut Handle<T> {
         Box::into_raw(Box::new(Handle {
@@ -119,6 +120,7 @@ impl<T: Kind> Handle<T> {
         f(unsafe { &mut *handle.value.get() })
     }
 
+    #[inline]
     /// Uses the value together with other threads. From the first such use on nobody can have it alone.
     ///
     /// # Safety

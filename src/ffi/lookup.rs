@@ -313,6 +313,7 @@ unsafe fn looked_up(
     })
 }
 
+#[inline]
 fn decide(cache: &Arc<Shared>, policy: &Arc<Settings>, asked: Asked<'_>) -> Decision {
     let ticket = cache.wake.ticket();
     let may_refresh = cache.refreshing.load(Relaxed) < policy.refresh_max;
@@ -344,6 +345,7 @@ fn decide_waiting(cache: &Arc<Shared>, policy: &Arc<Settings>, mut asked: Asked<
 }
 
 /// The verdict in C's words.
+#[inline]
 fn carried(
     cache: &Arc<Shared>,
     policy: &Arc<Settings>,
@@ -403,6 +405,7 @@ fn carried(
     }
 }
 
+#[inline]
 fn served(
     decision: Decision,
     cache: &Arc<Shared>,

@@ -14,7 +14,7 @@ use super::policy::Settings;
 use super::types::{self, Field, Sized_, field, put};
 use crate::engine::{Answer, Method, Part, Reason, Serve, cache_status};
 use crate::http::{ByteRange, date};
-use crate::store::{Cursor, Phase};
+use crate::store::{Cursor, Object, Phase};
 
 /// What is behind a `swrcache_reply`.
 pub struct ReplyValue {
@@ -26,7 +26,9 @@ pub struct ReplyValue {
     tells: Option<String>,
     /// The host has edge revalidation on for it.
     validators: bool,
-    parts: Parts,
+    method: Method,
+    /// Made when they are first asked for: a lookup that nobody reads allocates nothing for them.
+    parts: Option<Parts>,
 }
 
 impl Kind for ReplyValue {
@@ -166,175 +168,12 @@ impl Parts {
     }
 }
 
-/// What one turn of reading came to.
-enum Got {
-    Piece(iovec),
-    /// The piece is over.
-    Next,
-    /// Nothing yet.
-    Later,
-    Broken,
-}
-
-fn io(bytes: &[u8]) -> iovec {
-    iovec {
-        iov_base: bytes.as_ptr().cast_mut().cast(),
-        iov_len: bytes.len(),
-    }
-}
-
-impl ReplyValue {
-    /// `fetched` is why the origin was asked and what it said, for a client that waited for it.
-    pub(crate) fn new(
-        cache: &Arc<Shared>,
-        policy: &Settings,
-        method: Method,
-        serve: Serve,
-        fetched: Option<(Reason, u16)>,
-    ) -> ReplyValue {
-        let tells = policy.status_name.as_deref().map(|name| {
-            let part = match fetched {
-                None => Part::Served {
-                    serve: &serve,
-                    fwd_status: None,
-                },
-                Some((fetch, status)) => Part::Led {
-                    serve: &serve,
-                    fetch,
-                    fwd_status: (status > 0).then_some(status),
-                },
-            };
-            cache_status(name, &part)
-        });
-        ReplyValue {
-            head: None,
-            cache: Arc::clone(cache),
-            tells,
-            validators: serve.object.synthesised(),
-            parts: Parts::of(&serve, method),
-            serve,
-        }
-    }
-
-    fn status(&self) -> u16 {
-        match &self.serve.answer {
-            Answer::Full => self.serve.object.status(),
-            Answer::Partial(_) => 206,
-            Answer::NotModified => 304,
-            Answer::PreconditionFailed => 412,
-            Answer::Unsatisfiable => 416,
-        }
-    }
-
-    fn compose(&self) -> Lines {
-        let stored = &self.serve.object;
-        let mut lines = Lines {
-            fields: Vec::with_capacity(16),
-            made: Vec::new(),
-        };
-        lines.add("Date", date::format(stored.date()));
-        if !matches!(self.serve.answer, Answer::PreconditionFailed) {
-            lines.add("Age", self.serve.age.to_string());
-            self.stored_fields(&mut lines);
-        }
-        self.describe(&mut lines);
-        if let Some(member) = &self.tells {
-            lines.add("Cache-Status", member.as_bytes());
-        }
-        lines
-    }
-
-    fn stored_fields(&self, lines: &mut Lines) {
-        let stored = &self.serve.object;
-        let multipart = self.parts.multipart.is_some();
-        match &self.serve.answer {
-            Answer::NotModified => stored.fields_of_304(&mut |n, v| lines.pass_on(n, v)),
-            // The text of an error is no stored body.
-            Answer::Unsatisfiable => {}
-            _ => stored.visible(&mut |name, value| {
-                if !(multipart && name.eq_ignore_ascii_case(b"content-type")) {
-                    lines.pass_on(name, value);
-                }
-            }),
-        }
-        if self.validators {
-            if let Some(at) = stored.last_modified() {
-                lines.add("Last-Modified", date::format(at));
-            }
-            if let Some(etag) = stored.etag() {
-                lines.add("ETag", etag.as_bytes());
-            }
-        }
-    }
-
-    fn describe(&self, lines: &mut Lines) {
-        let total = self.serve.object.content_length().unwrap_or(0);
-        match (&self.serve.answer, &self.parts.multipart) {
-            (Answer::Partial(_), Some(boundary)) => lines.add(
-                "Content-Type",
-                format!("multipart/byteranges; boundary={boundary}"),
-            ),
-            (Answer::Partial(ranges), None) => {
-                if let Some(r) = ranges.first() {
-                    lines.add(
-                        "Content-Range",
-                        format!("bytes {}-{}/{total}", r.first, r.last),
-                    );
-                }
-            }
-            (Answer::Unsatisfiable, _) => lines.add("Content-Range", format!("bytes */{total}")),
-            _ => {}
-        }
-        if let Some(length) = self.parts.length {
-            lines.add("Content-Length", length.to_string());
-        }
-    }
-
-    fn head(&mut self) -> Head {
-        if self.head.is_none() {
-            self.head = Some(self.compose());
-        }
-        let fields = self.head.as_ref().map_or(&[][..], |lines| &lines.fields);
-        let bodiless = self.parts.pieces.is_empty();
-        let length = if bodiless { Some(0) } else { self.parts.length };
-        Head {
-            struct_size: 0,
-            status: self.status().into(),
-            cache_status: status_word(Some(self.serve.status)),
-            reason: word(self.serve.reason).as_ptr(),
-            fields: fields.as_ptr(),
-            field_count: fields.len(),
-            body_length: length.map_or(-1, |n| i64::try_from(n).unwrap_or(i64::MAX)),
-            age: self.serve.age,
-            ttl: self.serve.ttl,
-        }
-    }
-
-    /// Fills `out` as far as there is something; how many. Nothing at the end, an error if there is nothing yet.
-    fn read(&mut self, out: &mut [std::mem::MaybeUninit<iovec>]) -> Result<usize> {
-        let mut filled = 0;
-        while filled < out.len() {
-            match self.next() {
-                Got::Piece(piece) => {
-                    out[filled].write(piece);
-                    filled += 1;
-                }
-                Got::Next if self.parts.at < self.parts.pieces.len() => self.parts.at += 1,
-                Got::Next => break,
-                Got::Later | Got::Broken if filled > 0 => break,
-                Got::Later => return Err(SWRCACHE_EAGAIN.into()),
-                Got::Broken => return Err(SWRCACHE_EBROKEN.into()),
-            }
-        }
-        Ok(filled)
-    }
-
-    fn next(&mut self) -> Got {
-        let object = self.serve.object.object();
-        match self.parts.pieces.get_mut(self.parts.at) {
+impl Parts {
+    fn next(&mut self, object: &Object) -> Got {
+        match self.pieces.get_mut(self.at) {
             None => Got::Next,
             Some(Piece::Text(text)) => {
-                self.parts.at += 1;
+                self.at += 1;
                 Got::Piece(io(text))
             }
             Some(Piece::Stored(cursor, end)) => {
@@ -367,6 +206,187 @@ impl ReplyValue {
                 }
             }
         }
+    }
+}
+
+/// What one turn of reading came to.
+enum Got {
+    Piece(iovec),
+    /// The piece is over.
+    Next,
+    /// Nothing yet.
+    Later,
+    Broken,
+}
+
+fn io(bytes: &[u8]) -> iovec {
+    iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    }
+}
+
+impl ReplyValue {
+    #[inline]
+    /// `fetched` is why the origin was asked and what it said, for a client that waited for it.
+    pub(crate) fn new(
+        cache: &Arc<Shared>,
+        policy: &Settings,
+        method: Method,
+        serve: Serve,
+        fetched: Option<(Reason, u16)>,
+    ) -> ReplyValue {
+        let tells = policy.status_name.as_deref().map(|name| {
+            let part = match fetched {
+                None => Part::Served {
+                    serve: &serve,
+                    fwd_status: None,
+                },
+                Some((fetch, status)) => Part::Led {
+                    serve: &serve,
+                    fetch,
+                    fwd_status: (status > 0).then_some(status),
+                },
+            };
+            cache_status(name, &part)
+        });
+        ReplyValue {
+            head: None,
+            cache: Arc::clone(cache),
+            tells,
+            validators: serve.object.synthesised(),
+            method,
+            parts: None,
+            serve,
+        }
+    }
+
+    fn prepare(&mut self) {
+        if self.parts.is_none() {
+            self.parts = Some(Parts::of(&self.serve, self.method));
+        }
+    }
+
+    fn status(&self) -> u16 {
+        match &self.serve.answer {
+            Answer::Full => self.serve.object.status(),
+            Answer::Partial(_) => 206,
+            Answer::NotModified => 304,
+            Answer::PreconditionFailed => 412,
+            Answer::Unsatisfiable => 416,
+        }
+    }
+
+    fn compose(&self, parts: &Parts) -> Lines {
+        let stored = &self.serve.object;
+        let mut lines = Lines {
+            fields: Vec::with_capacity(16),
+            made: Vec::new(),
+        };
+        lines.add("Date", date::format(stored.date()));
+        if !matches!(self.serve.answer, Answer::PreconditionFailed) {
+            lines.add("Age", self.serve.age.to_string());
+            self.stored_fields(parts, &mut lines);
+        }
+        self.describe(parts, &mut lines);
+        if let Some(member) = &self.tells {
+            lines.add("Cache-Status", member.as_bytes());
+        }
+        lines
+    }
+
+    fn stored_fields(&self, parts: &Parts, lines: &mut Lines) {
+        let stored = &self.serve.object;
+        let multipart = parts.multipart.is_some();
+        match &self.serve.answer {
+            Answer::NotModified => stored.fields_of_304(&mut |n, v| lines.pass_on(n, v)),
+            // The text of an error is no stored body.
+            Answer::Unsatisfiable => {}
+            _ => stored.visible(&mut |name, value| {
+                if !(multipart && name.eq_ignore_ascii_case(b"content-type")) {
+                    lines.pass_on(name, value);
+                }
+            }),
+        }
+        if self.validators {
+            if let Some(at) = stored.last_modified() {
+                lines.add("Last-Modified", date::format(at));
+            }
+            if let Some(etag) = stored.etag() {
+                lines.add("ETag", etag.as_bytes());
+            }
+        }
+    }
+
+    fn describe(&self, parts: &Parts, lines: &mut Lines) {
+        let total = self.serve.object.content_length().unwrap_or(0);
+        match (&self.serve.answer, &parts.multipart) {
+            (Answer::Partial(_), Some(boundary)) => lines.add(
+                "Content-Type",
+                format!("multipart/byteranges; boundary={boundary}"),
+            ),
+            (Answer::Partial(ranges), None) => {
+                if let Some(r) = ranges.first() {
+                    lines.add(
+                        "Content-Range",
+                        format!("bytes {}-{}/{total}", r.first, r.last),
+                    );
+                }
+            }
+            (Answer::Unsatisfiable, _) => lines.add("Content-Range", format!("bytes */{total}")),
+            _ => {}
+        }
+        if let Some(length) = parts.length {
+            lines.add("Content-Length", length.to_string());
+        }
+    }
+
+    fn head(&mut self) -> Head {
+        self.prepare();
+        let length = match &self.parts {
+            Some(parts) if parts.pieces.is_empty() => Some(0),
+            Some(parts) => parts.length,
+            None => None,
+        };
+        if let (None, Some(parts)) = (&self.head, &self.parts) {
+            self.head = Some(self.compose(parts));
+        }
+        let fields = self.head.as_ref().map_or(&[][..], |lines| &lines.fields);
+        Head {
+            struct_size: 0,
+            status: self.status().into(),
+            cache_status: status_word(Some(self.serve.status)),
+            reason: word(self.serve.reason).as_ptr(),
+            fields: fields.as_ptr(),
+            field_count: fields.len(),
+            body_length: length.map_or(-1, |n| i64::try_from(n).unwrap_or(i64::MAX)),
+            age: self.serve.age,
+            ttl: self.serve.ttl,
+        }
+    }
+
+    /// Fills `out` as far as there is something; how many. Nothing at the end, an error if there is nothing yet.
+    fn read(&mut self, out: &mut [std::mem::MaybeUninit<iovec>]) -> Result<usize> {
+        self.prepare();
+        let Some(parts) = &mut self.parts else {
+            return Ok(0);
+        };
+        let object = self.serve.object.object();
+        let mut filled = 0;
+        while filled < out.len() {
+            match parts.next(object) {
+                Got::Piece(piece) => {
+                    out[filled].write(piece);
+                    filled += 1;
+                }
+                Got::Next if parts.at < parts.pieces.len() => parts.at += 1,
+                Got::Next => break,
+                Got::Later | Got::Broken if filled > 0 => break,
+                Got::Later => return Err(SWRCACHE_EAGAIN.into()),
+                Got::Broken => return Err(SWRCACHE_EBROKEN.into()),
+            }
+        }
+        Ok(filled)
     }
 }
 

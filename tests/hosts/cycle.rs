@@ -225,6 +225,48 @@ fn origin_gone(host: &Host, origin: &Origin) {
     origin.resume();
 }
 
+/// The least that a proxy must do, for one that shows no status: `PROGRAM PORT ORIGIN_PORT`.
+pub(crate) fn proxies(program: &str) {
+    let origin = Origin::start();
+    let port = free_port();
+    let mut command = std::process::Command::new(program);
+    command.args([port.to_string(), origin.addr.port().to_string()]);
+    let host = Host::run(command, port, program);
+    let gate = Gate::closed();
+    origin.script(
+        "/",
+        [
+            Reply::aged(100, WINDOWS, "old").header("X-Own", "kept"),
+            Reply::cached(WINDOWS, "new").hold(&gate),
+        ],
+    );
+    assert_eq!(host.get("/").text(), "old");
+    for _ in 0..3 {
+        let stale = host.get("/");
+        assert_eq!(stale.at_once().text(), "old");
+        assert_eq!(stale.header("X-Own"), Some("kept"));
+    }
+    origin.await_hits("/", 2);
+    gate.open();
+    eventually("the new page is there", || host.get("/").text() == "new");
+    assert_eq!(origin.hits("/"), 2);
+    origin.on("/private", Reply::cached("private", "mine"));
+    assert_eq!(host.get("/private").text(), "mine");
+    let gate = Gate::closed();
+    origin.on("/cold", Reply::cached("max-age=60", "page").hold(&gate));
+    let addr = host.addr;
+    let clients = std::thread::spawn(move || at_once(addr, 20, "/cold", &[]));
+    origin.await_hits("/cold", 1);
+    gate.open();
+    for answer in clients.join().expect("clients") {
+        assert_eq!(answer.text(), "page");
+    }
+    assert_eq!(origin.hits("/cold"), 1);
+    origin.stop();
+    assert_eq!(host.get("/").text(), "new");
+    assert_eq!(host.get("/never-seen").status, 502);
+}
+
 macro_rules! hosts {
     ($($test:ident = $name:literal;)*) => {
         $(#[test]

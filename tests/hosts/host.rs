@@ -32,15 +32,17 @@ impl Host {
             program.display()
         );
         let port = free_port();
-        let child = Command::new(&program)
-            .args([
-                &port.to_string(),
-                "127.0.0.1",
-                &origin.addr.port().to_string(),
-            ])
-            .args(words)
-            .spawn()
-            .expect("a host");
+        let origin = origin.addr.port().to_string();
+        let mut command = Command::new(&program);
+        command
+            .args([&port.to_string(), "127.0.0.1", &origin])
+            .args(words);
+        Host::run(command, port, name)
+    }
+
+    /// Runs a host that listens on `port`.
+    pub(crate) fn run(mut command: Command, port: u16, name: &str) -> Host {
+        let child = command.spawn().expect("a host");
         let addr = SocketAddr::from(([127, 0, 0, 1], port));
         eventually("the host listens", || TcpStream::connect(addr).is_ok());
         Host {
@@ -136,4 +138,17 @@ impl Drop for Host {
             let _ = self.child.wait();
         }
     }
+}
+
+/// Runs a command that must succeed.
+#[track_caller]
+pub(crate) fn run(command: &mut Command) {
+    let output = command.output().expect("a program");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

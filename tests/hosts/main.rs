@@ -10,4 +10,5 @@ mod support;
 
 mod cycle;
 mod host;
+mod package;
 mod prefork;

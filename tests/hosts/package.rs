@@ -1,0 +1,120 @@
+//! The library as a package: installed, found by pkg-config and CMake from an empty directory; and the document's proxy.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::cycle::proxies;
+use crate::host::{folder, run};
+use crate::support::*;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn install(arguments: &[&str]) {
+    let script = Path::new(ROOT).join("scripts/clib.sh");
+    run(Command::new(script).arg("install").args(arguments));
+}
+
+fn path(folder: &Folder, name: &str) -> String {
+    folder.0.join(name).display().to_string()
+}
+
+const PROGRAM: &str = "#include <stdio.h>\n#include <swrcache.h>\n\
+    int main(void) { puts(swrcache_version()); return swrcache_abi_version() != SWRCACHE_ABI_VERSION; }\n";
+
+#[test]
+fn pkg_config_and_cmake_find_it_from_an_empty_directory() {
+    let folder = Folder::new();
+    let prefix = path(&folder, "usr");
+    install(&[&prefix]);
+    let work = path(&folder, "empty");
+    fs::create_dir(&work).expect("a folder");
+    fs::write(format!("{work}/a.c"), PROGRAM).expect("written");
+    let shell = |text: &str| {
+        run(Command::new("sh")
+            .args(["-ec", text])
+            .current_dir(&work)
+            .env("PKG_CONFIG_PATH", format!("{prefix}/lib/pkgconfig"))
+            .env("CMAKE_PREFIX_PATH", &prefix)
+            .env("LD_LIBRARY_PATH", format!("{prefix}/lib")));
+    };
+    shell("gcc a.c $(pkg-config --cflags --libs swrcache) -o shared && ./shared");
+    shell("readelf -d shared | grep -q 'NEEDED.*\\[libswrcache.so.0\\]'");
+    shell(
+        "gcc a.c $(pkg-config --cflags swrcache) -L$(pkg-config --variable=libdir swrcache) \
+           -l:libswrcache.a -lpthread -ldl -lm -o static && ./static",
+    );
+    fs::write(
+        format!("{work}/CMakeLists.txt"),
+        "cmake_minimum_required(VERSION 3.13)\nproject(a C)\nfind_package(swrcache 0.1 REQUIRED)\n\
+         add_executable(a a.c)\ntarget_link_libraries(a swrcache::swrcache)\n\
+         add_executable(b a.c)\ntarget_link_libraries(b swrcache::swrcache_static)\n",
+    )
+    .expect("written");
+    shell(
+        "cmake -S . -B build >cmake.log && cmake --build build >>cmake.log && build/a && build/b",
+    );
+}
+
+#[test]
+fn destdir_is_not_in_what_is_installed() {
+    let folder = Folder::new();
+    let root = path(&folder, "root");
+    install(&["/opt/swr", &root]);
+    for file in [
+        "include/swrcache.h",
+        "include/swrcache.hpp",
+        "lib/libswrcache.a",
+        "lib/libswrcache.so",
+        "lib/libswrcache.so.0",
+        "lib/pkgconfig/swrcache.pc",
+        "lib/cmake/swrcache/swrcacheConfig.cmake",
+    ] {
+        assert!(
+            Path::new(&format!("{root}/opt/swr/{file}")).exists(),
+            "{file}"
+        );
+    }
+    let pc = fs::read_to_string(format!("{root}/opt/swr/lib/pkgconfig/swrcache.pc"));
+    assert!(pc.expect("swrcache.pc").starts_with("prefix=/opt/swr\n"));
+}
+
+/// The proxy of docs/c-library.md, as it stands there.
+#[test]
+fn the_documents_proxy_works() {
+    let text = fs::read_to_string(format!("{ROOT}/docs/c-library.md")).expect("the document");
+    let code = text
+        .split("```c\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
+    let code = code.expect("a program in C");
+    assert!(code.lines().count() < 60, "{} lines", code.lines().count());
+    let folder = Folder::new();
+    let source = path(&folder, "proxy.c");
+    fs::write(&source, code).expect("written");
+    let program = path(&folder, "proxy");
+    let library = self::folder().join("lib/libswrcache.a");
+    run(Command::new("gcc")
+        .args([
+            "-std=c11",
+            "-O2",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-pedantic",
+            "-I",
+        ])
+        .arg(format!("{ROOT}/include"))
+        .args([&source, "-o", &program])
+        .arg(library)
+        .args(["-levent", "-lpthread", "-ldl", "-lm"]));
+    proxies(&program);
+}
+
+/// Everything that a C program can do wrong: tests/c/soundness.c.
+#[test]
+fn misuse_has_an_answer() {
+    for build in ["gcc-shared", "gcc-static", "clang-shared", "clang-static"] {
+        run(&mut Command::new(folder().join(build).join("soundness")));
+    }
+}
