@@ -400,12 +400,12 @@ fn throughput() {
             (0..20_000).for_each(|i| _ = put(&region, &key(i), &[1; 400], &[0; 1024]));
             region.leave();
             let done = counters();
-            for p in 0..processes {
+            for (p, done) in done.iter().enumerate().take(processes) {
                 // SAFETY: one thread in this process.
                 if unsafe { libc::fork() } == 0 {
                     region.enter(None).expect("enter");
                     let n = run_threads(&region, threads, fills, p);
-                    done[p].store(n, std::sync::atomic::Ordering::Relaxed);
+                    done.store(n, std::sync::atomic::Ordering::Relaxed);
                     // SAFETY: ends the child.
                     unsafe { libc::_exit(0) };
                 }

@@ -361,8 +361,8 @@ fn zone(line: &Line<'_>, main: &mut MainConf) -> Parsed<()> {
     if main.zone(name).is_some() {
         return Err(format!("declares the zone \"{}\" twice", text(name)));
     }
-    let same_file = |z: &Box<Zone>| z.file().is_some() && z.file() == options.file.as_deref();
-    if let Some(other) = main.zones.iter().find(|z| same_file(z)) {
+    let same_file = |z: &Zone| z.file().is_some() && z.file() == options.file.as_deref();
+    if let Some(other) = main.zones.iter().find(|z| same_file(z.as_ref())) {
         return Err(format!(
             "gives the zone \"{}\" the file of the zone \"{}\"",
             text(name),

@@ -38,8 +38,15 @@ pub(crate) struct ZoneOptions {
     pub(crate) file: Option<PathBuf>,
 }
 
-/// Name, size and file of the zones that this process made last, to tell of a change.
-static MADE: Mutex<Vec<(Vec<u8>, usize, Option<PathBuf>)>> = Mutex::new(Vec::new());
+/// A zone that this process made.
+struct Made {
+    name: Vec<u8>,
+    size: usize,
+    file: Option<PathBuf>,
+}
+
+/// The last of each name, to tell of a change.
+static MADE: Mutex<Vec<Made>> = Mutex::new(Vec::new());
 
 /// A declared zone of one configuration cycle.
 pub(crate) struct Zone {
@@ -224,14 +231,19 @@ impl Zone {
 
     fn tell_of_a_change(&self) {
         let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = (self.name.clone(), self.size, self.options.file.clone());
-        match made.iter_mut().find(|(name, ..)| *name == self.name) {
+        let new = Made {
+            name: self.name.clone(),
+            size: self.size,
+            file: self.options.file.clone(),
+        };
+        match made.iter_mut().find(|old| old.name == self.name) {
             None => made.push(new),
             Some(old) => {
-                if old.1 != new.1 {
-                    let text = format!("had {} bytes, has {} now, and starts anew", old.1, new.1);
+                if old.size != new.size {
+                    let (was, is) = (old.size, new.size);
+                    let text = format!("had {was} bytes, has {is} now, and starts anew");
                     self.log(NGX_LOG_NOTICE, &text);
-                } else if old.2 != new.2 {
+                } else if old.file != new.file {
                     self.log(NGX_LOG_NOTICE, "lies elsewhere now, and starts anew");
                 }
                 *old = new;
