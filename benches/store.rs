@@ -21,6 +21,7 @@ fn region(len: usize) -> Region {
 fn put(region: &Region, key: &[u8], meta: &[u8], body: &[u8]) -> bool {
     let new = NewObject {
         meta,
+        labels: &[],
         total: Some(body.len() as u64),
         words: [0; WORDS],
         dead_at: FAR,
@@ -572,7 +573,7 @@ fn fills(c: &mut Criterion) {
             let old = found.object.expect("the last one is there");
             region
                 .unclaimed(old.key())
-                .renew(&old, &[2; 400], [0; WORDS], FAR, 1)
+                .renew(&old, NewHead::new(&[2; 400], [0; WORDS], FAR), 1)
                 .is_ok()
         });
     });

@@ -263,6 +263,7 @@ impl Fetch {
             },
             content_length: u64::try_from(out.content_length_n).ok(),
             request_time: self.began,
+            origin: &self.r.origin(),
             from_failure,
         };
         let sent = List::of(&raw.headers_in.headers);
