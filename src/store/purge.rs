@@ -14,17 +14,19 @@
 //! A bit is set in a filter before an entry is linked, and linking takes the arena lock as beginning a purge does: what
 //! was linked before the purge is seen.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::Millis;
-use super::entry::{EntryAt, NOTE, PASS_UNTIL, REMOVED, USES};
+use super::atomic::AtomicU32;
+use super::entry::{Block, Entry, EntryAt, NOTE, PASS_UNTIL, REMOVED, USES, content};
 use super::error::Busy;
 use super::inner::{Inner, Ring, take_waiters};
 use super::keeper::Keeper;
 use super::layout::PurgeRecord;
 use super::member::Member;
+use super::memory::GRANULE;
 use super::region::Region;
 
 /// What a purge is for: everything that any of these finds.
@@ -56,14 +58,21 @@ pub enum Effect {
 #[derive(Debug)]
 pub struct Purge {
     inner: Arc<Inner>,
+    /// Where the walk goes on.
+    cursor: usize,
+    work: Work,
+}
+
+/// What to look for, what to do with it, and how much was done.
+#[derive(Debug)]
+struct Work {
     targets: Targets,
     effect: Effect,
     /// Its last line in the log.
     number: u64,
     now: Millis,
-    /// Bits of the labels.
-    filter: u32,
-    cursor: usize,
+    /// Bits of each label.
+    filters: Vec<u32>,
     purged: u64,
 }
 
@@ -80,6 +89,8 @@ const TEXT: u64 = 2;
 const PREFIX: u64 = 3;
 const LABEL: u64 = 4;
 const ALL: u64 = 5;
+/// Buckets that are looked at together.
+const TOGETHER: usize = 32;
 /// Bytes of a word of a key's tail.
 const TAIL_WORD: usize = 4;
 /// Bits of a record's `what` that name its kind; above them is a length.
@@ -91,23 +102,25 @@ impl Region {
     pub fn purge(&self, targets: Targets, effect: Effect, now: Millis) -> Result<Purge, Busy> {
         let member = self.inner.member().ok_or(Busy)?;
         self.inner.tick(now);
-        let filter = targets.labels.iter().fold(0, |bits, l| bits | bit(*l));
-        let mut purge = Purge {
-            inner: Arc::clone(&self.inner),
-            filter,
+        let mut work = Work {
+            filters: targets.labels.iter().map(|l| bits(*l)).collect(),
+            // Zero is "never".
+            now: now.max(1),
             effect,
             number: 0,
-            now,
-            cursor: 0,
             purged: 0,
             targets,
         };
-        purge.number = {
+        {
             let keeper = self.inner.keeper(member).ok_or(Busy)?;
-            purge.log(&keeper).ok_or(Busy)?
-        };
-        purge.walk_keys(member)?;
-        Ok(purge)
+            work.number = work.log(&keeper).ok_or(Busy)?;
+        }
+        work.walk_keys(&self.inner, member)?;
+        Ok(Purge {
+            inner: Arc::clone(&self.inner),
+            cursor: 0,
+            work,
+        })
     }
 }
 
@@ -115,28 +128,36 @@ impl Purge {
     /// Goes on over up to `places` places (see [`Region::places`]); true when it is done. On an error nothing is lost:
     /// call it again.
     pub fn step(&mut self, places: u32) -> Result<bool, Busy> {
-        let inner = Arc::clone(&self.inner);
+        let (inner, work) = (&self.inner, &mut self.work);
         let member = inner.member().ok_or(Busy)?;
-        let end = if self.walks() {
+        let end = if work.walks() {
             inner.geometry.buckets
         } else {
             0
         };
         let stop = self.cursor.saturating_add(places as usize).min(end);
+        let mut found = Vec::with_capacity(TOGETHER);
         while self.cursor < stop {
-            if self.concerns(self.cursor) {
-                self.walk(member, self.cursor)?;
+            found.clear();
+            let after = work.look_ahead(inner, self.cursor..stop, &mut found);
+            let after = after.ok_or(Busy)?;
+            touch(inner, &found);
+            for bucket in &found {
+                self.cursor = *bucket;
+                work.walk(inner, member, *bucket)?;
             }
-            self.cursor += 1;
+            self.cursor = after;
         }
         Ok(self.cursor >= end)
     }
 
     /// How many objects it has found so far.
     pub fn purged(&self) -> u64 {
-        self.purged
+        self.work.purged
     }
+}
 
+impl Work {
     fn walks(&self) -> bool {
         self.looks_at_keys() || !self.targets.labels.is_empty()
     }
@@ -147,22 +168,35 @@ impl Purge {
         targets.all || !targets.prefixes.is_empty() || !targets.texts.is_empty()
     }
 
-    /// Whether a bucket may hold something that it looks for.
-    #[inline]
-    fn concerns(&self, bucket: usize) -> bool {
+    /// Collects buckets that may hold something; where to go on after them.
+    fn look_ahead(
+        &self,
+        inner: &Inner,
+        range: Range<usize>,
+        found: &mut Vec<usize>,
+    ) -> Option<usize> {
+        let geometry = &inner.geometry;
+        let row = |at| {
+            let row = inner.memory.row::<AtomicU32>(at, geometry.buckets)?;
+            Some(range.clone().zip(row.get(range.clone())?))
+        };
         if self.looks_at_keys() {
-            return self
-                .inner
-                .bucket(bucket)
-                .is_some_and(|b| b.load(Relaxed) != 0);
+            let taken = row(geometry.buckets_at)?.filter(|(_, head)| head.load(Relaxed) != 0);
+            found.extend(taken.map(|(bucket, _)| bucket).take(TOGETHER));
+        } else {
+            let may_hold = |there: u32| self.filters.iter().any(|bits| there & bits == *bits);
+            let likely = row(geometry.filters_at)?.filter(|(_, f)| may_hold(f.load(Acquire)));
+            found.extend(likely.map(|(bucket, _)| bucket).take(TOGETHER));
         }
-        let bits = self.inner.filter(bucket).map_or(0, |f| f.load(Acquire));
-        bits & self.filter != 0
+        match found.last() {
+            Some(last) if found.len() == TOGETHER => Some(last + 1),
+            _ => Some(range.end),
+        }
     }
 
     /// Writes what it is for into the log; its number, before which all that is linked is its affair.
     fn log(&self, keeper: &Keeper<'_>) -> Option<u64> {
-        let (inner, targets) = (&self.inner, &self.targets);
+        let (inner, targets) = (keeper.inner, &self.targets);
         let hash = |bytes: &[u8]| inner.hash_key.hash(bytes);
         let keys = targets.keys.iter().map(|k| (KEY, hash(k)));
         let by_start =
@@ -172,10 +206,9 @@ impl Purge {
         let labels = targets.labels.iter().map(|l| (LABEL, *l));
         let all = targets.all.then_some((ALL, 0)).into_iter();
         let last = &keeper.header().purges;
-        let aged = if self.effect == Effect::Age {
-            self.now.max(1)
-        } else {
-            0
+        let aged = match self.effect {
+            Effect::Age => self.now,
+            Effect::Remove => 0,
         };
         for (what, hash) in all.chain(keys).chain(texts).chain(prefixes).chain(labels) {
             let number = last.load(Relaxed) + 1;
@@ -189,15 +222,14 @@ impl Purge {
         Some(last.load(Relaxed))
     }
 
-    fn walk_keys(&mut self, member: &Member) -> Result<(), Busy> {
+    fn walk_keys(&mut self, inner: &Inner, member: &Member) -> Result<(), Busy> {
         for key in std::mem::take(&mut self.targets.keys) {
-            let hash = self.inner.hash_key.hash(&key);
-            let inner = Arc::clone(&self.inner);
+            let hash = inner.hash_key.hash(&key);
             let mut ring = inner.ring_later(member);
             let _shard = inner.lock_shard(member, hash).ok_or(Busy)?;
             inner.walk::<()>(inner.bucket_of(hash), |at| {
                 if at.e.hash.load(Relaxed) == hash && at.key() == &*key {
-                    self.take(&at, &mut ring);
+                    self.take(inner, &at, &mut ring);
                 }
                 ControlFlow::Continue(())
             });
@@ -206,14 +238,13 @@ impl Purge {
     }
 
     /// Purges what it looks for in a bucket, and makes the bucket's filter anew from what stays.
-    fn walk(&mut self, member: &Member, bucket: usize) -> Result<(), Busy> {
-        let inner = Arc::clone(&self.inner);
+    fn walk(&mut self, inner: &Inner, member: &Member, bucket: usize) -> Result<(), Busy> {
         let mut ring = inner.ring_later(member);
         let _shard = inner.lock_shard(member, bucket as u64).ok_or(Busy)?;
         let mut bits = 0;
         inner.walk::<()>(bucket, |at| {
             if self.finds(&at) {
-                self.take(&at, &mut ring);
+                self.take(inner, &at, &mut ring);
             }
             if at.is_current() {
                 bits |= label_bits(&at);
@@ -239,7 +270,7 @@ impl Purge {
     }
 
     /// The shard is locked.
-    fn take(&mut self, at: &EntryAt<'_>, ring: &mut Ring<'_>) {
+    fn take(&mut self, inner: &Inner, at: &EntryAt<'_>, ring: &mut Ring<'_>) {
         if !at.is_current() {
             return;
         }
@@ -248,16 +279,14 @@ impl Purge {
             Effect::Age if !at.is_object() => {}
             Effect::Age => {
                 self.purged += 1;
-                _ = e
-                    .aged
-                    .compare_exchange(0, self.now.max(1), Relaxed, Relaxed);
+                _ = e.aged.compare_exchange(0, self.now, Relaxed, Relaxed);
             }
             Effect::Remove => {
                 if at.is_object() {
                     self.purged += 1;
                     e.flags.fetch_or(REMOVED, Relaxed);
                     e.dead_at.store(0, Relaxed);
-                    self.inner.header().soonest.store(0, Relaxed);
+                    inner.header().soonest.store(0, Relaxed);
                 } else {
                     [PASS_UNTIL, USES, NOTE]
                         .iter()
@@ -309,7 +338,8 @@ impl Keeper<'_> {
 
     fn past(&self, at: &EntryAt<'_>, then: u64) -> Past {
         let last = self.inner.purges();
-        if last.saturating_sub(then) > self.inner.geometry.purges as u64 {
+        // The oldest line may be half overwritten by one who died at it.
+        if last.saturating_sub(then) >= self.inner.geometry.purges as u64 {
             return Past::Removed;
         }
         let mut past = Past::Untouched;
@@ -347,6 +377,21 @@ impl Keeper<'_> {
     }
 }
 
+/// Reads the first entries of buckets and leaves it at that: memory is slow, and so they come together.
+fn touch(inner: &Inner, buckets: &[usize]) {
+    let mut heads = [0; TOGETHER];
+    for (bucket, head) in buckets.iter().zip(&mut heads) {
+        *head = inner.bucket(*bucket).map_or(0, |b| b.load(Relaxed));
+    }
+    for head in &heads[..buckets.len().min(TOGETHER)] {
+        let block = inner.memory.at::<Block>(*head as usize * GRANULE);
+        if let (Some(block), Some(e)) = (block, inner.memory.at::<Entry>(content(*head))) {
+            let words = [&block.word, &e.lease, &e.purges];
+            std::hint::black_box(words.map(|w| w.load(Relaxed)));
+        }
+    }
+}
+
 /// A key less its tail; nothing if it is too short to have one.
 fn text(key: &[u8]) -> Option<&[u8]> {
     let (count, before) = key.split_last()?;
@@ -355,10 +400,11 @@ fn text(key: &[u8]) -> Option<&[u8]> {
 
 /// The bits of an entry's labels in a filter.
 pub(crate) fn label_bits(at: &EntryAt<'_>) -> u32 {
-    at.labels().fold(0, |bits, l| bits | bit(l))
+    at.labels().fold(0, |all, l| all | bits(l))
 }
 
-/// The bit of a label in a filter.
-fn bit(label: u64) -> u32 {
-    1 << (label.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 59)
+/// The two bits of a label in a filter.
+fn bits(label: u64) -> u32 {
+    let mixed = label.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    1 << (mixed >> 59) | 1 << (mixed >> 54 & 31)
 }
