@@ -29,6 +29,9 @@ pub(crate) enum Keep {
     Store,
     /// It is for this client alone; the store stays as it is.
     Discard,
+    /// The host's condition says of the response itself that it is not to be stored, for whomever it came: as if the origin
+    /// had said so.
+    Refuse,
 }
 
 /// What is known of a fetch beside its claim.
@@ -140,9 +143,12 @@ impl Permit {
         self.stale().filter(|_| now < self.terms.fallback_until)
     }
 
-    /// The answer is for the client that leads alone, whatever it is: the host's own condition, which it could not judge before.
+    /// The host's no-cache condition holds now that there is a response, as it did not for the request: what came counts as
+    /// uncacheable.
     pub fn keep_nothing(&mut self) {
-        self.terms.keep = Keep::Discard;
+        if self.terms.keep == Keep::Store {
+            self.terms.keep = Keep::Refuse;
+        }
     }
 
     /// The origin (or the host in its place) has answered. `req_fields` are those that were sent to it.

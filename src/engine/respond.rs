@@ -5,6 +5,7 @@ use super::filling::{self, Filling};
 use super::judge::{self, Case, Judgement};
 use super::outcome::{Failure, Outcome, Response};
 use super::permit::{Keep, Permit, Purpose};
+use super::phase::binds;
 use super::policy::{Policy, UseStale};
 use super::record::{Flags, LineUse};
 use super::stored::Stored;
@@ -78,8 +79,21 @@ pub(crate) fn fail(
     };
     match fallback(&permit, &fault, now) {
         Some(stale) => fall_back(permit, stale, fault.reason, now),
+        None if is_cut_off(&permit, failure) => {
+            permit.release(now);
+            Outcome::GatewayTimeout(Reason::MustRevalidate)
+        }
         None => permit.end(fault.reason, now),
     }
+}
+
+/// Whether the origin is out of reach for a client whose stored response the origin wants validated: that is a 504
+/// (RFC 9111 §5.2.2.2; §5.2.2.4, §5.2.2.8 and §5.2.2.10 forbid the stale copy likewise).
+fn is_cut_off(permit: &Permit, failure: Failure) -> bool {
+    let forbidden = |entry: &Stored| binds(entry.head()) || entry.head().flags.has(Flags::S_MAXAGE);
+    matches!(failure, Failure::Error | Failure::Timeout)
+        && permit.terms.purpose == Purpose::Fetch
+        && permit.terms.entry.as_ref().is_some_and(forbidden)
 }
 
 /// 500, 502, 503 and 504 are errors (RFC 5861 §4), and what the location lists beside; 404 and 410 are answers.
@@ -123,7 +137,7 @@ impl Answered<'_> {
         }
         let spared =
             permit.terms.purpose == Purpose::Refresh || self.now < permit.terms.usable_until;
-        if spared || permit.terms.keep == Keep::Discard {
+        if spared || permit.terms.keep != Keep::Store {
             return permit.end(fault.reason, self.now);
         }
         match self.judge(&permit, self.resp.judge, self.resp.status) {
@@ -134,8 +148,10 @@ impl Answered<'_> {
 
     /// A whole answer: it replaces what is stored, or ends it (RFC 9111 §4.3.3).
     fn full(&self, permit: Permit) -> Outcome {
-        if permit.terms.keep == Keep::Discard {
-            return permit.end(Reason::NoCacheCondition, self.now);
+        match permit.terms.keep {
+            Keep::Discard => return permit.end(Reason::NoCacheCondition, self.now),
+            Keep::Refuse => return self.uncacheable(permit, Reason::NoCacheCondition),
+            Keep::Store => {}
         }
         match self.judge(&permit, self.resp.judge, self.resp.status) {
             Ok(judgement) => self.store(permit, &judgement),

@@ -9,7 +9,8 @@
 //! Events: `GET`, `HEAD`, `POST`, `PUT` (a client asks; flags before the arrow: `bypass`, `no-cache`, `full` = no room to
 //! refresh); `rung`, `timeout` (the oldest waiter of the path asks again); `STATUS` such as `200` (the origin answers the
 //! oldest fetch of the path, header and body); `head STATUS` then `body`, `end`, `cut`, `large` (the same in steps);
-//! `made STATUS error|timeout|invalid` (the host made that answer itself); `fail error|timeout|invalid|aborted`; `drop`
+//! `made STATUS error|timeout|invalid` (the host made that answer itself); `refused STATUS` (the host's no-cache condition
+//! holds for that answer); `fail error|timeout|invalid|aborted`; `drop`
 //! (the fetch is given up); `purge`.
 //!
 //! Expectations: a status (`HIT` ...) is a delivery, with `age N`, `ttl N`, `(reason)`, `"body"`, `304`, `412`, `416`, `206 0-4,6-9`,
@@ -100,7 +101,7 @@ impl Timeline {
             "rung" => self.asks_again(&path, Turn::Waited, event),
             "timeout" => self.asks_again(&path, Turn::TimedOut, event),
             "made" => self.answered(event, event.word(3), Some(failure(event.word(2)))),
-            "head" => self.answered(event, event.word(2), None),
+            "head" | "refused" => self.answered(event, event.word(2), None),
             "fail" => self.failed(event),
             "drop" => self.dropped(&path),
             "body" => self.body(event),
@@ -173,7 +174,10 @@ impl Timeline {
     }
 
     fn answered(&mut self, event: &Event, status: &str, from_failure: Option<Failure>) -> Got {
-        let (permit, client) = self.next_fetch(event.word(1));
+        let (mut permit, client) = self.next_fetch(event.word(1));
+        if event.word(0) == "refused" {
+            permit.keep_nothing();
+        }
         let led = permit.led();
         let whole = event.word(0) != "head";
         let announced = event
@@ -248,6 +252,10 @@ impl Timeline {
             Outcome::Stale(stored) => got.serve(&deliver(&stored, Led::Stale)),
             Outcome::Relay(reason) => {
                 got.say("relay");
+                got.reason(reason);
+            }
+            Outcome::GatewayTimeout(reason) => {
+                got.say("504");
                 got.reason(reason);
             }
             Outcome::Dropped(reason) => {
@@ -420,7 +428,7 @@ impl Event {
             .map(|at| words.remove(at));
         let answer = words[0].parse::<u16>().is_ok();
         // `made 502 error /a`, `head 200 /a` and `fail error /a` read well; the path is wanted second.
-        if matches!(words[0].as_str(), "made" | "head" | "fail") {
+        if matches!(words[0].as_str(), "made" | "head" | "fail" | "refused") {
             words[1..].reverse();
         }
         assert!(answer || words.len() > 1, "no path: {line}");
@@ -461,7 +469,7 @@ impl Event {
             );
         }
         let unasked = |word: &str| has(word) && !self.expect.iter().any(|wanted| wanted == word);
-        for word in ["refresh", "304", "412", "416"] {
+        for word in ["refresh", "304", "412", "416", "504"] {
             assert!(
                 !unasked(word),
                 "\n  {}\n  did not want {word}\n  got {:?}\n",

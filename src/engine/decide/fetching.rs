@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Asking, Found};
 use crate::engine::decision::{Decision, Fetch};
-use crate::engine::permit::{Permit, Purpose, Terms};
+use crate::engine::permit::{Keep, Permit, Purpose, Terms};
 use crate::engine::phase::binds;
 use crate::engine::policy::{Method, Window};
 use crate::engine::record::Flags;
@@ -28,7 +28,8 @@ impl Asking<'_> {
             forced: false,
             probe: false,
             keep: self.keep(),
-            revalidate: self.policy.revalidate,
+            // A 304 renews what is stored, so who leaves nothing in the store asks for the whole.
+            revalidate: self.policy.revalidate && self.keep() == Keep::Store,
             siblings: false,
         }
     }

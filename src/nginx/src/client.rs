@@ -73,6 +73,8 @@ pub(crate) enum Brought {
     Relay,
     /// Nothing, or a body that broke off.
     Nothing,
+    /// The origin is out of reach, and the stored response may not be used without it.
+    GatewayTimeout(Reason),
     /// Nothing that could be shown to this client: it goes to the content handler itself.
     Own(Status, Reason),
 }
@@ -174,11 +176,13 @@ impl Client {
                 }
             }
             Decision::Pass(pass) => self.decline(pass.status, pass.reason),
-            Decision::GatewayTimeout(reason) => {
-                self.seen.reason = Some(reason);
-                Step::Done(NGX_HTTP_GATEWAY_TIME_OUT as ngx_int_t)
-            }
+            Decision::GatewayTimeout(reason) => self.gateway_timeout(reason),
         }
+    }
+
+    fn gateway_timeout(&mut self, reason: Reason) -> Step {
+        self.seen.reason = Some(reason);
+        Step::Done(NGX_HTTP_GATEWAY_TIME_OUT as ngx_int_t)
     }
 
     /// The header of the response is on its way: to a request that the cache only let through, it is the origin's.
@@ -430,6 +434,11 @@ impl Client {
             Brought::Stored(stored, led) => self.deliver(&stored, led),
             Brought::Relay => self.start_relay(),
             Brought::Nothing => self.end_of_nothing(),
+            Brought::GatewayTimeout(reason) => {
+                self.settle_fetch_time();
+                self.seen.status.get_or_insert(Status::Expired);
+                self.gateway_timeout(reason)
+            }
             Brought::Own(status, reason) => {
                 self.settle_fetch_time();
                 self.decline(Some(status), reason)

@@ -334,14 +334,14 @@ impl Fetch {
                 self.stage = Stage::Discarding(0);
                 self.bring_and_part(Brought::Own(self.status_if_relayed(), reason));
             }
-            Outcome::Relay(reason) => {
-                self.reason = Some(reason);
-                self.stage = if self.leader.is_null() {
-                    Stage::Discarding(0)
-                } else {
-                    Stage::Relaying
-                };
-                self.bring(Brought::Relay);
+            Outcome::Relay(reason) => self.relay_to_leader(reason),
+            // What the location has made of the failure (`error_page`) is its own business.
+            Outcome::GatewayTimeout(reason) if !self.is_failure_shown() => {
+                self.relay_to_leader(reason)
+            }
+            Outcome::GatewayTimeout(reason) => {
+                self.stage = Stage::Discarding(0);
+                self.bring_and_part(Brought::GatewayTimeout(reason));
             }
             Outcome::Dropped(reason) => {
                 self.reason = Some(reason);
@@ -349,6 +349,21 @@ impl Fetch {
                 self.bring_and_part(Brought::Nothing);
             }
         }
+    }
+
+    fn relay_to_leader(&mut self, reason: Reason) {
+        self.reason = Some(reason);
+        self.stage = if self.leader.is_null() {
+            Stage::Discarding(0)
+        } else {
+            Stage::Relaying
+        };
+        self.bring(Brought::Relay);
+    }
+
+    /// Whether clients would see that the fetch failed.
+    fn is_failure_shown(&self) -> bool {
+        self.r.raw().headers_out.status >= NGX_HTTP_INTERNAL_SERVER_ERROR as usize
     }
 
     fn is_a_part(&self) -> bool {
@@ -615,6 +630,9 @@ impl Fetch {
                 match outcome {
                     Outcome::Stale(stored) => {
                         self.bring_and_part(Brought::Stored(stored, Led::Stale))
+                    }
+                    Outcome::GatewayTimeout(reason) => {
+                        self.bring_and_part(Brought::GatewayTimeout(reason))
                     }
                     _ => self.bring_and_part(Brought::Nothing),
                 }
