@@ -46,6 +46,7 @@ mod record;
 mod request;
 mod respond;
 mod seen;
+mod siblings;
 mod stored;
 mod variant;
 mod verdict;

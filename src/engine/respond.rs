@@ -10,7 +10,7 @@ use super::policy::{Policy, UseStale};
 use super::record::{Flags, LineUse};
 use super::stored::Stored;
 use super::verdict::Reason;
-use super::words;
+use super::{siblings, words};
 use crate::http::update::{Freshen, StoredValidators, freshens};
 use crate::http::{Fields, retry_after};
 use crate::store::{Millis, NoSpace, WORDS};
@@ -235,7 +235,10 @@ impl Answered<'_> {
             return permit.end(Reason::ForeignValidator, self.now);
         };
         if !self.identifies(&permit, &entry) {
-            return self.foreign(permit, entry);
+            return match siblings::named(&permit.terms.named, self.resp.judge).cloned() {
+                Some(other) => self.switch(permit, other),
+                None => self.foreign(permit, entry),
+            };
         }
         // `Date` and `Age` are not among the stored lines: the response is as old as its validation.
         let judged = compose::updated(&entry, LineUse::JUDGED, self.resp.judge);
@@ -273,6 +276,30 @@ impl Answered<'_> {
         }
     }
 
+    /// The origin names another variant as what this request selects now: it takes the entry's place, with the fields of the
+    /// 304 (§4.3.3), and stays what it is for its own requests, which this 304 did not answer (§4.3.4).
+    fn switch(&self, permit: Permit, other: Stored) -> Outcome {
+        let judged = compose::updated(&other, LineUse::JUDGED, self.resp.judge);
+        let judgement = match self.judge(&permit, &judged, other.status()) {
+            Ok(judgement) => judgement,
+            Err(reason) => return self.last_use(permit, other, reason),
+        };
+        let draft = self.renewed_meta(&other, &judgement, &judged);
+        let draft = draft.and_then(|meta| {
+            filling::Draft::new(meta, other.content_length(), self.policy, self.now)
+        });
+        let Some(draft) = draft else {
+            return self.last_use(permit, other, Reason::NoFreshness);
+        };
+        match Filling::begin(permit, draft, self.req_fields, self.policy) {
+            Ok(filling) => Outcome::Renewed(filling.copy(&other, self.now).unwrap_or(other)),
+            Err((permit, _)) => {
+                permit.release(self.now);
+                Outcome::Renewed(other)
+            }
+        }
+    }
+
     /// A 304 after which the response may not be kept: it answers this client, then it is gone.
     fn last_use(&self, permit: Permit, entry: Stored, reason: Reason) -> Outcome {
         let purpose = permit.terms.purpose;
@@ -283,15 +310,15 @@ impl Answered<'_> {
         }
     }
 
-    fn renew(
+    /// The record of a stored response with the fields of the 304.
+    fn renewed_meta(
         &self,
-        permit: Permit,
-        entry: Stored,
+        stored: &Stored,
         judgement: &Judgement,
         judged: &OwnLines,
-    ) -> Outcome {
-        let shown = compose::updated(&entry, LineUse::SHOWN, self.resp.store);
-        let tags = compose::updated(&entry, LineUse::TAGS, self.resp.store);
+    ) -> Option<Vec<u8>> {
+        let shown = compose::updated(stored, LineUse::SHOWN, self.resp.store);
+        let tags = compose::updated(stored, LineUse::TAGS, self.resp.store);
         let shown = with_tags(shown, tags, self.policy);
         let parts = Parts {
             judgement,
@@ -299,7 +326,17 @@ impl Answered<'_> {
             judged,
             request: self.req_fields,
         };
-        let meta = compose::compose(&parts, self.policy);
+        compose::compose(&parts, self.policy)
+    }
+
+    fn renew(
+        &self,
+        permit: Permit,
+        entry: Stored,
+        judgement: &Judgement,
+        judged: &OwnLines,
+    ) -> Outcome {
+        let meta = self.renewed_meta(&entry, judgement, judged);
         let draft = meta.and_then(|meta| filling::Draft::new(meta, None, self.policy, self.now));
         let Some(draft) = draft else {
             return self.last_use(permit, entry, Reason::NoFreshness);

@@ -15,14 +15,14 @@
 //!
 //! Expectations: a status (`HIT` ...) is a delivery, with `age N`, `ttl N`, `(reason)`, `"body"`, `304`, `412`, `416`, `206 0-4,6-9`,
 //! `collapsed`, `lm N` (`Last-Modified` at that second), `weak` (a synthesised tag), `shows name: value`, `hides name`. `refresh`: it
-//! starts one; without the word it must not. `fetch`, with `asks name` / `unconditional`, `patience N`; `wait`, with `until N`; `pass`,
+//! starts one; without the word it must not. `fetch`, with `asks name` / `unconditional`, `names TAG`, `tags N`, `patience N`; `wait`, with `until N`; `pass`,
 //! `504`. Of answers: `stored`, `same`, `renewed`, `superseded`, `dropped`, `relay`, `streams`, `beside`, `broken`.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use swrcache::engine::*;
-use swrcache::http::{Fields, date};
+use swrcache::http::{Fields, date, etag};
 use swrcache::store::{Cursor, Region, RegionOptions};
 
 /// Second zero of every script.
@@ -353,6 +353,11 @@ impl Got {
             self.words
                 .push(format!("asks {}: {}", name.to_lowercase(), text(value)));
             self.words.push(format!("asks {}", name.to_lowercase()));
+            if name == "If-None-Match" {
+                let tags = etag::list(value).map(|tag| format!("names {}", text(tag.opaque)));
+                self.words.extend(tags);
+                self.say(&format!("tags {}", etag::list(value).count()));
+            }
         });
         if !asked {
             self.say("unconditional");
@@ -533,7 +538,8 @@ fn phrases(tokens: &[String]) -> Vec<String> {
     let mut tokens = tokens.iter();
     while let Some(token) = tokens.next() {
         let phrase = match token.as_str() {
-            "age" | "ttl" | "lm" | "until" | "patience" | "206" | "hides" | "status" => {
+            "age" | "ttl" | "lm" | "until" | "patience" | "206" | "hides" | "status" | "names"
+            | "tags" => {
                 format!("{token} {}", tokens.next().expect("a value"))
             }
             "shows" | "asks" | "sends" => {

@@ -56,6 +56,97 @@ fn a_foreign_304_does_not_update() {
     );
 }
 
+/// A validation names the other variants too (RFC 9111 §4.3.1), and a 304 that names one of them has the request selects it from
+/// now on (§4.3.3); for its own requests that one is as it was (§4.3.4).
+#[test]
+fn a_304_that_names_another_variant() {
+    let variants = r#"
+        0    GET /a [X: 1] -> fetch
+        0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=600 | Vary: X | ETag: "v1" | Last-Modified: {-100} | X-Own: 1] "one" -> MISS
+        1    GET /a [X: 2] -> fetch
+        1    200 /a [Cache-Control: max-age=60, stale-while-revalidate=600 | Vary: X | ETag: "v2" | X-Own: 2] "two" -> MISS
+        2    GET /a [X: 3] -> fetch
+        2    200 /a [Cache-Control: max-age=60, stale-while-revalidate=600 | Vary: X] "three" -> MISS
+        20   GET /a [X: 1] -> UPDATING refresh "one" sends x: 1 tags 2 names v1 names v2
+    "#;
+    for (tag, body, own) in [
+        ("\"v1\"", "one", "1"),
+        ("\"v2\"", "two", "2"),
+        ("W/\"v2\"", "two", "2"),
+    ] {
+        script(&format!(
+            r#"
+            {variants}
+            20   304 /a [Cache-Control: max-age=60 | ETag: {tag} | X-New: yes] -> renewed "{body}"
+            21   GET /a [X: 1] -> HIT age 1 ttl 59 "{body}" shows x-own: {own} shows x-new: yes
+            21   GET /a [X: 2] -> HIT age 20 "two" shows x-own: 2 hides x-new
+            21   GET /a [X: 3] -> HIT age 19 "three"
+            90   GET /a [X: 1] -> fetch names v2
+            "#
+        ));
+    }
+    // No tag that was named, or none: nothing is updated, and the next fetch is unconditional.
+    for fields in ["ETag: \"v3\"", "X-New: yes"] {
+        script(&format!(
+            r#"
+            {variants}
+            20   304 /a [Cache-Control: max-age=60 | {fields}] -> dropped (foreign-validator)
+            21   GET /a [X: 1] -> fetch (vary-miss) unconditional
+            21   GET /a [X: 2] -> HIT age 20 "two"
+            "#
+        ));
+    }
+}
+
+/// A client that waits for the validation gets the variant that the 304 names; a response that may not be kept is its last use.
+#[test]
+fn who_waits_gets_the_variant_that_is_named() {
+    script(
+        r#"
+        0    GET /a [X: 1] -> fetch
+        0    200 /a [Cache-Control: max-age=10 | Vary: X | ETag: "v1"] "one" -> MISS
+        1    GET /a [X: 2] -> fetch
+        1    200 /a [Cache-Control: max-age=60 | Vary: X | ETag: "v2"] "two" -> MISS
+        20   GET /a [X: 1] -> fetch tags 2
+        20   304 /a [Cache-Control: max-age=60 | Vary: X | ETag: "v2"] -> renewed REVALIDATED age 0 "two"
+        20   GET /a [X: 1] -> HIT "two"
+        90   GET /a [X: 2] -> fetch tags 1
+        90   304 /a [Cache-Control: no-store | ETag: "v2"] -> renewed REVALIDATED "two"
+        "#,
+    );
+}
+
+/// Only what could take the place is named: of the same coding, with a tag of the origin's, bounded in number; not to credentials.
+#[test]
+fn variants_that_are_not_named() {
+    let zipped = r#"
+        0    GET /a [X: z] -> fetch
+        0    200 /a [Cache-Control: max-age=10 | Vary: X | ETag: "z" | Content-Encoding: gzip] "zip" -> MISS
+        0    GET /a [X: m] -> fetch
+        0    200 /a [Cache-Control: max-age=10 | Vary: X | ETag: malformed] "mal" -> MISS
+        0    GET /a [X: 0] -> fetch
+        0    200 /a [Cache-Control: max-age=10, public | Vary: X | ETag: "v0"] "zero" -> MISS
+    "#;
+    let many: String = (1..=20)
+        .map(|n| {
+            format!(
+                "0 GET /a [X: {n}] -> fetch\n0 200 /a [Cache-Control: max-age=10 | Vary: X | ETag: \"v{n}\"] -> MISS\n"
+            )
+        })
+        .collect();
+    script(&format!(
+        "{zipped}
+         20 GET /a [X: 0] -> fetch tags 1 names v0
+         20 drop /a
+         20 GET /a [X: m] -> fetch asks if-none-match: malformed
+         20 drop /a
+         {many}
+         20 GET /a [X: 0 | Authorization: me] -> fetch tags 1 names v0
+         20 drop /a
+         20 GET /a [X: 0] -> fetch tags 17 names v0 names v20 names v5"
+    ));
+}
+
 /// A 304 that forbids storing answers the client that asked, and ends the entry.
 #[test]
 fn a_304_that_forbids_storing() {
