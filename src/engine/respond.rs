@@ -11,7 +11,8 @@ use super::record::{Flags, LineUse};
 use super::stored::Stored;
 use super::verdict::Reason;
 use super::{siblings, words};
-use crate::http::update::{Freshen, StoredValidators, freshens};
+use crate::http::fields::count;
+use crate::http::update::{Freshen, StoredValidators, freshens, head_freshens};
 use crate::http::{Fields, retry_after};
 use crate::store::{Millis, NoSpace, WORDS};
 
@@ -51,6 +52,35 @@ pub(crate) fn respond(
     match resp.status {
         304 => answer.not_modified(permit),
         _ => answer.full(permit),
+    }
+}
+
+/// A HEAD for the entry was answered with 200: the entry is updated or ends, or stays as it was if nothing tells which
+/// (RFC 9111 §4.3.5).
+pub(crate) fn head(
+    permit: Permit,
+    resp: &Response<'_>,
+    req_fields: &dyn Fields,
+    policy: &Policy,
+    now: Millis,
+) {
+    let Some(entry) = permit.terms.entry.clone().filter(Stored::is_complete) else {
+        return;
+    };
+    let answer = Answered {
+        resp,
+        req_fields,
+        policy,
+        now,
+    };
+    let judged = compose::updated(&entry, LineUse::JUDGED, resp.judge);
+    let judgement = answer.judge(&permit, &judged, resp.status);
+    match (answer.agrees(&entry), judgement) {
+        (None, Ok(_)) => {}
+        (Some(Freshen::Update), Ok(judgement)) => {
+            answer.renew(permit, entry, &judgement, &judged);
+        }
+        _ => _ = permit.region.remove(entry.object()),
     }
 }
 
@@ -261,6 +291,28 @@ impl Answered<'_> {
             Freshen::Unidentified => !permit.terms.siblings,
             Freshen::Differs => false,
         }
+    }
+
+    /// Whether the response to a HEAD is the header of what is stored; nothing if it has no field to be compared by.
+    fn agrees(&self, entry: &Stored) -> Option<Freshen> {
+        let compared = ["etag", "last-modified", "content-length"];
+        if entry.status() != self.resp.status {
+            return Some(Freshen::Differs);
+        }
+        if compared
+            .iter()
+            .all(|name| count(self.resp.judge, name) == 0)
+        {
+            return None;
+        }
+        let last_modified = compose::last_modified(entry);
+        let validators = StoredValidators {
+            etag: entry.head().etag(entry.object().meta()),
+            last_modified: last_modified.as_ref().map(|date| &date[..]),
+            has_siblings: false,
+        };
+        let length = entry.content_length();
+        Some(head_freshens(&validators, length, self.resp.judge))
     }
 
     /// The origin contradicts itself: what we named is not modified, and is something else. It must not update what is stored

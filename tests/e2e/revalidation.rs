@@ -355,3 +355,40 @@ fn revalidation_among_variants() {
     assert_eq!(asked.header("Accept-Language"), Some("de"));
     assert_eq!(origin.hits("/"), 3);
 }
+
+/// RFC 9111 §4.3.5: a HEAD that goes to the origin itself brings the stored response up to date, or ends it.
+#[test]
+fn revalidation_by_a_head_that_passes() {
+    let origin = Origin::start();
+    let page = |tag: &str, turn: &str| {
+        Reply::cached("max-age=60", "page")
+            .header("ETag", tag)
+            .header("X-Turn", turn)
+    };
+    for (path, tag) in [("/same", "\"1\""), ("/other", "\"2\"")] {
+        origin.script(path, [page("\"1\"", "1"), page(tag, "2")]);
+    }
+    // The location's own condition: what comes is not what others get.
+    origin.script("/own", [page("\"1\"", "1"), page("\"2\"", "2")]);
+    let lines = "swr_cache_bypass $http_x_own; swr_no_cache $http_x_own;";
+    let nginx = Conf::caching_with(&origin, lines).start();
+    for (path, second, turn) in [
+        ("/same", "HIT", Some("2")),
+        ("/other", "MISS", Some("2")),
+        ("/own", "HIT", Some("1")),
+    ] {
+        nginx.get(path).is(200, "MISS", "page");
+        let field = match path {
+            "/own" => ("X-Own", "1"),
+            _ => ("If-Match", "*"),
+        };
+        let head = nginx.client().request("HEAD", path, &[field]);
+        assert_eq!(
+            (head.status, origin.last(path).method.as_str()),
+            (200, "HEAD")
+        );
+        let got = nginx.get(path);
+        got.is(200, second, "page");
+        assert_eq!(got.header("X-Turn"), turn, "{path}");
+    }
+}

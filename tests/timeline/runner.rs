@@ -10,7 +10,7 @@
 //! refresh); `rung`, `timeout` (the oldest waiter of the path asks again); `STATUS` such as `200` (the origin answers the
 //! oldest fetch of the path, header and body); `head STATUS` then `body`, `end`, `cut`, `large` (the same in steps);
 //! `made STATUS error|timeout|invalid` (the host made that answer itself); `refused STATUS` (the host's no-cache condition
-//! holds for that answer); `fail error|timeout|invalid|aborted`; `drop`
+//! holds for that answer); `passed STATUS` (the origin answers the HEAD that passed last); `fail error|timeout|invalid|aborted`; `drop`
 //! (the fetch is given up); `purge`.
 //!
 //! Expectations: a status (`HIT` ...) is a delivery, with `age N`, `ttl N`, `(reason)`, `"body"`, `304`, `412`, `416`, `206 0-4,6-9`,
@@ -37,6 +37,7 @@ pub(crate) struct Timeline {
     fetches: HashMap<String, VecDeque<(Permit, Client)>>,
     fills: HashMap<String, VecDeque<(Filling, Led, Client)>>,
     waiters: HashMap<String, VecDeque<Client>>,
+    passed: HashMap<String, Client>,
 }
 
 /// A client of the script.
@@ -74,6 +75,7 @@ impl Timeline {
             fetches: HashMap::new(),
             fills: HashMap::new(),
             waiters: HashMap::new(),
+            passed: HashMap::new(),
         }
     }
 
@@ -104,6 +106,7 @@ impl Timeline {
             "head" | "refused" => self.answered(event, event.word(2), None),
             "fail" => self.failed(event),
             "drop" => self.dropped(&path),
+            "passed" => self.passed(event),
             "body" => self.body(event),
             "end" => self.end(event),
             "cut" => self.cut(event),
@@ -156,6 +159,7 @@ impl Timeline {
                 self.waiters.entry(path).or_default().push_back(client);
             }
             Decision::Pass(pass) => {
+                self.passed.insert(path, client.clone());
                 got.say("pass");
                 got.say(pass.status.map_or("-", Status::as_str));
                 got.reason(pass.reason);
@@ -212,6 +216,21 @@ impl Timeline {
             }
             other => self.ended(other, &client, event.now),
         }
+    }
+
+    fn passed(&mut self, event: &Event) -> Got {
+        let response = Response {
+            status: event.word(2).parse().expect("a status"),
+            store: &event.fields,
+            judge: &event.fields,
+            content_length: None,
+            request_time: event.now,
+            from_failure: None,
+        };
+        let client = &self.passed[event.word(1)];
+        self.cache
+            .head_answered(&client.request(), &response, &self.policy, event.now);
+        Got::default()
     }
 
     fn finished(&mut self, filling: Filling, led: Led, client: &Client, now: u64) -> Got {
@@ -433,7 +452,10 @@ impl Event {
             .map(|at| words.remove(at));
         let answer = words[0].parse::<u16>().is_ok();
         // `made 502 error /a`, `head 200 /a` and `fail error /a` read well; the path is wanted second.
-        if matches!(words[0].as_str(), "made" | "head" | "fail" | "refused") {
+        if matches!(
+            words[0].as_str(),
+            "made" | "head" | "fail" | "refused" | "passed"
+        ) {
             words[1..].reverse();
         }
         assert!(answer || words.len() > 1, "no path: {line}");

@@ -359,3 +359,80 @@ fn a_304_without_validators() {
         "#,
     );
 }
+
+/// A HEAD that passes to the origin updates the stored response or ends it (RFC 9111 §4.3.5).
+#[test]
+fn a_head_that_passes() {
+    let stored = r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60 | ETag: "v1" | X-Kept: 1 | X-New: old] "12345" -> MISS
+        0    GET /lm -> fetch
+        0    200 /lm [Cache-Control: max-age=60 | Last-Modified: {-100} | X-New: old] "12345" -> MISS
+        0    GET /bare -> fetch
+        0    200 /bare [Cache-Control: max-age=60 | X-New: old] "12345" -> MISS
+        70   HEAD /a [If-Match: "v1"] -> pass (precondition)
+        70   HEAD /lm [If-Match: "v1"] -> pass
+        70   HEAD /bare [If-Match: "v1"] -> pass
+    "#;
+    script(&format!(
+        r#"
+        {stored}
+        70   passed 200 /a [Cache-Control: max-age=100 | ETag: "v1" | Content-Length: 5 | X-New: new]
+        71   GET /a -> HIT age 1 ttl 99 "12345" shows x-new: new shows x-kept: 1
+        70   passed 200 /lm [Cache-Control: max-age=100 | Last-Modified: {{-100}} | X-New: new]
+        71   GET /lm -> HIT ttl 99 shows x-new: new
+        70   passed 200 /bare [Cache-Control: max-age=100 | Content-Length: 5 | X-New: new]
+        71   GET /bare -> HIT ttl 99 shows x-new: new
+        "#
+    ));
+    let fresh = stored.replace("70  ", "30  ");
+    for (path, fields) in [
+        ("/a", "ETag: \"v2\""),
+        ("/a", "ETag: W/\"v1\""),
+        ("/a", "ETag: \"v1\" | Content-Length: 6"),
+        ("/lm", "Last-Modified: {-99}"),
+        ("/lm", "ETag: \"new\""),
+        ("/bare", "Content-Length: 4"),
+        ("/bare", "Content-Length: none"),
+        ("/a", "ETag: \"v1\" | Set-Cookie: id=1"),
+        ("/a", "ETag: \"v1\" | Cache-Control: private"),
+    ] {
+        script(&format!(
+            "{fresh}
+             30 passed 200 {path} [Cache-Control: max-age=100 | {fields}]
+             30 GET {path} -> fetch (absent)"
+        ));
+    }
+    // Nothing to compare by; another status; a condition of the location or credentials that make it one visitor's.
+    script(&format!(
+        r#"
+        {fresh}
+        30   passed 200 /bare [Cache-Control: max-age=100 | X-New: new]
+        30   passed 404 /a [ETag: "v2"]
+        30   GET /bare -> HIT age 30 shows x-new: old
+        30   GET /a -> HIT age 30
+        30   HEAD /a bypass no-cache -> pass
+        30   passed 200 /a [ETag: "v2"]
+        30   HEAD /a [Authorization: me | If-Match: "v1"] -> pass
+        30   passed 200 /a [ETag: "v2"]
+        30   GET /a -> HIT age 30
+        "#
+    ));
+}
+
+/// While a refresh is under way, it has the last word.
+#[test]
+fn a_head_beside_a_refresh() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=60 | ETag: "v1"] "one" -> MISS
+        20   GET /a -> UPDATING refresh
+        20   HEAD /a [If-Match: "v1"] -> pass
+        20   passed 200 /a [Cache-Control: max-age=100 | ETag: "v1"]
+        21   GET /a -> UPDATING
+        21   304 /a [Cache-Control: max-age=20] -> renewed
+        22   GET /a -> HIT ttl 19
+        "#,
+    );
+}
