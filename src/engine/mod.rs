@@ -31,6 +31,8 @@ mod backoff;
 mod cache;
 mod cache_status;
 mod client;
+#[cfg(test)]
+mod collisions;
 mod compose;
 mod decide;
 mod decision;
