@@ -208,6 +208,12 @@ typedef struct swrcache_refresher swrcache_refresher;
 #define SWRCACHE_DO_NOTHING 4
 
 /**
+ * Gateway timeout: the fetch is over; the origin can't be reached, and it forbids to use the stored response without it
+ * (`must-revalidate` and the like, RFC 9111 section 5.2.2.2). Send 504 to the client that waits.
+ */
+#define SWRCACHE_DO_GATEWAY_TIMEOUT 5
+
+/**
  * The connection to the origin failed, or broke.
  */
 #define SWRCACHE_FAIL_ERROR 1
@@ -1053,7 +1059,8 @@ int swrcache_fetch_finish(swrcache_fetch *fetch, int *todo);
  * The fetch failed: before a response, or in the middle of its body.
  *
  * `failure` is one of `SWRCACHE_FAIL_ERROR` and the like. Tells what to do, one of `SWRCACHE_DO_REPLY` (a stale response stands
- * in, or a client follows a body that broke off), `_RELAY` (there is nothing: answer 502 or 504), `_NOTHING`; 0 on failure.
+ * in, or a client follows a body that broke off), `_RELAY` (there is nothing: answer 502 or 504), `_GATEWAY_TIMEOUT` (answer 504),
+ * `_NOTHING`; 0 on failure.
  *
  * Returns 0; SWRCACHE_ESTATE if the fetch is over; SWRCACHE_EINVAL.
  */

@@ -275,6 +275,7 @@ fn constants() -> Vec<(&'static str, String)> {
         SWRCACHE_DO_REPLY,
         SWRCACHE_DO_RELAY,
         SWRCACHE_DO_NOTHING,
+        SWRCACHE_DO_GATEWAY_TIMEOUT,
         SWRCACHE_FAIL_ERROR,
         SWRCACHE_FAIL_TIMEOUT,
         SWRCACHE_FAIL_INVALID,

@@ -305,6 +305,8 @@ private:
     }
 
     bool relay(wire &client, const outcome &out, const std::string &method) {
+        if (out.todo == SWRCACHE_DO_GATEWAY_TIMEOUT)
+            return client.send_all("HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 0\r\n\r\n");
         if (out.status == 0)
             return client.send_all("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n");
         std::string text = "HTTP/1.1 " + std::to_string(out.status) + " -\r\n";

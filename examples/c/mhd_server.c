@@ -331,7 +331,7 @@ static enum MHD_Result deliver(struct MHD_Connection *connection, swrcache_reply
 static enum MHD_Result relay(struct MHD_Connection *connection, struct answer *answer)
 {
     if (answer->status == 0)
-        return send_status(connection, 502);
+        return send_status(connection, answer->todo == SWRCACHE_DO_GATEWAY_TIMEOUT ? 504 : 502);
     struct MHD_Response *response = MHD_create_response_from_buffer(answer->length, answer->body, MHD_RESPMEM_MUST_FREE);
     answer->body = NULL;
     for (size_t i = 0; i < answer->fields.count; i++)

@@ -266,6 +266,8 @@ static void settle(struct call *call, int todo, struct evhttp_request *answer)
     client->call = NULL;
     if (todo == SWRCACHE_DO_REPLY && swrcache_fetch_reply(call->fetch, &reply) == SWRCACHE_OK)
         deliver(client, reply);
+    else if (todo == SWRCACHE_DO_GATEWAY_TIMEOUT)
+        send_error(client, 504);
     else
         relay(client, answer);
 }

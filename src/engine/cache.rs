@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::answer::answer;
 use super::decide::Asking;
 use super::decision::{Decision, Led, Serve};
+use super::outcome::Response;
 use super::policy::Policy;
 use super::request::{Request, Turn};
 use super::seen::Seen;
@@ -70,6 +71,21 @@ impl Cache {
             collapsed: false,
             refresh: None,
         }
+    }
+
+    /// A `HEAD` that was told to [pass](super::Pass) went through to the origin, which answered: a 200 brings the stored response
+    /// that the request selects up to date, or ends it (RFC 9111 §4.3.5).
+    ///
+    /// It is left as it was where the response says nothing of what others get (a bypass or no-cache condition, credentials), has
+    /// nothing to be compared by, or while a refresh is under way.
+    pub fn head_answered(
+        &self,
+        req: &Request<'_>,
+        resp: &Response<'_>,
+        policy: &Policy,
+        now: Millis,
+    ) {
+        Asking::new(&self.region, req, policy, Turn::First, now).head_answered(resp);
     }
 
     /// A request with a method that is not cached went through to the origin, which answered with `status`: an unsafe one

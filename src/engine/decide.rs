@@ -2,6 +2,7 @@
 
 mod claiming;
 mod fetching;
+mod head;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

@@ -2,6 +2,7 @@
 
 use super::{Permit, Reason, Status, Stored};
 use crate::http::ByteRange;
+use crate::http::fields::is;
 use crate::store::Millis;
 
 /// The verdict on a request. A host carries it out and decides nothing itself.
@@ -40,12 +41,30 @@ pub struct Serve {
     pub refresh: Option<Permit>,
 }
 
+impl Serve {
+    /// The field lines to send with this form of answer: [`Stored::visible`], or those of them that a 304 carries. A part has a
+    /// `Content-Range` of its own, and one that a whole response had meant nothing (RFC 9110 §14.4).
+    pub fn fields(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        match self.answer {
+            Answer::NotModified => self.object.fields_of_304(each),
+            Answer::Partial(_) | Answer::Unsatisfiable => {
+                self.object.visible(&mut |name, value| {
+                    if !is(name, "content-range") {
+                        each(name, value);
+                    }
+                })
+            }
+            Answer::Full | Answer::PreconditionFailed => self.object.visible(each),
+        }
+    }
+}
+
 /// The form of an answer from the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The stored status with the whole body (no body for `HEAD`).
     Full,
-    /// 304, with [`Stored::fields_of_304`].
+    /// 304.
     NotModified,
     /// 412.
     PreconditionFailed,

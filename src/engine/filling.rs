@@ -234,6 +234,21 @@ impl Filling {
         self.0.publish == Publish::Now
     }
 
+    /// Fills with the body of another stored response; nothing if there is no room for it.
+    pub(crate) fn copy(mut self, other: &Stored, now: Millis) -> Option<Stored> {
+        let mut at = Cursor::default();
+        loop {
+            let bytes = other.object().read(&mut at, usize::MAX);
+            if bytes.is_empty() {
+                return self.finish(now).stored().cloned();
+            }
+            if self.write(bytes).is_err() {
+                self.abandon(Reason::NoSpace, now);
+                return None;
+            }
+        }
+    }
+
     /// The body is complete.
     pub fn finish(self, now: Millis) -> Finished {
         if let Some(hash) = &self.0.hash {

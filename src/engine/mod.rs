@@ -31,6 +31,8 @@ mod backoff;
 mod cache;
 mod cache_status;
 mod client;
+#[cfg(test)]
+mod collisions;
 mod compose;
 mod decide;
 mod decision;
@@ -47,6 +49,7 @@ mod record;
 mod request;
 mod respond;
 mod seen;
+mod siblings;
 mod stored;
 mod tags;
 mod variant;

@@ -47,6 +47,9 @@ pub enum Outcome {
     Stale(Stored),
     /// Nothing is stored: relay the response to the client that led; waiters have been released.
     Relay(Reason),
+    /// The origin can't be reached, and wants the stored response validated before it is used: answer 504 (RFC 9111
+    /// §5.2.2.2). Waiters have been released.
+    GatewayTimeout(Reason),
     /// A background refresh that failed (the entry is kept and pauses) or came back uncacheable (the entry is gone).
     Dropped(Reason),
 }

@@ -9,7 +9,7 @@ use super::outcome::{Failure, Outcome, Response};
 use super::policy::Policy;
 use super::stored::Stored;
 use super::verdict::Reason;
-use super::{respond, words};
+use super::{respond, siblings, words};
 use crate::http::{Fields, date};
 use crate::store::{Claim, Millis, Region};
 
@@ -29,6 +29,9 @@ pub(crate) enum Keep {
     Store,
     /// It is for this client alone; the store stays as it is.
     Discard,
+    /// The host's condition says of the response itself that it is not to be stored, for whomever it came: as if the origin
+    /// had said so.
+    Refuse,
 }
 
 /// What is known of a fetch beside its claim.
@@ -53,6 +56,8 @@ pub(crate) struct Terms {
     pub(crate) revalidate: bool,
     /// Other variants of the key are stored.
     pub(crate) siblings: bool,
+    /// Those of them that the validation names beside `entry`.
+    pub(crate) named: Vec<Stored>,
 }
 
 /// The permission to fetch a key, with what is known of the stale copy. Dropping it gives up: the place is free for the
@@ -85,11 +90,17 @@ impl Permit {
     /// conditionals, `Range` and `If-Range` are never sent on a fetch.
     ///
     /// A synthesised `Last-Modified` is sent too (a 304 without validators is acceptable under §4.3.4 while no sibling
-    /// is stored); a synthesised `ETag` never.
+    /// is stored); a synthesised `ETag` never. Where other variants are named too, no date goes along: it is for a single
+    /// stored response, and the origin would ignore it beside the tags (RFC 9110 §13.1.3).
     pub fn conditionals(&self, each: &mut dyn FnMut(&str, &[u8])) {
         let Some(entry) = self.validated() else {
             return;
         };
+        if !self.terms.named.is_empty() {
+            let all = std::iter::once(entry).chain(&self.terms.named);
+            let tags: Vec<&[u8]> = all.map(siblings::tag).collect();
+            return each("If-None-Match", &tags.join(&b", "[..]));
+        }
         if let Some(etag) = entry.head().etag(entry.object().meta()) {
             each("If-None-Match", etag);
         }
@@ -140,9 +151,12 @@ impl Permit {
         self.stale().filter(|_| now < self.terms.fallback_until)
     }
 
-    /// The answer is for the client that leads alone, whatever it is: the host's own condition, which it could not judge before.
+    /// The host's no-cache condition holds now that there is a response, as it did not for the request: what came counts as
+    /// uncacheable.
     pub fn keep_nothing(&mut self) {
-        self.terms.keep = Keep::Discard;
+        if self.terms.keep == Keep::Store {
+            self.terms.keep = Keep::Refuse;
+        }
     }
 
     /// The origin (or the host in its place) has answered. `req_fields` are those that were sent to it.

@@ -1,16 +1,18 @@
 //! What an answer of the origin does to the store, and to the client that waits.
 
-use super::compose::{self, OwnLines, Parts};
+use super::compose::{self, Composed, OwnLines, Parts};
 use super::filling::{self, Filling};
 use super::judge::{self, Case, Judgement};
 use super::outcome::{Failure, Outcome, Response};
 use super::permit::{Keep, Permit, Purpose};
+use super::phase::binds;
 use super::policy::{Policy, UseStale};
 use super::record::{Flags, LineUse};
 use super::stored::Stored;
 use super::verdict::Reason;
-use super::words;
-use crate::http::update::{Freshen, StoredValidators, freshens};
+use super::{siblings, words};
+use crate::http::fields::count;
+use crate::http::update::{Freshen, StoredValidators, freshens, head_freshens};
 use crate::http::{Fields, retry_after};
 use crate::store::{Millis, NewHead, NoSpace, WORDS};
 
@@ -53,6 +55,35 @@ pub(crate) fn respond(
     }
 }
 
+/// A HEAD for the entry was answered with 200: the entry is updated or ends, or stays as it was if nothing tells which
+/// (RFC 9111 §4.3.5).
+pub(crate) fn head(
+    permit: Permit,
+    resp: &Response<'_>,
+    req_fields: &dyn Fields,
+    policy: &Policy,
+    now: Millis,
+) {
+    let Some(entry) = permit.terms.entry.clone().filter(Stored::is_complete) else {
+        return;
+    };
+    let answer = Answered {
+        resp,
+        req_fields,
+        policy,
+        now,
+    };
+    let judged = compose::updated(&entry, LineUse::JUDGED, resp.judge);
+    let judgement = answer.judge(&permit, &judged, resp.status);
+    match (answer.agrees(&entry), judgement) {
+        (None, Ok(_)) => {}
+        (Some(Freshen::Update), Ok(judgement)) => {
+            answer.renew(permit, entry, &judgement, &judged);
+        }
+        _ => _ = permit.region.remove(entry.object()),
+    }
+}
+
 /// No answer came.
 pub(crate) fn fail(
     permit: Permit,
@@ -78,8 +109,21 @@ pub(crate) fn fail(
     };
     match fallback(&permit, &fault, now) {
         Some(stale) => fall_back(permit, stale, fault.reason, now),
+        None if is_cut_off(&permit, failure) => {
+            permit.release(now);
+            Outcome::GatewayTimeout(Reason::MustRevalidate)
+        }
         None => permit.end(fault.reason, now),
     }
+}
+
+/// Whether the origin is out of reach for a client whose stored response the origin wants validated: that is a 504
+/// (RFC 9111 §5.2.2.2; §5.2.2.4, §5.2.2.8 and §5.2.2.10 forbid the stale copy likewise).
+fn is_cut_off(permit: &Permit, failure: Failure) -> bool {
+    let forbidden = |entry: &Stored| binds(entry.head()) || entry.head().flags.has(Flags::S_MAXAGE);
+    matches!(failure, Failure::Error | Failure::Timeout)
+        && permit.terms.purpose == Purpose::Fetch
+        && permit.terms.entry.as_ref().is_some_and(forbidden)
 }
 
 /// 500, 502, 503 and 504 are errors (RFC 5861 §4), and what the location lists beside; 404 and 410 are answers.
@@ -123,7 +167,7 @@ impl Answered<'_> {
         }
         let spared =
             permit.terms.purpose == Purpose::Refresh || self.now < permit.terms.usable_until;
-        if spared || permit.terms.keep == Keep::Discard {
+        if spared || permit.terms.keep != Keep::Store {
             return permit.end(fault.reason, self.now);
         }
         match self.judge(&permit, self.resp.judge, self.resp.status) {
@@ -134,8 +178,10 @@ impl Answered<'_> {
 
     /// A whole answer: it replaces what is stored, or ends it (RFC 9111 §4.3.3).
     fn full(&self, permit: Permit) -> Outcome {
-        if permit.terms.keep == Keep::Discard {
-            return permit.end(Reason::NoCacheCondition, self.now);
+        match permit.terms.keep {
+            Keep::Discard => return permit.end(Reason::NoCacheCondition, self.now),
+            Keep::Refuse => return self.uncacheable(permit, Reason::NoCacheCondition),
+            Keep::Store => {}
         }
         match self.judge(&permit, self.resp.judge, self.resp.status) {
             Ok(judgement) => self.store(permit, &judgement),
@@ -220,7 +266,10 @@ impl Answered<'_> {
             return permit.end(Reason::ForeignValidator, self.now);
         };
         if !self.identifies(&permit, &entry) {
-            return self.foreign(permit, entry);
+            return match siblings::named(&permit.terms.named, self.resp.judge).cloned() {
+                Some(other) => self.switch(permit, other),
+                None => self.foreign(permit, entry),
+            };
         }
         // `Date` and `Age` are not among the stored lines: the response is as old as its validation.
         let judged = compose::updated(&entry, LineUse::JUDGED, self.resp.judge);
@@ -245,6 +294,28 @@ impl Answered<'_> {
         }
     }
 
+    /// Whether the response to a HEAD is the header of what is stored; nothing if it has no field to be compared by.
+    fn agrees(&self, entry: &Stored) -> Option<Freshen> {
+        let compared = ["etag", "last-modified", "content-length"];
+        if entry.status() != self.resp.status {
+            return Some(Freshen::Differs);
+        }
+        if compared
+            .iter()
+            .all(|name| count(self.resp.judge, name) == 0)
+        {
+            return None;
+        }
+        let last_modified = compose::last_modified(entry);
+        let validators = StoredValidators {
+            etag: entry.head().etag(entry.object().meta()),
+            last_modified: last_modified.as_ref().map(|date| &date[..]),
+            has_siblings: false,
+        };
+        let length = entry.content_length();
+        Some(head_freshens(&validators, length, self.resp.judge))
+    }
+
     /// The origin contradicts itself: what we named is not modified, and is something else. It must not update what is stored
     /// (§4.3.4), and a bare 304 is no answer for a client that did not ask for one: that client gets the copy, and the next
     /// fetch is unconditional.
@@ -258,6 +329,30 @@ impl Answered<'_> {
         }
     }
 
+    /// The origin names another variant as what this request selects now: it takes the entry's place, with the fields of the
+    /// 304 (§4.3.3), and stays what it is for its own requests, which this 304 did not answer (§4.3.4).
+    fn switch(&self, permit: Permit, other: Stored) -> Outcome {
+        let judged = compose::updated(&other, LineUse::JUDGED, self.resp.judge);
+        let judgement = match self.judge(&permit, &judged, other.status()) {
+            Ok(judgement) => judgement,
+            Err(reason) => return self.last_use(permit, other, reason),
+        };
+        let draft = self.renewed_meta(&other, &judgement, &judged);
+        let draft = draft.and_then(|meta| {
+            filling::Draft::new(meta, other.content_length(), self.policy, self.now)
+        });
+        let Some(draft) = draft else {
+            return self.last_use(permit, other, Reason::NoFreshness);
+        };
+        match Filling::begin(permit, draft, self.req_fields, self.policy) {
+            Ok(filling) => Outcome::Renewed(filling.copy(&other, self.now).unwrap_or(other)),
+            Err((permit, _)) => {
+                permit.release(self.now);
+                Outcome::Renewed(other)
+            }
+        }
+    }
+
     /// A 304 after which the response may not be kept: it answers this client, then it is gone.
     fn last_use(&self, permit: Permit, entry: Stored, reason: Reason) -> Outcome {
         let purpose = permit.terms.purpose;
@@ -268,15 +363,15 @@ impl Answered<'_> {
         }
     }
 
-    fn renew(
+    /// The record of a stored response with the fields of the 304.
+    fn renewed_meta(
         &self,
-        permit: Permit,
-        entry: Stored,
+        stored: &Stored,
         judgement: &Judgement,
         judged: &OwnLines,
-    ) -> Outcome {
-        let shown = compose::updated(&entry, LineUse::SHOWN, self.resp.store);
-        let tags = compose::updated(&entry, LineUse::TAGS, self.resp.judge);
+    ) -> Option<Composed> {
+        let shown = compose::updated(stored, LineUse::SHOWN, self.resp.store);
+        let tags = compose::updated(stored, LineUse::TAGS, self.resp.judge);
         let shown = with_tags(shown, tags, self.policy);
         let parts = Parts {
             judgement,
@@ -285,7 +380,17 @@ impl Answered<'_> {
             request: self.req_fields,
             origin: self.resp.origin,
         };
-        let composed = compose::compose(&parts, self.policy);
+        compose::compose(&parts, self.policy)
+    }
+
+    fn renew(
+        &self,
+        permit: Permit,
+        entry: Stored,
+        judgement: &Judgement,
+        judged: &OwnLines,
+    ) -> Outcome {
+        let composed = self.renewed_meta(&entry, judgement, judged);
         let draft = composed
             .and_then(|composed| filling::Draft::new(composed, None, self.policy, self.now));
         let Some(draft) = draft else {

@@ -84,7 +84,7 @@ impl Stored {
     }
 
     /// Those of [`Stored::visible`] that a 304 carries (RFC 9110 §15.4.5): what describes the body alone stays out.
-    pub fn fields_of_304(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+    pub(crate) fn fields_of_304(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
         self.visible(&mut |name, value| {
             if !describes_body(name) {
                 each(name, value);

@@ -38,6 +38,9 @@ pub const SWRCACHE_DO_REPLY: c_int = 2;
 pub const SWRCACHE_DO_RELAY: c_int = 3;
 /// Nothing: the fetch is over and no client waits. Drop the origin's response.
 pub const SWRCACHE_DO_NOTHING: c_int = 4;
+/// Gateway timeout: the fetch is over; the origin can't be reached, and it forbids to use the stored response without it
+/// (`must-revalidate` and the like, RFC 9111 section 5.2.2.2). Send 504 to the client that waits.
+pub const SWRCACHE_DO_GATEWAY_TIMEOUT: c_int = 5;
 
 /// The connection to the origin failed, or broke.
 pub const SWRCACHE_FAIL_ERROR: c_int = 1;
@@ -263,6 +266,12 @@ impl FetchValue {
                 });
                 self.reason = reason;
                 SWRCACHE_DO_RELAY
+            }
+            Outcome::GatewayTimeout(reason) => {
+                self.cache.counters.add(Count::Failure, 1);
+                self.cache.counters.status(crate::engine::Status::Expired);
+                self.reason = reason;
+                SWRCACHE_DO_GATEWAY_TIMEOUT
             }
             Outcome::Dropped(reason) => {
                 self.count_failure(reason);
@@ -606,7 +615,8 @@ pub unsafe extern "C" fn swrcache_fetch_finish(fetch: *mut Fetch, todo: *mut c_i
 /// The fetch failed: before a response, or in the middle of its body.
 ///
 /// `failure` is one of `SWRCACHE_FAIL_ERROR` and the like. Tells what to do, one of `SWRCACHE_DO_REPLY` (a stale response stands
-/// in, or a client follows a body that broke off), `_RELAY` (there is nothing: answer 502 or 504), `_NOTHING`; 0 on failure.
+/// in, or a client follows a body that broke off), `_RELAY` (there is nothing: answer 502 or 504), `_GATEWAY_TIMEOUT` (answer 504),
+/// `_NOTHING`; 0 on failure.
 ///
 /// Returns 0; SWRCACHE_ESTATE if the fetch is over; SWRCACHE_EINVAL.
 ///

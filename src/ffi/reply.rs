@@ -299,10 +299,9 @@ impl ReplyValue {
         let stored = &self.serve.object;
         let multipart = parts.multipart.is_some();
         match &self.serve.answer {
-            Answer::NotModified => stored.fields_of_304(&mut |n, v| lines.pass_on(n, v)),
             // The text of an error is no stored body.
             Answer::Unsatisfiable => {}
-            _ => stored.visible(&mut |name, value| {
+            _ => self.serve.fields(&mut |name, value| {
                 if !(multipart && name.eq_ignore_ascii_case(b"content-type")) {
                     lines.pass_on(name, value);
                 }

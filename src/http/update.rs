@@ -108,8 +108,10 @@ pub fn head_freshens(
     update_if(same_etag.unwrap_or(true) && same_date && same_length.unwrap_or(true))
 }
 
-/// Whether a field of a 304 leaves the stored one as it was (RFC 9111 §3.2): `Content-Length`, and what a
-/// stored body can't be read without.
+/// Whether a field of a 304 leaves the stored one as it was. RFC 9111 §3.2 has all be updated but `Content-Length` and what is
+/// not stored at all (§3.1), and allows to leave out what "assures the integrity of the stored response": here, the coding
+/// that the stored bytes are in, and the part that they are. `Content-Type` is none of these for a cache that stores what came and not
+/// what it made of it, so it is updated ("the Content- prefix is not a signal").
 pub fn is_pinned(name: &[u8]) -> bool {
     const PINNED: [&str; 3] = ["content-length", "content-encoding", "content-range"];
     PINNED.iter().any(|pinned| is(name, pinned))

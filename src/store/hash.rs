@@ -38,6 +38,12 @@ impl HashKey {
         }
     }
 
+    /// Gives every key the same hash.
+    #[cfg(test)]
+    pub(crate) fn colliding() -> HashKey {
+        HashKey { a: 0, b: 0, c: 0 }
+    }
+
     #[inline]
     pub(crate) fn hash(self, key: &[u8]) -> u64 {
         let mut h = self.a ^ (key.len() as u64).wrapping_mul(self.c);

@@ -104,6 +104,15 @@ impl Region {
         Region::format(Memory::anonymous(len)?, opt)
     }
 
+    /// An anonymous region in which all keys collide.
+    #[cfg(test)]
+    pub(crate) fn colliding(len: usize) -> Region {
+        let mut region = Region::anonymous(len, &RegionOptions::default()).expect("a region");
+        let inner = Arc::get_mut(&mut region.inner).expect("the only handle");
+        inner.hash_key = super::hash::HashKey::colliding();
+        region
+    }
+
     /// The least `len` that can be laid out.
     pub fn min_len() -> usize {
         Geometry::min_len()

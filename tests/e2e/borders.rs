@@ -201,6 +201,20 @@ fn no_cache_by_a_field_of_the_response() {
     }
 }
 
+/// A refresh that `swr_no_cache` refuses by its response is over, entry and all: not one refresh a request.
+#[test]
+fn no_cache_by_a_field_of_the_response_to_a_refresh() {
+    let origin = Origin::start();
+    let stale = "max-age=60, stale-while-revalidate=600";
+    let no = Reply::cached(stale, "new").header("X-No", "1");
+    origin.script("/", [Reply::aged(100, stale, "old"), no]);
+    let nginx = Conf::caching_with(&origin, "swr_no_cache $upstream_http_x_no;").start();
+    nginx.get("/").is(200, "MISS", "old");
+    nginx.get("/").is(200, "UPDATING", "old");
+    nginx.await_status("/", "MISS").is(200, "MISS", "new");
+    assert_eq!(nginx.get("/").header("X-Reason"), Some("hit-for-miss"));
+}
+
 /// The end of a fetch is not the end of its client's connection.
 #[test]
 fn lingering_stays_with_the_client() {

@@ -208,3 +208,46 @@ fn client_http2_many_streams() {
     );
     assert_eq!(origin.hits("/"), 1);
 }
+
+/// A gRPC call keeps its trailers: the cache has no part in it, even where it stores the answers to POST.
+#[test]
+fn client_grpc_trailers() {
+    let port = free_port();
+    let origin = format!(
+        "server {{ listen 127.0.0.1:{port} http2; default_type application/grpc; \
+         location / {{ add_trailer grpc-status 0; add_trailer grpc-message fine; \
+         add_header Cache-Control max-age=60; return 200 answer; }} }}"
+    );
+    for methods in [
+        "",
+        "swr_cache_methods GET HEAD POST; swr_cache_key $uri$request_body;",
+    ] {
+        let lines = format!("swr_cache main; {methods} grpc_pass grpc://127.0.0.1:{port};");
+        let nginx = Conf::new()
+            .zone()
+            .http(&origin)
+            .http2()
+            .location("/", &lines)
+            .start();
+        let url = format!("http://{}/service/Call", nginx.addr);
+        let folder = Folder::new();
+        let call = folder.0.join("call");
+        std::fs::write(&call, "call").expect("a file");
+        for _ in 0..2 {
+            let output = Command::new("nghttp")
+                .args(["-v", "-H", "content-type: application/grpc"])
+                .args(["-H", "te: trailers", "-d"])
+                .args([&call, std::path::Path::new(&url)])
+                .output()
+                .expect("nghttp runs");
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            for line in [":status: 200", "grpc-status: 0", "grpc-message: fine"] {
+                assert!(said.contains(line), "{methods} {line}: {said}");
+            }
+            assert!(
+                said.contains("answer") && !said.contains("x-cache: HIT"),
+                "{said}"
+            );
+        }
+    }
+}

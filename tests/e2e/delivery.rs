@@ -365,3 +365,50 @@ fn delivery_interim_responses_and_trailers() {
         }
     }
 }
+
+/// RFC 9110 §14.4: `Content-Range` says nothing in a 200; it is kept there, as any field is, and never in a part that is made of it.
+#[test]
+fn delivery_content_range_of_a_whole_response() {
+    let origin = Origin::start();
+    let reply = Reply::cached("max-age=60", "0123456789").header("Content-Range", "bytes 3-5/9");
+    origin.on("/", reply);
+    let nginx = Conf::caching(&origin).start();
+    nginx.get("/").is(200, "MISS", "0123456789");
+    assert_eq!(nginx.get("/").all("Content-Range"), ["bytes 3-5/9"]);
+    let part = nginx.get_with("/", &[("Range", "bytes=2-4")]);
+    part.is(206, "HIT", "234");
+    assert_eq!(part.all("Content-Range"), ["bytes 2-4/10"]);
+    let parts = nginx.get_with("/", &[("Range", "bytes=0-0,9-9")]);
+    assert_eq!((parts.status, parts.all("Content-Range")), (206, vec![]));
+    let beyond = nginx.get_with("/", &[("Range", "bytes=10-")]);
+    assert_eq!(
+        (beyond.status, beyond.all("Content-Range")),
+        (416, vec!["bytes */10"])
+    );
+}
+
+/// RFC 9111 §3.3: an origin that answers a request for the whole with a part has nothing that could be stored; each client gets
+/// what its own request brings.
+#[test]
+fn delivery_a_part_that_nobody_asked_for() {
+    let origin = Origin::start();
+    origin.handle("/", |r| {
+        let (part, of) = match r.header("Range") {
+            Some("bytes=6-7") => ("67", "bytes 6-7/10"),
+            _ => ("0123", "bytes 0-3/10"),
+        };
+        Reply::new(206)
+            .body(part)
+            .header("Cache-Control", "max-age=60")
+            .header("Content-Range", of)
+    });
+    let nginx = Conf::caching(&origin).start();
+    for _ in 0..2 {
+        let asked = nginx.get_with("/", &[("Range", "bytes=6-7")]);
+        asked.is(206, "MISS", "67");
+        assert_eq!(asked.all("Content-Range"), ["bytes 6-7/10"]);
+        let whole = nginx.get("/");
+        whole.is(206, "MISS", "0123");
+        assert_eq!(whole.all("Content-Range"), ["bytes 0-3/10"]);
+    }
+}

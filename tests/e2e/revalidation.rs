@@ -321,3 +321,74 @@ fn edge_revalidation_without_a_date() {
         304
     );
 }
+
+/// RFC 9111 §4.3.1, §4.3.3: the tags of all variants go to the origin, and its 304 says which one a request selects now.
+#[test]
+fn revalidation_among_variants() {
+    let origin = Origin::start();
+    origin.handle("/", |r| {
+        let german = r.header("Accept-Language") == Some("de");
+        let known = r.header("If-None-Match").unwrap_or_default();
+        match (german, known.contains("\"en\"")) {
+            // There is no German page any more: the English one is for all.
+            (_, true) => Reply::new(304)
+                .header("Cache-Control", "max-age=60")
+                .header("ETag", "\"en\"")
+                .header("X-Turn", "2"),
+            (true, _) => Reply::aged(100, SWR, "deutsch").header("ETag", "\"de\""),
+            (false, _) => Reply::cached("max-age=60", "english").header("ETag", "\"en\""),
+        }
+        .header("Vary", "Accept-Language")
+    });
+    let nginx = Conf::caching(&origin).start();
+    let ask = |language| nginx.get_with("/", &[("Accept-Language", language)]);
+    ask("de").is(200, "MISS", "deutsch");
+    ask("en").is(200, "MISS", "english");
+    ask("de").is(200, "UPDATING", "deutsch");
+    eventually("the other variant", || ask("de").cache() == "HIT");
+    let german = ask("de");
+    german.is(200, "HIT", "english");
+    assert_eq!(german.header("X-Turn"), Some("2"));
+    assert_eq!(ask("en").header("X-Turn"), None);
+    let asked = origin.last("/");
+    assert_eq!(asked.header("If-None-Match"), Some("\"de\", \"en\""));
+    assert_eq!(asked.header("Accept-Language"), Some("de"));
+    assert_eq!(origin.hits("/"), 3);
+}
+
+/// RFC 9111 §4.3.5: a HEAD that goes to the origin itself brings the stored response up to date, or ends it.
+#[test]
+fn revalidation_by_a_head_that_passes() {
+    let origin = Origin::start();
+    let page = |tag: &str, turn: &str| {
+        Reply::cached("max-age=60", "page")
+            .header("ETag", tag)
+            .header("X-Turn", turn)
+    };
+    for (path, tag) in [("/same", "\"1\""), ("/other", "\"2\"")] {
+        origin.script(path, [page("\"1\"", "1"), page(tag, "2")]);
+    }
+    // The location's own condition: what comes is not what others get.
+    origin.script("/own", [page("\"1\"", "1"), page("\"2\"", "2")]);
+    let lines = "swr_cache_bypass $http_x_own; swr_no_cache $http_x_own;";
+    let nginx = Conf::caching_with(&origin, lines).start();
+    for (path, second, turn) in [
+        ("/same", "HIT", Some("2")),
+        ("/other", "MISS", Some("2")),
+        ("/own", "HIT", Some("1")),
+    ] {
+        nginx.get(path).is(200, "MISS", "page");
+        let field = match path {
+            "/own" => ("X-Own", "1"),
+            _ => ("If-Match", "*"),
+        };
+        let head = nginx.client().request("HEAD", path, &[field]);
+        assert_eq!(
+            (head.status, origin.last(path).method.as_str()),
+            (200, "HEAD")
+        );
+        let got = nginx.get(path);
+        got.is(200, second, "page");
+        assert_eq!(got.header("X-Turn"), turn, "{path}");
+    }
+}

@@ -212,3 +212,55 @@ fn sie_sees_through_error_page() {
     nginx.get("/");
     nginx.get("/").is(200, "STALE", "old");
 }
+
+/// RFC 9111 §5.2.2.2, §5.2.2.4, §5.2.2.8, §5.2.2.10: what must be validated and can't be, since the origin is out of reach, is a
+/// 504, also where the location grants stale service; an error that the origin answers with is passed on.
+#[test]
+fn sie_must_revalidate_and_no_origin() {
+    let origin = Origin::start();
+    let lines = "swr_cache_use_stale error timeout http_503; error_page 504 /504.html;";
+    let nginx = Conf::caching_with(&origin, lines)
+        .location("= /504.html", "return 200 shown;")
+        .location(
+            "= /own",
+            &format!(
+                "swr_cache main; proxy_pass http://{}; error_page 502 504 =200 /own.html;",
+                origin.addr
+            ),
+        )
+        .location("= /own.html", "return 200 own;")
+        .start();
+    let controls = [
+        "max-age=60, must-revalidate, stale-if-error=600",
+        "max-age=60, proxy-revalidate",
+        "no-cache",
+        "s-maxage=60",
+    ];
+    for (n, control) in controls.iter().enumerate() {
+        let old = Reply::aged(100, control, "old").header("ETag", "\"1\"");
+        origin.script(&format!("/{n}"), [old, Reply::new(503).body("busy")]);
+        nginx.get(&format!("/{n}")).is(200, "MISS", "old");
+        nginx.get(&format!("/{n}")).is(503, "EXPIRED", "busy");
+    }
+    let old = Reply::aged(100, controls[0], "old").header("ETag", "\"1\"");
+    origin.on("/own", old);
+    nginx.get("/own").is(200, "MISS", "old");
+    nginx.get("/own");
+    origin.stop();
+    for n in 0..controls.len() {
+        let failed = nginx.get(&format!("/{n}"));
+        assert_eq!(
+            (failed.status, failed.text().as_str()),
+            (504, "shown"),
+            "{}",
+            controls[n]
+        );
+    }
+    // What was never stored is nginx's own affair.
+    assert_eq!(nginx.get("/never").status, 502);
+    // So is what the location makes of a failure.
+    assert_eq!(
+        (nginx.get("/own").status, nginx.get("/own").text()),
+        (200, "own".to_owned())
+    );
+}

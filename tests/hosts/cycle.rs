@@ -218,9 +218,14 @@ fn origin_gone(host: &Host, origin: &Origin) {
         "/gone",
         Reply::aged(100, "max-age=60, stale-if-error=600", "still"),
     );
+    let strict = Reply::aged(100, "max-age=60, must-revalidate", "old").header("ETag", "\"1\"");
+    origin.on("/strict", strict);
     host.get("/gone").is(200, "MISS", "still");
+    host.get("/strict").is(200, "MISS", "old");
     origin.stop();
     host.get("/gone").is(200, "STALE", "still");
+    // RFC 9111 §5.2.2.2
+    assert_eq!(host.get("/strict").status, 504);
     assert_eq!(host.get("/never-seen").status, 502);
     origin.resume();
 }

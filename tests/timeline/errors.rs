@@ -165,7 +165,7 @@ fn must_revalidate_binds() {
                 0    200 /a [Cache-Control: max-age=60, {directive}, stale-while-revalidate=600, stale-if-error=600] "one" -> MISS
                 59   GET /a -> HIT
                 61   GET /a -> fetch (must-revalidate)
-                61   fail error /a -> relay (origin-error)
+                61   fail error /a -> 504 (must-revalidate)
                 "#
             ),
         );
@@ -291,6 +291,56 @@ fn a_lock_timeout_beside_a_stale_copy() {
         20    GET /a -> fetch
         20    GET /a -> wait until 25
         24.9  timeout /a -> fetch (sie-window)
+        "#,
+    );
+}
+
+/// What must be validated and can't be is a 504 (RFC 9111 §5.2.2.2, §5.2.2.4, §5.2.2.8, §5.2.2.10); an error that the origin
+/// sends is its answer.
+#[test]
+fn what_must_be_validated_and_cannot_be() {
+    for control in [
+        "max-age=10, must-revalidate, stale-if-error=600",
+        "max-age=10, proxy-revalidate, stale-if-error=600",
+        "max-age=10, no-cache, stale-if-error=600",
+        "s-maxage=10",
+    ] {
+        script(&format!(
+            r#"
+            0    GET /a -> fetch
+            0    200 /a [Cache-Control: {control} | ETag: "v1"] "one" -> MISS
+            20   GET /a -> fetch asks if-none-match
+            20   fail error /a -> 504 (must-revalidate)
+            20   GET /a -> fetch
+            20   made 504 timeout /a -> 504 (must-revalidate)
+            20   GET /a -> fetch
+            20   made 502 invalid /a -> relay (origin-invalid)
+            20   GET /a -> fetch
+            20   fail aborted /a -> relay (aborted)
+            20   GET /a -> fetch
+            20   503 /a -> relay (origin-status)
+            20   GET /a -> fetch asks if-none-match
+            20   304 /a -> renewed REVALIDATED "one"
+            "#
+        ));
+    }
+}
+
+/// Nothing is said of what may be served stale, or has never been stored: the failure is the host's to show.
+#[test]
+fn a_failure_that_is_no_gateway_timeout() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    fail error /a -> relay (origin-error)
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10] "one" -> MISS
+        20   GET /a -> fetch
+        20   fail timeout /a -> relay (origin-timeout)
+        0    GET /b -> fetch
+        0    200 /b [Cache-Control: s-maxage=10, stale-if-error=60] "one" -> MISS
+        20   GET /b -> fetch (sie-window)
+        20   fail error /b -> STALE "one"
         "#,
     );
 }

@@ -262,6 +262,39 @@ fn a_broken_bypass_does_no_harm() {
     );
 }
 
+/// A no-cache condition that holds for the response counts as the origin's own word: the entry is over, and the key remembered,
+/// rather than one refresh a request.
+#[test]
+fn no_cache_that_holds_for_the_response() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=600] "one" -> MISS
+        20   GET /a -> UPDATING refresh
+        20   refused 200 /a [Cache-Control: max-age=10] "two" -> dropped (no-cache-condition)
+        21   GET /a -> pass (hit-for-miss)
+        0    GET /b -> fetch
+        0    GET /b -> wait
+        0    refused 200 /b [Cache-Control: max-age=10] "one" -> relay (no-cache-condition)
+        0    rung /b -> pass (hit-for-miss)
+        "#,
+    );
+}
+
+/// A request that leaves nothing in the store validates nothing: a 304 would renew what is stored.
+#[test]
+fn no_cache_asks_for_the_whole() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10 | ETag: "1"] "one" -> MISS
+        20   GET /a no-cache -> fetch unconditional
+        20   200 /a [Cache-Control: max-age=10] "mine" -> relay (no-cache-condition)
+        20   GET /a -> fetch asks if-none-match
+        "#,
+    );
+}
+
 /// With no-cache a stale copy still stands in for an error, but nothing that comes is stored.
 #[test]
 fn no_cache_keeps_the_fallback() {

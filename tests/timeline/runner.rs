@@ -9,20 +9,20 @@
 //! Events: `GET`, `HEAD`, `POST`, `PUT` (a client asks; flags before the arrow: `bypass`, `no-cache`, `full` = no room to
 //! refresh); `rung`, `timeout` (the oldest waiter of the path asks again); `STATUS` such as `200` (the origin answers the
 //! oldest fetch of the path, header and body); `head STATUS` then `body`, `end`, `cut`, `large` (the same in steps);
-//! `made STATUS error|timeout|invalid` (the host made that answer itself); `fail error|timeout|invalid|aborted`; `drop`
+//! `made STATUS error|timeout|invalid` (the host made that answer itself); `refused STATUS` (the host's no-cache condition
+//! holds for that answer); `passed STATUS` (the origin answers the HEAD that passed last); `fail error|timeout|invalid|aborted`; `drop`
 //! (the fetch is given up); `purge` (a path, as after a write); `hard` and `soft`, then `tag`, `prefix`, `key` or `all`, and of what.
-//!
 //!
 //! Expectations: a status (`HIT` ...) is a delivery, with `age N`, `ttl N`, `(reason)`, `"body"`, `304`, `412`, `416`, `206 0-4,6-9`,
 //! `collapsed`, `lm N` (`Last-Modified` at that second), `weak` (a synthesised tag), `shows name: value`, `hides name`. `refresh`: it
-//! starts one; without the word it must not. `fetch`, with `asks name` / `unconditional`, `patience N`; `wait`, with `until N`; `pass`,
+//! starts one; without the word it must not. `fetch`, with `asks name` / `unconditional`, `names TAG`, `tags N`, `patience N`; `wait`, with `until N`; `pass`,
 //! `504`. Of answers: `stored`, `same`, `renewed`, `superseded`, `dropped`, `relay`, `streams`, `beside`, `broken`. Of purges: `purged N`.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use swrcache::engine::*;
-use swrcache::http::{Fields, date};
+use swrcache::http::{Fields, date, etag};
 use swrcache::store::{Cursor, Region, RegionOptions};
 
 /// Second zero of every script.
@@ -37,6 +37,7 @@ pub(crate) struct Timeline {
     fetches: HashMap<String, VecDeque<(Permit, Client)>>,
     fills: HashMap<String, VecDeque<(Filling, Led, Client)>>,
     waiters: HashMap<String, VecDeque<Client>>,
+    passed: HashMap<String, Client>,
 }
 
 /// A client of the script.
@@ -74,6 +75,7 @@ impl Timeline {
             fetches: HashMap::new(),
             fills: HashMap::new(),
             waiters: HashMap::new(),
+            passed: HashMap::new(),
         }
     }
 
@@ -101,9 +103,10 @@ impl Timeline {
             "rung" => self.asks_again(&path, Turn::Waited, event),
             "timeout" => self.asks_again(&path, Turn::TimedOut, event),
             "made" => self.answered(event, event.word(3), Some(failure(event.word(2)))),
-            "head" => self.answered(event, event.word(2), None),
+            "head" | "refused" => self.answered(event, event.word(2), None),
             "fail" => self.failed(event),
             "drop" => self.dropped(&path),
+            "passed" => self.passed(event),
             "body" => self.body(event),
             "end" => self.end(event),
             "cut" => self.cut(event),
@@ -175,6 +178,7 @@ impl Timeline {
                 self.waiters.entry(path).or_default().push_back(client);
             }
             Decision::Pass(pass) => {
+                self.passed.insert(path, client.clone());
                 got.say("pass");
                 got.say(pass.status.map_or("-", Status::as_str));
                 got.reason(pass.reason);
@@ -193,7 +197,10 @@ impl Timeline {
     }
 
     fn answered(&mut self, event: &Event, status: &str, from_failure: Option<Failure>) -> Got {
-        let (permit, client) = self.next_fetch(event.word(1));
+        let (mut permit, client) = self.next_fetch(event.word(1));
+        if event.word(0) == "refused" {
+            permit.keep_nothing();
+        }
         let led = permit.led();
         let whole = event.word(0) != "head";
         let announced = event
@@ -229,6 +236,22 @@ impl Timeline {
             }
             other => self.ended(other, &client, event.now),
         }
+    }
+
+    fn passed(&mut self, event: &Event) -> Got {
+        let response = Response {
+            status: event.word(2).parse().expect("a status"),
+            store: &event.fields,
+            judge: &event.fields,
+            content_length: None,
+            request_time: event.now,
+            origin: b"",
+            from_failure: None,
+        };
+        let client = &self.passed[event.word(1)];
+        self.cache
+            .head_answered(&client.request(), &response, &self.policy, event.now);
+        Got::default()
     }
 
     fn finished(&mut self, filling: Filling, led: Led, client: &Client, now: u64) -> Got {
@@ -269,6 +292,10 @@ impl Timeline {
             Outcome::Stale(stored) => got.serve(&deliver(&stored, Led::Stale)),
             Outcome::Relay(reason) => {
                 got.say("relay");
+                got.reason(reason);
+            }
+            Outcome::GatewayTimeout(reason) => {
+                got.say("504");
                 got.reason(reason);
             }
             Outcome::Dropped(reason) => {
@@ -366,6 +393,11 @@ impl Got {
             self.words
                 .push(format!("asks {}: {}", name.to_lowercase(), text(value)));
             self.words.push(format!("asks {}", name.to_lowercase()));
+            if name == "If-None-Match" {
+                let tags = etag::list(value).map(|tag| format!("names {}", text(tag.opaque)));
+                self.words.extend(tags);
+                self.say(&format!("tags {}", etag::list(value).count()));
+            }
         });
         if !asked {
             self.say("unconditional");
@@ -441,7 +473,10 @@ impl Event {
             .map(|at| words.remove(at));
         let answer = words[0].parse::<u16>().is_ok();
         // `made 502 error /a`, `head 200 /a` and `fail error /a` read well; the path is wanted second.
-        if matches!(words[0].as_str(), "made" | "head" | "fail") {
+        if matches!(
+            words[0].as_str(),
+            "made" | "head" | "fail" | "refused" | "passed"
+        ) {
             words[1..].reverse();
         }
         assert!(answer || words.len() > 1, "no path: {line}");
@@ -482,7 +517,7 @@ impl Event {
             );
         }
         let unasked = |word: &str| has(word) && !self.expect.iter().any(|wanted| wanted == word);
-        for word in ["refresh", "304", "412", "416"] {
+        for word in ["refresh", "304", "412", "416", "504"] {
             assert!(
                 !unasked(word),
                 "\n  {}\n  did not want {word}\n  got {:?}\n",
@@ -546,7 +581,8 @@ fn phrases(tokens: &[String]) -> Vec<String> {
     let mut tokens = tokens.iter();
     while let Some(token) = tokens.next() {
         let phrase = match token.as_str() {
-            "age" | "purged" | "ttl" | "lm" | "until" | "patience" | "206" | "hides" | "status" => {
+            "age" | "purged" | "ttl" | "lm" | "until" | "patience" | "206" | "hides" | "status"
+            | "names" | "tags" => {
                 format!("{token} {}", tokens.next().expect("a value"))
             }
             "shows" | "asks" | "sends" => {

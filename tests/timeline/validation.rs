@@ -56,6 +56,97 @@ fn a_foreign_304_does_not_update() {
     );
 }
 
+/// A validation names the other variants too (RFC 9111 §4.3.1), and a 304 that names one of them has the request selects it from
+/// now on (§4.3.3); for its own requests that one is as it was (§4.3.4).
+#[test]
+fn a_304_that_names_another_variant() {
+    let variants = r#"
+        0    GET /a [X: 1] -> fetch
+        0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=600 | Vary: X | ETag: "v1" | Last-Modified: {-100} | X-Own: 1] "one" -> MISS
+        1    GET /a [X: 2] -> fetch
+        1    200 /a [Cache-Control: max-age=60, stale-while-revalidate=600 | Vary: X | ETag: "v2" | X-Own: 2] "two" -> MISS
+        2    GET /a [X: 3] -> fetch
+        2    200 /a [Cache-Control: max-age=60, stale-while-revalidate=600 | Vary: X] "three" -> MISS
+        20   GET /a [X: 1] -> UPDATING refresh "one" sends x: 1 tags 2 names v1 names v2
+    "#;
+    for (tag, body, own) in [
+        ("\"v1\"", "one", "1"),
+        ("\"v2\"", "two", "2"),
+        ("W/\"v2\"", "two", "2"),
+    ] {
+        script(&format!(
+            r#"
+            {variants}
+            20   304 /a [Cache-Control: max-age=60 | ETag: {tag} | X-New: yes] -> renewed "{body}"
+            21   GET /a [X: 1] -> HIT age 1 ttl 59 "{body}" shows x-own: {own} shows x-new: yes
+            21   GET /a [X: 2] -> HIT age 20 "two" shows x-own: 2 hides x-new
+            21   GET /a [X: 3] -> HIT age 19 "three"
+            90   GET /a [X: 1] -> fetch names v2
+            "#
+        ));
+    }
+    // No tag that was named, or none: nothing is updated, and the next fetch is unconditional.
+    for fields in ["ETag: \"v3\"", "X-New: yes"] {
+        script(&format!(
+            r#"
+            {variants}
+            20   304 /a [Cache-Control: max-age=60 | {fields}] -> dropped (foreign-validator)
+            21   GET /a [X: 1] -> fetch (vary-miss) unconditional
+            21   GET /a [X: 2] -> HIT age 20 "two"
+            "#
+        ));
+    }
+}
+
+/// A client that waits for the validation gets the variant that the 304 names; a response that may not be kept is its last use.
+#[test]
+fn who_waits_gets_the_variant_that_is_named() {
+    script(
+        r#"
+        0    GET /a [X: 1] -> fetch
+        0    200 /a [Cache-Control: max-age=10 | Vary: X | ETag: "v1"] "one" -> MISS
+        1    GET /a [X: 2] -> fetch
+        1    200 /a [Cache-Control: max-age=60 | Vary: X | ETag: "v2"] "two" -> MISS
+        20   GET /a [X: 1] -> fetch tags 2
+        20   304 /a [Cache-Control: max-age=60 | Vary: X | ETag: "v2"] -> renewed REVALIDATED age 0 "two"
+        20   GET /a [X: 1] -> HIT "two"
+        90   GET /a [X: 2] -> fetch tags 1
+        90   304 /a [Cache-Control: no-store | ETag: "v2"] -> renewed REVALIDATED "two"
+        "#,
+    );
+}
+
+/// Only what could take the place is named: of the same coding, with a tag of the origin's, bounded in number; not to credentials.
+#[test]
+fn variants_that_are_not_named() {
+    let zipped = r#"
+        0    GET /a [X: z] -> fetch
+        0    200 /a [Cache-Control: max-age=10 | Vary: X | ETag: "z" | Content-Encoding: gzip] "zip" -> MISS
+        0    GET /a [X: m] -> fetch
+        0    200 /a [Cache-Control: max-age=10 | Vary: X | ETag: malformed] "mal" -> MISS
+        0    GET /a [X: 0] -> fetch
+        0    200 /a [Cache-Control: max-age=10, public | Vary: X | ETag: "v0"] "zero" -> MISS
+    "#;
+    let many: String = (1..=20)
+        .map(|n| {
+            format!(
+                "0 GET /a [X: {n}] -> fetch\n0 200 /a [Cache-Control: max-age=10 | Vary: X | ETag: \"v{n}\"] -> MISS\n"
+            )
+        })
+        .collect();
+    script(&format!(
+        "{zipped}
+         20 GET /a [X: 0] -> fetch tags 1 names v0
+         20 drop /a
+         20 GET /a [X: m] -> fetch asks if-none-match: malformed
+         20 drop /a
+         {many}
+         20 GET /a [X: 0 | Authorization: me] -> fetch tags 1 names v0
+         20 drop /a
+         20 GET /a [X: 0] -> fetch tags 17 names v0 names v20 names v5"
+    ));
+}
+
 /// A 304 that forbids storing answers the client that asked, and ends the entry.
 #[test]
 fn a_304_that_forbids_storing() {
@@ -265,6 +356,83 @@ fn a_304_without_validators() {
         61   GET /a -> UPDATING refresh asks if-modified-since
         61   304 /a -> renewed
         62   GET /a -> HIT age 1 lm 0 weak "one"
+        "#,
+    );
+}
+
+/// A HEAD that passes to the origin updates the stored response or ends it (RFC 9111 §4.3.5).
+#[test]
+fn a_head_that_passes() {
+    let stored = r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60 | ETag: "v1" | X-Kept: 1 | X-New: old] "12345" -> MISS
+        0    GET /lm -> fetch
+        0    200 /lm [Cache-Control: max-age=60 | Last-Modified: {-100} | X-New: old] "12345" -> MISS
+        0    GET /bare -> fetch
+        0    200 /bare [Cache-Control: max-age=60 | X-New: old] "12345" -> MISS
+        70   HEAD /a [If-Match: "v1"] -> pass (precondition)
+        70   HEAD /lm [If-Match: "v1"] -> pass
+        70   HEAD /bare [If-Match: "v1"] -> pass
+    "#;
+    script(&format!(
+        r#"
+        {stored}
+        70   passed 200 /a [Cache-Control: max-age=100 | ETag: "v1" | Content-Length: 5 | X-New: new]
+        71   GET /a -> HIT age 1 ttl 99 "12345" shows x-new: new shows x-kept: 1
+        70   passed 200 /lm [Cache-Control: max-age=100 | Last-Modified: {{-100}} | X-New: new]
+        71   GET /lm -> HIT ttl 99 shows x-new: new
+        70   passed 200 /bare [Cache-Control: max-age=100 | Content-Length: 5 | X-New: new]
+        71   GET /bare -> HIT ttl 99 shows x-new: new
+        "#
+    ));
+    let fresh = stored.replace("70  ", "30  ");
+    for (path, fields) in [
+        ("/a", "ETag: \"v2\""),
+        ("/a", "ETag: W/\"v1\""),
+        ("/a", "ETag: \"v1\" | Content-Length: 6"),
+        ("/lm", "Last-Modified: {-99}"),
+        ("/lm", "ETag: \"new\""),
+        ("/bare", "Content-Length: 4"),
+        ("/bare", "Content-Length: none"),
+        ("/a", "ETag: \"v1\" | Set-Cookie: id=1"),
+        ("/a", "ETag: \"v1\" | Cache-Control: private"),
+    ] {
+        script(&format!(
+            "{fresh}
+             30 passed 200 {path} [Cache-Control: max-age=100 | {fields}]
+             30 GET {path} -> fetch (absent)"
+        ));
+    }
+    // Nothing to compare by; another status; a condition of the location or credentials that make it one visitor's.
+    script(&format!(
+        r#"
+        {fresh}
+        30   passed 200 /bare [Cache-Control: max-age=100 | X-New: new]
+        30   passed 404 /a [ETag: "v2"]
+        30   GET /bare -> HIT age 30 shows x-new: old
+        30   GET /a -> HIT age 30
+        30   HEAD /a bypass no-cache -> pass
+        30   passed 200 /a [ETag: "v2"]
+        30   HEAD /a [Authorization: me | If-Match: "v1"] -> pass
+        30   passed 200 /a [ETag: "v2"]
+        30   GET /a -> HIT age 30
+        "#
+    ));
+}
+
+/// While a refresh is under way, it has the last word.
+#[test]
+fn a_head_beside_a_refresh() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=60 | ETag: "v1"] "one" -> MISS
+        20   GET /a -> UPDATING refresh
+        20   HEAD /a [If-Match: "v1"] -> pass
+        20   passed 200 /a [Cache-Control: max-age=100 | ETag: "v1"]
+        21   GET /a -> UPDATING
+        21   304 /a [Cache-Control: max-age=20] -> renewed
+        22   GET /a -> HIT ttl 19
         "#,
     );
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::{Asking, Found};
 use crate::engine::decision::{Decision, Fetch};
-use crate::engine::permit::{Permit, Purpose, Terms};
+use crate::engine::permit::{Keep, Permit, Purpose, Terms};
 use crate::engine::phase::binds;
 use crate::engine::policy::{Method, Window};
 use crate::engine::record::Flags;
+use crate::engine::siblings::siblings;
 use crate::engine::verdict::Reason;
 use crate::store::{Claim, Millis};
 
@@ -28,19 +29,28 @@ impl Asking<'_> {
             forced: false,
             probe: false,
             keep: self.keep(),
-            revalidate: self.policy.revalidate,
+            // A 304 renews what is stored, so who leaves nothing in the store asks for the whole.
+            revalidate: self.policy.revalidate && self.keep() == Keep::Store,
             siblings: false,
+            named: Vec::new(),
         }
     }
 
     pub(super) fn terms_for(&self, found: Found, purpose: Purpose) -> Terms {
         let fallback_until = self.fallback_until(&found);
+        let terms = self.terms(purpose);
+        // What others got is not for credentials (RFC 9111 §3.5).
+        let named = match found.siblings && terms.revalidate && !self.authorised() {
+            true => siblings(self.region, &found.stored, self.policy, self.now),
+            false => Vec::new(),
+        };
         Terms {
             usable_until: found.windows.end().max(fallback_until),
             fallback_until,
             siblings: found.siblings,
+            named,
             entry: Some(found.stored),
-            ..self.terms(purpose)
+            ..terms
         }
     }
 

@@ -24,7 +24,7 @@ use nginx_sys::{
     ngx_queue_t,
 };
 use swrcache::engine::{
-    Cache, Decision, Led, Reason, Request, Serve, Status, Stored, Turn, Written,
+    Cache, Decision, Led, Method, Reason, Request, Serve, Status, Stored, Turn, Written,
 };
 
 use crate::conf::{LocConf, any_true};
@@ -35,6 +35,7 @@ use crate::fields::List;
 use crate::guard::guard;
 use crate::pool::bytes_of;
 use crate::request::{Req, now, run_phases};
+use crate::response;
 use crate::worker;
 
 /// How long a client that reads along goes without a look, in milliseconds.
@@ -53,8 +54,8 @@ pub(crate) struct Seen {
     pub(crate) fetch_began: Option<u64>,
     /// How long this request waited for it, in milliseconds.
     pub(crate) fetch_took: Option<u64>,
-    /// The request went through the content handler untouched.
-    pub(crate) passed: bool,
+    /// When the request went on to the content handler, untouched.
+    pub(crate) passed: Option<u64>,
 }
 
 enum State {
@@ -73,6 +74,8 @@ pub(crate) enum Brought {
     Relay,
     /// Nothing, or a body that broke off.
     Nothing,
+    /// The origin is out of reach, and the stored response may not be used without it.
+    GatewayTimeout(Reason),
     /// Nothing that could be shown to this client: it goes to the content handler itself.
     Own(Status, Reason),
 }
@@ -174,15 +177,26 @@ impl Client {
                 }
             }
             Decision::Pass(pass) => self.decline(pass.status, pass.reason),
-            Decision::GatewayTimeout(reason) => {
-                self.seen.reason = Some(reason);
-                Step::Done(NGX_HTTP_GATEWAY_TIME_OUT as ngx_int_t)
-            }
+            Decision::GatewayTimeout(reason) => self.gateway_timeout(reason),
         }
+    }
+
+    fn gateway_timeout(&mut self, reason: Reason) -> Step {
+        self.seen.reason = Some(reason);
+        Step::Done(NGX_HTTP_GATEWAY_TIME_OUT as ngx_int_t)
     }
 
     /// The header of the response is on its way: to a request that the cache only let through, it is the origin's.
     pub(crate) fn origin_answered(&self) {
+        if let (Some(passed), Method::Head, true) =
+            (self.seen.passed, self.r.method(), self.r.is_main())
+        {
+            response::read(self.r, passed, |response| {
+                self.with_request(|cache, conf, req| {
+                    cache.head_answered(req, response, &conf.policy, now());
+                });
+            });
+        }
         let method = self.r.method();
         if !self.conf.policy.methods.has(method) && self.r.is_main() {
             let raw = self.r.raw();
@@ -200,7 +214,7 @@ impl Client {
     fn decline(&mut self, status: Option<Status>, reason: Reason) -> Step {
         self.seen.status = status;
         self.seen.reason = Some(reason);
-        self.seen.passed = true;
+        self.seen.passed = Some(now());
         Step::Decline
     }
 
@@ -430,6 +444,11 @@ impl Client {
             Brought::Stored(stored, led) => self.deliver(&stored, led),
             Brought::Relay => self.start_relay(),
             Brought::Nothing => self.end_of_nothing(),
+            Brought::GatewayTimeout(reason) => {
+                self.settle_fetch_time();
+                self.seen.status.get_or_insert(Status::Expired);
+                self.gateway_timeout(reason)
+            }
             Brought::Own(status, reason) => {
                 self.settle_fetch_time();
                 self.decline(Some(status), reason)

@@ -233,7 +233,7 @@ fn not_modified(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> ngx_i
     r.raw().headers_out.content_length_n = -1;
     r.raw().set_disable_not_modified(1);
     let mut ok = common(r, conf, stored, serve);
-    stored.fields_of_304(&mut |name, value| ok = ok.and_then(|()| set_field(r, name, value)));
+    serve.fields(&mut |name, value| ok = ok.and_then(|()| set_field(r, name, value)));
     // A 304 has no representation of its own to type.
     r.raw().headers_out.content_type = ngx_str_t::default();
     if ok.and_then(|()| tell(r, conf, serve)).is_none() {
@@ -249,7 +249,7 @@ fn full_header(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option
     // The engine has evaluated the client's preconditions already.
     raw.set_disable_not_modified(1);
     let mut ok = common(r, conf, stored, serve);
-    stored.visible(&mut |name, value| ok = ok.and_then(|()| set_field(r, name, value)));
+    serve.fields(&mut |name, value| ok = ok.and_then(|()| set_field(r, name, value)));
     ok.and_then(|()| tell(r, conf, serve))?;
     if stored.no_transform() && raw.headers_out.content_encoding.is_null() {
         // As if nginx had found that the client can't have it compressed (ngx_http_gzip_ok).

@@ -14,13 +14,12 @@ use std::ffi::c_void;
 use std::ptr;
 
 use nginx_sys::{
-    NGX_AGAIN, NGX_ERROR, NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_INTERNAL_SERVER_ERROR,
-    NGX_HTTP_PARTIAL_CONTENT, NGX_HTTP_RANGE_NOT_SATISFIABLE, NGX_OK, ngx_array_create,
-    ngx_array_push, ngx_buf_t, ngx_chain_add_copy, ngx_chain_t, ngx_http_upstream_state_t,
-    ngx_int_t, ngx_str_t,
+    NGX_AGAIN, NGX_ERROR, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_PARTIAL_CONTENT,
+    NGX_HTTP_RANGE_NOT_SATISFIABLE, NGX_OK, ngx_array_create, ngx_array_push, ngx_buf_t,
+    ngx_chain_add_copy, ngx_chain_t, ngx_http_upstream_state_t, ngx_int_t, ngx_str_t,
 };
 use swrcache::engine::{
-    Failure, Filling, Finished, Led, Outcome, Permit, Purpose, Reason, Response, Status, Stored,
+    Failure, Filling, Finished, Led, Outcome, Permit, Purpose, Reason, Status, Stored,
 };
 use swrcache::store::NoSpace;
 
@@ -29,9 +28,10 @@ use crate::conf::{LocConf, any_true};
 use crate::ctx::{Ctx, Role};
 use crate::deliver::{self, Relayed};
 use crate::detached::{self, Sends};
-use crate::fields::{List, Visible};
+use crate::fields::List;
 use crate::guard::guard;
 use crate::request::{Req, now};
+use crate::response;
 
 /// How much of a useless response is read before the origin's connection is given up instead.
 const DISCARD_AT_MOST: u64 = 256 * 1024;
@@ -237,79 +237,10 @@ impl Fetch {
         if any_true(self.conf.no_cache(), self.r) {
             permit.keep_nothing();
         }
-        let raw = self.r.raw();
-        let out = &raw.headers_out;
-        let last_modified = self.own_last_modified();
-        let visible = Visible {
-            list: &out.headers,
-            content_type: &out.content_type,
-            content_type_len: out.content_type_len,
-            charset: &out.charset,
-            last_modified: last_modified.as_deref(),
-            by_encoding: raw.gzip_vary() != 0,
-        };
-        // SAFETY: NULL or the upstream of this request.
-        let upstream = unsafe { raw.upstream.as_ref() };
-        let origin =
-            upstream.filter(|u| u.headers_in.status_n != 0 && !u.headers_in.headers.last.is_null());
-        let (status, from_failure) = self.verdict();
-        let raw_fields = origin.map(|u| List::of(&u.headers_in.headers));
-        let response = Response {
-            status,
-            store: &visible,
-            judge: match &raw_fields {
-                Some(list) => list,
-                None => &visible,
-            },
-            content_length: u64::try_from(out.content_length_n).ok(),
-            request_time: self.began,
-            origin: &self.r.origin(),
-            from_failure,
-        };
-        let sent = List::of(&raw.headers_in.headers);
-        permit.respond(&response, &sent, &self.conf.policy, now())
-    }
-
-    /// The `Last-Modified` that nginx keeps as a number only (static files).
-    fn own_last_modified(&self) -> Option<Vec<u8>> {
-        let out = &self.r.raw().headers_out;
-        if !out.last_modified.is_null() || out.last_modified_time <= 0 {
-            return None;
-        }
-        let mut text = [0u8; 32];
-        // SAFETY: ngx_http_time writes 29 bytes.
-        let end = unsafe { nginx_sys::ngx_http_time(text.as_mut_ptr(), out.last_modified_time) };
-        Some(text[..end as usize - text.as_ptr() as usize].to_vec())
-    }
-
-    /// The status to judge by, and how the origin failed if nginx made the response in its place: `error_page` and
-    /// `proxy_intercept_errors` can turn a 502 into a 200.
-    fn verdict(&self) -> (u16, Option<Failure>) {
-        let raw = self.r.raw();
-        let shown =
-            u16::try_from(raw.headers_out.status).unwrap_or(NGX_HTTP_INTERNAL_SERVER_ERROR as u16);
-        // SAFETY: NULL or live, as the request's upstream.
-        let Some((upstream, state)) = (unsafe {
-            raw.upstream
-                .as_ref()
-                .and_then(|u| Some((u, u.state.as_ref()?)))
-        }) else {
-            return (shown, None);
-        };
-        if state.status < NGX_HTTP_INTERNAL_SERVER_ERROR as usize {
-            return (shown, None);
-        }
-        let status = u16::try_from(state.status).unwrap_or(shown);
-        if upstream.headers_in.status_n == state.status {
-            return (status, None);
-        }
-        let timeout = state.status == NGX_HTTP_GATEWAY_TIME_OUT as usize;
-        let failure = match (timeout, upstream.headers_in.status_n) {
-            (true, _) => Failure::Timeout,
-            (false, 0) => Failure::Error,
-            (false, _) => Failure::InvalidHeader,
-        };
-        (status, Some(failure))
+        let sent = List::of(&self.r.raw().headers_in.headers);
+        response::read(self.r, self.began, |response| {
+            permit.respond(response, &sent, &self.conf.policy, now())
+        })
     }
 
     fn act(&mut self, outcome: Outcome) {
@@ -335,14 +266,14 @@ impl Fetch {
                 self.stage = Stage::Discarding(0);
                 self.bring_and_part(Brought::Own(self.status_if_relayed(), reason));
             }
-            Outcome::Relay(reason) => {
-                self.reason = Some(reason);
-                self.stage = if self.leader.is_null() {
-                    Stage::Discarding(0)
-                } else {
-                    Stage::Relaying
-                };
-                self.bring(Brought::Relay);
+            Outcome::Relay(reason) => self.relay_to_leader(reason),
+            // What the location has made of the failure (`error_page`) is its own business.
+            Outcome::GatewayTimeout(reason) if !self.is_failure_shown() => {
+                self.relay_to_leader(reason)
+            }
+            Outcome::GatewayTimeout(reason) => {
+                self.stage = Stage::Discarding(0);
+                self.bring_and_part(Brought::GatewayTimeout(reason));
             }
             Outcome::Dropped(reason) => {
                 self.reason = Some(reason);
@@ -350,6 +281,21 @@ impl Fetch {
                 self.bring_and_part(Brought::Nothing);
             }
         }
+    }
+
+    fn relay_to_leader(&mut self, reason: Reason) {
+        self.reason = Some(reason);
+        self.stage = if self.leader.is_null() {
+            Stage::Discarding(0)
+        } else {
+            Stage::Relaying
+        };
+        self.bring(Brought::Relay);
+    }
+
+    /// Whether clients would see that the fetch failed.
+    fn is_failure_shown(&self) -> bool {
+        self.r.raw().headers_out.status >= NGX_HTTP_INTERNAL_SERVER_ERROR as usize
     }
 
     fn is_a_part(&self) -> bool {
@@ -616,6 +562,9 @@ impl Fetch {
                 match outcome {
                     Outcome::Stale(stored) => {
                         self.bring_and_part(Brought::Stored(stored, Led::Stale))
+                    }
+                    Outcome::GatewayTimeout(reason) => {
+                        self.bring_and_part(Brought::GatewayTimeout(reason))
                     }
                     _ => self.bring_and_part(Brought::Nothing),
                 }

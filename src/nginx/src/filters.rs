@@ -46,7 +46,7 @@ unsafe extern "C" fn header(r: *mut ngx_http_request_t) -> ngx_int_t {
             Role::Fetch(fetch) => Some(fetch.on_header()),
             Role::Client(client) => {
                 client.origin_answered();
-                if client.seen.passed && r.is_main() && r.conf().status_header() {
+                if client.seen.passed.is_some() && r.is_main() && r.conf().status_header() {
                     let pass = Pass {
                         status: client.seen.status,
                         reason: client.seen.reason.unwrap_or(Reason::Absent),

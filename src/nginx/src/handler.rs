@@ -60,7 +60,10 @@ unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_int_t {
 /// Whether the cache has anything to do with such a request at all.
 fn may_enter(r: Req, conf: &LocConf) -> bool {
     let method = r.method();
-    conf.policy.methods.has(method) && (!has_body(r) || method == Method::Post) && !upgrades(r)
+    conf.policy.methods.has(method)
+        && (!has_body(r) || method == Method::Post)
+        && !upgrades(r)
+        && !is_grpc(r)
 }
 
 /// A method that is not cached: when the origin has answered, what it wrote to is no longer as stored.
@@ -110,6 +113,16 @@ fn upgrades(r: Req) -> bool {
     // SAFETY: NULL or an element of the request's header list.
     unsafe { r.raw().headers_in.upgrade.as_ref() }
         .is_some_and(|e| !bytes_of(&e.value).eq_ignore_ascii_case(b"h2c"))
+}
+
+/// Whether this is a gRPC call, the end of whose answer lies in its trailers: these are not stored (RFC 9111 §3.1), and no
+/// fetch carries them.
+fn is_grpc(r: Req) -> bool {
+    const TYPE: &[u8] = b"application/grpc";
+    // SAFETY: NULL or an element of the request's header list.
+    let media_type = unsafe { r.raw().headers_in.content_type.as_ref() };
+    let start = media_type.and_then(|e| bytes_of(&e.value).get(..TYPE.len()));
+    start.is_some_and(|start| start.eq_ignore_ascii_case(TYPE))
 }
 
 fn enter(r: Req, conf: &'static LocConf) -> Option<ngx_int_t> {

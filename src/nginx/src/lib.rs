@@ -31,6 +31,7 @@ mod handler;
 mod module;
 mod pool;
 mod request;
+mod response;
 mod tls;
 mod variables;
 mod worker;

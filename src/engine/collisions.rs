@@ -1,0 +1,130 @@
+//! Keys whose hashes are the same: nothing of one is ever given to another. (Real collisions can't be made: the hash has 64 bits
+//! and a secret. So the region's hash is one that always says the same.)
+
+use std::sync::Arc;
+
+use super::*;
+use crate::store::{Cursor, Region};
+
+const NOW: u64 = 1_700_000_000_000;
+
+struct Colliding {
+    cache: Cache,
+    policy: Policy,
+}
+
+impl Colliding {
+    fn new(policy: Policy) -> Colliding {
+        let region = Region::colliding(8 << 20);
+        region.enter(None).expect("a slot");
+        let cache = Cache::new(Arc::new(region));
+        Colliding { cache, policy }
+    }
+
+    fn ask(&self, key: &str, now: u64) -> Decision {
+        let none: [(&str, &str); 0] = [];
+        let request = Request {
+            method: Method::Get,
+            key: key.as_bytes(),
+            fields: &none,
+            bypass: false,
+            no_cache: false,
+            may_refresh: true,
+        };
+        self.cache.decide(&request, &self.policy, Turn::First, now)
+    }
+
+    fn answer(&self, permit: Permit, control: &str, body: &str) {
+        let fields = [("Cache-Control", control)];
+        let response = Response {
+            status: 200,
+            store: &fields,
+            judge: &fields,
+            content_length: None,
+            request_time: NOW,
+            origin: b"",
+            from_failure: None,
+        };
+        let none: [(&str, &str); 0] = [];
+        match permit.respond(&response, &none, &self.policy, NOW) {
+            Outcome::Store(mut filling) => {
+                filling.write(body.as_bytes()).expect("room");
+                assert!(matches!(filling.finish(NOW), Finished::New(_)));
+            }
+            other => assert_eq!(control, "no-store", "{other:?}"),
+        }
+    }
+
+    /// The stored body, if the key is a hit.
+    fn hit(&self, key: &str, now: u64) -> Option<String> {
+        let Decision::Serve(serve) = self.ask(key, now) else {
+            return None;
+        };
+        let mut cursor = Cursor::default();
+        let body = serve.object.object().read(&mut cursor, usize::MAX);
+        Some(String::from_utf8_lossy(body).into_owned())
+    }
+}
+
+fn fetch(decision: Decision) -> Permit {
+    match decision {
+        Decision::Fetch(fetch) => fetch.permit,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn each_key_has_its_own_response_and_its_own_fetch() {
+    let all = Colliding::new(Policy::default());
+    let keys: Vec<String> = (0..40).map(|n| format!("http://host/{n}")).collect();
+    // All at once: nobody waits for another's fetch.
+    let permits: Vec<_> = keys.iter().map(|key| fetch(all.ask(key, NOW))).collect();
+    assert!(matches!(all.ask(&keys[0], NOW), Decision::Wait(_)));
+    for (key, permit) in keys.iter().zip(permits) {
+        all.answer(permit, "max-age=60", key);
+    }
+    for key in &keys {
+        assert_eq!(all.hit(key, NOW).as_deref(), Some(key.as_str()));
+    }
+    // Prefixes and the like are other keys.
+    for other in ["http://host/", "http://host/1 ", "http://host/01", ""] {
+        assert!(matches!(all.ask(other, NOW), Decision::Fetch(_)), "{other}");
+    }
+    assert_eq!(all.cache.invalidate(keys[3].as_bytes()), 1);
+    for (n, key) in keys.iter().enumerate() {
+        assert_eq!(all.hit(key, NOW).is_some(), n != 3, "{key}");
+    }
+    all.cache.region().validate().expect("a sound region");
+}
+
+#[test]
+fn what_is_remembered_of_a_key_is_its_own() {
+    let all = Colliding::new(Policy {
+        min_uses: 2,
+        ..Policy::default()
+    });
+    let passed = |key, now| match all.ask(key, now) {
+        Decision::Pass(pass) => Some(pass.reason),
+        _ => None,
+    };
+    assert_eq!(passed("a", NOW), Some(Reason::MinUses));
+    assert_eq!(passed("b", NOW), Some(Reason::MinUses));
+    all.answer(fetch(all.ask("a", NOW)), "no-store", "");
+    assert_eq!(passed("a", NOW), Some(Reason::HitForMiss));
+    all.answer(fetch(all.ask("b", NOW)), "max-age=60", "b");
+    assert_eq!(all.hit("b", NOW).as_deref(), Some("b"));
+    assert_eq!(passed("a", NOW), Some(Reason::HitForMiss));
+    // A refresh of one holds back nobody else's.
+    let stale = "max-age=60, stale-while-revalidate=60";
+    for key in ["c", "d"] {
+        let _ = all.ask(key, NOW);
+        all.answer(fetch(all.ask(key, NOW)), stale, key);
+    }
+    for key in ["c", "d"] {
+        match all.ask(key, NOW + 70_000) {
+            Decision::Serve(serve) => assert!(serve.refresh.is_some(), "{key}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    all.cache.region().validate().expect("a sound region");
+}

@@ -1,0 +1,36 @@
+//! What a HEAD that went through to the origin tells of the stored response (RFC 9111 §4.3.5).
+
+use super::{Asking, LEASE, Looked};
+use crate::engine::outcome::Response;
+use crate::engine::permit::{Keep, Purpose};
+use crate::engine::policy::Method;
+use crate::engine::respond;
+use crate::store::Attempt;
+
+impl Asking<'_> {
+    pub(crate) fn head_answered(&self, resp: &Response<'_>) {
+        let tells = self.req.method == Method::Head
+            && resp.status == 200
+            && resp.from_failure.is_none()
+            && !self.req.bypass
+            && !self.authorised()
+            && self.keep() == Keep::Store;
+        if !tells {
+            return;
+        }
+        let Ok(Looked {
+            found: Some(found), ..
+        }) = self.lookup()
+        else {
+            return;
+        };
+        let object = found.stored.object();
+        let claim = self
+            .region
+            .claim_object(object, self.now, self.now + LEASE, false);
+        if let Attempt::Won(claim) = claim {
+            let permit = self.permit(claim, self.terms_for(found, Purpose::Refresh));
+            respond::head(permit, resp, self.req.fields, self.policy, self.now);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The header of an origin's response, as the engine reads it.
+
+use nginx_sys::{NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_INTERNAL_SERVER_ERROR};
+use swrcache::engine::{Failure, Response};
+
+use crate::fields::{List, Visible};
+use crate::request::Req;
+
+/// Shows `f` the response whose header is about to be sent for `r`, to a request that was sent at `request_time`.
+pub(crate) fn read<T>(r: Req, request_time: u64, f: impl FnOnce(&Response<'_>) -> T) -> T {
+    let raw = r.raw();
+    let out = &raw.headers_out;
+    let last_modified = own_last_modified(r);
+    let visible = Visible {
+        list: &out.headers,
+        content_type: &out.content_type,
+        content_type_len: out.content_type_len,
+        charset: &out.charset,
+        last_modified: last_modified.as_deref(),
+        by_encoding: raw.gzip_vary() != 0,
+    };
+    // SAFETY: NULL or the upstream of this request.
+    let upstream = unsafe { raw.upstream.as_ref() };
+    let origin =
+        upstream.filter(|u| u.headers_in.status_n != 0 && !u.headers_in.headers.last.is_null());
+    let origin = origin.map(|u| List::of(&u.headers_in.headers));
+    let (status, from_failure) = verdict(r);
+    f(&Response {
+        status,
+        store: &visible,
+        judge: match &origin {
+            Some(list) => list,
+            None => &visible,
+        },
+        content_length: u64::try_from(out.content_length_n).ok(),
+        request_time,
+        origin: &r.origin(),
+        from_failure,
+    })
+}
+
+/// The `Last-Modified` that nginx keeps as a number only (static files).
+fn own_last_modified(r: Req) -> Option<Vec<u8>> {
+    let out = &r.raw().headers_out;
+    if !out.last_modified.is_null() || out.last_modified_time <= 0 {
+        return None;
+    }
+    let mut text = [0u8; 32];
+    // SAFETY: ngx_http_time writes 29 bytes.
+    let end = unsafe { nginx_sys::ngx_http_time(text.as_mut_ptr(), out.last_modified_time) };
+    Some(text[..end as usize - text.as_ptr() as usize].to_vec())
+}
+
+/// The status to judge by, and how the origin failed if nginx made the response in its place: `error_page` and
+/// `proxy_intercept_errors` can turn a 502 into a 200.
+fn verdict(r: Req) -> (u16, Option<Failure>) {
+    let raw = r.raw();
+    let shown =
+        u16::try_from(raw.headers_out.status).unwrap_or(NGX_HTTP_INTERNAL_SERVER_ERROR as u16);
+    // SAFETY: NULL or live, as the request's upstream.
+    let Some((upstream, state)) = (unsafe {
+        raw.upstream
+            .as_ref()
+            .and_then(|u| Some((u, u.state.as_ref()?)))
+    }) else {
+        return (shown, None);
+    };
+    if state.status < NGX_HTTP_INTERNAL_SERVER_ERROR as usize {
+        return (shown, None);
+    }
+    let status = u16::try_from(state.status).unwrap_or(shown);
+    if upstream.headers_in.status_n == state.status {
+        return (status, None);
+    }
+    let timeout = state.status == NGX_HTTP_GATEWAY_TIME_OUT as usize;
+    let failure = match (timeout, upstream.headers_in.status_n) {
+        (true, _) => Failure::Timeout,
+        (false, 0) => Failure::Error,
+        (false, _) => Failure::InvalidHeader,
+    };
+    (status, Some(failure))
+}
