@@ -250,7 +250,7 @@ impl Client {
         self.seen.ttl = Some(serve.ttl);
         self.settle_fetch_time();
         if let Some(permit) = serve.refresh.take() {
-            fetch::refresh(self.r, self.conf, permit);
+            fetch::refresh(self.r, self.conf, *permit);
         }
         let stored = self.pinned.insert(serve.object.clone());
         match deliver::start(self.r, self.conf, stored, &serve) {
