@@ -57,11 +57,16 @@ impl Memory {
 
     /// Maps anonymous shared memory, zeroed.
     pub(crate) fn anonymous(len: usize) -> io::Result<Memory> {
-        let base = map(
-            len,
-            libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-            -1,
-        )?;
+        Memory::mapped(len, libc::MAP_SHARED)
+    }
+
+    /// Maps anonymous memory of this process alone, zeroed.
+    pub(crate) fn private(len: usize) -> io::Result<Memory> {
+        Memory::mapped(len, libc::MAP_PRIVATE)
+    }
+
+    fn mapped(len: usize, sharing: libc::c_int) -> io::Result<Memory> {
+        let base = map(len, sharing | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE, -1)?;
         Ok(Memory {
             base,
             len,
