@@ -61,7 +61,7 @@ typedef struct swrcache_refresher swrcache_refresher;
 #define SWRCACHE_ABI_VERSION 0
 
 /**
- * Memory of this process alone.
+ * Memory of this process alone: a process that it forks has no cache there, and is told to pass.
  */
 #define SWRCACHE_PRIVATE 0
 
@@ -214,56 +214,6 @@ typedef struct swrcache_refresher swrcache_refresher;
 #define SWRCACHE_DO_GATEWAY_TIMEOUT 5
 
 /**
- * The connection to the origin failed, or broke.
- */
-#define SWRCACHE_FAIL_ERROR 1
-
-/**
- * The origin did not answer in time.
- */
-#define SWRCACHE_FAIL_TIMEOUT 2
-
-/**
- * The origin's response was empty or invalid.
- */
-#define SWRCACHE_FAIL_INVALID 3
-
-/**
- * You give it up for reasons of your own, such as the end of the server: the origin is not to blame.
- */
-#define SWRCACHE_FAIL_ABORTED 4
-
-/**
- * `swrcache_request.flags`: don't use what is stored.
- */
-#define SWRCACHE_BYPASS 1
-
-/**
- * `swrcache_request.flags`: don't store the response.
- */
-#define SWRCACHE_NO_CACHE 2
-
-/**
- * `swrcache_request.flags`: the server has no room for a background fetch now.
- */
-#define SWRCACHE_NO_REFRESH 4
-
-/**
- * `swrcache_request.turn`: the request asks for the first time.
- */
-#define SWRCACHE_FIRST 0
-
-/**
- * `swrcache_request.turn`: it was told to wait, and something has moved.
- */
-#define SWRCACHE_WAITED 1
-
-/**
- * `swrcache_request.turn`: it was told to wait, and the time is over.
- */
-#define SWRCACHE_TIMED_OUT 2
-
-/**
  * Pass: send the request to the origin yourself, and its response to the client. The cache takes no part.
  */
 #define SWRCACHE_PASS 0
@@ -373,6 +323,56 @@ typedef struct swrcache_refresher swrcache_refresher;
  * Send 416.
  */
 #define SWRCACHE_ANSWER_UNSATISFIABLE 416
+
+/**
+ * `swrcache_request.flags`: don't use what is stored.
+ */
+#define SWRCACHE_BYPASS 1
+
+/**
+ * `swrcache_request.flags`: don't store the response.
+ */
+#define SWRCACHE_NO_CACHE 2
+
+/**
+ * `swrcache_request.flags`: the server has no room for a background fetch now.
+ */
+#define SWRCACHE_NO_REFRESH 4
+
+/**
+ * `swrcache_request.turn`: the request asks for the first time.
+ */
+#define SWRCACHE_FIRST 0
+
+/**
+ * `swrcache_request.turn`: it was told to wait, and something has moved.
+ */
+#define SWRCACHE_WAITED 1
+
+/**
+ * `swrcache_request.turn`: it was told to wait, and the time is over.
+ */
+#define SWRCACHE_TIMED_OUT 2
+
+/**
+ * The connection to the origin failed, or broke.
+ */
+#define SWRCACHE_FAIL_ERROR 1
+
+/**
+ * The origin did not answer in time.
+ */
+#define SWRCACHE_FAIL_TIMEOUT 2
+
+/**
+ * The origin's response was empty or invalid.
+ */
+#define SWRCACHE_FAIL_INVALID 3
+
+/**
+ * You give it up for reasons of your own, such as the end of the server: the origin is not to blame.
+ */
+#define SWRCACHE_FAIL_ABORTED 4
 
 
 
@@ -577,7 +577,7 @@ typedef struct swrcache_response {
    */
   int status;
   /**
-   * Must be 0.
+   * `SWRCACHE_NO_CACHE` if a condition of yours says of the response that it is not to be stored, or 0.
    */
   uint32_t flags;
   /**
@@ -597,9 +597,18 @@ typedef struct swrcache_response {
    */
   size_t shown_count;
   /**
-   * When the request was sent to the origin (Unix time in milliseconds); 0 is when the fetch was made.
+   * When the request was sent to the origin (Unix time in milliseconds); 0 is when the fetch was made, or now.
    */
   uint64_t request_time;
+  /**
+   * `SWRCACHE_FAIL_ERROR` and the like if you made this response yourself, such as an error page, because the origin failed
+   * so; 0 if it is the origin's.
+   */
+  int failure;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
 } swrcache_response;
 
 /**
@@ -638,6 +647,16 @@ typedef struct swrcache_request {
    * `SWRCACHE_FIRST` and the like.
    */
   int turn;
+  /**
+   * Scheme and authority as the client wrote them, such as "https://example.com:8443", ending with NUL; NULL if you don't tell.
+   * Cache groups (RFC 9875) and what an unsafe request makes invalid beside its own key are of one origin.
+   */
+  const char *origin;
+  /**
+   * Path and query as the client wrote them, ending with NUL; NULL if you don't tell. Where the key ends in them, it is known
+   * what keys other targets of the origin have, which a `Location` may name.
+   */
+  const char *target;
 } swrcache_request;
 
 /**
@@ -844,6 +863,14 @@ typedef struct swrcache_head {
    * Seconds of freshness left, negative when stale.
    */
   int64_t ttl;
+  /**
+   * 1 if the origin forbids to change the body on its way, such as to compress it (`no-transform`); else 0.
+   */
+  int no_transform;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
 } swrcache_head;
 
 #ifdef __cplusplus
@@ -883,7 +910,8 @@ int swrcache_open(const struct swrcache_options *options, swrcache_cache **cache
  * Call it once in each child, before anything else of the library. Fork while no other thread of the parent is inside the
  * library. Replies and fetches of the parent mean nothing in the child: don't use them there. The parent goes on as before.
  *
- * Returns 0; SWRCACHE_ENOSPC if too many processes use the cache; SWRCACHE_EINVAL if `cache` is NULL.
+ * Returns 0; SWRCACHE_ENOSPC if too many processes use the cache; SWRCACHE_EUNSUPPORTED for `SWRCACHE_PRIVATE` memory;
+ * SWRCACHE_ESYS if the system refused; SWRCACHE_EINVAL if `cache` is NULL.
  */
 int swrcache_after_fork(swrcache_cache *cache);
 
@@ -899,9 +927,9 @@ void swrcache_close(swrcache_cache *cache);
  * The descriptor to watch for reading in an event loop: readable when something has moved that this process waits for.
  *
  * Call `swrcache_event_clear`, then look up again all requests that were told to wait, and read on in all replies that said
- * SWRCACHE_EAGAIN. It may ring for nothing. The descriptor (an eventfd) belongs to the cache: neither read nor close it. It
- * is this process's own: ask again after `swrcache_after_fork`. For a `SWRCACHE_FILE` that processes share that were not
- * forked from one another, nobody can ring: look again every 20 ms as well.
+ * SWRCACHE_EAGAIN. It may ring for nothing. The descriptor (an eventfd, or an epoll of one) belongs to the cache: neither read nor close it. It
+ * is this process's own: ask again after `swrcache_after_fork`. Where processes share a `SWRCACHE_FILE` that were not forked from one
+ * another, they can't ring each other: then it becomes readable by itself, 20 ms after something was to be waited for.
  *
  * Returns 0; SWRCACHE_EUNSUPPORTED (and `*fd` is -1) if there are more processes than the options said.
  */
@@ -949,18 +977,6 @@ int swrcache_purge(swrcache_cache *cache,
                    const char *what,
                    size_t len,
                    uint64_t *purged);
-
-/**
- * Says that a request with a method that is not cached went through to the origin: what is stored for `key` goes if the
- * method is unsafe and `status` is no error (RFC 9111, section 4.4).
- *
- * Returns 0; SWRCACHE_EINVAL for a NULL or a status outside 100 to 999.
- */
-int swrcache_written_through(swrcache_cache *cache,
-                             const char *key,
-                             size_t len,
-                             const char *method,
-                             int status);
 
 /**
  * Tells the figures. Any thread; takes no lock.
@@ -1066,6 +1082,7 @@ int swrcache_fetch_finish(swrcache_fetch *fetch, int *todo);
  */
 int swrcache_fetch_fail(swrcache_fetch *fetch,
                         int failure,
+                        uint64_t retry_after,
                         int *todo);
 
 /**
@@ -1156,6 +1173,22 @@ int swrcache_pass_status(swrcache_policy *policy,
                          char *buffer,
                          size_t size,
                          size_t *needed);
+
+/**
+ * Says how the origin answered a request that was told to pass (`SWRCACHE_PASS`); call it when the head has come.
+ *
+ * A method that is not cached and not safe, such as PUT, makes what is stored for the key invalid, unless it failed, and with it
+ * what `Location` and `Content-Location` name on the same origin (RFC 9111 section 4.4); and the cache groups that
+ * `Cache-Group-Invalidation` names (RFC 9875). These need `request->origin`, the others `request->target` too. A HEAD brings what is stored up to date, or ends it (section 4.3.5). Nothing comes of others, so that
+ * it may be called for each that passed.
+ *
+ * Any number of threads at a time. Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments; SWRCACHE_EAGAIN if the cache was
+ * too busy and perhaps not all of it went: call it again.
+ */
+int swrcache_passed(swrcache_cache *cache,
+                    swrcache_policy *policy,
+                    const struct swrcache_request *request,
+                    const struct swrcache_response *response);
 
 /**
  * Makes a policy in which every directive has its default.

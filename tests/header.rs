@@ -113,13 +113,16 @@ fn layouts() -> Vec<Layout> {
             reaped, max_object, hits, misses, bypasses, expireds, stales, updatings, revalidateds, waits, fetches,
             refreshes, failures, queued, queue_refused, purged, refreshing,
         },
-        "swrcache_request" = Request { struct_size, method, key, key_len, fields, field_count, flags, turn },
+        "swrcache_request" = Request {
+            struct_size, method, key, key_len, fields, field_count, flags, turn, origin, target,
+        },
         "swrcache_decision" = Decision { struct_size, action, status, reason, reply, fetch, until, ticket },
         "swrcache_head" = Head {
-            struct_size, status, cache_status, reason, fields, field_count, body_length, age, ttl,
+            struct_size, status, cache_status, reason, fields, field_count, body_length, age, ttl, no_transform,
+            reserved,
         },
         "swrcache_response" = Response {
-            struct_size, status, flags, fields, field_count, shown, shown_count, request_time,
+            struct_size, status, flags, fields, field_count, shown, shown_count, request_time, failure, reserved,
         },
         "swrcache_refresher_options" = RefresherOptions { struct_size, threads, queue, carry, user },
         "swrcache_verdict" = Verdict {

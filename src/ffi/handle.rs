@@ -28,6 +28,7 @@ const SHARED: u32 = 2;
 const POISONED: u32 = 3;
 
 /// Runs one call: a panic ends here, an error becomes its code.
+#[inline]
 pub(crate) fn call(f: impl FnOnce() -> Result<()>) -> c_int {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(())) => SWRCACHE_OK,
@@ -74,14 +75,27 @@ impl Drop for Use<'_> {
 }
 
 impl<T: Kind> Handle<T> {
-    #[inline]
     /// A handle for C, to be given back to [`Handle::free`].
     pub(crate) fn give(value: T) -> *mut Handle<T> {
-        Box::into_raw(Box::new(Handle {
-            magic: AtomicU32::new(T::MAGIC),
-            state: AtomicU32::new(IDLE),
-            value: UnsafeCell::new(value),
-        }))
+        // SAFETY: the value is written, whole.
+        unsafe { Handle::give_in_place(|place: *mut T| place.write(value)) }
+    }
+
+    /// As [`Handle::give`], for a value that is put together where it stays: moves are a large part of what a hit costs.
+    ///
+    /// # Safety
+    /// `write` writes the whole value to the place that it is told.
+    #[inline]
+    pub(crate) unsafe fn give_in_place(write: impl FnOnce(*mut T)) -> *mut Handle<T> {
+        let handle = Box::into_raw(Box::<Handle<T>>::new_uninit()).cast::<Handle<T>>();
+        // SAFETY: room for a handle, of which every field is written, `value` by the caller's promise. (Should `write` panic,
+        // the room is lost, and nothing else.)
+        unsafe {
+            (&raw mut (*handle).magic).write(AtomicU32::new(T::MAGIC));
+            (&raw mut (*handle).state).write(AtomicU32::new(IDLE));
+            write(UnsafeCell::raw_get(&raw const (*handle).value));
+        }
+        handle
     }
 
     /// # Safety
@@ -120,11 +134,11 @@ impl<T: Kind> Handle<T> {
         f(unsafe { &mut *handle.value.get() })
     }
 
-    #[inline]
     /// Uses the value together with other threads. From the first such use on nobody can have it alone.
     ///
     /// # Safety
     /// As [`Handle::with_mut`].
+    #[inline]
     pub(crate) unsafe fn with_ref<R>(
         handle: *const Handle<T>,
         f: impl FnOnce(&T) -> Result<R>,
@@ -157,11 +171,12 @@ impl<T: Kind> Handle<T> {
         let code = call(|| {
             // SAFETY: the caller's promise.
             let checked = unsafe { Handle::check(handle) }?;
-            if checked.state.swap(IN_USE, AcqRel) == IN_USE {
+            // Who frees is the last user: this finds out one who is not, if it comes to that.
+            if checked.state.load(Acquire) == IN_USE {
                 return Err(SWRCACHE_EBUSY.into());
             }
             checked.magic.store(0, Relaxed);
-            // SAFETY: made by `give`, and by the swap ours alone.
+            // SAFETY: made by `give`, and ours alone, says the caller.
             drop(unsafe { Box::from_raw(handle) });
             Ok(())
         });

@@ -3,11 +3,12 @@
 use std::ffi::{c_char, c_int};
 
 use super::error::{Error, Result, SWRCACHE_EINVAL};
-use super::fetch::Response;
 use super::handle::{Handle, call};
-use super::lookup::{Asked, Request, word};
+use super::lookup::word;
 use super::policy::Policy;
-use super::types::{self, Lines, Sized_, bytes, put};
+use super::request::{Asked, Key, Request};
+use super::response::{Answered, Response};
+use super::types::{self, Sized_, bytes, put};
 use crate::engine::{Assessed, Method, assess};
 use crate::http::conditional::{IfRange, Role, Selected, evaluate, if_range};
 use crate::http::range::{self, RangeVerdict};
@@ -113,26 +114,20 @@ pub unsafe extern "C" fn swrcache_judge(
     verdict: *mut Verdict,
 ) -> c_int {
     call(|| {
+        let mut room = Key::new();
         // SAFETY: the caller's promise, here and below.
-        let asked = unsafe { Asked::read(request) }?;
+        let asked = unsafe { Asked::read(request, &mut room) }?;
         // SAFETY: see above.
-        let response = unsafe { types::read(response) }?;
-        // SAFETY: see above.
-        let fields = unsafe { Lines::new(response.fields, response.field_count) }?;
-        let status = super::cache::status_of(response.status)?;
-        let sent = match response.request_time {
-            0 => now,
-            time => time,
-        };
+        let answered = unsafe { Answered::read(response) }?;
         // SAFETY: see above.
         let assessed = unsafe {
             Handle::with_ref(policy, |policy| {
                 let request = asked.request(false);
                 Ok(assess(
                     &request,
-                    (status, &fields),
+                    (answered.status, &answered.judge),
                     &policy.0.rules,
-                    (sent, now),
+                    (answered.sent(now), now),
                 ))
             })
         }?;
@@ -155,7 +150,7 @@ fn told(assessed: Assessed) -> Verdict {
     };
     match assessed {
         Assessed::Refused(reason) => Verdict {
-            reason: word(reason).as_ptr(),
+            reason: word(reason),
             ..none
         },
         Assessed::Storable(terms) => Verdict {
@@ -236,8 +231,10 @@ pub unsafe extern "C" fn swrcache_conditional(
             put(answer, 0)?;
             put(count, 0)?;
         }
+        let mut room = Key::new();
         // SAFETY: see above.
-        let (asked, given) = unsafe { (Asked::read(request)?, types::read(validators)?) };
+        let (asked, given) =
+            unsafe { (Asked::read(request, &mut room)?, types::read(validators)?) };
         // SAFETY: see above.
         let (etag, modified) = unsafe { (optional(given.etag)?, optional(given.last_modified)?) };
         if given.flags != 0 || ranges.is_null() && capacity > 0 {
@@ -247,7 +244,7 @@ pub unsafe extern "C" fn swrcache_conditional(
             ));
         }
         let selected = Selected {
-            status: super::cache::status_of(given.status)?,
+            status: super::response::status_of(given.status)?,
             etag: etag.and_then(Etag::parse),
             last_modified: modified.and_then(date::parse),
             date: given.date,
