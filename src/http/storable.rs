@@ -40,8 +40,8 @@ pub enum Unstorable {
     Method,
     /// An interim status, or one outside 200-599.
     NotFinal,
-    /// 206. Only whole responses are stored, and fetches ask for nothing else, so there is nothing to combine (RFC 9111 §3.3, §3.4
-    /// allow both) and no `Content-Range` to read.
+    /// A part (206). Only whole responses are stored, and fetches ask for nothing else, so there is nothing to combine (RFC 9111
+    /// §3.3 and §3.4 allow both) and no `Content-Range` to read.
     Partial,
     /// 304, which updates and is never stored.
     NotModified,
