@@ -71,6 +71,7 @@ fn cache_with(response: &[(&str, &str)]) -> Cache {
         judge: &fields,
         content_length: Some(1024),
         request_time: NOW,
+        origin: b"",
         from_failure: None,
     };
     let outcome = fetch.permit.respond(&response, &BROWSER, &policy, NOW);

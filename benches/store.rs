@@ -19,8 +19,13 @@ fn region(len: usize) -> Region {
 }
 
 fn put(region: &Region, key: &[u8], meta: &[u8], body: &[u8]) -> bool {
+    put_labelled(region, key, &[], meta, body)
+}
+
+fn put_labelled(region: &Region, key: &[u8], labels: &[u64], meta: &[u8], body: &[u8]) -> bool {
     let new = NewObject {
         meta,
+        labels,
         total: Some(body.len() as u64),
         words: [0; WORDS],
         dead_at: FAR,
@@ -110,6 +115,40 @@ fn density_row(title: &str, region: &Region) {
 fn web_size(random: &mut Random) -> usize {
     let normal = (0..12).map(|_| random.unit()).sum::<f64>() - 6.0;
     ((8.3 + 1.3 * normal).exp() as usize).min(2 << 20)
+}
+
+/// How long purges take: entries of 1 KiB with three tags.
+fn purges() {
+    println!("\n### Purges\n");
+    println!("Bodies of 1 KiB, three tags each.\n");
+    println!(
+        "| entries | a tag of 100,000 of them | a tag of ten | a prefix of all |\n|---|---|---|---|"
+    );
+    for (entries, zone) in [(100_000u64, 256usize << 20), (1_000_000, 2 << 30)] {
+        let region = region(zone);
+        for i in 0..entries {
+            let many = u64::from(i % (entries / 100_000) == 0);
+            let few = u64::from(i < 10) * 2;
+            let labels = [many, few, 1000 + i];
+            put_labelled(&region, &key(i), &labels, &[1; 400], &[7; 1024]);
+        }
+        let took = |targets: Targets| {
+            let began = Instant::now();
+            let mut purge = region.purge(targets, Effect::Age, 2).expect("purge");
+            while !purge.step(u32::MAX).expect("step") {}
+            began.elapsed().as_secs_f64() * 1e3
+        };
+        let tag = |label| Targets {
+            labels: vec![label],
+            ..Targets::default()
+        };
+        let prefix = Targets {
+            prefixes: vec![key(0)[..3].into()],
+            ..Targets::default()
+        };
+        let (many, few, all) = (took(tag(1)), took(tag(2)), took(prefix));
+        println!("| {entries} | {many:.1} ms | {few:.1} ms | {all:.0} ms |");
+    }
 }
 
 /// Exact LRU of a number of objects.
@@ -487,6 +526,7 @@ fn tables(_: &mut Criterion) {
     scale();
     pinned();
     restart();
+    purges();
     println!();
 }
 
@@ -572,7 +612,7 @@ fn fills(c: &mut Criterion) {
             let old = found.object.expect("the last one is there");
             region
                 .unclaimed(old.key())
-                .renew(&old, &[2; 400], [0; WORDS], FAR, 1)
+                .renew(&old, NewHead::new(&[2; 400], [0; WORDS], FAR), 1)
                 .is_ok()
         });
     });

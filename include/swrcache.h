@@ -938,10 +938,11 @@ int swrcache_tidy(swrcache_cache *cache);
  * Purges. A purge wins over a fill or refresh that began before it.
  *
  * `kind` is one of `SWRCACHE_PURGE_KEY`, `_PREFIX`, `_TAG`, `_ALL`, perhaps with `SWRCACHE_PURGE_SOFT`; `what` is the key,
- * prefix or tag (`len` may be `SWRCACHE_NUL`). `purged`, if not NULL, gets the number of responses; 0 on failure.
+ * prefix or tag (`len` may be `SWRCACHE_NUL`), and is not looked at with `_ALL`. `purged`, if not NULL, gets the number of
+ * responses; 0 on failure. Takes some milliseconds with a hundred thousand responses, during which other threads go on.
  *
- * Returns 0, also if nothing matched; SWRCACHE_EUNSUPPORTED for what this version can't do: it purges by key, hard;
- * SWRCACHE_EAGAIN if the cache was too busy and nothing was purged: try again; SWRCACHE_EINVAL.
+ * Returns 0, also if nothing matched; SWRCACHE_EAGAIN if the cache was too busy and perhaps not all was purged: call it
+ * again; SWRCACHE_EINVAL.
  */
 int swrcache_purge(swrcache_cache *cache,
                    int kind,

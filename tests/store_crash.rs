@@ -15,6 +15,7 @@ const TESTS: &[Test] = &[
     ("crash_in_fills", crash_in_fills),
     ("crash_in_commits", crash_in_commits),
     ("crash_in_renewals", crash_in_renewals),
+    ("crash_in_purges", crash_in_purges),
     ("crash_in_claims", crash_in_claims),
     ("crash_in_removals", crash_in_removals),
     ("crash_in_evictions", crash_in_evictions),
@@ -77,6 +78,7 @@ fn body(nonce: u64, len: u64) -> Vec<u8> {
 fn new<'a>(meta: &'a [u8], total: Option<u64>, publish: Publish) -> NewObject<'a> {
     NewObject {
         meta,
+        labels: &[],
         total,
         words: [0; WORDS],
         dead_at: FAR,
@@ -407,12 +409,43 @@ fn crash_in_commits() {
     }));
 }
 
+fn crash_in_purges() {
+    crash_at_each_write(&operation("purge", |region| {
+        purging(region, Effect::Remove)
+    }));
+    crash_at_each_write(&operation("soft purge", |region| {
+        purging(region, Effect::Age)
+    }));
+}
+
+fn purging(region: &Region, effect: Effect) -> Armed<'_> {
+    for n in 0..20 {
+        put(region, format!("target {n}").as_bytes(), 3, 100);
+    }
+    let waiting = claim(region, b"target");
+    Box::new(move || {
+        let targets = Targets {
+            prefixes: vec![b"target".as_slice().into()],
+            labels: vec![1],
+            ..Targets::default()
+        };
+        let mut purge = region.purge(targets, effect, NOW).expect("not busy");
+        assert!(purge.step(u32::MAX).expect("not busy"));
+        assert_eq!(purge.purged(), 20);
+        drop(waiting);
+    })
+}
+
 fn crash_in_renewals() {
     crash_at_each_write(&operation("renewal", |region| {
         let old = put(region, b"target", 4, 800);
         Box::new(move || {
             claim_on(region, &old)
-                .renew(&old, &content(b"target", 4), [1; WORDS], FAR, NOW)
+                .renew(
+                    &old,
+                    NewHead::new(&content(b"target", 4), [1; WORDS], FAR),
+                    NOW,
+                )
                 .expect("renewed");
         })
     }));
@@ -426,8 +459,12 @@ fn crash_in_renewals() {
                 })
                 .expect("room");
             fill.write(&body(4, 800)).expect("room");
-            fill.commit_as_renewal(&old, &content(b"target", 4), [1; WORDS], FAR, NOW)
-                .expect("renewed");
+            fill.commit_as_renewal(
+                &old,
+                NewHead::new(&content(b"target", 4), [1; WORDS], FAR),
+                NOW,
+            )
+            .expect("renewed");
         })
     }));
     crash_at_each_write(&operation("renewal that is refused", |region| {
@@ -436,7 +473,11 @@ fn crash_in_renewals() {
         Box::new(move || {
             region.remove_key(b"target");
             claim
-                .renew(&old, &content(b"target", 4), [1; WORDS], FAR, NOW)
+                .renew(
+                    &old,
+                    NewHead::new(&content(b"target", 4), [1; WORDS], FAR),
+                    NOW,
+                )
                 .expect_err("refused");
         })
     }));
@@ -581,7 +622,11 @@ fn crash_in_pins() {
         |region| {
             let old = put(region, b"target", 3, 9000);
             let renewed = claim_on(region, &old)
-                .renew(&old, &content(b"target", 3), [1; WORDS], FAR, NOW)
+                .renew(
+                    &old,
+                    NewHead::new(&content(b"target", 3), [1; WORDS], FAR),
+                    NOW,
+                )
                 .expect("renewed");
             Box::new(|| {
                 drop(old);

@@ -83,6 +83,7 @@ fn open(path: &Path, len: usize) -> (Region, Found) {
 fn new(meta: &[u8], total: Option<u64>) -> NewObject<'_> {
     NewObject {
         meta,
+        labels: &[],
         total,
         words: [1, 2, 3, 4],
         dead_at: FAR,

@@ -119,6 +119,7 @@ impl World {
         let expected = self.content();
         let new = NewObject {
             meta: &expected.meta,
+            labels: &[],
             total: (self.random.below(2) == 0).then_some(expected.body.len() as u64),
             words: [1; WORDS],
             dead_at: expected.dead_at,
@@ -178,7 +179,11 @@ impl World {
             body: was.body.clone(),
             ..self.content()
         };
-        match claim.renew(&old, &expected.meta, [2; WORDS], expected.dead_at, self.now) {
+        match claim.renew(
+            &old,
+            NewHead::new(&expected.meta, [2; WORDS], expected.dead_at),
+            self.now,
+        ) {
             Ok(object) => {
                 assert!(!old.is_current() && object.shares_body(&old));
                 expected.id = object.id();

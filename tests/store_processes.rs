@@ -57,6 +57,7 @@ fn anonymous(len: usize) -> Region {
 fn new(meta: &[u8], total: Option<u64>, publish: Publish) -> NewObject<'_> {
     NewObject {
         meta,
+        labels: &[],
         total,
         words: [0; WORDS],
         dead_at: FAR,
@@ -131,7 +132,7 @@ fn fill(claim: Claim, random: &mut Random, old: Option<&Object>) {
     }
     match old {
         Some(old) if nonce == nonce_of(old) && old.body().len == len => {
-            let _ = fill.commit_as_renewal(old, &meta, [0; WORDS], FAR, 2);
+            let _ = fill.commit_as_renewal(old, NewHead::new(&meta, [0; WORDS], FAR), 2);
         }
         _ if random.below(20) == 0 => drop(fill),
         _ => match fill.commit(2) {
@@ -172,7 +173,7 @@ fn step(region: &Region, random: &mut Random, kept: &mut Vec<Object>) {
         3 => {
             if let Attempt::Won(claim) = region.claim_object(&object, 1, 1000, false) {
                 let meta = object.meta().to_vec();
-                let _ = claim.renew(&object, &meta, [0; WORDS], FAR, 2);
+                let _ = claim.renew(&object, NewHead::new(&meta, [0; WORDS], FAR), 2);
             }
         }
         4 if kept.len() < 20 => kept.push(object),

@@ -16,6 +16,7 @@ fn region(len: usize) -> Region {
 fn new(meta: &[u8], total: Option<u64>, publish: Publish) -> NewObject<'_> {
     NewObject {
         meta,
+        labels: &[],
         total,
         words: [0; WORDS],
         dead_at: FAR,
@@ -360,7 +361,7 @@ fn a_claim_on_an_object_refreshes_it() {
         Attempt::Held { deadline: 1000 }
     ));
     let renewed = claim
-        .renew(&old, b"new meta", [1, 2, 3, 4], FAR, 50)
+        .renew(&old, NewHead::new(b"new meta", [1, 2, 3, 4], FAR), 50)
         .expect("renewed");
     assert!(!old.is_current() && renewed.is_current() && renewed.shares_body(&old));
     assert_eq!(
@@ -379,14 +380,14 @@ fn a_claim_on_an_object_refreshes_it() {
     assert_eq!((s.objects, s.limbo, s.claims), (1, 0, 0));
     let refused = region
         .unclaimed(b"other")
-        .renew(&renewed, b"", [0; 4], FAR, 50)
+        .renew(&renewed, NewHead::new(b"", [0; 4], FAR), 50)
         .expect_err("another key");
     assert_eq!(refused, Refused::NotCurrent);
     region.remove(&renewed);
     assert_eq!(
         region
             .unclaimed(b"key")
-            .renew(&renewed, b"", [0; 4], FAR, 50)
+            .renew(&renewed, NewHead::new(b"", [0; 4], FAR), 50)
             .expect_err("gone"),
         Refused::NotCurrent
     );
@@ -409,7 +410,7 @@ fn the_same_bytes_keep_the_old_body() {
         fill.write(b"body").expect("write");
         let reader = fill.object();
         let renewed = fill
-            .commit_as_renewal(&current, b"new", [0; 4], FAR, 2)
+            .commit_as_renewal(&current, NewHead::new(b"new", [0; 4], FAR), 2)
             .expect("renewed");
         assert!(renewed.shares_body(&old) && !renewed.shares_body(&reader));
         assert_eq!(reader.body().phase, Phase::Complete);
@@ -849,7 +850,7 @@ fn exercise(region: &Region, kept: &[Object], seed: u64) {
     if let Some(object) = kept.first() {
         let _ = region
             .unclaimed(object.key())
-            .renew(object, b"new", [0; 4], FAR, 1);
+            .renew(object, NewHead::new(b"new", [0; 4], FAR), 1);
         region.remove(object);
     }
     region.remove_key(&[3]);

@@ -13,6 +13,8 @@ mod errors;
 mod limits;
 #[path = "timeline/overrides.rs"]
 mod overrides;
+#[path = "timeline/purge.rs"]
+mod purge;
 #[path = "timeline/sharing.rs"]
 mod sharing;
 #[path = "timeline/stampede.rs"]

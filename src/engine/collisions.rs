@@ -42,6 +42,7 @@ impl Colliding {
             judge: &fields,
             content_length: None,
             request_time: NOW,
+            origin: b"",
             from_failure: None,
         };
         let none: [(&str, &str); 0] = [];

@@ -4,7 +4,7 @@ use super::judge::Judgement;
 use super::policy::Policy;
 use super::record::{LineUse, LineWriter, LinesFor, Writer};
 use super::stored::Stored;
-use super::variant;
+use super::{tags, variant};
 use crate::http::fields::{first, is};
 use crate::http::{Exclusions, Fields, date, limits, update};
 
@@ -20,10 +20,18 @@ pub(crate) struct Parts<'a> {
     pub(crate) judged: &'a dyn Fields,
     /// The request that was sent to the origin, for `Vary`.
     pub(crate) request: &'a dyn Fields,
+    /// Scheme and authority that it came from.
+    pub(crate) origin: &'a [u8],
+}
+
+/// A record, and the labels by which purges find it.
+pub(crate) struct Composed {
+    pub(crate) meta: Vec<u8>,
+    pub(crate) labels: Vec<u64>,
 }
 
 /// The record, or nothing if the header is over the limits.
-pub(crate) fn compose(parts: &Parts<'_>, policy: &Policy) -> Option<Vec<u8>> {
+pub(crate) fn compose(parts: &Parts<'_>, policy: &Policy) -> Option<Composed> {
     limits::check(parts.shown).ok()?;
     let etag = first(parts.judged, "etag", |value| Some(Box::<[u8]>::from(value)));
     let mut writer = Writer::new(etag.as_deref().unwrap_or_default());
@@ -36,7 +44,10 @@ pub(crate) fn compose(parts: &Parts<'_>, policy: &Policy) -> Option<Vec<u8>> {
     let mut lines = writer.lines();
     shown_lines(&mut lines, parts, policy);
     judged_lines(&mut lines, parts, policy);
-    lines.finish(&parts.judgement.facts)
+    Some(Composed {
+        meta: lines.finish(&parts.judgement.facts)?,
+        labels: tags::labels(&[parts.shown, parts.judged], policy, parts.origin),
+    })
 }
 
 fn shown_lines(lines: &mut LineWriter, parts: &Parts<'_>, policy: &Policy) {
@@ -52,7 +63,7 @@ fn shown_lines(lines: &mut LineWriter, parts: &Parts<'_>, policy: &Policy) {
         if is_judged(name, policy) && has_line(parts.judged, name, value) {
             uses = uses.with(LineUse::JUDGED);
         }
-        let tags = policy.tag_fields.iter().any(|field| is(name, field));
+        let tags = is_tag(name, policy);
         if tags {
             uses = uses.with(LineUse::TAGS);
         }
@@ -64,14 +75,22 @@ fn shown_lines(lines: &mut LineWriter, parts: &Parts<'_>, policy: &Policy) {
     });
 }
 
-/// What decides freshness but is not shown as it stands: needed when a 304 renews the response.
+/// What decides freshness or holds tags but is not shown as it stands: needed when a 304 renews the response.
 fn judged_lines(lines: &mut LineWriter, parts: &Parts<'_>, policy: &Policy) {
     parts.judged.each(&mut |name, value| {
-        let elsewhere = !is_kept_apart(name) && has_line(parts.shown, name, value);
-        if is_judged(name, policy) && !elsewhere {
-            lines.line(LineUse::JUDGED, name, value);
+        let uses = match name {
+            name if is_judged(name, policy) => LineUse::JUDGED,
+            name if is_tag(name, policy) => LineUse::TAGS,
+            _ => return,
+        };
+        if is_kept_apart(name) || !has_line(parts.shown, name, value) {
+            lines.line(uses, name, value);
         }
     });
+}
+
+fn is_tag(name: &[u8], policy: &Policy) -> bool {
+    policy.tag_fields.iter().any(|field| is(name, field))
 }
 
 /// Fields that are kept in the head (`Date`), made anew for each delivery (`Age`, `Content-Length`), never replayed

@@ -5,6 +5,7 @@ use std::fmt;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::backoff::Backoff;
+use super::compose::Composed;
 use super::judge;
 use super::pass;
 use super::permit::{Permit, Purpose, Terms};
@@ -17,8 +18,8 @@ use super::verdict::Reason;
 use super::{variant, words};
 use crate::http::Fields;
 use crate::store::{
-    Claim, Cursor, Fill, Millis, NewObject, NoSpace, Phase, Publish, Region, SupersededReason,
-    WORDS,
+    Claim, Cursor, Fill, Millis, NewHead, NewObject, NoSpace, Phase, Publish, Region,
+    SupersededReason, WORDS,
 };
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ const KEEP_MAX: Millis = 24 * 3_600 * SECOND;
 /// A response ready to be filled.
 pub(crate) struct Draft {
     pub(crate) meta: Vec<u8>,
+    pub(crate) labels: Vec<u64>,
     pub(crate) dead_at: Millis,
     total: Option<u64>,
     words: [u64; WORDS],
@@ -44,11 +46,12 @@ pub(crate) struct Draft {
 impl Draft {
     /// Nothing if the response could never answer anyone.
     pub(crate) fn new(
-        meta: Vec<u8>,
+        composed: Composed,
         total: Option<u64>,
         policy: &Policy,
         now: Millis,
     ) -> Option<Draft> {
+        let Composed { meta, labels } = composed;
         let head = Head::decode(&meta)?;
         let windows = Windows::of(&head, policy);
         let validator = !head.lacks_validators();
@@ -63,6 +66,7 @@ impl Draft {
             dead_at: windows.end().max(now).saturating_add(grace),
             hashed: policy.edge_revalidation && !validator,
             meta,
+            labels,
             total,
             words,
             now,
@@ -90,6 +94,7 @@ struct Same {
     entry: Stored,
     at: Cursor,
     meta: Vec<u8>,
+    labels: Vec<u64>,
     dead_at: Millis,
 }
 
@@ -160,6 +165,7 @@ impl Filling {
         let replaces = terms.entry.as_ref().or(twin.as_ref()).map(Stored::object);
         let new = NewObject {
             meta: &draft.meta,
+            labels: &draft.labels,
             total: draft.total,
             words: draft.words,
             dead_at: draft.dead_at,
@@ -272,12 +278,19 @@ impl Filling {
         let Same {
             entry,
             meta,
+            labels,
             dead_at,
             ..
         } = *same;
         let old = entry.object();
         let fill = self.0.fill;
-        match fill.commit_as_renewal(old, &meta, words, dead_at, now) {
+        let head = NewHead {
+            meta: &meta,
+            labels: &labels,
+            words,
+            dead_at,
+        };
+        match fill.commit_as_renewal(old, head, now) {
             Ok(object) => Finished::Same(entry.with_object(object).unwrap_or(entry)),
             Err(_) => Finished::Superseded(entry),
         }
@@ -365,6 +378,7 @@ impl Same {
             entry,
             at: Cursor::default(),
             meta: draft.meta,
+            labels: draft.labels,
             dead_at: draft.dead_at,
         };
         comparable.then(|| Box::new(same()))

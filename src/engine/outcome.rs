@@ -12,6 +12,9 @@ pub struct Response<'a> {
     pub store: &'a dyn Fields,
     /// The origin's own fields: `Cache-Control`, `Expires`, `Date`, `Age`, `Vary` and the like are read from here.
     pub judge: &'a dyn Fields,
+    /// Scheme and authority as the client wrote them (`https://example.com:8443`); empty where they are not known: cache groups
+    /// (RFC 9875) are of one origin, and are then told by their names as tags only.
+    pub origin: &'a [u8],
     /// The length of the body, if it was announced.
     pub content_length: Option<u64>,
     /// When the request was sent (Unix time in ms; RFC 9111 §4.2.3).

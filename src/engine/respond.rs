@@ -1,6 +1,6 @@
 //! What an answer of the origin does to the store, and to the client that waits.
 
-use super::compose::{self, OwnLines, Parts};
+use super::compose::{self, Composed, OwnLines, Parts};
 use super::filling::{self, Filling};
 use super::judge::{self, Case, Judgement};
 use super::outcome::{Failure, Outcome, Response};
@@ -14,7 +14,7 @@ use super::{siblings, words};
 use crate::http::fields::count;
 use crate::http::update::{Freshen, StoredValidators, freshens, head_freshens};
 use crate::http::{Fields, retry_after};
-use crate::store::{Millis, NoSpace, WORDS};
+use crate::store::{Millis, NewHead, NoSpace, WORDS};
 
 /// How a fetch failed: the word for it, whether stale-if-error covers it here, and what the origin asked for.
 struct Fault {
@@ -241,11 +241,12 @@ impl Answered<'_> {
             shown: self.resp.store,
             judged: self.resp.judge,
             request: self.req_fields,
+            origin: self.resp.origin,
         };
-        let Some(meta) = compose::compose(&parts, self.policy) else {
+        let Some(composed) = compose::compose(&parts, self.policy) else {
             return self.uncacheable(permit, Reason::HeaderTooLarge);
         };
-        let draft = filling::Draft::new(meta, self.resp.content_length, self.policy, self.now);
+        let draft = filling::Draft::new(composed, self.resp.content_length, self.policy, self.now);
         let Some(draft) = draft else {
             return self.uncacheable(permit, Reason::NoFreshness);
         };
@@ -368,15 +369,16 @@ impl Answered<'_> {
         stored: &Stored,
         judgement: &Judgement,
         judged: &OwnLines,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<Composed> {
         let shown = compose::updated(stored, LineUse::SHOWN, self.resp.store);
-        let tags = compose::updated(stored, LineUse::TAGS, self.resp.store);
+        let tags = compose::updated(stored, LineUse::TAGS, self.resp.judge);
         let shown = with_tags(shown, tags, self.policy);
         let parts = Parts {
             judgement,
             shown: &shown,
             judged,
             request: self.req_fields,
+            origin: self.resp.origin,
         };
         compose::compose(&parts, self.policy)
     }
@@ -388,8 +390,9 @@ impl Answered<'_> {
         judgement: &Judgement,
         judged: &OwnLines,
     ) -> Outcome {
-        let meta = self.renewed_meta(&entry, judgement, judged);
-        let draft = meta.and_then(|meta| filling::Draft::new(meta, None, self.policy, self.now));
+        let composed = self.renewed_meta(&entry, judgement, judged);
+        let draft = composed
+            .and_then(|composed| filling::Draft::new(composed, None, self.policy, self.now));
         let Some(draft) = draft else {
             return self.last_use(permit, entry, Reason::NoFreshness);
         };
@@ -402,7 +405,13 @@ impl Answered<'_> {
         if terms.probe {
             region.clear_pass(entry.object().key());
         }
-        let renewed = claim.renew(entry.object(), &draft.meta, words, draft.dead_at, self.now);
+        let head = NewHead {
+            meta: &draft.meta,
+            labels: &draft.labels,
+            words,
+            dead_at: draft.dead_at,
+        };
+        let renewed = claim.renew(entry.object(), head, self.now);
         // Purged or replaced meanwhile: what the origin has just confirmed is still right for this client.
         let stored = renewed.ok().and_then(|object| entry.with_object(object));
         match terms.purpose {

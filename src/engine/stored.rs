@@ -44,7 +44,7 @@ impl EntityTag<'_> {
 impl Stored {
     /// Reads the head; gives the object back if its meta is none of ours.
     pub(crate) fn new(object: Object, policy: &Policy) -> Result<Stored, Object> {
-        match Head::decode(object.meta()) {
+        match head_of(&object) {
             None => Err(object),
             Some(head) => Ok(Stored {
                 object,
@@ -56,7 +56,7 @@ impl Stored {
 
     /// Another object with the same use, such as the renewed one.
     pub(crate) fn with_object(&self, object: Object) -> Option<Stored> {
-        let head = Head::decode(object.meta())?;
+        let head = head_of(&object)?;
         Some(Stored {
             object,
             head,
@@ -173,6 +173,16 @@ impl Stored {
         let since = self.word(words::SINCE);
         since - since % SECOND
     }
+}
+
+/// The head of an object. Freshness ends when a soft purge says so, and the windows are counted from there.
+fn head_of(object: &Object) -> Option<Head> {
+    let mut head = Head::decode(object.meta())?;
+    match object.aged() {
+        0 => {}
+        aged => head.fresh_until = head.fresh_until.min(aged),
+    }
+    Some(head)
 }
 
 /// `Content-Type`, `Content-Encoding`, `Content-Language` and `Content-Range` say nothing in a 304.

@@ -8,12 +8,14 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::count::{Count, Counters};
-use super::error::{Error, Result, SWRCACHE_EINVAL, SWRCACHE_ETIMEDOUT, SWRCACHE_EUNSUPPORTED};
+use super::error::{
+    Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EINVAL, SWRCACHE_ETIMEDOUT, SWRCACHE_EUNSUPPORTED,
+};
 use super::handle::{Handle, Kind, call};
 use super::types::{self, Sized_, bytes, put, text};
 use super::wake::Wake;
-use crate::engine;
-use crate::store::{Millis, Region, RegionOptions, Share};
+use crate::engine::{self, Manner, Selection};
+use crate::store::{Busy, Millis, Region, RegionOptions, Share};
 
 /// Memory of this process alone.
 pub const SWRCACHE_PRIVATE: c_int = 0;
@@ -105,6 +107,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    fn purge(&self, what: Selection, how: Manner) -> std::result::Result<u64, Busy> {
+        let mut purge = self.engine.purge(what, how, self.now())?;
+        while !purge.step(u32::MAX)? {}
+        Ok(purge.purged())
+    }
+
     #[inline]
     pub(crate) fn now(&self) -> Millis {
         self.time.now()
@@ -318,10 +326,11 @@ pub unsafe extern "C" fn swrcache_tidy(cache: *mut Cache) -> c_int {
 /// Purges. A purge wins over a fill or refresh that began before it.
 ///
 /// `kind` is one of `SWRCACHE_PURGE_KEY`, `_PREFIX`, `_TAG`, `_ALL`, perhaps with `SWRCACHE_PURGE_SOFT`; `what` is the key,
-/// prefix or tag (`len` may be `SWRCACHE_NUL`). `purged`, if not NULL, gets the number of responses; 0 on failure.
+/// prefix or tag (`len` may be `SWRCACHE_NUL`), and is not looked at with `_ALL`. `purged`, if not NULL, gets the number of
+/// responses; 0 on failure. Takes some milliseconds with a hundred thousand responses, during which other threads go on.
 ///
-/// Returns 0, also if nothing matched; SWRCACHE_EUNSUPPORTED for what this version can't do: it purges by key, hard;
-/// SWRCACHE_EAGAIN if the cache was too busy and nothing was purged: try again; SWRCACHE_EINVAL.
+/// Returns 0, also if nothing matched; SWRCACHE_EAGAIN if the cache was too busy and perhaps not all was purged: call it
+/// again; SWRCACHE_EINVAL.
 ///
 /// # Safety
 /// `cache` is NULL or live; `what` has `len` readable bytes; `purged` is NULL or writable.
@@ -338,27 +347,29 @@ pub unsafe extern "C" fn swrcache_purge(
         unsafe { purged.write(0) };
     }
     shared(cache, |cache| {
-        // SAFETY: the caller's promise.
-        let what = unsafe { bytes(what, len) }?;
-        match kind {
-            SWRCACHE_PURGE_KEY => {}
-            0..=0x1ff if kind & 0xff <= SWRCACHE_PURGE_ALL => {
-                return Err(Error::new(
-                    SWRCACHE_EUNSUPPORTED,
-                    "purges are by key and hard in this version",
-                ));
+        let how = match kind & SWRCACHE_PURGE_SOFT {
+            0 => Manner::Hard,
+            _ => Manner::Soft,
+        };
+        let kind = kind & !SWRCACHE_PURGE_SOFT;
+        let mut selection = Selection::default();
+        if kind == SWRCACHE_PURGE_ALL {
+            selection.all = true;
+        } else {
+            // SAFETY: the caller's promise.
+            let what = vec![unsafe { bytes(what, len) }?.into()];
+            match kind {
+                SWRCACHE_PURGE_KEY => selection.keys = what,
+                SWRCACHE_PURGE_PREFIX => selection.prefixes = what,
+                SWRCACHE_PURGE_TAG => selection.tags = what,
+                _ => return Err(Error::new(SWRCACHE_EINVAL, "unknown kind of purge")),
             }
-            _ => return Err(Error::new(SWRCACHE_EINVAL, "unknown kind of purge")),
         }
-        let gone = cache
-            .engine
-            .region()
-            .try_remove_key(what)
-            .map_err(|_| super::error::SWRCACHE_EAGAIN)?;
-        cache.counters.add(Count::Purged, gone.into());
+        let gone = cache.purge(selection, how).map_err(|_| SWRCACHE_EAGAIN)?;
+        cache.counters.add(Count::Purged, gone);
         if !purged.is_null() {
             // SAFETY: writable.
-            unsafe { purged.write(gone.into()) };
+            unsafe { purged.write(gone) };
         }
         Ok(())
     })

@@ -548,6 +548,7 @@ pub unsafe extern "C" fn swrcache_fetch_respond(
                 0 => fetch.began,
                 time => time,
             },
+            origin: b"",
             from_failure: None,
         })?;
         // SAFETY: see above.

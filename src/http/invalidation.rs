@@ -38,6 +38,12 @@ pub fn named_target(origin: &str, target: &str, reference: &str) -> Option<Strin
     rest.find('/').map(|path| rest[path..].to_owned())
 }
 
+/// Scheme and authority, `https://example.com:8443`, with the host in lower case and a default port left out.
+pub fn origin(origin: &str) -> Option<String> {
+    let target = Target::parse(origin).filter(|t| t.path == "/")?;
+    Some(target.origin())
+}
+
 fn other(base: &Target<'_>, absolute: &str) -> Option<String> {
     let target = Target::parse(absolute)?;
     let path = without_dots(target.path);

@@ -34,6 +34,8 @@ pub enum Attempt {
 #[derive(Debug)]
 pub struct Claim {
     pub(crate) inner: Arc<Inner>,
+    /// The number of the last purge when it was made.
+    pub(crate) purges: u64,
     hold: Hold,
 }
 
@@ -44,12 +46,28 @@ enum Hold {
 }
 
 /// A new head for an object.
-#[derive(Clone, Copy)]
-pub(crate) struct NewHead<'a> {
-    pub(crate) meta: &'a [u8],
-    pub(crate) words: [u64; WORDS],
-    pub(crate) dead_at: Millis,
-    pub(crate) now: Millis,
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NewHead<'a> {
+    /// Opaque bytes, handed to `select` in lookups.
+    pub meta: &'a [u8],
+    /// Numbers by which purges find it, at most [`MAX_LABELS`](super::MAX_LABELS).
+    pub labels: &'a [u64],
+    /// First values of the object's words.
+    pub words: [u64; WORDS],
+    /// From when on it is of no use to anybody.
+    pub dead_at: Millis,
+}
+
+impl<'a> NewHead<'a> {
+    /// A head without labels.
+    pub fn new(meta: &'a [u8], words: [u64; WORDS], dead_at: Millis) -> NewHead<'a> {
+        NewHead {
+            meta,
+            labels: &[],
+            words,
+            dead_at,
+        }
+    }
 }
 
 impl Claim {
@@ -58,6 +76,7 @@ impl Claim {
         let epoch = epoch(&on.inner, on.key());
         Claim {
             inner: Arc::clone(&on.inner),
+            purges: on.inner.purges(),
             hold: Hold::Lease { on, lease, epoch },
         }
     }
@@ -65,6 +84,7 @@ impl Claim {
     pub(crate) fn on_nothing(inner: Arc<Inner>, key: &[u8]) -> Claim {
         let epoch = epoch(&inner, key);
         Claim {
+            purges: inner.purges(),
             inner,
             hold: Hold::Nothing {
                 key: key.into(),
@@ -120,33 +140,23 @@ impl Claim {
     }
 
     /// Swaps the head of `old` for a new one that shares its body, and ends the claim.
-    pub fn renew(
-        self,
-        old: &Object,
-        meta: &[u8],
-        words: [u64; WORDS],
-        dead_at: Millis,
-        now: Millis,
-    ) -> Result<Object, Refused> {
-        self.swap_head(
-            old,
-            NewHead {
-                meta,
-                words,
-                dead_at,
-                now,
-            },
-        )
+    pub fn renew(self, old: &Object, new: NewHead<'_>, now: Millis) -> Result<Object, Refused> {
+        self.swap_head(old, new, now)
     }
 
-    pub(crate) fn swap_head(&self, old: &Object, new: NewHead<'_>) -> Result<Object, Refused> {
+    pub(crate) fn swap_head(
+        &self,
+        old: &Object,
+        new: NewHead<'_>,
+        now: Millis,
+    ) -> Result<Object, Refused> {
         let member = self.inner.member().ok_or(Refused::Busy)?;
         if !Arc::ptr_eq(&self.inner, &old.inner) || old.key() != self.key() {
             return Err(Refused::NotCurrent);
         }
-        self.inner.tick(new.now);
+        self.inner.tick(now);
         // The keeper is gone when the handle is made: dropping a handle may need one.
-        let block = self.swap_entry(member, old, new)?;
+        let block = self.swap_entry(member, old, new, now)?;
         Object::adopt(&self.inner, member, block).ok_or(Refused::Busy)
     }
 
@@ -155,6 +165,7 @@ impl Claim {
         member: &super::member::Member,
         old: &Object,
         new: NewHead<'_>,
+        now: Millis,
     ) -> Result<u32, Refused> {
         let mut keeper = self.inner.keeper(member).ok_or(Refused::Busy)?;
         let old_at = old.at();
@@ -163,10 +174,10 @@ impl Claim {
             .body(old_at.body())
             .map(|(b, ..)| b)
             .ok_or(Refused::NotCurrent)?;
-        if !old_at.is_linked() || body.phase.load(Acquire) != COMPLETE {
+        if !old_at.is_current() || body.phase.load(Acquire) != COMPLETE {
             return Err(Refused::NotCurrent);
         }
-        let head = keeper.object_head(old.key(), new.meta, new.words, new.dead_at, new.now);
+        let head = keeper.object_head(old.key(), &new, now);
         let at = keeper
             .make_entry(&head, old_at.body())
             .ok_or(Refused::Full)?;
@@ -174,7 +185,9 @@ impl Claim {
         let shard = keeper.lock_shard(head.hash);
         let refused = match shard {
             None => Some(Refused::Busy),
-            Some(_) if !self.is_valid() => Some(Refused::Voided),
+            Some(_) if !self.is_valid() || !keeper.admits(&at, self.purges) => {
+                Some(Refused::Voided)
+            }
             Some(_) => None,
         };
         if let Some(refused) = refused {

@@ -30,6 +30,8 @@ use super::atomic::{AtomicU8, AtomicU32, AtomicU64};
 use super::layout::UNLINKED;
 use super::memory::{GRANULE, Memory, Shared};
 
+/// Bytes of a label.
+pub(crate) const LABEL: usize = 8;
 /// Granules of a block's header.
 pub(crate) const BLOCK_HEADER: usize = 1;
 
@@ -79,6 +81,19 @@ impl Kind {
     }
 }
 
+impl Entry {
+    /// The number of labels, and the bytes of the key.
+    #[inline]
+    pub(crate) fn lens(&self) -> (usize, usize) {
+        let word = self.lens.load(Relaxed) as usize;
+        (word >> KEY_BITS, word & MAX_KEY)
+    }
+    /// At most [`MAX_LABELS`] and [`MAX_KEY`].
+    pub(crate) fn set_lens(&self, labels: usize, key: usize) {
+        self.lens.store((labels << KEY_BITS | key) as u32, Relaxed);
+    }
+}
+
 impl Block {
     /// Size in granules and kind; `None` when the word makes no sense.
     #[inline]
@@ -96,13 +111,14 @@ pub(crate) const MARKER: u8 = 2;
 /// In `flags`: removed by hand, so that a fetch begun before must not bring it back.
 pub(crate) const REMOVED: u8 = 1;
 
-/// Head of an object or marker; key and meta follow it. What a lookup needs comes first.
+/// Head of an object or marker; labels, key and meta follow it. What a lookup needs comes first.
 #[repr(C)]
 pub(crate) struct Entry {
     pub(crate) hash: AtomicU64,
     pub(crate) next: AtomicU32,
     pub(crate) body: AtomicU32,
-    pub(crate) key_len: AtomicU32,
+    /// Bytes of the key, and above them the number of labels.
+    pub(crate) lens: AtomicU32,
     pub(crate) meta_len: AtomicU32,
     pub(crate) kind: AtomicU8,
     pub(crate) freq: AtomicU8,
@@ -125,7 +141,18 @@ pub(crate) struct Entry {
     pub(crate) newer: AtomicU32,
     /// See `sum.rs`; 0 is none.
     pub(crate) sum: AtomicU64,
+    /// The number of the last purge when it was linked.
+    pub(crate) purges: AtomicU64,
+    /// When a purge aged it; 0 is never.
+    pub(crate) aged: AtomicU64,
 }
+
+/// Bits of the word `lens` that count the bytes of the key.
+const KEY_BITS: u32 = 20;
+/// The most bytes of a key.
+pub const MAX_KEY: usize = (1 << KEY_BITS) - 1;
+/// The most labels that an object can have.
+pub const MAX_LABELS: usize = (1 << (32 - KEY_BITS)) - 1;
 
 /// Words of a marker.
 pub(crate) const PASS_UNTIL: usize = 0;
@@ -193,24 +220,35 @@ pub(crate) fn granules(bytes: usize) -> Option<u32> {
         .map(|n| n.max(2))
 }
 
-/// An entry whose head was checked: key and meta lie within its block.
+/// An entry whose head was checked: labels, key and meta lie within its block.
 #[derive(Clone, Copy)]
 pub(crate) struct EntryAt<'a> {
     pub(crate) block: u32,
     pub(crate) e: &'a Entry,
     pub(crate) memory: &'a Memory,
+    pub(crate) labels: usize,
     pub(crate) key_len: usize,
     pub(crate) meta_len: usize,
 }
 
 impl<'a> EntryAt<'a> {
-    fn key_at(&self) -> usize {
+    fn labels_at(&self) -> usize {
         content(self.block) + size_of::<Entry>()
+    }
+    fn key_at(&self) -> usize {
+        self.labels_at() + self.labels * LABEL
+    }
+    /// The labels; as [`EntryAt::key`].
+    pub(crate) fn labels(&self) -> impl Iterator<Item = u64> + 'a {
+        // SAFETY: as in `key`.
+        let bytes = unsafe { self.memory.bytes(self.labels_at(), self.labels * LABEL) };
+        let bytes = bytes.unwrap_or_default().as_chunks::<LABEL>().0;
+        bytes.iter().map(|b| u64::from_le_bytes(*b))
     }
     /// The key. Stays as it is while the entry is pinned or its shard or the arena is locked, which holds at every caller.
     #[inline]
     pub(crate) fn key(&self) -> &'a [u8] {
-        // SAFETY: key and meta are written before the entry's block becomes an entry and never again while it is one.
+        // SAFETY: labels, key and meta are written before the entry's block becomes an entry and never again while it is one.
         unsafe { self.memory.bytes(self.key_at(), self.key_len) }.unwrap_or_default()
     }
     /// The meta bytes; as [`EntryAt::key`].
@@ -234,9 +272,13 @@ impl<'a> EntryAt<'a> {
     pub(crate) fn body(&self) -> u32 {
         self.e.body.load(Relaxed)
     }
-    /// Bytes of key and meta.
+    /// Whether it is linked, and no purge or removal has had it.
+    pub(crate) fn is_current(&self) -> bool {
+        self.is_linked() && self.e.flags.load(Relaxed) & REMOVED == 0
+    }
+    /// Bytes of labels, key and meta.
     pub(crate) fn head_len(&self) -> u64 {
-        (self.key_len + self.meta_len) as u64
+        (self.labels * LABEL + self.key_len + self.meta_len) as u64
     }
 }
 
@@ -247,7 +289,7 @@ mod tests {
     #[test]
     fn heads_stay_as_small_as_the_density_needs() {
         assert_eq!(size_of::<Block>(), GRANULE * BLOCK_HEADER);
-        assert_eq!(size_of::<Entry>(), 152);
+        assert_eq!(size_of::<Entry>(), 168);
         assert_eq!(size_of::<Body>(), 64);
         assert_eq!(size_of::<Extent>(), 16);
     }

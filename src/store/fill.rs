@@ -14,7 +14,7 @@ use std::sync::atomic::fence;
 
 use super::Millis;
 use super::claim::{Claim, NewHead};
-use super::entry::{BROKEN, Body, COMPLETE, GROWING, REMOVED, UNKNOWN};
+use super::entry::{BROKEN, Body, COMPLETE, GROWING, LABEL, MAX_KEY, MAX_LABELS, REMOVED, UNKNOWN};
 use super::error::{NoSpace, Refused, Superseded, SupersededReason};
 use super::inner::{Inner, take_waiters};
 use super::keeper::Keeper;
@@ -37,6 +37,8 @@ pub enum Publish {
 pub struct NewObject<'a> {
     /// Opaque bytes, handed to `select` in lookups.
     pub meta: &'a [u8],
+    /// Numbers by which purges find it, at most [`MAX_LABELS`](super::MAX_LABELS).
+    pub labels: &'a [u64],
     /// The length of the body where it is known.
     pub total: Option<u64>,
     /// First values of the object's words.
@@ -175,22 +177,12 @@ impl Fill {
     pub fn commit_as_renewal(
         self,
         old: &Object,
-        meta: &[u8],
-        words: [u64; WORDS],
-        dead_at: Millis,
+        new: NewHead<'_>,
         now: Millis,
     ) -> Result<Object, Refused> {
         let core = self.into_core();
         let renewed = match core.complete() {
-            Ok(()) => core.claim.swap_head(
-                old,
-                NewHead {
-                    meta,
-                    words,
-                    dead_at,
-                    now,
-                },
-            ),
+            Ok(()) => core.claim.swap_head(old, new, now),
             Err(_) => Err(Refused::NotCurrent),
         };
         core.unlink();
@@ -216,7 +208,10 @@ impl Drop for Fill {
 fn begin(claim: &Claim, new: &NewObject<'_>) -> Result<(Object, Begun), NoSpace> {
     let inner = &claim.inner;
     let member = inner.member().ok_or(NoSpace::Busy)?;
-    let head = (claim.key().len() + new.meta.len()) as u64;
+    if claim.key().len() > MAX_KEY || new.labels.len() > MAX_LABELS {
+        return Err(NoSpace::TooLarge);
+    }
+    let head = (claim.key().len() + new.meta.len() + new.labels.len() * LABEL) as u64;
     let whole = head.saturating_add(new.total.unwrap_or(0));
     if head > u64::from(u32::MAX) || whole > inner.header().max_object.load(Relaxed) {
         return Err(NoSpace::TooLarge);
@@ -230,18 +225,19 @@ fn begin(claim: &Claim, new: &NewObject<'_>) -> Result<(Object, Begun), NoSpace>
 fn begin_entry(claim: &Claim, member: &Member, new: &NewObject<'_>) -> Result<Begun, NoSpace> {
     let mut keeper = claim.inner.keeper(member).ok_or(NoSpace::Busy)?;
     let (first, last, start) = keeper.reserve(new.total).ok_or(NoSpace::Full)?;
-    let head = keeper.object_head(
-        claim.key(),
-        new.meta,
-        new.words,
-        new.dead_at,
-        claim.inner.clock(),
-    );
+    let new_head = NewHead {
+        meta: new.meta,
+        labels: new.labels,
+        words: new.words,
+        dead_at: new.dead_at,
+    };
+    let head = keeper.object_head(claim.key(), &new_head, claim.inner.clock());
     let Some(at) = keeper.make_entry(&head, first.block) else {
         keeper.drop_body(first.block);
         return Err(NoSpace::Full);
     };
-    if new.publish == Publish::Now && claim.is_valid() {
+    let admitted = keeper.admits(&at, claim.purges);
+    if new.publish == Publish::Now && claim.is_valid() && admitted {
         let Some(_shard) = keeper.lock_shard(head.hash) else {
             keeper.discard(&at);
             return Err(NoSpace::Busy);
@@ -404,7 +400,8 @@ impl Core {
         keeper.count_body(self.object.body_block());
         let hash = at.e.hash.load(Relaxed);
         let _shard = keeper.lock_shard(hash).ok_or(SupersededReason::Busy)?;
-        if !self.is_valid() {
+        let admitted = at.is_linked() || keeper.admits(&at, self.claim.purges);
+        if !admitted || !self.is_valid() {
             keeper.unlink(&at);
             return Err(SupersededReason::Voided);
         }

@@ -9,7 +9,7 @@ use super::Millis;
 use super::arena::Arena;
 use super::atomic::{AtomicU32, AtomicU64};
 use super::bells::{BellId, Bells};
-use super::entry::{Block, Body, Entry, EntryAt, Extent, GROWING, Kind, content};
+use super::entry::{Block, Body, Entry, EntryAt, Extent, GROWING, Kind, LABEL, content};
 use super::error::StoreError;
 use super::hash::HashKey;
 use super::layout::{EPOCHS, Geometry, Header, SLOTS, Shard, UNLINKED};
@@ -237,6 +237,11 @@ impl Inner {
             .at(self.geometry.ghosts_at + self.bucket_of(hash) * 4)
     }
 
+    /// The bits of the labels that entries of a bucket have.
+    pub(crate) fn filter(&self, bucket: usize) -> Option<&AtomicU32> {
+        self.memory.at(self.geometry.filters_at + bucket * 4)
+    }
+
     pub(crate) fn epoch(&self, hash: u64) -> Option<&AtomicU32> {
         self.memory
             .at(self.geometry.epochs_at + (hash >> 32) as usize % EPOCHS * 4)
@@ -276,15 +281,13 @@ impl Inner {
             return None;
         }
         let e: &Entry = self.memory.at(content(block))?;
-        let (key_len, meta_len) = (
-            e.key_len.load(Relaxed) as usize,
-            e.meta_len.load(Relaxed) as usize,
-        );
-        let needed = GRANULE + size_of::<Entry>() + key_len + meta_len;
+        let ((labels, key_len), meta_len) = (e.lens(), e.meta_len.load(Relaxed) as usize);
+        let needed = GRANULE + size_of::<Entry>() + labels * LABEL + key_len + meta_len;
         (needed <= size as usize * GRANULE).then_some(EntryAt {
             block,
             e,
             memory: &self.memory,
+            labels,
             key_len,
             meta_len,
         })

@@ -8,8 +8,10 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use super::Millis;
 use super::arena::Arena;
+use super::claim::NewHead;
 use super::entry::{
-    Body, EntryAt, Extent, GROWING, Kind, MARKER, OBJECT, REMOVED, SUB, UNKNOWN, content, granules,
+    Body, EntryAt, Extent, GROWING, Kind, LABEL, MARKER, MAX_KEY, MAX_LABELS, OBJECT, REMOVED, SUB,
+    UNKNOWN, content, granules,
 };
 use super::inner::{Inner, Mask, Ring, take_waiters};
 use super::layout::{Header, UNLINKED};
@@ -30,6 +32,7 @@ const EVICTIONS_FOR_ONE_PIECE: usize = 8;
 pub(crate) struct Head<'a> {
     pub(crate) kind: u8,
     pub(crate) hash: u64,
+    pub(crate) labels: &'a [u64],
     pub(crate) key: &'a [u8],
     pub(crate) meta: &'a [u8],
     pub(crate) words: [u64; 4],
@@ -149,7 +152,11 @@ impl<'a> Keeper<'a> {
 
     /// Makes an entry that is pinned by this process, unlinked, and in limbo. It takes over one reference to `body`.
     pub(crate) fn make_entry(&mut self, head: &Head<'_>, body: u32) -> Option<EntryAt<'a>> {
-        let size = size_of::<super::entry::Entry>() + head.key.len() + head.meta.len();
+        if head.key.len() > MAX_KEY || head.labels.len() > MAX_LABELS {
+            return None;
+        }
+        let labels = head.labels.len() * LABEL;
+        let size = size_of::<super::entry::Entry>() + labels + head.key.len() + head.meta.len();
         let block = self.allocate(granules(size)?)?;
         self.fill_entry(block, head, body)?;
         self.arena().set_kind(block, Kind::Entry)?;
@@ -163,10 +170,17 @@ impl<'a> Keeper<'a> {
     fn fill_entry(&self, block: u32, head: &Head<'_>, body: u32) -> Option<()> {
         let memory = &self.inner.memory;
         let at = content(block);
-        let key_at = at + size_of::<super::entry::Entry>();
+        let labels_at = at + size_of::<super::entry::Entry>();
+        let key_at = labels_at + head.labels.len() * LABEL;
+        let mut label_at = (labels_at..).step_by(LABEL);
         // SAFETY: the block was just allocated, nothing leads to it, and the arena lock is held.
         let written = unsafe {
             memory.zero(at, size_of::<super::entry::Entry>())
+                && head
+                    .labels
+                    .iter()
+                    .zip(&mut label_at)
+                    .all(|(l, at)| memory.write(at, &l.to_le_bytes()))
                 && memory.write(key_at, head.key)
                 && memory.write(key_at + head.key.len(), head.meta)
         };
@@ -184,8 +198,7 @@ impl<'a> Keeper<'a> {
             .zip(head.words)
             .for_each(|(w, v)| w.store(v, Relaxed));
         e.body.store(body, Relaxed);
-        e.key_len
-            .store(u32::try_from(head.key.len()).ok()?, Relaxed);
+        e.set_lens(head.labels.len(), head.key.len());
         e.meta_len
             .store(u32::try_from(head.meta.len()).ok()?, Relaxed);
         e.kind.store(head.kind, Relaxed);
@@ -278,6 +291,8 @@ impl<'a> Keeper<'a> {
             .inner
             .bucket(self.inner.bucket_of(at.e.hash.load(Relaxed)))?;
         self.pull(at);
+        self.inner.note_labels(at);
+        at.e.purges.store(self.inner.purges(), Relaxed);
         at.e.next.store(bucket.load(Relaxed), Relaxed);
         at.e.pins[1].fetch_and(!UNLINKED, AcqRel);
         at.e.pins[0].fetch_and(!UNLINKED, AcqRel);
@@ -426,6 +441,7 @@ impl<'a> Keeper<'a> {
             &Head {
                 kind: MARKER,
                 hash,
+                labels: &[],
                 key,
                 meta: &[],
                 words,
@@ -463,18 +479,17 @@ impl<'a> Keeper<'a> {
     pub(crate) fn object_head<'k>(
         &self,
         key: &'k [u8],
-        meta: &'k [u8],
-        words: [u64; 4],
-        dead_at: Millis,
+        new: &NewHead<'k>,
         born: Millis,
     ) -> Head<'k> {
         Head {
             kind: OBJECT,
             hash: self.inner.hash_key.hash(key),
+            labels: new.labels,
             key,
-            meta,
-            words,
-            dead_at,
+            meta: new.meta,
+            words: new.words,
+            dead_at: new.dead_at,
             born,
         }
     }

@@ -2,12 +2,14 @@
 //! the region decides where a fixed part lies.
 //!
 //! ```text
-//! Header | process table | shards | epochs | buckets | ghosts | arena ........ end block
+//! Header | process table | shards | epochs | purges | buckets | ghosts | filters | arena ........ end block
 //! ```
 //!
 //! | part | guarded by |
 //! |---|---|
 //! | header counters, `clock`, slots | atomic |
+//! | the log of purges | the arena lock to write and to judge by it |
+//! | filters of buckets | bits are set under the arena lock before the entry is linked, and cleared under the lock of the shard |
 //! | arena control, queues, blocks, `refs` of bodies, linking and unlinking of entries | the arena lock |
 //! | chains, leases, `waiters` of entries, setting a pin | the lock of the shard (with the arena lock to link and unlink) |
 //! | clearing a pin | atomic while the entry is linked, else the arena lock |
@@ -22,13 +24,15 @@ use super::memory::{GRANULE, Shared};
 /// First word of a region: "swrcache", little-endian.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"swrcache");
 /// Raised with every change of the layout.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 /// Processes that can be in a region at once: 63 for each of two words, whose last bit is [`UNLINKED`].
 pub(crate) const SLOTS: usize = 126;
 /// In a word of pins: the entry can't be found by lookups.
 pub(crate) const UNLINKED: u64 = 1 << 63;
 /// Void counters, for claims that have no lease.
 pub(crate) const EPOCHS: usize = 1024;
+/// Bytes of the region for each purge that is remembered.
+const BYTES_PER_PURGE: usize = 64 * 1024;
 
 const LINE: usize = 64;
 const MIN_ARENA: usize = 32 * 1024;
@@ -71,6 +75,8 @@ pub(crate) struct Header {
     /// Not zero: the last process ended well and sealed it, and none has entered since.
     pub(crate) clean: AtomicU32,
     _pad: AtomicU32,
+    /// How many purges there were: the number of the last one.
+    pub(crate) purges: AtomicU64,
     pub(crate) counts: Counts,
     pub(crate) arena: ArenaControl,
     pub(crate) queues: [Queue; 3],
@@ -136,6 +142,20 @@ pub(crate) struct Shard {
     _pad: [AtomicU32; 15],
 }
 
+/// What a purge was for, see `purge.rs`.
+#[repr(C)]
+pub(crate) struct PurgeRecord {
+    pub(crate) number: AtomicU64,
+    /// The kind in the low byte; above it, the length of a prefix.
+    pub(crate) what: AtomicU64,
+    /// A label, or the hash of a key or of a prefix.
+    pub(crate) hash: AtomicU64,
+    /// When it aged what it was for; 0: it removed it.
+    pub(crate) aged: AtomicU64,
+}
+
+// SAFETY: repr(C) and atomics only.
+unsafe impl Shared for PurgeRecord {}
 // SAFETY: repr(C) and atomics only.
 unsafe impl Shared for Header {}
 // SAFETY: repr(C) and atomics only.
@@ -148,9 +168,13 @@ pub(crate) struct Geometry {
     pub(crate) shards: usize,
     pub(crate) shards_at: usize,
     pub(crate) epochs_at: usize,
+    /// How many purges are remembered.
+    pub(crate) purges: usize,
+    pub(crate) purges_at: usize,
     pub(crate) buckets: usize,
     pub(crate) buckets_at: usize,
     pub(crate) ghosts_at: usize,
+    pub(crate) filters_at: usize,
     /// First granule of the arena.
     pub(crate) arena: u32,
     /// Granule of the end block.
@@ -164,8 +188,8 @@ const fn line_up(n: usize) -> usize {
 impl Geometry {
     /// The least length that can be laid out.
     pub(crate) fn min_len() -> usize {
-        let (buckets, shards) = (64, 4);
-        line_up(Geometry::fixed(buckets, shards) + MIN_ARENA)
+        let (buckets, shards, purges) = (64, 4, 16);
+        line_up(Geometry::fixed(buckets, shards, purges) + MIN_ARENA)
     }
 
     /// The most that 32-bit references reach.
@@ -173,8 +197,12 @@ impl Geometry {
         (u32::MAX as usize - 1) * GRANULE
     }
 
-    fn fixed(buckets: usize, shards: usize) -> usize {
-        line_up(size_of::<Header>()) + shards * LINE + EPOCHS * 4 + 2 * line_up(buckets * 4)
+    fn fixed(buckets: usize, shards: usize, purges: usize) -> usize {
+        line_up(size_of::<Header>())
+            + shards * LINE
+            + EPOCHS * 4
+            + purges * size_of::<PurgeRecord>()
+            + 3 * line_up(buckets * 4)
     }
 
     /// Lays out `len` bytes.
@@ -195,18 +223,24 @@ impl Geometry {
         let shards = power_at_most(buckets / 16).clamp(4, MAX_SHARDS);
         let shards_at = line_up(size_of::<Header>());
         let epochs_at = shards_at + shards * LINE;
-        let buckets_at = epochs_at + EPOCHS * 4;
+        let purges = power_at_most(len / BYTES_PER_PURGE).clamp(16, 4096);
+        let purges_at = epochs_at + EPOCHS * 4;
+        let buckets_at = purges_at + purges * size_of::<PurgeRecord>();
         let ghosts_at = buckets_at + line_up(buckets * 4);
-        let arena = (ghosts_at + line_up(buckets * 4)) / GRANULE;
+        let filters_at = ghosts_at + line_up(buckets * 4);
+        let arena = (filters_at + line_up(buckets * 4)) / GRANULE;
         let end = len / GRANULE - 1;
         Ok(Geometry {
             len,
             shards,
             shards_at,
             epochs_at,
+            purges,
+            purges_at,
             buckets,
             buckets_at,
             ghosts_at,
+            filters_at,
             arena: arena as u32,
             end: end as u32,
         })

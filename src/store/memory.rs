@@ -102,6 +102,16 @@ impl Memory {
         Some(unsafe { &*self.base.as_ptr().add(off).cast::<T>() })
     }
 
+    /// Shared values that lie in a row; `None` as for [`Memory::at`].
+    pub(crate) fn row<T: Shared>(&self, off: usize, count: usize) -> Option<&[T]> {
+        let end = off.checked_add(count.checked_mul(size_of::<T>())?)?;
+        if end > self.len || !off.is_multiple_of(align_of::<T>()) {
+            return None;
+        }
+        // SAFETY: as in `at`, for each of them.
+        Some(unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(off).cast::<T>(), count) })
+    }
+
     /// Bytes of the region.
     ///
     /// # Safety

@@ -15,6 +15,7 @@
 //! | `lock`, `lease`, `pin`, `bells` | locks that can be taken over, permission to fetch, keeping, waking |
 //! | `keeper` | whoever holds the arena lock: makes, links, unlinks, frees |
 //! | `arena`, `queue`, `evict` | the allocator; queues of entries; who goes when there is no room |
+//! | `purge` | making unfindable, or aging, what bears a label or begins with a prefix |
 //! | `repair`, `reap` | after a death under the arena lock; after any death |
 //! | `file`, `recover`, `sum` | regions in files; what a later start takes over; how it knows that it is right |
 //! | `validate`, `stats` | the walker; the counts |
@@ -44,6 +45,7 @@ mod memory;
 mod object;
 mod pin;
 mod process;
+mod purge;
 mod queue;
 mod reap;
 mod recover;
@@ -54,11 +56,13 @@ mod sum;
 mod validate;
 
 pub use bells::{BellId, Bells};
-pub use claim::{Attempt, Claim};
+pub use claim::{Attempt, Claim, NewHead};
+pub use entry::{MAX_KEY, MAX_LABELS};
 pub use error::{Busy, NoSpace, Refused, StoreError, Superseded, SupersededReason};
 pub use file::{Found, OnExec, Share};
 pub use fill::{Fill, NewObject, Publish};
 pub use object::{BodyState, Cursor, Object, Phase, WORDS};
+pub use purge::{Effect, Purge, Targets};
 pub use region::{Lookup, MarkerView, Region, RegionOptions};
 pub use stats::{Stats, Summary};
 

@@ -71,6 +71,7 @@ pub struct Object {
     body: u32,
     key_len: u32,
     meta_len: u32,
+    labels: u16,
 }
 
 // SAFETY: the pointer leads to a `Member`, which is Sync and lives as long as `inner`; all else is Send and Sync.
@@ -121,6 +122,7 @@ impl Object {
             body: at.body(),
             key_len: at.key_len as u32,
             meta_len: at.meta_len as u32,
+            labels: at.labels as u16,
         }
     }
 
@@ -140,6 +142,7 @@ impl Object {
                 block: self.block,
                 e,
                 memory,
+                labels: self.labels.into(),
                 key_len: self.key_len as usize,
                 meta_len: self.meta_len as usize,
             },
@@ -266,9 +269,20 @@ impl Object {
         fence(SeqCst);
     }
 
+    /// The labels.
+    pub fn labels(&self) -> Vec<u64> {
+        self.at().labels().collect()
+    }
+
+    /// When a purge aged it (the earliest, if several did); 0 is never.
+    #[inline]
+    pub fn aged(&self) -> Millis {
+        self.at().e.aged.load(Relaxed)
+    }
+
     /// Whether lookups can still find it.
     pub fn is_current(&self) -> bool {
-        self.at().is_linked()
+        self.at().is_current()
     }
 
     /// Never the same for two objects of a region. A renewed object has a new one.

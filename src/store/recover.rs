@@ -11,7 +11,7 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
-use super::entry::{COMPLETE, EntryAt, Kind, REMOVED};
+use super::entry::{COMPLETE, EntryAt, Kind};
 use super::evict::MOST_HITS;
 use super::inner::Inner;
 use super::keeper::Keeper;
@@ -112,6 +112,7 @@ impl Keeper<'_> {
         entries.sort_unstable();
         for bucket in 0..geometry.buckets {
             self.inner.bucket(bucket)?.store(0, Relaxed);
+            self.inner.filter(bucket)?.store(0, Relaxed);
         }
         let (mut linked, mut recovered) = (
             marks(),
@@ -122,7 +123,7 @@ impl Keeper<'_> {
         );
         for (_, block) in &entries {
             let at = self.inner.entry(*block)?;
-            let was_current = at.is_object() && is_current(&at);
+            let was_current = at.is_object() && at.is_current();
             if was_current && self.survives(&at, sealed, &mut bodies) {
                 self.revive(&at)?;
                 linked.add(*block);
@@ -152,6 +153,7 @@ impl Keeper<'_> {
             .for_each(|w| w.store(0, Relaxed));
         e.freq.store(e.freq.load(Relaxed).min(MOST_HITS), Relaxed);
         self.inner.sum_up(at, Words::Free);
+        self.inner.note_labels(at);
         e.next.store(bucket.load(Relaxed), Relaxed);
         bucket.store(at.block, Release);
         Some(())
@@ -215,8 +217,4 @@ impl Keeper<'_> {
         }
         (start >= len && len <= self.inner.memory.len() as u64 * GRANULE as u64).then_some(())
     }
-}
-
-fn is_current(at: &EntryAt<'_>) -> bool {
-    at.is_linked() && at.e.flags.load(Relaxed) & REMOVED == 0
 }

@@ -3,7 +3,7 @@
 //! | sum | of | made | checked |
 //! |---|---|---|---|
 //! | of a body | its bytes | while they are written | at the first lookup in each later era, then not again |
-//! | of an entry | its key, meta, times, and its body's length and sum | when it becomes current | when the file is taken |
+//! | of an entry | its labels, key, meta, times, and its body's length and sum | when it becomes current | when the file is taken |
 //! | the same, sealed | also its words | at a clean end | the same |
 //!
 //! A region that lies in no file has none of these.
@@ -54,16 +54,17 @@ impl Inner {
             e.dead_at.load(Relaxed),
             e.born.load(Relaxed),
             (at.key_len as u64) << 32 | at.meta_len as u64,
-            u64::from(e.kind.load(Relaxed)),
+            u64::from(e.kind.load(Relaxed)) << 32 | at.labels as u64,
             body.len.load(Relaxed),
             body.sum.load(Relaxed),
         ] {
             hasher.update(&value.to_le_bytes());
         }
+        at.labels().for_each(|l| hasher.update(&l.to_le_bytes()));
         hasher.update(at.key());
         hasher.update(at.meta());
         if words == Words::Sealed {
-            for word in &e.words {
+            for word in e.words.iter().chain([&e.aged]) {
                 hasher.update(&word.load(Relaxed).to_le_bytes());
             }
         }

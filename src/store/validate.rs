@@ -10,6 +10,7 @@ use super::layout::{SLOTS, UNLINKED};
 use super::lock;
 use super::memory::GRANULE;
 use super::process::{State, pin_of, slot_of};
+use super::purge::label_bits;
 use super::queue::{LIMBO, MAIN, SMALL};
 use super::repair::Marks;
 use super::stats::Summary;
@@ -144,6 +145,11 @@ fn check_chains(keeper: &Keeper<'_>, survey: &Survey) -> Result<Marks, String> {
             ensure!(
                 inner.hash_key.hash(at.key()) == hash,
                 "entry {next} has another hash than its key"
+            );
+            let filter = inner.filter(bucket).ok_or("filter")?.load(Relaxed);
+            ensure!(
+                !at.is_current() || filter & label_bits(&at) == label_bits(&at),
+                "the filter of bucket {bucket} lacks labels of entry {next}"
             );
             next = at.e.next.load(Acquire);
         }

@@ -64,14 +64,21 @@ static swrcache_decision look(swrcache_cache *cache, swrcache_policy *policy, co
     return decision;
 }
 
+/* Every response bears the tag "all", and the others in "tags". */
+static const char *tags = "";
+
 static int answer(swrcache_fetch *fetch, int status, const char *control)
 {
-    swrcache_field field = {"Cache-Control", SWRCACHE_NUL, control, SWRCACHE_NUL};
+    swrcache_field fields[] = {
+        {"Cache-Control", SWRCACHE_NUL, control, SWRCACHE_NUL},
+        {"Surrogate-Key", SWRCACHE_NUL, "all", SWRCACHE_NUL},
+        {"Cache-Tag", SWRCACHE_NUL, tags, SWRCACHE_NUL},
+    };
     swrcache_response response = {.struct_size = sizeof response};
     int todo;
     response.status = status;
-    response.fields = &field;
-    response.field_count = 1;
+    response.fields = fields;
+    response.field_count = sizeof fields / sizeof *fields;
     IS(swrcache_fetch_respond(fetch, &response, &todo), SWRCACHE_OK);
     return todo;
 }
@@ -86,6 +93,47 @@ static void store(swrcache_cache *cache, swrcache_policy *policy, const char *ke
     IS(swrcache_fetch_finish(decision.fetch, &todo), SWRCACHE_OK);
     IS(todo, SWRCACHE_DO_REPLY);
     swrcache_fetch_free(decision.fetch);
+}
+
+/* Purges, and checks how many responses that were. */
+static void purge(swrcache_cache *cache, int kind, const char *what, uint64_t expected)
+{
+    uint64_t purged = 77;
+    IS(swrcache_purge(cache, kind, what, SWRCACHE_NUL, &purged), SWRCACHE_OK);
+    HOLDS(purged == expected);
+}
+
+/* Each kind of purge, hard and soft. */
+static void purges(void)
+{
+    swrcache_cache *cache = open_cache(SWRCACHE_PRIVATE);
+    swrcache_policy *policy = new_policy();
+    swrcache_decision decision;
+    tags = "news, front page";
+    store(cache, policy, "/news/1", "max-age=60", "one");
+    tags = "news";
+    store(cache, policy, "/news/2", "max-age=60, stale-while-revalidate=60", "two");
+    tags = "";
+    store(cache, policy, "/other", "max-age=60", "three");
+    purge(cache, SWRCACHE_PURGE_TAG, "ne", 0);
+    purge(cache, SWRCACHE_PURGE_TAG, "front", 1);
+    purge(cache, SWRCACHE_PURGE_PREFIX, "/news/1", 0);
+    purge(cache, SWRCACHE_PURGE_TAG | SWRCACHE_PURGE_SOFT, "news", 1);
+    decision = look(cache, policy, "/news/2");
+    IS(decision.action, SWRCACHE_SERVE);
+    HOLDS(strcmp(decision.reason, "swr-refresh") == 0 && decision.fetch != NULL);
+    swrcache_reply_free(decision.reply);
+    swrcache_fetch_free(decision.fetch);
+    purge(cache, SWRCACHE_PURGE_KEY | SWRCACHE_PURGE_SOFT, "/other", 1);
+    purge(cache, SWRCACHE_PURGE_PREFIX | SWRCACHE_PURGE_SOFT, "/", 2);
+    purge(cache, SWRCACHE_PURGE_PREFIX, "/news", 1);
+    purge(cache, SWRCACHE_PURGE_TAG, "all", 1);
+    store(cache, policy, "/other", "max-age=60", "three");
+    purge(cache, SWRCACHE_PURGE_ALL | SWRCACHE_PURGE_SOFT, "", 1);
+    IS(swrcache_purge(cache, SWRCACHE_PURGE_ALL, NULL, 0, NULL), SWRCACHE_OK);
+    purge(cache, SWRCACHE_PURGE_ALL, "", 0);
+    swrcache_policy_free(policy);
+    swrcache_close(cache);
 }
 
 static void nothing(void *user, swrcache_fetch *fetch)
@@ -708,6 +756,7 @@ int main(int argc, char **argv)
         lies();
         order();
         life();
+        purges();
         pure();
         file();
     }

@@ -11,12 +11,12 @@
 //! oldest fetch of the path, header and body); `head STATUS` then `body`, `end`, `cut`, `large` (the same in steps);
 //! `made STATUS error|timeout|invalid` (the host made that answer itself); `refused STATUS` (the host's no-cache condition
 //! holds for that answer); `passed STATUS` (the origin answers the HEAD that passed last); `fail error|timeout|invalid|aborted`; `drop`
-//! (the fetch is given up); `purge`.
+//! (the fetch is given up); `purge` (a path, as after a write); `hard` and `soft`, then `tag`, `prefix`, `key` or `all`, and of what.
 //!
 //! Expectations: a status (`HIT` ...) is a delivery, with `age N`, `ttl N`, `(reason)`, `"body"`, `304`, `412`, `416`, `206 0-4,6-9`,
 //! `collapsed`, `lm N` (`Last-Modified` at that second), `weak` (a synthesised tag), `shows name: value`, `hides name`. `refresh`: it
 //! starts one; without the word it must not. `fetch`, with `asks name` / `unconditional`, `names TAG`, `tags N`, `patience N`; `wait`, with `until N`; `pass`,
-//! `504`. Of answers: `stored`, `same`, `renewed`, `superseded`, `dropped`, `relay`, `streams`, `beside`, `broken`.
+//! `504`. Of answers: `stored`, `same`, `renewed`, `superseded`, `dropped`, `relay`, `streams`, `beside`, `broken`. Of purges: `purged N`.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -115,7 +115,26 @@ impl Timeline {
                 self.cache.invalidate(path.as_bytes());
                 Got::default()
             }
+            "hard" => self.purged(event, Manner::Hard),
+            "soft" => self.purged(event, Manner::Soft),
             status => self.answered(event, status, None),
+        }
+    }
+
+    fn purged(&mut self, event: &Event, how: Manner) -> Got {
+        let mut what = Selection::default();
+        let of_what = || vec![event.word(2).as_bytes().into()];
+        match event.word(1) {
+            "tag" => what.tags = of_what(),
+            "prefix" => what.prefixes = of_what(),
+            "key" => what.keys = of_what(),
+            "all" => what.all = true,
+            other => panic!("purge what? {other}"),
+        }
+        let mut purge = self.cache.purge(what, how, event.now).expect("not busy");
+        while !purge.step(100).expect("not busy") {}
+        Got {
+            words: vec![format!("purged {}", purge.purged())],
         }
     }
 
@@ -194,6 +213,7 @@ impl Timeline {
             judge: &event.fields,
             content_length: announced.map(|(_, value)| value.parse().expect("a length")),
             request_time: event.now,
+            origin: b"",
             from_failure,
         };
         let outcome = permit.respond(&response, &client.fields, &self.policy, event.now);
@@ -225,6 +245,7 @@ impl Timeline {
             judge: &event.fields,
             content_length: None,
             request_time: event.now,
+            origin: b"",
             from_failure: None,
         };
         let client = &self.passed[event.word(1)];
@@ -560,8 +581,8 @@ fn phrases(tokens: &[String]) -> Vec<String> {
     let mut tokens = tokens.iter();
     while let Some(token) = tokens.next() {
         let phrase = match token.as_str() {
-            "age" | "ttl" | "lm" | "until" | "patience" | "206" | "hides" | "status" | "names"
-            | "tags" => {
+            "age" | "purged" | "ttl" | "lm" | "until" | "patience" | "206" | "hides" | "status"
+            | "names" | "tags" => {
                 format!("{token} {}", tokens.next().expect("a value"))
             }
             "shows" | "asks" | "sends" => {

@@ -34,6 +34,7 @@ pub(crate) fn read<T>(r: Req, request_time: u64, f: impl FnOnce(&Response<'_>) -
         },
         content_length: u64::try_from(out.content_length_n).ok(),
         request_time,
+        origin: &r.origin(),
         from_failure,
     })
 }

@@ -1,0 +1,123 @@
+//! Tags of a response, by which purges find it: from `swr_cache_tag_headers`, each by its own grammar.
+//!
+//! | field | members | |
+//! |---|---|---|
+//! | `Cache-Groups` | a structured List of Strings (RFC 9875 §2) | each is a tag, and beside it a group of its origin |
+//! | `Surrogate-Key` | parted by white space | a comma is a part of a tag |
+//! | any other, as `Cache-Tag` | parted by commas or white space | |
+//!
+//! Tags are compared byte by byte. The store gets a hash of each: should two be the same, a purge drops too much, which is right.
+
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use super::policy::Policy;
+use crate::http::cache_groups::{self, GROUPS};
+use crate::http::fields::{each_named, is};
+use crate::http::{Fields, invalidation};
+use crate::store::MAX_LABELS;
+
+/// Keeps groups apart from tags of the same name.
+const GROUP_SEED: u64 = 9875;
+
+/// The labels of a response that came from `origin` (scheme and authority) with all of these fields.
+pub(crate) fn labels(of: &[&dyn Fields], policy: &Policy, origin: &[u8]) -> Vec<u64> {
+    let mut labels = Vec::new();
+    for fields in of {
+        for name in &policy.tag_fields {
+            collect(*fields, name, origin, &mut labels);
+        }
+    }
+    labels.sort_unstable();
+    labels.dedup();
+    labels.truncate(MAX_LABELS);
+    labels
+}
+
+fn collect(fields: &dyn Fields, name: &str, origin: &[u8], labels: &mut Vec<u64>) {
+    if is(name.as_bytes(), GROUPS) {
+        for group in cache_groups::parse(fields, GROUPS) {
+            labels.push(tag(group.as_bytes()));
+            labels.extend(self::group(origin, &group));
+        }
+        return;
+    }
+    let commas = !is(name.as_bytes(), "surrogate-key");
+    each_named(fields, name, &mut |value| {
+        let members = value.split(|b| b.is_ascii_whitespace() || commas && *b == b',');
+        labels.extend(members.filter(|m| !m.is_empty()).map(tag));
+    });
+}
+
+/// The label of a tag.
+pub(crate) fn tag(tag: &[u8]) -> u64 {
+    xxh3_64(tag)
+}
+
+/// The label of a cache group of an origin (RFC 9875 §2.1); nothing where the origin is not known.
+pub(crate) fn group(origin: &[u8], group: &str) -> Option<u64> {
+    let origin = invalidation::origin(std::str::from_utf8(origin).ok()?)?;
+    let text = format!("{origin} {group}");
+    Some(xxh3_64_with_seed(text.as_bytes(), GROUP_SEED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(fields: &[(&str, &str)], origin: &str) -> Vec<u64> {
+        labels(&[&fields], &Policy::default(), origin.as_bytes())
+    }
+
+    fn sorted(mut labels: Vec<u64>) -> Vec<u64> {
+        labels.sort_unstable();
+        labels
+    }
+
+    #[test]
+    fn each_field_by_its_grammar() {
+        let tags = |tags: &[&str]| sorted(tags.iter().map(|t| tag(t.as_bytes())).collect());
+        assert_eq!(
+            all(&[("surrogate-key", "a,b  c\td")], ""),
+            tags(&["a,b", "c", "d"])
+        );
+        assert_eq!(
+            all(&[("Cache-Tag", "a,b , c d,,")], ""),
+            tags(&["a", "b", "c", "d"])
+        );
+        assert_eq!(
+            all(&[("Cache-Tag", "x"), ("cache-tag", "y, x")], ""),
+            tags(&["x", "y"])
+        );
+        assert_eq!(
+            all(&[("Cache-Groups", "\"g h\", \"i\"")], ""),
+            tags(&["g h", "i"])
+        );
+        assert_eq!(
+            all(&[("Cache-Groups", "\"open"), ("X-Tag", "z")], ""),
+            [0; 0]
+        );
+    }
+
+    #[test]
+    fn groups_are_of_one_origin() {
+        // RFC 9875 §2.1
+        let of = |origin: &str| group(origin.as_bytes(), "g");
+        assert_eq!(of("https://H.example:443"), of("https://h.example"));
+        assert_ne!(of("https://h.example"), of("http://h.example"));
+        assert_ne!(of("https://h.example"), of("https://h.example:444"));
+        assert_ne!(of("https://h.example"), Some(tag(b"g")));
+        assert_eq!(of("nothing"), None);
+        let labels = all(&[("Cache-Groups", "\"g\"")], "https://h.example");
+        assert_eq!(labels.len(), 2);
+        assert!(labels.contains(&of("https://h.example").expect("an origin")));
+    }
+
+    #[test]
+    fn there_are_no_more_than_the_store_takes() {
+        let many: Vec<String> = (0..MAX_LABELS + 9).map(|n| n.to_string()).collect();
+        assert_eq!(
+            all(&[("Surrogate-Key", &many.join(" "))], "").len(),
+            MAX_LABELS
+        );
+    }
+}
