@@ -20,6 +20,7 @@ mod harness;
 mod overrides;
 mod persist;
 mod revalidation;
+mod rules;
 mod security;
 mod seeds;
 mod stale_if_error;

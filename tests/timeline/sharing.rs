@@ -378,3 +378,23 @@ fn a_purge_wins() {
         "#,
     );
 }
+
+/// Of several stored responses that match, the most recent by `Date` (RFC 9111 §4): a server whose clock is behind, or a cache
+/// before this one, may have brought an older one later.
+#[test]
+fn the_most_recent_by_date_is_used() {
+    script(
+        r#"
+        100  GET /a [X: 1] -> fetch
+        100  200 /a [Cache-Control: max-age=600 | Vary: X | Date: {100}] "new" -> MISS
+        110  GET /a [X: 2] -> fetch
+        110  200 /a [Cache-Control: max-age=600 | Date: {50}] "old" -> MISS
+        111  GET /a [X: 1] -> HIT "new"
+        111  GET /a [X: 2] -> HIT "old"
+        120  GET /a [X: 3] bypass -> fetch
+        120  200 /a [Cache-Control: max-age=600 | Date: {120}] "newest" -> BYPASS
+        121  GET /a [X: 1] -> HIT "newest"
+        121  GET /a [X: 2] -> HIT "newest"
+        "#,
+    );
+}
