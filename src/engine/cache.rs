@@ -14,7 +14,7 @@ use super::stored::Stored;
 use super::verdict::{Reason, Status};
 use super::written::Written;
 use crate::http::invalidation::invalidates;
-use crate::store::{Millis, Region};
+use crate::store::{Effect, Millis, Purge, Region, Targets};
 
 /// A cache: policy over one region. Cheap to clone; all methods may be called from any thread.
 #[derive(Clone)]
@@ -105,6 +105,20 @@ impl Cache {
             written.each_named(&mut |key| removed += self.invalidate(key));
         }
         removed
+    }
+
+    /// Begins to purge the cache groups that the response to an unsafe request names as invalid, if it does (RFC 9875 §3,
+    /// whatever its status). The host goes on with [`Purge::step`] until it is done.
+    pub fn written_groups(&self, written: &Written<'_>, now: Millis) -> Option<Purge> {
+        let labels = written.groups();
+        let targets = Targets {
+            labels,
+            ..Targets::default()
+        };
+        let names_any = !targets.labels.is_empty();
+        names_any
+            .then(|| self.region.purge(targets, Effect::Remove, now).ok())
+            .flatten()
     }
 
     /// Drops every variant of `key`; fills and refreshes under way come to nothing. For a response to an unsafe method that

@@ -1,9 +1,12 @@
 //! What an unsafe request wrote to: its target, and what the response names beside it (RFC 9111 §4.4).
 
+use ::http::Method;
+
 use super::key::split;
-use crate::http::Fields;
+use super::tags;
 use crate::http::fields::each_named;
 use crate::http::invalidation::named_target;
+use crate::http::{Fields, cache_groups};
 
 /// A request that went through to the origin with a method that is not cached, and its response.
 pub struct Written<'a> {
@@ -22,6 +25,19 @@ pub struct Written<'a> {
 }
 
 impl Written<'_> {
+    /// The labels of the groups of the origin that the response makes invalid; none for a safe method (RFC 9875 §3).
+    pub(crate) fn groups(&self) -> Vec<u64> {
+        let unsafe_method = Method::from_bytes(self.method).is_ok_and(|method| !method.is_safe());
+        let groups = match unsafe_method {
+            true => cache_groups::parse(self.fields, cache_groups::INVALIDATION),
+            false => Vec::new(),
+        };
+        let labels = groups
+            .iter()
+            .filter_map(|group| tags::group(self.origin, group));
+        labels.collect()
+    }
+
     /// Calls `f` with the keys of what `Location` and `Content-Location` name on the same origin.
     ///
     /// A key whose text ends in the request's target is made anew with the other target, as the usual one is; of other keys

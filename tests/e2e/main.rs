@@ -19,6 +19,7 @@ mod handlers;
 mod harness;
 mod overrides;
 mod persist;
+mod purge;
 mod revalidation;
 mod rules;
 mod security;

@@ -31,6 +31,7 @@ use swrcache::http::Fields;
 use crate::conf::{LocConf, any_true};
 use crate::ctx::Ctx;
 use crate::deliver::{self, Reader, Relay};
+use crate::errand;
 use crate::fetch::{self, Fetch};
 use crate::fields::List;
 use crate::guard::guard;
@@ -201,14 +202,20 @@ impl Client {
         let method = self.r.method();
         if !self.conf.policy.methods.has(method) && self.r.is_main() {
             let raw = self.r.raw();
-            self.cache.written(&Written {
+            let origin = self.r.origin();
+            let fields = List::of(&raw.headers_out.headers);
+            let written = Written {
                 method: bytes_of(&raw.method_name),
                 status: u16::try_from(raw.headers_out.status).unwrap_or(0),
                 key: self.key,
-                origin: &self.r.origin(),
+                origin: &origin,
                 target: self.r.unparsed_uri(),
-                fields: &List::of(&raw.headers_out.headers),
-            });
+                fields: &fields,
+            };
+            self.cache.written(&written);
+            if let Some(purge) = self.cache.written_groups(&written, now()) {
+                errand::start(purge, None);
+            }
         }
     }
 

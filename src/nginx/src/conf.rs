@@ -5,7 +5,7 @@ use std::ffi::{c_char, c_void};
 use std::ptr;
 
 use nginx_sys::{
-    NGX_LOG_EMERG, ngx_conf_log_error, ngx_conf_t, ngx_http_complex_value,
+    NGX_LOG_EMERG, ngx_array_t, ngx_conf_log_error, ngx_conf_t, ngx_http_complex_value,
     ngx_http_complex_value_t, ngx_http_conf_ctx_t, ngx_str_t,
 };
 use swrcache::engine::{IgnoreFields, MethodSet, Policy, StatusMatch, UseStale, Window};
@@ -72,6 +72,14 @@ pub(crate) enum Choice {
     Computed(Value),
 }
 
+/// `swr_cache_purge_method`: a method, and who may use it.
+#[derive(Clone)]
+pub(crate) struct PurgeMethod {
+    pub(crate) method: Box<[u8]>,
+    /// Of `ngx_cidr_t`, in the pool of the cycle.
+    pub(crate) from: *mut ngx_array_t,
+}
+
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
         /// The directives as written here or, after merging, above; `None` where nobody wrote it.
@@ -115,6 +123,7 @@ settings! {
     max_variants: u32,
     status_header: bool,
     tag_fields: Vec<Box<str>>,
+    purge_method: PurgeMethod,
 }
 
 /// A location's share.
@@ -125,6 +134,8 @@ pub(crate) struct LocConf {
     pub(crate) policy: Policy,
     /// The zone, where its name has no variables.
     zone: *const Zone,
+    /// The zone of `swr_cache_purge`, not inherited: a content handler is of one location.
+    pub(crate) purges: Option<ngx_str_t>,
     /// All zones of the configuration, to find a computed name among.
     main: *const MainConf,
     /// Background refreshes of this location in flight in this worker.
@@ -156,6 +167,12 @@ impl LocConf {
         }
     }
 
+    /// The zone that `swr_cache_purge` purges here.
+    pub(crate) fn purged_zone(&self) -> Option<&'static Zone> {
+        // SAFETY: as in `zone`.
+        unsafe { self.main.as_ref()? }.zone(bytes_of(self.purges.as_ref()?))
+    }
+
     pub(crate) fn is_on(&self) -> bool {
         matches!(
             self.settings.zone,
@@ -185,15 +202,26 @@ impl LocConf {
         self.main = main;
         if let Some(Choice::Named(name)) = &self.settings.zone {
             let name = bytes_of(name);
-            let zone = main.zone(name).ok_or_else(|| {
-                let name = String::from_utf8_lossy(name);
-                format!("\"swr_cache\" names the zone \"{name}\", which no \"swr_cache_zone zone={name}:SIZE\" declares")
-            })?;
+            let zone = main
+                .zone(name)
+                .ok_or_else(|| undeclared("swr_cache", name))?;
             self.policy.inactive = zone.inactive();
             self.zone = zone;
         }
+        if let Some(name) = &self.purges
+            && main.zone(bytes_of(name)).is_none()
+        {
+            return Err(undeclared("swr_cache_purge", bytes_of(name)));
+        }
         Ok(())
     }
+}
+
+fn undeclared(directive: &str, name: &[u8]) -> String {
+    let name = String::from_utf8_lossy(name);
+    format!(
+        "\"{directive}\" names the zone \"{name}\", which no \"swr_cache_zone zone={name}:SIZE\" declares"
+    )
 }
 
 fn policy(s: &Settings) -> Policy {
@@ -260,6 +288,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
             settings: Settings::default(),
             policy: Policy::default(),
             zone: ptr::null(),
+            purges: None,
             main: ptr::null(),
             refreshing: Cell::new(0),
         },

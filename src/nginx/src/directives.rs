@@ -6,14 +6,16 @@ use std::ffi::{c_char, c_void};
 use std::ptr;
 
 use nginx_sys::{
-    NGX_CONF_1MORE, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
-    NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF, ngx_command_t, ngx_conf_t,
-    ngx_http_compile_complex_value, ngx_http_compile_complex_value_t, ngx_http_complex_value_t,
-    ngx_parse_offset, ngx_parse_time, ngx_str_t,
+    NGX_CONF_1MORE, NGX_DONE, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
+    NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF, NGX_OK, ngx_array_create, ngx_array_push,
+    ngx_cidr_t, ngx_command_t, ngx_conf_t, ngx_http_compile_complex_value,
+    ngx_http_compile_complex_value_t, ngx_http_complex_value_t, ngx_http_conf_ctx_t,
+    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_int_t, ngx_parse_offset, ngx_parse_time,
+    ngx_ptocidr, ngx_str_t,
 };
 use swrcache::engine::{IgnoreFields, MethodSet, StatusMatch, UseStale, Window};
 
-use crate::conf::{Choice, LocConf, MainConf, Value, report};
+use crate::conf::{Choice, LocConf, MainConf, PurgeMethod, Value, report};
 use crate::guard::guard;
 use crate::pool::{Pool, bytes_of};
 use crate::zone::{Zone, ZoneOptions, file_path};
@@ -65,7 +67,7 @@ macro_rules! command {
 }
 
 /// The table of directives, ended by an empty one.
-pub(crate) struct Commands(pub(crate) [ngx_command_t; 29]);
+pub(crate) struct Commands(pub(crate) [ngx_command_t; 31]);
 
 // SAFETY: nginx only reads the table, on its one thread.
 unsafe impl Sync for Commands {}
@@ -177,6 +179,17 @@ pub(crate) static COMMANDS: Commands = Commands([
         &mut c.settings.tag_fields,
         l.field_names()
     )),
+    location!("swr_cache_purge_method", |l, c| once(
+        &mut c.settings.purge_method,
+        purge_method(l)
+    )),
+    command!(
+        "swr_cache_purge",
+        NGX_HTTP_LOC_CONF,
+        NGX_HTTP_LOC_CONF_OFFSET,
+        LocConf,
+        purge
+    ),
     ngx_command_t::empty(),
 ]);
 
@@ -379,6 +392,74 @@ fn zone_place<'a>(word: &[u8], value: &'a [u8]) -> Parsed<(&'a [u8], usize)> {
         Some((name, bytes)) if !name.is_empty() => Ok((name, size(bytes)?)),
         _ => bad(word, "zone=NAME:SIZE, such as zone=main:256m"),
     }
+}
+
+fn purge(line: &Line<'_>, conf: &mut LocConf) -> Parsed<()> {
+    let expected = "zone=NAME";
+    let word = line.one(expected)?;
+    let name = word.strip_prefix(b"zone=").filter(|name| !name.is_empty());
+    let name = name.map_or_else(|| bad(word, expected), Ok)?;
+    // SAFETY: the pool of the cycle being read; in a location, `cf.ctx` is the http context with its configuration.
+    let (pool, core) = unsafe {
+        let ctx: *mut ngx_http_conf_ctx_t = (*line.cf).ctx.cast();
+        let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
+        let core: *mut ngx_http_core_loc_conf_t = (*(*ctx).loc_conf.add(index)).cast();
+        (Pool::new((*line.cf).pool), &mut *core)
+    };
+    core.handler = Some(crate::purge::handler);
+    once(
+        &mut conf.purges,
+        pool.copy(name).ok_or("ran out of memory".into()),
+    )
+}
+
+fn purge_method(line: &Line<'_>) -> Parsed<PurgeMethod> {
+    let expected = "METHOD from ADDRESS or CIDR ..., such as PURGE from 127.0.0.1";
+    let [method, b"from", addresses @ ..] = line.words.as_slice() else {
+        return Err(format!("takes {expected}"));
+    };
+    if addresses.is_empty() {
+        return Err(format!("takes {expected}"));
+    }
+    let is_known = [&b"GET"[..], b"HEAD", b"POST"].contains(method);
+    if is_known
+        || !method
+            .iter()
+            .all(|b| b.is_ascii_uppercase() || b"-_".contains(b))
+    {
+        return bad(method, "a method in capitals of its own, such as PURGE");
+    }
+    // SAFETY: the pool of the cycle being read.
+    let from =
+        unsafe { ngx_array_create((*line.cf).pool, addresses.len(), size_of::<ngx_cidr_t>()) };
+    if from.is_null() {
+        return Err("ran out of memory".into());
+    }
+    for address in addresses {
+        let mut text = crate::pool::borrow(address);
+        // SAFETY: the array was made for elements of this type; all-zero is a valid value of it. nginx reads the text only.
+        let rc = unsafe {
+            let place: *mut ngx_cidr_t = ngx_array_push(from).cast();
+            let place = place.as_mut().ok_or("ran out of memory")?;
+            *place = std::mem::zeroed();
+            if *address == b"unix:" {
+                place.family = libc::AF_UNIX as usize;
+                continue;
+            }
+            ngx_ptocidr(&mut text, place)
+        };
+        // NGX_DONE: bits beyond the mask are set, and ignored as by `allow`.
+        if rc != NGX_OK as ngx_int_t && rc != NGX_DONE as ngx_int_t {
+            return bad(
+                address,
+                "an address or a CIDR block, such as 127.0.0.1 or 10.0.0.0/8",
+            );
+        }
+    }
+    Ok(PurgeMethod {
+        method: (*method).into(),
+        from,
+    })
 }
 
 fn split(word: &[u8], at: u8) -> Option<(&[u8], &[u8])> {

@@ -15,6 +15,7 @@ use crate::conf::LocConf;
 use crate::ctx::{Ctx, Role};
 use crate::guard::guard;
 use crate::pool::bytes_of;
+use crate::purge;
 use crate::request::{Req, run_phases};
 
 /// Puts the handler into its phase, at its end: nginx runs handlers from the last of the list to the first
@@ -45,6 +46,9 @@ unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_int_t {
         let conf = r.conf();
         if !conf.is_on() || Ctx::of(r).is_some() {
             return declined;
+        }
+        if let Some(rc) = purge::by_method(r, conf, || key(r, conf)) {
+            return rc;
         }
         if !may_enter(r, conf) {
             write_through(r, conf);

@@ -12,6 +12,7 @@
 //! | `deliver` | a stored response becomes nginx header fields and buffers |
 //! | `detached`, `fetch` | a fetch: a request of the cache's own, without a client, and what becomes of its response |
 //! | `filters` | the two filters at the top of the chain, which swallow the output of a fetch |
+//! | `purge`, `errand` | the purge API; what a worker does in pieces between its events |
 //! | `variables` | `$swr_cache_*` |
 //! | `guard`, `request`, `ctx`, `fields`, `pool`, `tls` | the border to nginx: panics, pointers, lists, memory, TLS |
 //!
@@ -23,6 +24,7 @@ mod ctx;
 mod deliver;
 mod detached;
 mod directives;
+mod errand;
 mod fetch;
 mod fields;
 mod filters;
@@ -31,6 +33,7 @@ mod handler;
 mod interim;
 mod module;
 mod pool;
+mod purge;
 mod request;
 mod response;
 mod tls;

@@ -15,6 +15,7 @@ use swrcache::store::{BellId, Bells};
 
 use crate::client::Client;
 use crate::conf::MainConf;
+use crate::errand;
 use crate::guard::{guard, log_cycle};
 use crate::module::ctx_index;
 use crate::request::now;
@@ -280,6 +281,7 @@ pub(crate) unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
         let worker = worker();
         // SAFETY: the configuration outlives this hook.
         if let Some(main) = unsafe { worker.zones.as_ref() } {
+            errand::finish_all();
             main.zones.iter().for_each(|zone| zone.leave());
         }
         if let (Some(bells), Some(bell)) = (bells(), worker.bell.take()) {

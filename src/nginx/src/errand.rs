@@ -1,0 +1,155 @@
+//! Purges that a worker carries out in pieces between its events, so that its clients don't notice.
+
+use std::cell::UnsafeCell;
+use std::collections::VecDeque;
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::time::{Duration, Instant};
+
+use nginx_sys::{
+    ngx_add_timer, ngx_cycle, ngx_event_t, ngx_posted_next_events, ngx_queue_insert_before,
+};
+use swrcache::store::{Busy, Purge};
+
+use crate::guard::guard;
+use crate::purge::{self, Asker};
+use crate::request::Req;
+
+/// How long a piece of work may take, and how many places are looked at between two looks at the clock.
+const PIECE: Duration = Duration::from_micros(500);
+const PLACES: u32 = 1024;
+/// When to try again where a lock is held by a process that is stopped, in milliseconds, and how often.
+const LATER: usize = 20;
+const TRIES: u32 = 100;
+
+/// A purge under way.
+struct Errand {
+    purge: Purge,
+    /// Who is to be told of its end; `None` if nobody asked, or the client has gone: the purge goes on.
+    asker: Option<Asker>,
+    tries: u32,
+}
+
+struct Errands {
+    list: UnsafeCell<VecDeque<Errand>>,
+    event: UnsafeCell<MaybeUninit<ngx_event_t>>,
+}
+
+// SAFETY: nginx runs one thread in a worker.
+unsafe impl Sync for Errands {}
+
+static ERRANDS: Errands = Errands {
+    list: UnsafeCell::new(VecDeque::new()),
+    // All-zero is a valid start for this C struct.
+    event: UnsafeCell::new(MaybeUninit::zeroed()),
+};
+
+/// No caller keeps the reference across a call into nginx or another function of this file.
+fn list() -> &'static mut VecDeque<Errand> {
+    // SAFETY: see Errands.
+    unsafe { &mut *ERRANDS.list.get() }
+}
+
+/// Goes on with a purge that has begun, soon. The asker, if there is one, is told by [`purge::done`].
+pub(crate) fn start(purge: Purge, asker: Option<Asker>) {
+    list().push_back(Errand {
+        purge,
+        asker,
+        tries: 0,
+    });
+    go_on();
+}
+
+/// The request ends before its purge does.
+pub(crate) fn forget(r: Req) {
+    for errand in list() {
+        if errand.asker.as_ref().is_some_and(|asker| asker.r == r) {
+            errand.asker = None;
+        }
+    }
+}
+
+/// Ends what is under way: the worker exits.
+pub(crate) fn finish_all() {
+    for errand in list().drain(..) {
+        let mut purge = errand.purge;
+        while purge.step(u32::MAX) == Ok(false) {}
+    }
+}
+
+fn event() -> &'static mut ngx_event_t {
+    // SAFETY: zeroed at the start, which is a valid value; one thread, and nginx's references to it last for its calls only.
+    let event = unsafe { (*ERRANDS.event.get()).assume_init_mut() };
+    // SAFETY: nginx has its cycle as long as a process runs.
+    event.log = unsafe { (*ngx_cycle).log };
+    event.handler = Some(on_turn);
+    // nginx's debug log reads a descriptor behind `data`; the event itself is large enough to be read there.
+    event.data = ptr::from_mut(event).cast();
+    // It keeps no worker from exiting: what is left then is done at its end.
+    event.set_cancelable(1);
+    event
+}
+
+/// At the next turn of the event loop (ngx_post_event on the queue of the next one).
+fn go_on() {
+    let event = event();
+    if event.posted() == 0 && event.timer_set() == 0 {
+        event.set_posted(1);
+        // SAFETY: the event is static and in no queue; nginx has made the head (ngx_event_process_init).
+        unsafe {
+            ngx_queue_insert_before(&raw mut ngx_posted_next_events, &raw mut event.queue);
+        }
+    }
+}
+
+unsafe extern "C" fn on_turn(_: *mut ngx_event_t) {
+    guard("a purge", (), || {
+        match work() {
+            Some(Ok(())) => {
+                if let Some(errand) = list().pop_front() {
+                    tell(errand.asker, Some(errand.purge.purged()));
+                }
+            }
+            Some(Err(Busy)) => return try_later(),
+            None => {}
+        }
+        if !list().is_empty() {
+            go_on();
+        }
+    });
+}
+
+/// A piece of the first errand; nothing if it is not done yet.
+fn work() -> Option<Result<(), Busy>> {
+    let errand = list().front_mut()?;
+    let began = Instant::now();
+    while began.elapsed() < PIECE {
+        match errand.purge.step(PLACES) {
+            Ok(true) => return Some(Ok(())),
+            Ok(false) => {}
+            Err(busy) => return Some(Err(busy)),
+        }
+    }
+    None
+}
+
+fn try_later() {
+    let Some(errand) = list().front_mut() else {
+        return;
+    };
+    errand.tries += 1;
+    if errand.tries > TRIES {
+        let errand = list().pop_front();
+        tell(errand.and_then(|e| e.asker), None);
+    }
+    if !list().is_empty() {
+        // SAFETY: the event is static and complete.
+        unsafe { ngx_add_timer(event(), LATER) };
+    }
+}
+
+fn tell(asker: Option<Asker>, purged: Option<u64>) {
+    if let Some(asker) = asker {
+        asker.r.outside(|| purge::done(&asker, purged));
+    }
+}
