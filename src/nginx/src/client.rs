@@ -33,7 +33,7 @@ use crate::ctx::Ctx;
 use crate::deliver::{self, Reader, Relay};
 use crate::errand;
 use crate::fetch::{self, Fetch};
-use crate::fields::List;
+use crate::fields::{List, delete};
 use crate::guard::guard;
 use crate::pool::bytes_of;
 use crate::request::{Req, now, run_phases};
@@ -216,6 +216,16 @@ impl Client {
             if let Some(purge) = self.cache.written_groups(&written, now()) {
                 errand::start(purge, None);
             }
+        }
+    }
+
+    /// What an origin tells this cache alone is not for clients, whether the response is stored or goes by.
+    pub(crate) fn hide_own_fields(&self) {
+        let is_from_the_store = self.seen.age.is_some();
+        if !is_from_the_store {
+            delete(&mut self.r.raw().headers_out.headers, |name| {
+                self.conf.policy.keeps_to_itself(name)
+            });
         }
     }
 
