@@ -16,14 +16,14 @@ use super::pass::{self, Memory};
 use super::permit::{Keep, Permit, Purpose, Terms};
 use super::phase::{Phase, Windows, binds};
 use super::policy::{Policy, SECOND};
-use super::record::Flags;
+use super::record::{Flags, Head};
 use super::request::{Request, Turn};
 use super::seen::Seen;
 use super::stored::Stored;
 use super::verdict::{Reason, Status};
 use super::{variant, words};
 use crate::http::ClientVerdict;
-use crate::store::{Attempt, Busy, Claim, MarkerView, Millis, Object, Region};
+use crate::store::{Attempt, Busy, Claim, Lookup, MarkerView, Millis, Object, Region};
 
 /// How long a fetch has its place, should it neither end nor die: longer than any sane origin timeout. One that ends, or
 /// whose process dies, frees it at once.
@@ -120,7 +120,15 @@ impl<'a> Asking<'a> {
     fn lookup(&self) -> Result<Looked, Busy> {
         let (fields, policy) = (self.req.fields, self.policy);
         let mut select = |meta: &[u8]| variant::selects(meta, fields, policy);
-        let looked = self.region.lookup(self.req.key, self.now, &mut select)?;
+        let mut looked = self.region.lookup(self.req.key, self.now, &mut select)?;
+        // RFC 9111 §4: of several that match (the origin has changed what it varies by), the most recent by its `Date`, which
+        // need not be the one that was stored last.
+        while let Some(object) = looked.object.as_ref().filter(|_| looked.others > 0) {
+            let Some(newer) = self.newer_than(object)? else {
+                break;
+            };
+            looked = newer;
+        }
         let found = looked
             .object
             .and_then(|object| self.usable(object, looked.others > 0));
@@ -129,6 +137,15 @@ impl<'a> Asking<'a> {
             marker: looked.marker,
             newest: looked.newest,
         })
+    }
+
+    fn newer_than(&self, object: &Object) -> Result<Option<Lookup>, Busy> {
+        let date = |meta: &[u8]| Head::decode(meta).map(|head| head.date);
+        let than = date(object.meta());
+        let mut select =
+            |meta: &[u8]| date(meta) > than && variant::selects(meta, self.req.fields, self.policy);
+        let looked = self.region.lookup(self.req.key, self.now, &mut select)?;
+        Ok(Some(looked).filter(|looked| looked.object.is_some()))
     }
 
     /// The entry, unless it is damaged or has not been asked for so long that the zone wants it gone.

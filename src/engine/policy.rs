@@ -121,7 +121,7 @@ impl MethodSet {
     pub const GET: MethodSet = MethodSet(1);
     /// `HEAD`.
     pub const HEAD: MethodSet = MethodSet(2);
-    /// `POST`.
+    /// `POST`. Who lists it says that a POST here changes nothing: it invalidates nothing either (as in nginx).
     pub const POST: MethodSet = MethodSet(4);
 
     /// The union of two sets.

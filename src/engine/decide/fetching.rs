@@ -15,12 +15,13 @@ use crate::store::{Claim, Millis};
 impl Asking<'_> {
     /// The terms of a fetch for which nothing is stored.
     pub(super) fn terms(&self, purpose: Purpose) -> Terms {
+        let post = self.req.method == Method::Post;
         Terms {
             purpose,
-            method: match self.req.method {
-                Method::Post => ::http::Method::POST,
+            method: match post {
+                true => ::http::Method::POST,
                 // A HEAD is answered from what a GET brings (RFC 9110 §9.3.2).
-                _ => ::http::Method::GET,
+                false => ::http::Method::GET,
             },
             entry: None,
             fallback_until: 0,
@@ -29,8 +30,9 @@ impl Asking<'_> {
             forced: false,
             probe: false,
             keep: self.keep(),
-            // A 304 renews what is stored, so who leaves nothing in the store asks for the whole.
-            revalidate: self.policy.revalidate && self.keep() == Keep::Store,
+            // A 304 renews what is stored, so who leaves nothing in the store asks for the whole. And a POST is not answered with
+            // 304, but refused with 412 (RFC 9110 §13.2.2).
+            revalidate: self.policy.revalidate && self.keep() == Keep::Store && !post,
             siblings: false,
             named: Vec::new(),
         }
