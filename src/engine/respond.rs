@@ -266,7 +266,9 @@ impl Answered<'_> {
             return permit.end(Reason::ForeignValidator, self.now);
         };
         if !self.identifies(&permit, &entry) {
-            return match siblings::named(&permit.terms.named, self.resp.judge).cloned() {
+            let asked = (&entry, &permit.terms.named[..]);
+            let (judge, now) = (self.resp.judge, self.now);
+            return match siblings::named(&permit.region, asked, judge, self.policy, now) {
                 Some(other) => self.switch(permit, other),
                 None => self.foreign(permit, entry),
             };
