@@ -16,7 +16,7 @@ use super::pass::{self, Memory};
 use super::permit::{Keep, Permit, Purpose, Terms};
 use super::phase::{Phase, Windows, binds};
 use super::policy::{Policy, SECOND};
-use super::record::Flags;
+use super::record::{Flags, Head};
 use super::request::{Request, Turn};
 use super::seen::Seen;
 use super::stored::Stored;
@@ -120,7 +120,16 @@ impl<'a> Asking<'a> {
     fn lookup(&self) -> Result<Lookup, Busy> {
         let (fields, policy) = (self.req.fields, self.policy);
         let mut select = |meta: &[u8]| variant::selects(meta, fields, policy);
-        self.region.lookup(self.req.key, self.now, &mut select)
+        let mut looked = self.region.lookup(self.req.key, self.now, &mut select)?;
+        // RFC 9111 §4: of several that match (the origin has changed what it varies by), the most recent by its `Date`, which
+        // need not be the one that was stored last.
+        while let Some(object) = looked.object.as_ref().filter(|_| looked.others > 0) {
+            let Some(newer) = self.newer_than(object)? else {
+                break;
+            };
+            looked = newer;
+        }
+        Ok(looked)
     }
 
     /// What is stored for the request; nothing also if the store can't tell.
@@ -128,6 +137,15 @@ impl<'a> Asking<'a> {
         let looked = self.lookup().ok()?;
         let siblings = looked.others > 0;
         self.usable(looked.object?, siblings)
+    }
+
+    fn newer_than(&self, object: &Object) -> Result<Option<Lookup>, Busy> {
+        let date = |meta: &[u8]| Head::decode(meta).map(|head| head.date);
+        let than = date(object.meta());
+        let mut select =
+            |meta: &[u8]| date(meta) > than && variant::selects(meta, self.req.fields, self.policy);
+        let looked = self.region.lookup(self.req.key, self.now, &mut select)?;
+        Ok(Some(looked).filter(|looked| looked.object.is_some()))
     }
 
     /// The entry, unless it is damaged or has not been asked for so long that the zone wants it gone.

@@ -190,6 +190,8 @@ impl Governing {
         match (stated, configured()) {
             (Some(time), _) => fresh(time, false),
             (None, Some(time)) => fresh(time, time > 0),
+            // Nothing is guessed of the answer to a POST (RFC 9110 §9.3.3).
+            (None, None) if *case.method == ::http::Method::POST => fresh(0, false),
             (None, None) => {
                 let guess = freshness::heuristic(&basis).map_or(0, |guess| guess.value);
                 fresh(guess, false)

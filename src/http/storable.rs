@@ -40,8 +40,8 @@ pub enum Unstorable {
     Method,
     /// An interim status, or one outside 200-599.
     NotFinal,
-    /// A 206. Only whole responses are stored, and fetches ask for nothing else, so there is nothing to combine (RFC 9111 §3.3, §3.4
-    /// allow both) and no `Content-Range` to read.
+    /// A part (206). Only whole responses are stored, and fetches ask for nothing else, so there is nothing to combine (RFC 9111
+    /// §3.3 and §3.4 allow both) and no `Content-Range` to read.
     Partial,
     /// 304, which updates and is never stored.
     NotModified,
@@ -144,14 +144,14 @@ fn traits_allow(candidate: &Candidate<'_>) -> Result<(), Unstorable> {
     Ok(())
 }
 
-/// RFC 9111 §3, the last condition: something marks the response as cacheable.
+/// RFC 9111 §3, the last condition: something marks the response as cacheable. For POST that is explicit freshness alone
+/// (RFC 9110 §9.3.3).
 fn has_basis(candidate: &Candidate<'_>) -> bool {
     let control = candidate.control;
-    control.public
-        || control.max_age.is_some()
-        || control.s_maxage.is_some()
-        || candidate.traits.has_lifetime
-        || is_heuristically_cacheable(candidate.status)
+    let explicit =
+        control.max_age.is_some() || control.s_maxage.is_some() || candidate.traits.has_lifetime;
+    let implied = control.public || is_heuristically_cacheable(candidate.status);
+    explicit || implied && *candidate.method != Method::POST
 }
 
 /// Whether a response to a request with `Authorization` may be reused (RFC 9111 §3.5).

@@ -329,23 +329,13 @@ fn delivery_no_transform() {
     }
 }
 
-/// Interim responses and trailers are not stored (RFC 9111 §3, §3.1); what follows them is as it should be.
+/// Trailers are not stored (RFC 9111 §3.1).
 #[test]
-fn delivery_interim_responses_and_trailers() {
+fn delivery_trailers() {
     let origin = Origin::start();
     let trailers = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTrailer: X-Sum\r\n\
                     Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Sum: 1\r\nSet-Cookie: a=b\r\n\r\n";
     origin.on("/trailers", Reply::raw(trailers));
-    for (n, status) in ["100 Continue", "102 Processing", "103 Early Hints"]
-        .into_iter()
-        .enumerate()
-    {
-        let raw = format!(
-            "HTTP/1.1 {status}\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n\
-             Content-Length: 1\r\n\r\nx"
-        );
-        origin.on(&format!("/{n}"), Reply::raw(raw));
-    }
     let nginx = Conf::caching_with(&origin, "proxy_http_version 1.1;").start();
     for cache in ["MISS", "HIT"] {
         let got = nginx.get("/trailers");
@@ -354,16 +344,135 @@ fn delivery_interim_responses_and_trailers() {
             assert_eq!(got.header(name), None, "{name}");
         }
     }
-    // nginx takes the first response of such an origin for the final one, whatever its status (until 1.29).
-    for n in 0..3 {
-        let path = format!("/{n}");
-        for asked in 1..3 {
-            let mut client = nginx.client();
-            client.send("GET", &path, &[]);
-            assert_ne!(client.receive_head().cache(), "HIT");
-            assert_eq!(origin.hits(&path), asked);
-        }
+}
+
+const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nLink: </b>\r\nX-Accel-Expires: 9\r\nConnection: X-Hop\r\n\
+                     X-Hop: 1\r\nSet-Cookie: no=1\r\n\r\n";
+const FINAL: &str = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 4\r\n\r\nbody";
+
+/// An interim response goes to the client that leads the fetch (RFC 9110 §15.2), and nothing of it is stored (RFC 9111 §3).
+#[test]
+fn delivery_interim_responses() {
+    let origin = Origin::start();
+    let processing = "HTTP/1.1 102 Processing\r\n\r\n";
+    let go_on = "HTTP/1.1 100 Continue\r\n\r\n";
+    origin.on("/", Reply::raw([processing, go_on, HINTS, FINAL].concat()));
+    let nginx = Conf::caching_with(&origin, "proxy_http_version 1.1;").start();
+    let mut client = nginx.client();
+    client.send("GET", "/", &[]);
+    assert_eq!(client.receive_head().status, 102);
+    let hints = client.receive_head();
+    assert_eq!(
+        (hints.status, hints.all("Link")),
+        (103, vec!["</a>", "</b>"])
+    );
+    for name in [
+        "X-Hop",
+        "Connection",
+        "X-Accel-Expires",
+        "Server",
+        "Date",
+        "X-Cache",
+    ] {
+        assert_eq!(hints.header(name), None, "{name} {hints:?}");
     }
+    for cache in ["MISS", "HIT"] {
+        if cache == "HIT" {
+            client.send("GET", "/", &[]);
+        }
+        let got = client.receive("GET");
+        got.is(200, cache, "body");
+        assert_eq!((got.header("Link"), got.header("Set-Cookie")), (None, None));
+    }
+    // HTTP/1.0 knows no such thing.
+    origin.on("/old", Reply::raw([HINTS, FINAL].concat()));
+    let mut client = nginx.client();
+    client.send_raw("GET /old HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    client.receive("GET").is(200, "MISS", "body");
+}
+
+/// However they come: in pieces, before a refresh's answer, before a 304, from the second server; and not without end.
+#[test]
+fn delivery_interim_responses_of_every_kind() {
+    let origin = Origin::start();
+    let stale = "max-age=60, stale-while-revalidate=600";
+    let renewed = format!("{HINTS}HTTP/1.1 304 Not Modified\r\nCache-Control: {stale}\r\n\r\n");
+    origin.script(
+        "/refresh",
+        [
+            Reply::aged(100, stale, "body").header("ETag", "\"1\""),
+            Reply::raw(renewed),
+        ],
+    );
+    origin.on(
+        "/private",
+        Reply::raw(format!("{HINTS}{}", FINAL.replace("max-age=60", "private"))),
+    );
+    origin.on("/endless", Reply::raw(HINTS.repeat(40) + FINAL));
+    origin.on("/cut", Reply::raw(HINTS));
+    let dead = free_port();
+    let nginx = Conf::new()
+        .zone()
+        .http(&format!(
+            "upstream two {{ server 127.0.0.1:{dead}; server {} backup; }}",
+            origin.addr
+        ))
+        .location(
+            "/",
+            "swr_cache main; proxy_http_version 1.1; proxy_buffer_size 16k; proxy_buffers 4 16k; proxy_pass http://two;",
+        )
+        .allow("upstream sent")
+        .allow("connect() failed")
+        .allow("prematurely closed")
+        .start();
+    let old = |path: &str| {
+        let mut client = nginx.client();
+        client.send_raw(&format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"));
+        client.receive("GET")
+    };
+    nginx.get("/refresh").is(200, "MISS", "body");
+    nginx.get("/refresh").is(200, "UPDATING", "body");
+    let hit = nginx.await_status("/refresh", "HIT");
+    hit.is(200, "HIT", "body");
+    assert_eq!(hit.header("Link"), None);
+    old("/private").is(200, "MISS", "body");
+    assert_eq!(old("/endless").status, 502);
+    assert_eq!(old("/cut").status, 502);
+}
+
+/// Byte for byte, over one connection to the origin that is used again.
+#[test]
+fn delivery_interim_responses_in_pieces() {
+    use std::io::{Read, Write};
+    let slow = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let addr = slow.local_addr().expect("its address");
+    let served = std::thread::spawn(move || {
+        let (mut wire, _) = slow.accept().expect("nginx");
+        wire.set_nodelay(true).expect("no delay");
+        for _ in 0..3 {
+            let _ = wire.read(&mut [0; 4096]).expect("a request");
+            for byte in [HINTS, HINTS, FINAL].concat().bytes() {
+                wire.write_all(&[byte]).expect("nginx reads");
+            }
+        }
+    });
+    let nginx = Conf::new()
+        .zone()
+        .http(&format!("upstream app {{ server {addr}; keepalive 4; }}"))
+        .location(
+            "/",
+            "swr_cache main; proxy_http_version 1.1; proxy_set_header Connection ''; proxy_pass http://app;",
+        )
+        .start();
+    let mut client = nginx.client();
+    for path in ["/1", "/2", "/3"] {
+        client.send("GET", path, &[]);
+        for _ in 0..2 {
+            assert_eq!(client.receive_head().all("Link"), ["</a>", "</b>"]);
+        }
+        client.receive("GET").is(200, "MISS", "body");
+    }
+    served.join().expect("the origin");
 }
 
 /// RFC 9110 §14.4: `Content-Range` says nothing in a 200; it is kept there, as any field is, and never in a part that is made of it.

@@ -21,6 +21,7 @@ mod overrides;
 mod persist;
 mod purge;
 mod revalidation;
+mod rules;
 mod security;
 mod seeds;
 mod stale_if_error;

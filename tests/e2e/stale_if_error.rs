@@ -247,14 +247,10 @@ fn sie_must_revalidate_and_no_origin() {
     nginx.get("/own").is(200, "MISS", "old");
     nginx.get("/own");
     origin.stop();
-    for n in 0..controls.len() {
+    for (n, control) in controls.iter().enumerate() {
         let failed = nginx.get(&format!("/{n}"));
-        assert_eq!(
-            (failed.status, failed.text().as_str()),
-            (504, "shown"),
-            "{}",
-            controls[n]
-        );
+        let got = (failed.status, failed.text());
+        assert_eq!(got, (504, "shown".to_owned()), "{control}");
     }
     // What was never stored is nginx's own affair.
     assert_eq!(nginx.get("/never").status, 502);

@@ -378,3 +378,46 @@ fn a_purge_wins() {
         "#,
     );
 }
+
+/// The answer to a POST is stored on explicit freshness only (RFC 9110 §9.3.3), and never validated: an origin would refuse that with
+/// 412 (§13.2.2).
+#[test]
+fn answers_to_post() {
+    script_with(
+        |policy| policy.methods = MethodSet::GET.with(MethodSet::POST),
+        r#"
+        0    POST /a -> fetch
+        0    200 /a [Last-Modified: {-100000}] -> relay (no-freshness)
+        0    POST /b -> fetch
+        0    200 /b [Last-Modified: {-100000} | Cache-Control: public] -> relay (no-freshness)
+        0    GET /c -> fetch
+        0    200 /c [Last-Modified: {-100000}] -> stored
+        0    POST /d -> fetch
+        0    200 /d [Cache-Control: max-age=10, stale-while-revalidate=60 | ETag: "1"] "one" -> stored
+        5    POST /d [If-None-Match: "1"] -> HIT full
+        20   POST /d -> UPDATING refresh unconditional
+        20   200 /d [Cache-Control: max-age=10 | ETag: "1"] "two" -> stored
+        90   POST /d -> fetch (stale) unconditional
+        "#,
+    );
+}
+
+/// Of several stored responses that match, the most recent by `Date` (RFC 9111 §4): a server whose clock is behind, or a cache
+/// before this one, may have brought an older one later.
+#[test]
+fn the_most_recent_by_date_is_used() {
+    script(
+        r#"
+        100  GET /a [X: 1] -> fetch
+        100  200 /a [Cache-Control: max-age=600 | Vary: X | Date: {100}] "new" -> MISS
+        110  GET /a [X: 2] -> fetch
+        110  200 /a [Cache-Control: max-age=600 | Date: {50}] "old" -> MISS
+        111  GET /a [X: 1] -> HIT "new"
+        111  GET /a [X: 2] -> HIT "old"
+        120  GET /a [X: 3] bypass -> fetch
+        120  200 /a [Cache-Control: max-age=600 | Date: {120}] "newest" -> BYPASS
+        121  GET /a [X: 1] -> HIT "newest"
+        121  GET /a [X: 2] -> HIT "newest"
+        "#,
+    );
+}

@@ -8,19 +8,20 @@ use crate::engine::permit::{Keep, Permit, Purpose, Terms};
 use crate::engine::phase::binds;
 use crate::engine::policy::{Method, Window};
 use crate::engine::record::Flags;
-use crate::engine::siblings::siblings;
+use crate::engine::siblings;
 use crate::engine::verdict::Reason;
 use crate::store::{Claim, Millis};
 
 impl Asking<'_> {
     /// The terms of a fetch for which nothing is stored.
     pub(super) fn terms(&self, purpose: Purpose) -> Terms {
+        let post = self.req.method == Method::Post;
         Terms {
             purpose,
-            method: match self.req.method {
-                Method::Post => ::http::Method::POST,
+            method: match post {
+                true => ::http::Method::POST,
                 // A HEAD is answered from what a GET brings (RFC 9110 §9.3.2).
-                _ => ::http::Method::GET,
+                false => ::http::Method::GET,
             },
             entry: None,
             fallback_until: 0,
@@ -29,8 +30,9 @@ impl Asking<'_> {
             forced: false,
             probe: false,
             keep: self.keep(),
-            // A 304 renews what is stored, so who leaves nothing in the store asks for the whole.
-            revalidate: self.policy.revalidate && self.keep() == Keep::Store,
+            // A 304 renews what is stored, so who leaves nothing in the store asks for the whole. And a POST is not answered with
+            // 304, but refused with 412 (RFC 9110 §13.2.2).
+            revalidate: self.policy.revalidate && self.keep() == Keep::Store && !post,
             siblings: false,
             named: Vec::new(),
         }
@@ -41,7 +43,7 @@ impl Asking<'_> {
         let terms = self.terms(purpose);
         // What others got is not for credentials (RFC 9111 §3.5).
         let named = match found.siblings && terms.revalidate && !self.authorised() {
-            true => siblings(self.region, &found.stored, self.policy, self.now),
+            true => siblings::tags(self.region, &found.stored, self.policy, self.now),
             false => Vec::new(),
         };
         Terms {

@@ -22,7 +22,7 @@ use nginx_sys::{
     ngx_connection_counter, ngx_connection_t, ngx_create_pool, ngx_create_temp_buf,
     ngx_destroy_pool, ngx_event_t, ngx_get_connection, ngx_hash_find, ngx_http_connection_t,
     ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_create_request, ngx_http_header_t,
-    ngx_http_log_ctx_s, ngx_http_request_body_t, ngx_http_run_posted_requests,
+    ngx_http_log_ctx_s, ngx_http_request_body_t, ngx_http_request_t, ngx_http_run_posted_requests,
     ngx_http_update_location_config, ngx_http_variable_t, ngx_http_variable_value_t, ngx_list_init,
     ngx_list_push, ngx_log_t, ngx_post_event, ngx_posted_events, ngx_proxy_protocol_t, ngx_str_t,
     ngx_table_elt_t,
@@ -31,8 +31,9 @@ use nginx_sys::{
 use crate::ctx::Ctx;
 use crate::fields::List;
 use crate::guard::guard;
+use crate::interim;
 use crate::pool::{Pool, bytes_of, str_of};
-use crate::request::{Req, run_phases};
+use crate::request::Req;
 use crate::tls::{self, symbol};
 
 const POOL_SIZE: usize = 4096;
@@ -90,8 +91,22 @@ pub(crate) fn abandon(r: Req) {
 
 /// Has the request run in a turn of the event loop of its own.
 pub(crate) fn start(r: Req) {
-    r.raw().write_event_handler = Some(run_phases);
+    r.raw().write_event_handler = Some(begin);
     wake(r);
+}
+
+/// The first turn: up to where the content handler waits for something.
+unsafe extern "C" fn begin(r: *mut ngx_http_request_t) {
+    guard("the start of a fetch", (), || {
+        // SAFETY: nginx passes a live request.
+        let r = unsafe { Req::new(r) };
+        let c: *mut ngx_connection_t = r.connection();
+        r.run_phases();
+        // SAFETY: connection objects outlive their use; closing one marks it, and frees its request.
+        if unsafe { (*c).destroyed() == 0 && (*c).data == r.as_ptr().cast() } {
+            interim::watch(r);
+        }
+    });
 }
 
 /// Calls the request's write event handler in a turn of its own.

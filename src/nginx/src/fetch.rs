@@ -16,7 +16,8 @@ use std::ptr;
 use nginx_sys::{
     NGX_AGAIN, NGX_ERROR, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_PARTIAL_CONTENT,
     NGX_HTTP_RANGE_NOT_SATISFIABLE, NGX_OK, ngx_array_create, ngx_array_push, ngx_buf_t,
-    ngx_chain_add_copy, ngx_chain_t, ngx_http_upstream_state_t, ngx_int_t, ngx_str_t,
+    ngx_chain_add_copy, ngx_chain_t, ngx_http_upstream_headers_in_t, ngx_http_upstream_state_t,
+    ngx_int_t, ngx_str_t,
 };
 use swrcache::engine::{
     Failure, Filling, Finished, Led, Outcome, Permit, Purpose, Reason, Status, Stored,
@@ -30,6 +31,8 @@ use crate::deliver::{self, Relayed};
 use crate::detached::{self, Sends};
 use crate::fields::List;
 use crate::guard::guard;
+use crate::interim::Interim;
+use crate::pool::bytes_of;
 use crate::request::{Req, now};
 use crate::response;
 
@@ -59,6 +62,7 @@ pub(crate) struct Fetch {
     pending: *mut ngx_chain_t,
     reason: Option<Reason>,
     aborted: bool,
+    pub(crate) interim: Interim,
 }
 
 /// Starts the fetch that `client` waits for; `None` if it can't be, and the permit is given up.
@@ -125,6 +129,7 @@ fn launch<'a>(
         pending: ptr::null_mut(),
         reason: None,
         aborted: false,
+        interim: Interim::default(),
     };
     let hooked = Ctx::attach(r, Role::Fetch(fetch)).and_then(|ctx| {
         let data: *mut Ctx = ctx;
@@ -151,6 +156,13 @@ fn swallow(buf: &mut ngx_buf_t) {
 impl Fetch {
     pub(crate) fn request(&self) -> Req {
         self.r
+    }
+
+    /// An interim response has come.
+    pub(crate) fn tell(&mut self, header: &ngx_http_upstream_headers_in_t) {
+        if let Some(leader) = self.leader() {
+            leader.tell(bytes_of(&header.status_line), &List::of(&header.headers));
+        }
     }
 
     pub(crate) fn stale(&self) -> Option<Stored> {

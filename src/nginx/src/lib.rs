@@ -30,6 +30,7 @@ mod fields;
 mod filters;
 mod guard;
 mod handler;
+mod interim;
 mod module;
 mod pool;
 mod purge;

@@ -1,0 +1,141 @@
+//! Interim responses of an HTTP origin (1xx, RFC 9110 §15.2): told to the client that waits, and never taken for the response itself.
+//!
+//! nginx before 1.29 takes the first header that comes for the final one. So a fetch puts a step before the parser of its
+//! upstream: a header with an interim status is passed on, forgotten, and parsed past. nginx sets the parser anew when it goes on to the
+//! header's fields and when it tries another server; the step is put back each time.
+//!
+//! What passes the cache untouched is nginx's own affair, as before.
+
+use std::mem;
+
+use nginx_sys::{
+    NGX_AGAIN, NGX_ERROR, NGX_HTTP_SWITCHING_PROTOCOLS, NGX_HTTP_UPSTREAM_INVALID_HEADER,
+    ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, ngx_list_init, ngx_list_t, ngx_table_elt_t,
+};
+
+use crate::ctx::Ctx;
+use crate::guard::guard;
+use crate::pool::bytes_of;
+use crate::request::{Req, is_ok};
+
+type Callback = unsafe extern "C" fn(*mut ngx_http_request_t) -> ngx_int_t;
+
+/// So many before the final response are no help any more: the header counts as invalid.
+const MOST: u32 = 32;
+
+/// The upstream's own callbacks, where ours stand in for them.
+#[derive(Default)]
+pub(crate) struct Interim {
+    parse: Option<Callback>,
+    again: Option<Callback>,
+    seen: u32,
+}
+
+/// Watches for interim responses to a fetch that has just been started.
+pub(crate) fn watch(r: Req) {
+    let (Some(upstream), Some(fetch)) = (upstream(r), Ctx::fetch(r)) else {
+        return;
+    };
+    // SAFETY: an upstream has its configuration.
+    let is_http = bytes_of(unsafe { &(*upstream.conf).module }) == b"proxy";
+    if is_http && upstream.process_header.is_some() && upstream.reinit_request.is_some() {
+        fetch.interim = Interim {
+            parse: upstream.process_header.replace(process_header),
+            again: upstream.reinit_request.replace(reinit_request),
+            seen: 0,
+        };
+    }
+}
+
+fn upstream<'a>(r: Req) -> Option<&'a mut ngx_http_upstream_t> {
+    // SAFETY: NULL or the upstream of this request, which lives in its pool.
+    unsafe { r.raw().upstream.as_mut() }
+}
+
+/// In the place of the upstream's `process_header`.
+unsafe extern "C" fn process_header(r: *mut ngx_http_request_t) -> ngx_int_t {
+    let failed = NGX_ERROR as ngx_int_t;
+    guard("the header of an origin", failed, || {
+        // SAFETY: nginx passes a live request.
+        parse(unsafe { Req::new(r) }).unwrap_or(failed)
+    })
+}
+
+/// In the place of the upstream's `reinit_request`: the next server is tried.
+unsafe extern "C" fn reinit_request(r: *mut ngx_http_request_t) -> ngx_int_t {
+    let failed = NGX_ERROR as ngx_int_t;
+    guard("the next origin", failed, || {
+        // SAFETY: nginx passes a live request.
+        begin_again(unsafe { Req::new(r) }).unwrap_or(failed)
+    })
+}
+
+fn parse(r: Req) -> Option<ngx_int_t> {
+    loop {
+        let own = Ctx::fetch(r)?.interim.parse?;
+        // SAFETY: what the upstream had set for this very request.
+        let rc = unsafe { own(r.as_ptr()) };
+        step_before(r)?;
+        let upstream = upstream(r)?;
+        if !is_ok(rc) || !is_interim(upstream.headers_in.status_n) {
+            return Some(rc);
+        }
+        let fetch = Ctx::fetch(r)?;
+        fetch.interim.seen += 1;
+        if fetch.interim.seen > MOST {
+            return Some(NGX_HTTP_UPSTREAM_INVALID_HEADER as ngx_int_t);
+        }
+        fetch.tell(&upstream.headers_in);
+        begin_again(r).filter(|rc| is_ok(*rc))?;
+        forget_header(r)?;
+        if upstream.buffer.pos == upstream.buffer.last {
+            return Some(NGX_AGAIN as ngx_int_t);
+        }
+    }
+}
+
+/// `101` ends the protocol, and is no interim response to a fetch.
+fn is_interim(status: usize) -> bool {
+    (100..200).contains(&status) && status != NGX_HTTP_SWITCHING_PROTOCOLS as usize
+}
+
+fn begin_again(r: Req) -> Option<ngx_int_t> {
+    let own = Ctx::fetch(r)?.interim.again?;
+    // SAFETY: what the upstream had set for this very request.
+    let rc = unsafe { own(r.as_ptr()) };
+    step_before(r)?;
+    Some(rc)
+}
+
+/// Puts our step back before the parser that the upstream has set meanwhile.
+fn step_before(r: Req) -> Option<()> {
+    let upstream = upstream(r)?;
+    let set = upstream.process_header.replace(process_header);
+    // Ours, if nothing was set: then the old one is right still.
+    if !set.is_some_and(|set| std::ptr::fn_addr_eq(set, process_header as Callback)) {
+        Ctx::fetch(r)?.interim.parse = set;
+    }
+    Some(())
+}
+
+/// As ngx_http_upstream_reinit does with a header that counts no more.
+fn forget_header(r: Req) -> Option<()> {
+    let upstream = upstream(r)?;
+    // SAFETY: all-zero is a valid start for this C struct.
+    upstream.headers_in = unsafe { mem::zeroed() };
+    upstream.headers_in.content_length_n = -1;
+    upstream.headers_in.last_modified_time = -1;
+    new_list(r, &mut upstream.headers_in.headers, 8)?;
+    new_list(r, &mut upstream.headers_in.trailers, 2)?;
+    // SAFETY: NULL or live, as the upstream. nginx sets a status that is not set.
+    if let Some(state) = unsafe { upstream.state.as_mut() } {
+        state.status = 0;
+    }
+    Some(())
+}
+
+fn new_list(r: Req, list: &mut ngx_list_t, n: usize) -> Option<()> {
+    // SAFETY: the pool is the request's own, and lists of header fields hold such elements.
+    let rc = unsafe { ngx_list_init(list, r.pool().as_ptr(), n, size_of::<ngx_table_elt_t>()) };
+    is_ok(rc).then_some(())
+}
