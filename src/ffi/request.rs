@@ -75,7 +75,7 @@ impl<'a> Asked<'a> {
     ///
     /// # Safety
     /// As `swrcache_lookup`.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn read(request: *const Request, room: &'a mut Key) -> Result<Asked<'a>> {
         // SAFETY: the caller's promise, here and below.
         let request = unsafe { types::view(request) }?;

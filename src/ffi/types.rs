@@ -159,7 +159,7 @@ pub(crate) struct Lines<'a>(&'a [Field]);
 impl<'a> Lines<'a> {
     /// # Safety
     /// `count` fields at `at` and the strings in them are readable for as long as the result is used.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn new(at: *const Field, count: usize) -> Result<Lines<'a>> {
         // SAFETY: the caller's promise.
         let fields = unsafe { array(at, count) }?;
