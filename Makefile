@@ -19,7 +19,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz test test-chaos bench bench-quick bench-deps check clean
+.PHONY: lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz test test-chaos bench bench-quick bench-c bench-deps check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -88,6 +88,10 @@ bench: module
 
 bench-quick: module
 	@bench/bench.py --quick
+
+# What the C library costs, beside the engine's own calls and others, by threads and by processes, into bench/c-library.md.
+bench-c: deps
+	@scripts/bench_c.sh
 
 bench-deps: deps
 	@scripts/deps.sh bench/packages.txt
