@@ -14,7 +14,7 @@ use nginx_sys::{
     ngx_list_t, ngx_table_elt_t,
 };
 
-use swrcache::http::{Exclusions, Fields};
+use swrcache::http::{Exclusions, Fields, limits};
 
 use crate::ctx::Ctx;
 use crate::guard::guard;
@@ -154,7 +154,7 @@ pub(crate) fn pass_on(r: Req, status: &[u8], fields: &dyn Fields) {
         && !r.is_blocked()
         && !r.is_held();
     // 100 is nginx's own to send: it has read the body, if there is one.
-    if is_next && !status.starts_with(b"100") {
+    if is_next && !status.starts_with(b"100") && limits::check(fields).is_ok() {
         write(r, status, fields);
     }
 }
