@@ -440,6 +440,42 @@ fn delivery_interim_responses_of_every_kind() {
     assert_eq!(old("/cut").status, 502);
 }
 
+/// Over TLS too, on a connection with more requests; of several who wait, only the one that leads is told.
+#[test]
+fn delivery_interim_responses_over_tls() {
+    let origin = Origin::start();
+    origin.on("/", Reply::raw([HINTS, FINAL].concat()));
+    let lines = "proxy_http_version 1.1;";
+    let nginx = Conf::caching_with(&origin, lines).tls().start();
+    let mut client = nginx.client();
+    // Two requests at once: the second is the first's hit, or waits for it.
+    let one = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    client.send_raw(&one.repeat(2));
+    assert_eq!(client.receive_head().all("Link"), ["</a>", "</b>"]);
+    client.receive("GET").is(200, "MISS", "body");
+    client.receive("GET").is(200, "HIT", "body");
+    // Only who leads is told.
+    let gate = Gate::closed();
+    origin.on("/slow", Reply::raw([HINTS, FINAL].concat()).hold(&gate));
+    let mut clients: Vec<_> = (0..4).map(|_| nginx.client()).collect();
+    for client in &mut clients {
+        client.send("GET", "/slow", &[]);
+    }
+    origin.await_hits("/slow", 1);
+    gate.open();
+    let mut told = 0;
+    for client in &mut clients {
+        let mut first = client.receive_head();
+        if first.status == 103 {
+            told += 1;
+            first = client.receive("GET");
+            assert_eq!(first.text(), "body");
+        }
+        assert_eq!(first.status, 200);
+    }
+    assert_eq!((told, origin.hits("/slow")), (1, 1));
+}
+
 /// Byte for byte, over one connection to the origin that is used again.
 #[test]
 fn delivery_interim_responses_in_pieces() {
