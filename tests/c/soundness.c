@@ -870,7 +870,8 @@ static void *work(void *arg)
         if (i % 97 == 0)
             __atomic_add_fetch(&clock_at, 1000, __ATOMIC_RELAXED);
         if (i % 500 == 0)
-            IS(swrcache_purge(shared->cache, SWRCACHE_PURGE_KEY, keys[i / 500 % 4], 1, NULL), SWRCACHE_OK);
+            while ((todo = swrcache_purge(shared->cache, SWRCACHE_PURGE_KEY, keys[i / 500 % 4], 1, NULL)) != SWRCACHE_OK)
+                IS(todo, SWRCACHE_EAGAIN);  /* busy */
         /* A handle that is for one thread at a time says so to the second. */
         todo = swrcache_reply_read(shared->reply, iov, 1, &count);
         HOLDS(todo == SWRCACHE_OK || todo == SWRCACHE_EBUSY);
