@@ -45,9 +45,10 @@ hosts: deps
 	@scripts/clib.sh hosts
 	@scripts/test.sh hosts $(FILTER)
 
-# All of examples/c and tests/c under AddressSanitizer, UndefinedBehaviorSanitizer, ThreadSanitizer and valgrind.
+# All of examples/c and tests/c under AddressSanitizer, UndefinedBehaviorSanitizer, ThreadSanitizer and valgrind; some minutes.
+# PART: plain, address, thread or valgrind alone; quick is the part that `make test` has.
 sanitize: deps
-	@scripts/sanitize.sh
+	@scripts/sanitize.sh $(PART)
 
 header:
 	SWRCACHE_WRITE_HEADER=1 cargo test --quiet --test header the_committed_header
@@ -75,6 +76,7 @@ conformance: module
 
 test: modules
 	@scripts/clib.sh hosts
+	@scripts/sanitize.sh quick
 	@scripts/test.sh unit vendored debian hosts conformance
 
 # SWRCACHE_KILLS: how many deaths at random moments; SWRCACHE_SEED: which.

@@ -258,7 +258,10 @@ static void forked(void)
     pid_t child = fork();
     if (child == 0) {
         int passes = look(cache, policy, "k").action == SWRCACHE_PASS;
-        _exit(!(passes && swrcache_after_fork(cache) == SWRCACHE_EUNSUPPORTED));
+        int refused = swrcache_after_fork(cache) == SWRCACHE_EUNSUPPORTED;
+        swrcache_policy_free(policy);
+        swrcache_close(cache);
+        _exit(!(passes && refused));
     }
     wait_for(child);
     HOLDS(is_stored(cache, policy, "k"));
@@ -293,6 +296,8 @@ static void strangers(void)
         IS(swrcache_fetch_finish(decision.fetch, &todo), SWRCACHE_OK);
         swrcache_fetch_free(decision.fetch);
         usleep(200000);
+        swrcache_policy_free(policy);
+        swrcache_close(cache);
         _exit(0);
     }
     HOLDS(read(from[0], &byte, 1) == 1);
