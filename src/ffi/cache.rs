@@ -175,6 +175,8 @@ pub type Cache = Handle<CacheValue>;
 /// `SWRCACHE_FILE`: the first one makes it, the others take what is there, which must have the same `size`. A file of a
 /// version of the library that lays memory out otherwise is replaced by an empty one.
 ///
+/// Any thread. No pointer may be NULL but those that the options say.
+///
 /// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad options; SWRCACHE_EREGION if the file holds something else;
 /// SWRCACHE_ESYS if the system refused; SWRCACHE_ENOSPC if too many processes use it.
 ///
@@ -261,6 +263,7 @@ pub unsafe extern "C" fn swrcache_after_fork(cache: *mut Cache) -> c_int {
 ///
 /// Free its refreshers before. Replies and fetches that are still there stay usable, and keep the memory until they are freed.
 /// A file stays where it is, with what it holds.
+/// Call it when no other thread uses the cache.
 ///
 /// # Safety
 /// `cache` is NULL or live, and not used again.
@@ -285,7 +288,10 @@ pub(crate) fn shared(cache: *const Cache, f: impl FnOnce(&Arc<Shared>) -> Result
 /// is this process's own: ask again after `swrcache_after_fork`. Where processes share a `SWRCACHE_FILE` that were not forked from one
 /// another, they can't ring each other: then it becomes readable by itself, 20 ms after something was to be waited for.
 ///
-/// Returns 0; SWRCACHE_EUNSUPPORTED (and `*fd` is -1) if there are more processes than the options said.
+/// Any thread.
+///
+/// Returns 0; SWRCACHE_EUNSUPPORTED (and `*fd` is -1) if there are more processes than the options said; SWRCACHE_EINVAL for a
+/// NULL.
 ///
 /// # Safety
 /// `cache` is NULL or live; `fd` is NULL or writable.
@@ -303,6 +309,8 @@ pub unsafe extern "C" fn swrcache_event_fd(cache: *mut Cache, fd: *mut c_int) ->
 }
 
 /// Makes the descriptor unreadable again. Clear first, then look what has moved.
+///
+/// Any thread.
 ///
 /// Returns 0, or SWRCACHE_EINVAL if `cache` is NULL.
 ///
@@ -519,6 +527,8 @@ pub unsafe extern "C" fn swrcache_stats(cache: *mut Cache, statistics: *mut Stat
 }
 
 /// The time by the cache's clock: Unix time in milliseconds.
+///
+/// Any thread.
 ///
 /// Returns 0; SWRCACHE_EINVAL for a NULL.
 ///

@@ -481,7 +481,9 @@ pub unsafe extern "C" fn swrcache_fetch_is_refresh(fetch: *mut Fetch) -> c_int {
 ///
 /// Call it when the head has come, before the body. The library keeps none of your pointers. `*todo` is 0 on failure.
 ///
-/// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments (the fetch is as it was); SWRCACHE_ESTATE if the fetch has been
+/// One thread at a time.
+///
+/// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments (the fetch is as it was); SWRCACHE_ESTATE if the fetch has been
 /// answered already.
 ///
 /// # Safety
@@ -505,6 +507,8 @@ pub unsafe extern "C" fn swrcache_fetch_respond(
 }
 
 /// The next bytes of the body, as the origin sent them (without chunked coding).
+///
+/// One thread at a time. `bytes` may be NULL if `len` is 0.
 ///
 /// Returns 0 when all were taken. After any of these errors none of `bytes` was taken and the fetch is over; a reply that
 /// follows it will end in SWRCACHE_EBROKEN, and a client that has none gets the origin's response from you:
@@ -532,6 +536,8 @@ pub unsafe extern "C" fn swrcache_fetch_write(
 ///
 /// A body shorter than announced counts as broken off, as in `swrcache_fetch_fail`.
 ///
+/// One thread at a time.
+///
 /// Returns 0; SWRCACHE_ESTATE if there is nothing to finish; SWRCACHE_EINVAL for a NULL.
 ///
 /// # Safety
@@ -553,7 +559,9 @@ pub unsafe extern "C" fn swrcache_fetch_finish(fetch: *mut Fetch, todo: *mut c_i
 /// in, or a client follows a body that broke off), `_RELAY` (there is nothing: answer 502 or 504), `_GATEWAY_TIMEOUT` (answer 504),
 /// `_NOTHING`; 0 on failure.
 ///
-/// Returns 0; SWRCACHE_ESTATE if the fetch is over; SWRCACHE_EINVAL.
+/// One thread at a time.
+///
+/// Returns 0; SWRCACHE_ESTATE if the fetch is over; SWRCACHE_EINVAL for a NULL or an unknown failure.
 ///
 /// # Safety
 /// `fetch` is NULL or live; `todo` is NULL or writable.
@@ -578,6 +586,8 @@ pub unsafe extern "C" fn swrcache_fetch_fail(
 ///
 /// `*reply` is yours, to be freed with `swrcache_reply_free`; NULL on failure. It does not need the fetch any more. After
 /// `SWRCACHE_DO_STORE` it succeeds if the body may be followed as it grows; after `SWRCACHE_DO_REPLY` always.
+///
+/// One thread at a time for the fetch; the reply may go to another.
 ///
 /// Returns 0; SWRCACHE_EAGAIN if there is nothing yet; SWRCACHE_ESTATE if there will be nothing; SWRCACHE_EINVAL for a NULL.
 ///
@@ -606,6 +616,8 @@ pub unsafe extern "C" fn swrcache_fetch_reply(fetch: *mut Fetch, reply: *mut *mu
 ///
 /// `*reply` is yours, to be freed with `swrcache_reply_free`; NULL on failure.
 ///
+/// One thread at a time for the fetch; the reply may go to another.
+///
 /// Returns 0; SWRCACHE_ESTATE if there is none, or the fetch has been answered; SWRCACHE_EINVAL for a NULL.
 ///
 /// # Safety
@@ -628,6 +640,7 @@ pub unsafe extern "C" fn swrcache_fetch_stale(fetch: *mut Fetch, reply: *mut *mu
 /// Why the fetch went as it did, one of a fixed set of words; for the log.
 ///
 /// Never NULL; static.
+/// One thread at a time; "" for NULL, or if another thread uses the fetch.
 ///
 /// # Safety
 /// `fetch` is NULL or live.
@@ -643,7 +656,9 @@ pub unsafe extern "C" fn swrcache_fetch_reason(fetch: *mut Fetch) -> *const c_ch
 
 /// The member for `Cache-Status` (RFC 9211) of a response that is relayed.
 ///
-/// As `swrcache_pass_status`.
+/// As `swrcache_pass_status`: the buffer may be NULL if `size` is 0, `needed` may be NULL. One thread at a time.
+///
+/// Returns as that.
 ///
 /// # Safety
 /// `fetch` is NULL or live; `buffer` has `size` writable bytes; `needed` is NULL or writable.
@@ -668,6 +683,7 @@ pub unsafe extern "C" fn swrcache_fetch_status(
 
 /// Frees a fetch. NULL is ignored. One that is not over is given up: nothing is remembered of it, and the next request may
 /// fetch.
+/// When no other thread uses it.
 ///
 /// # Safety
 /// `fetch` is NULL or live, and not used again.

@@ -125,7 +125,7 @@ pub extern "C" fn swrcache_status_name(status: c_int) -> *const c_char {
 /// `decision` is filled in whatever comes: after an error it says `SWRCACHE_PASS`, so that a server may ignore errors and still
 /// serve. Any number of threads at a time. About 300 ns for a hit.
 ///
-/// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments; SWRCACHE_EBUSY if the policy is being changed by another
+/// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments; SWRCACHE_EBUSY if the policy is being changed by another
 /// thread.
 ///
 /// # Safety
@@ -144,7 +144,7 @@ pub unsafe extern "C" fn swrcache_lookup(
 
 /// As `swrcache_lookup`, but where that says `SWRCACHE_WAIT`, this waits (in this thread) and never says so.
 ///
-/// Returns as `swrcache_lookup`.
+/// Any number of threads at a time. Returns as `swrcache_lookup`, for a NULL too.
 ///
 /// # Safety
 /// As `swrcache_lookup`.
@@ -320,6 +320,8 @@ pub(crate) fn word(reason: Reason) -> *const c_char {
 ///
 /// `decision` is what a lookup with `SWRCACHE_PASS` gave; `status` is the origin's, or 0. Copies at most `size` bytes with their
 /// NUL to `buffer`; `needed`, if not NULL, gets the size that is needed. Replies carry theirs already.
+///
+/// Any thread.
 ///
 /// Returns 0; SWRCACHE_ERANGE if the buffer is too small (and nothing was written to it); SWRCACHE_EINVAL, also for a decision
 /// that is no pass.

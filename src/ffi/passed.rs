@@ -18,7 +18,7 @@ use crate::engine::{Method, Written};
 /// `Cache-Group-Invalidation` names (RFC 9875). These need `request->origin`, the others `request->target` too. A HEAD brings what is stored up to date, or ends it (section 4.3.5). Nothing comes of others, so that
 /// it may be called for each that passed.
 ///
-/// Any number of threads at a time. Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments; SWRCACHE_EAGAIN if the cache was
+/// Any number of threads at a time. Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments; SWRCACHE_EAGAIN if the cache was
 /// too busy and perhaps not all of it went: call it again.
 ///
 /// # Safety

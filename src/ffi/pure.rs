@@ -100,7 +100,7 @@ pub struct Range {
 /// `now` is when the response came (Unix time in milliseconds); `response->request_time` 0 is the same time. Pure: any thread,
 /// no cache.
 ///
-/// Returns 0, also if it may not be stored; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments (`*verdict` is then as it was).
+/// Returns 0, also if it may not be stored; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments (`*verdict` is then as it was).
 ///
 /// # Safety
 /// `policy` is NULL or live; the structs are NULL or have `struct_size` readable (writable) bytes, and what they point to is
@@ -168,7 +168,7 @@ fn told(assessed: Assessed) -> Verdict {
 
 /// Tells in which phase of its life a response is at `now`: `SWRCACHE_PHASE_FRESH` and the like.
 ///
-/// Pure; any thread. Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments, with `*phase` as it was.
+/// Pure; any thread. Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments, with `*phase` as it was.
 ///
 /// # Safety
 /// `verdict` is NULL or has `struct_size` readable bytes; `phase` is NULL or writable.
@@ -211,7 +211,7 @@ unsafe fn optional<'a>(at: *const c_char) -> Result<Option<&'a [u8]>> {
 /// are, of which at most `capacity` were written to `ranges` (which may be NULL if `capacity` is 0); otherwise it is 0. Pure; any
 /// thread.
 ///
-/// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments; SWRCACHE_ERANGE if there are more than `capacity` ranges.
+/// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments; SWRCACHE_ERANGE if there are more than `capacity` ranges.
 ///
 /// # Safety
 /// The structs are NULL or have `struct_size` readable bytes, and what they point to is readable; `ranges` has room for `capacity`

@@ -450,6 +450,8 @@ pub unsafe extern "C" fn swrcache_reply_head(reply: *mut Reply, head: *mut Head)
 /// The bytes are the cache's own memory: don't write to them; they stay where they are until the reply is freed. `*count` is
 /// how many elements were filled; 0 with success is the end of the body. On failure it is 0.
 ///
+/// One thread at a time.
+///
 /// Returns 0; SWRCACHE_EAGAIN if the body is still being fetched and there is nothing more yet: read on when the event
 /// descriptor rings, or use `swrcache_reply_read_wait`; SWRCACHE_EBROKEN if the rest will never come: break the client's
 /// connection off, so that it knows; SWRCACHE_EINVAL for a NULL or a capacity of 0; SWRCACHE_EBUSY.
@@ -469,7 +471,7 @@ pub unsafe extern "C" fn swrcache_reply_read(
 
 /// As `swrcache_reply_read`, but waits up to `timeout` milliseconds in this thread for more of a body that is being fetched.
 ///
-/// Returns as that; SWRCACHE_EAGAIN means that the time is over.
+/// Returns as that, for a NULL too; SWRCACHE_EAGAIN means that the time is over.
 ///
 /// # Safety
 /// As `swrcache_reply_read`.
@@ -539,6 +541,7 @@ impl ReplyValue {
 }
 
 /// Frees a reply: what it gave out is gone. NULL is ignored.
+/// When no other thread uses it.
 ///
 /// # Safety
 /// `reply` is NULL or live, and not used again.

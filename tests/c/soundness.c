@@ -952,6 +952,9 @@ static void full(void)
 int main(int argc, char **argv)
 {
     IS((int)swrcache_abi_version(), SWRCACHE_ABI_VERSION);
+    HOLDS(strchr(swrcache_version(), '.') != NULL);
+    HOLDS(strcmp(swrcache_status_name(SWRCACHE_STATUS_HIT), "HIT") == 0 && *swrcache_status_name(-1) == 0);
+    HOLDS(strcmp(swrcache_strerror(4711), "unknown error") == 0);
     if (argc < 2 || strcmp(argv[1], "threads") != 0) {
         nulls();
         lies();
