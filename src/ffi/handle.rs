@@ -12,6 +12,7 @@
 
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -38,7 +39,7 @@ pub(crate) fn call(f: impl FnOnce() -> Result<()>) -> c_int {
         }
         Err(payload) => {
             // What was thrown might throw again when it is dropped.
-            std::mem::forget(payload);
+            mem::forget(payload);
             SWRCACHE_EPANIC
         }
     }
@@ -58,19 +59,13 @@ pub trait Kind {
     const MAGIC: u32;
 }
 
-/// Puts the state back when a call ends, and poisons the handle if it ends in a panic.
-struct Use<'a> {
-    state: &'a AtomicU32,
-    after: u32,
-}
+/// Poisons a handle when it is dropped, which only a panic does.
+struct Poison<'a>(&'a AtomicU32);
 
-impl Drop for Use<'_> {
+impl Drop for Poison<'_> {
+    #[cold]
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.state.store(POISONED, Release);
-        } else if self.after == IDLE {
-            self.state.store(IDLE, Release);
-        }
+        self.0.store(POISONED, Release);
     }
 }
 
@@ -126,12 +121,12 @@ impl<T: Kind> Handle<T> {
             Ok(_) => {}
             Err(state) => return Err(refusal(state)),
         }
-        let _in_use = Use {
-            state: &handle.state,
-            after: IDLE,
-        };
-        // SAFETY: the state says that nobody else uses the value until `_in_use` is dropped.
-        f(unsafe { &mut *handle.value.get() })
+        let poison = Poison(&handle.state);
+        // SAFETY: the state says that nobody else uses the value until it is set back.
+        let result = f(unsafe { &mut *handle.value.get() });
+        mem::forget(poison);
+        handle.state.store(IDLE, Release);
+        result
     }
 
     /// Uses the value together with other threads. From the first such use on nobody can have it alone.
@@ -154,13 +149,12 @@ impl<T: Kind> Handle<T> {
                 return Err(refusal(state));
             }
         }
-        let _in_use = Use {
-            state: &handle.state,
-            after: SHARED,
-        };
+        let poison = Poison(&handle.state);
         // SAFETY: the handle is shared and never leaves that state but to be refused to all, so there are shared
         // references only.
-        f(unsafe { &*handle.value.get() })
+        let result = f(unsafe { &*handle.value.get() });
+        mem::forget(poison);
+        result
     }
 
     /// Takes the value back and frees the handle. Nothing of a handle that is in use by another thread.
