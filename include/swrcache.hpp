@@ -213,10 +213,11 @@ public:
 
     /// Decides; with `wait`, in this thread waits for the fetch of another where the library says so.
     decision lookup(const policy &policy, const std::string &method, std::string_view key, const fields &list, bool wait = true,
-                    int turn = SWRCACHE_FIRST, unsigned flags = 0) {
+                    int turn = SWRCACHE_FIRST, unsigned flags = 0, const char *origin = nullptr) {
         swrcache_request request = described(method, key, list);
         request.turn = turn;
         request.flags = flags;
+        request.origin = origin;
         swrcache_decision made{};
         made.struct_size = sizeof made;
         auto look = wait ? swrcache_lookup_wait : swrcache_lookup;

@@ -230,7 +230,7 @@ valgrind_() {
         chmod +x "$folder/hosts/$name"
     done
     alike "$folder/hosts" gcc g++
-    script "$folder/hosts" gcc --test-threads=1
+    SWR_SLOW=1 script "$folder/hosts" gcc --test-threads=1
 }
 
 scripts/clib.sh lib

@@ -245,7 +245,8 @@ private:
         std::string upload;
         if (!read_body(client, request, false, [&](std::string_view bytes) { upload += bytes; }))
             return false;
-        auto decision = cache_.lookup(policy_, method, target, request.views());
+        std::string own = "http://" + std::string(request.get("host"));
+        auto decision = cache_.lookup(policy_, method, target, request.views(), true, SWRCACHE_FIRST, 0, own.c_str());
         switch (decision.action) {
         case SWRCACHE_SERVE:
             if (decision.fetch)

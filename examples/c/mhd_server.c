@@ -355,15 +355,20 @@ static enum MHD_Result add_field(void *arg, enum MHD_ValueKind kind, const char 
     return MHD_YES;
 }
 
+/* The scheme and authority that the client asked for; to be freed. */
+static char *own_origin(struct MHD_Connection *connection)
+{
+    const char *host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Host");
+    char *own = NULL;
+    return asprintf(&own, "http://%s", host ? host : "") < 0 ? NULL : own;
+}
+
 /* The cache learns of what it took no part in: something may have been written. */
 static void passed(struct MHD_Connection *connection, const char *uri, const char *method, const struct fields *fields, const struct answer *answer)
 {
     swrcache_request request = {.struct_size = sizeof request, .method = method, .key = uri, .key_len = SWRCACHE_NUL};
     swrcache_response response = {.struct_size = sizeof response, .status = (int)answer->status};
-    const char *host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Host");
-    char *own = NULL;
-    if (asprintf(&own, "http://%s", host ? host : "") < 0)
-        own = NULL;
+    char *own = own_origin(connection);
     request.fields = fields->list;
     request.field_count = fields->count;
     request.origin = own;
@@ -419,7 +424,11 @@ static enum MHD_Result serve(struct MHD_Connection *connection, const char *uri,
     request.key_len = SWRCACHE_NUL;
     request.fields = fields.list;
     request.field_count = fields.count;
+    char *own = own_origin(connection);
+    request.origin = own;
+    request.target = uri;
     swrcache_lookup_wait(cache, policy, &request, &decision);
+    free(own);
     switch (decision.action) {
     case SWRCACHE_SERVE:
         if (decision.fetch && swrcache_refresher_submit(refresher, decision.fetch) != SWRCACHE_OK)

@@ -24,6 +24,7 @@
 #include <event2/keyvalq_struct.h>
 
 #define MAX_FIELDS 128
+#define ORIGIN 512
 #define MAX_PIECES 64
 
 /* A client's request while it is here. */
@@ -74,7 +75,8 @@ static size_t fields_of(struct evkeyvalq *headers, swrcache_field *fields)
     return count;
 }
 
-static void describe(struct evhttp_request *from, swrcache_request *request, swrcache_field *fields)
+/* The request as the cache wants it; `fields` and `origin` are room for it. */
+static void describe(struct evhttp_request *from, swrcache_request *request, swrcache_field *fields, char origin[ORIGIN])
 {
     static const struct { enum evhttp_cmd_type command; const char *name; } methods[] = {
         {EVHTTP_REQ_GET, "GET"}, {EVHTTP_REQ_HEAD, "HEAD"}, {EVHTTP_REQ_POST, "POST"}, {EVHTTP_REQ_PUT, "PUT"},
@@ -87,6 +89,10 @@ static void describe(struct evhttp_request *from, swrcache_request *request, swr
     request->key_len = SWRCACHE_NUL;
     request->fields = fields;
     request->field_count = fields_of(evhttp_request_get_input_headers(from), fields);
+    const char *host = evhttp_find_header(evhttp_request_get_input_headers(from), "Host");
+    snprintf(origin, ORIGIN, "http://%s", host ? host : "");
+    request->origin = origin;
+    request->target = evhttp_request_get_uri(from);
 }
 
 static void add_field(struct evkeyvalq *headers, const swrcache_field *field)
@@ -325,12 +331,8 @@ static void passed(struct evhttp_request *request, struct evhttp_request *answer
     swrcache_field sent[MAX_FIELDS], received[MAX_FIELDS];
     swrcache_request said = {.struct_size = sizeof said};
     swrcache_response response = {.struct_size = sizeof response};
-    const char *host = evhttp_find_header(evhttp_request_get_input_headers(request), "Host");
-    char origin[512];
-    snprintf(origin, sizeof origin, "http://%s", host ? host : "");
-    describe(request, &said, sent);
-    said.origin = origin;
-    said.target = evhttp_request_get_uri(request);
+    char origin[ORIGIN];
+    describe(request, &said, sent, origin);
     response.status = evhttp_request_get_response_code(answer);
     response.fields = received;
     response.field_count = fields_of(evhttp_request_get_input_headers(answer), received);
@@ -451,10 +453,11 @@ static void carry_out(struct client *client, const swrcache_decision *decision)
 
 static void look_up(struct client *client, int turn)
 {
+    char origin[ORIGIN];
     swrcache_field fields[MAX_FIELDS];
     swrcache_request request = {.struct_size = sizeof request};
     swrcache_decision decision = {.struct_size = sizeof decision};
-    describe(client->request, &request, fields);
+    describe(client->request, &request, fields, origin);
     request.turn = turn;
     swrcache_lookup(proxy.cache, proxy.policy, &request, &decision);
     carry_out(client, &decision);

@@ -172,6 +172,25 @@ static void passes(void)
     passed(cache, policy, "POST", "here/one", "/one", location);
     HOLDS(!is_stored(cache, policy, "here/two"));
 
+    /* Cache groups are of one origin. */
+    static const swrcache_field grouped[] = {{"Cache-Control", 13, "max-age=60", 10}, {"Cache-Groups", 12, "\"g\"", 3}};
+    static const char *const origins[] = {"http://here", "http://there"};
+    for (int i = 0; i < 2; i++) {
+        swrcache_request request = {.struct_size = sizeof request, .method = "GET", .key = origins[i], .key_len = SWRCACHE_NUL};
+        swrcache_response response = {.struct_size = sizeof response, .status = 200, .fields = grouped, .field_count = 2};
+        swrcache_decision decision = {.struct_size = sizeof decision};
+        int todo;
+        request.origin = origins[i];
+        IS(swrcache_lookup(cache, policy, &request, &decision), SWRCACHE_OK);
+        IS(swrcache_fetch_respond(decision.fetch, &response, &todo), SWRCACHE_OK);
+        IS(todo, SWRCACHE_DO_STORE);
+        IS(swrcache_fetch_finish(decision.fetch, &todo), SWRCACHE_OK);
+        swrcache_fetch_free(decision.fetch);
+        HOLDS(is_stored(cache, policy, origins[i]));
+    }
+    passed(cache, policy, "POST", "any", "/any", (swrcache_field){"Cache-Group-Invalidation", 24, "\"g\"", 3});
+    HOLDS(!is_stored(cache, policy, origins[0]) && is_stored(cache, policy, origins[1]));
+
     /* Long keys have text as they are given, whatever they end in. */
     char key[700];
     for (int last = '0'; last <= 'z'; last += 5) {

@@ -199,6 +199,16 @@ fn written_through(host: &Host, origin: &Origin) {
     host.get("/list").is(200, "HIT", "list");
     assert_eq!(host.post("/add", "a=b").status, 201);
     host.get("/list").is(200, "MISS", "list");
+
+    // The groups that it names (RFC 9875).
+    let member = Reply::cached("max-age=60", "member").header("Cache-Groups", "\"all\"");
+    origin.on("/member", member);
+    let change = Reply::new(200).header("Cache-Group-Invalidation", "\"all\"");
+    origin.on("/change", change);
+    host.get("/member").is(200, "MISS", "member");
+    host.get("/member").is(200, "HIT", "member");
+    assert_eq!(host.post("/change", "a=b").status, 200);
+    host.get("/member").is(200, "MISS", "member");
 }
 
 /// 1,000 concurrent on an expired key: all are answered at once, and one origin request is made.

@@ -327,10 +327,19 @@ impl Response {
         self
     }
 
-    /// The origin had no part in how long this took.
+    /// The origin had no part in how long this took. `SWR_SLOW` is set where the server runs under a tool that slows it down.
     #[track_caller]
     pub(crate) fn at_once(&self) -> &Response {
-        assert!(self.total < AT_ONCE, "took {:?}: {self:?}", self.total);
+        let slower = if std::env::var_os("SWR_SLOW").is_some() {
+            10
+        } else {
+            1
+        };
+        assert!(
+            self.total < AT_ONCE * slower,
+            "took {:?}: {self:?}",
+            self.total
+        );
         self
     }
 }
