@@ -116,7 +116,7 @@ impl FetchValue {
         FetchValue {
             client,
             sends: None,
-            made: Owned::new(),
+            made: Owned::default(),
             purpose,
             asked,
             led: permit.led(),
@@ -167,7 +167,7 @@ impl FetchValue {
 
     fn compose(&self) -> Owned {
         let Stage::Permitted(permit) = &self.stage else {
-            return Owned::new();
+            return Owned::default();
         };
         let hop = Exclusions::connection(&self.client.fields);
         let is = |name: &[u8], list: &[&str]| {
@@ -178,24 +178,24 @@ impl FetchValue {
         if self.is_refresh() {
             permit.nominated_names(&mut |name| nominated.push(name.into()));
         }
-        let mut lines: Owned = Vec::new();
-        for (name, value) in &self.client.fields {
+        let mut lines = Owned::default();
+        for (name, value) in self.client.fields.iter() {
             let dropped = hop.excludes(name)
                 || is(name, &["content-length"])
                 || is(name, &NEVER_SENT)
                 || self.is_refresh() && is(name, &NEVER_SENT_ON_REFRESH)
                 || nominated.iter().any(|n| n.eq_ignore_ascii_case(name));
             if !dropped {
-                lines.push((name.clone(), value.clone()));
+                lines.push(name, value);
             }
         }
         if self.is_refresh() {
             permit.stored_request_fields(&mut |name, value| {
-                lines.push((name.into(), value.into()));
+                lines.push(name, value);
             });
         }
         permit.conditionals(&mut |name, value| {
-            lines.push((name.as_bytes().into(), value.into()));
+            lines.push(name.as_bytes(), value);
         });
         lines
     }

@@ -185,14 +185,46 @@ impl<'a> Lines<'a> {
 
     /// Copies of the lines.
     pub(crate) fn to_owned(self) -> Owned {
-        let mut lines = Vec::with_capacity(self.0.len());
-        self.each(&mut |name, value| lines.push((name.into(), value.into())));
+        let mut lines = Owned {
+            text: Vec::with_capacity(1024),
+            lengths: Vec::with_capacity(self.0.len()),
+        };
+        self.each(&mut |name, value| lines.push(name, value));
         lines
     }
 }
 
-/// Field lines of our own.
-pub(crate) type Owned = Vec<(Box<[u8]>, Box<[u8]>)>;
+/// Field lines of our own, their text in one piece: a fetch copies them twice.
+#[derive(Default)]
+pub(crate) struct Owned {
+    text: Vec<u8>,
+    /// How long each name and value is.
+    lengths: Vec<(usize, usize)>,
+}
+
+impl Owned {
+    pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
+        self.text.extend_from_slice(name);
+        self.text.extend_from_slice(value);
+        self.lengths.push((name.len(), value.len()));
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = &self.text[..];
+        self.lengths.iter().map(move |(name_len, value_len)| {
+            let (name, after) = rest.split_at_checked(*name_len).unwrap_or_default();
+            let (value, after) = after.split_at_checked(*value_len).unwrap_or_default();
+            rest = after;
+            (name, value)
+        })
+    }
+}
+
+impl Fields for Owned {
+    fn each(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
+        self.iter().for_each(|(name, value)| f(name, value));
+    }
+}
 
 impl Fields for Lines<'_> {
     #[inline]
