@@ -8,7 +8,8 @@
 #   make fuzz     each parser on arbitrary bytes, a while
 #   make test-chaos   the store under thousands of deaths, nginx under hundreds
 #   make check    formatting, lints, symbols
-#   make bench    measurements side by side with other caches, into README.md
+#   make bench    measurements side by side with other caches, and of the store, into README.md
+#   make bench-store   the store alone: density, hit ratios, throughput, scale, restarts; into bench/store.md
 
 NGINX ?=
 DEBIAN_NGINX ?= /usr/sbin/nginx
@@ -19,7 +20,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz test test-chaos bench bench-quick bench-deps check clean
+.PHONY: lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz test test-chaos bench bench-store bench-quick bench-deps check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -85,6 +86,11 @@ test-chaos: module
 # on a quiet machine. `make bench-quick` takes one and only shows that it runs.
 bench: module
 	@bench/bench.py --readme
+	@bench/store.py --readme
+
+# Some minutes, 6 GiB of memory.
+bench-store: module
+	@bench/store.py
 
 bench-quick: module
 	@bench/bench.py --quick
