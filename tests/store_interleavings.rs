@@ -3,7 +3,8 @@
 //! Threads stand for processes: each has its own handle to the same memory, and one that dies makes no more writes, at
 //! whatever access that was. The time, who lives and who waits are the scheduler's (`crash::enter`), so that a run
 //! depends on its schedule alone; one that fails prints its seed, and `SHUTTLE_RANDOM_SEED` makes it again. Accesses are
-//! sequentially consistent here; `make miri` has the weaker order of the language.
+//! sequentially consistent here. `make miri` runs the same, without deaths, on threads of Miri's, in the weaker order of
+//! the language, and sees races, too.
 //!
 //! `SWRCACHE_SCHEDULES` says how many schedules of each kind; `make test-chaos` wants thousands.
 
@@ -15,47 +16,114 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use shuttle::rand::Rng;
-use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
-use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use shuttle::thread::JoinHandle;
 use swrcache::store::crash::{self, World};
 use swrcache::store::*;
+
+#[cfg(not(miri))]
+use shuttle_threads::*;
+#[cfg(miri)]
+use std_threads::*;
+
+#[cfg(not(miri))]
+mod shuttle_threads {
+    pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+    pub(crate) use shuttle::thread::{JoinHandle, spawn, yield_now};
+
+    use shuttle::rand::Rng;
+    use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
+
+    /// The number of this task.
+    pub(crate) fn me() -> usize {
+        shuttle::current::me().into()
+    }
+
+    /// A number below `n`.
+    pub(crate) fn below(n: u64) -> u64 {
+        shuttle::rand::thread_rng().gen_range(0..n)
+    }
+
+    /// Under schedules that choose anew at each access, and under such that let one go on for long.
+    pub(crate) fn run_all(run: fn()) {
+        let count =
+            std::env::var("SWRCACHE_SCHEDULES").map_or(40, |n| n.parse().expect("a number"));
+        let under = |scheduler: Box<dyn Scheduler + Send>| {
+            let mut config = shuttle::Config::new();
+            config.stack_size = 1 << 20;
+            // The seed is printed anyway.
+            config.failure_persistence = shuttle::FailurePersistence::None;
+            shuttle::Runner::new(scheduler, config).run(run);
+        };
+        under(Box::new(RandomScheduler::new(count)));
+        under(Box::new(PctScheduler::new(3, count)));
+    }
+}
+
+#[cfg(miri)]
+mod std_threads {
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+    pub(crate) use std::thread::{JoinHandle, spawn, yield_now};
+
+    use std::hash::{BuildHasher, RandomState};
+
+    pub(crate) fn me() -> usize {
+        0
+    }
+
+    /// A number below `n`, by Miri's seed.
+    pub(crate) fn below(n: u64) -> u64 {
+        RandomState::new().hash_one(0) % n
+    }
+
+    pub(crate) fn run_all(run: fn()) {
+        run();
+    }
+}
 
 const FAR: Millis = 1_000_000_000;
 const NOW: Millis = 10;
 const LEN: usize = 64 << 10;
 /// The first process of each run, which outlives the others.
 const FIRST: u32 = 1;
-/// How much each access lets the time go on.
-const ACCESS: Duration = Duration::from_micros(20);
+/// How much each access lets the time go on: patience outlasts most holds of a lock, or hardly any.
+const ACCESS: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(1)];
+
+/// For how many turns of the others one stands still.
+const STILL: u32 = 600;
 
 // ------------------------------------------------------------------------------------------------------------- the world
 
 /// What unwinds a process that dies.
 struct Death;
 
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    Dies,
+    /// It stands still for a while.
+    Stops,
+}
+
 #[derive(Default)]
 struct Now {
     accesses: u32,
+    hurry: usize,
     /// The process of each task of the scheduler's.
     pids: HashMap<usize, u32>,
     dead: Vec<u32>,
-    /// After how many more accesses a process dies.
-    dies: HashMap<u32, u64>,
+    /// After how many more accesses something happens to a process.
+    fates: HashMap<u32, (u64, Fate)>,
     /// What the dead have waited for.
     afterlife: Duration,
 }
 
-thread_local! {
+std::thread_local! {
     // The scheduler's tasks share one thread of the system's.
     static STATE: RefCell<Now> = RefCell::default();
 }
 
 fn with<T>(act: impl FnOnce(&mut Now, u32) -> T) -> T {
-    let me = usize::from(shuttle::current::me());
+    let task = me();
     STATE.with_borrow_mut(|now| {
-        let pid = now.pids.get(&me).copied().unwrap_or(FIRST);
+        let pid = now.pids.get(&task).copied().unwrap_or(FIRST);
         act(now, pid)
     })
 }
@@ -66,29 +134,31 @@ fn turn() -> bool {
     }
     // Any access of the scheduler's own lets it choose.
     AtomicBool::new(false).load(SeqCst);
-    let dies = with(|now, pid| {
+    let fate = with(|now, pid| {
         now.accesses += 1;
-        match now.dies.get_mut(&pid) {
-            Some(0) => {
-                now.dead.push(pid);
-                true
-            }
-            Some(n) => {
-                *n -= 1;
-                false
-            }
-            None => false,
+        let (left, fate) = now.fates.get_mut(&pid)?;
+        if *left > 0 {
+            *left -= 1;
+            return None;
         }
+        let fate = *fate;
+        now.fates.remove(&pid);
+        if fate == Fate::Dies {
+            now.dead.push(pid);
+        }
+        Some(fate)
     });
-    if dies {
-        resume_unwind(Box::new(Death));
+    match fate {
+        None => {}
+        Some(Fate::Stops) => (0..STILL).for_each(|_| yield_now()),
+        Some(Fate::Dies) => resume_unwind(Box::new(Death)),
     }
     true
 }
 
 fn wait() {
     if !with(|now, pid| now.dead.contains(&pid)) {
-        shuttle::thread::yield_now();
+        yield_now();
     }
 }
 
@@ -101,24 +171,28 @@ const WORLD: World = World {
                 // It waits for nobody.
                 now.afterlife += Duration::from_secs(1);
             }
-            now.accesses * ACCESS + now.afterlife
+            now.accesses * ACCESS[now.hurry] + now.afterlife
         })
     },
     pid: || with(|_, pid| pid),
     has_ended: |pid| with(|now, _| now.dead.contains(&pid)),
 };
 
-/// From now on this process has so many accesses to live, sometimes. At most `most`.
+/// From now on this process has at most so many accesses to live, or until it stands still; or it goes on well.
 fn mortal(most: u64) {
-    let n = shuttle::rand::thread_rng().gen_range(0..most * 5 / 4);
-    if n < most {
-        with(|now, pid| now.dies.insert(pid, n));
+    let (n, fate) = match below(5) {
+        0 => return,
+        1 => (below(most), Fate::Stops),
+        _ => (below(most), Fate::Dies),
+    };
+    if !cfg!(miri) {
+        with(|now, pid| now.fates.insert(pid, (n, fate)));
     }
 }
 
 /// It lives, after all.
 fn immortal() {
-    with(|now, pid| now.dies.remove(&pid));
+    with(|now, pid| now.fates.remove(&pid));
 }
 
 // -------------------------------------------------------------------------------------------------------------- processes
@@ -161,6 +235,8 @@ struct Process {
 impl Run {
     fn new() -> Run {
         STATE.take();
+        let hurry = below(2);
+        with(|now, _| now.hurry = hurry as usize);
         // SAFETY: the layout has a size.
         let memory = unsafe { alloc_zeroed(layout()) };
         let memory = Shared(NonNull::new(memory).expect("memory"));
@@ -183,9 +259,9 @@ impl Run {
         let (memory, bells) = (Arc::clone(&self.memory), Arc::clone(&self.bells));
         let left = Arc::clone(&self.left);
         left.fetch_add(1, SeqCst);
-        shuttle::thread::spawn(move || {
-            let me = usize::from(shuttle::current::me());
-            with(|now, _| now.pids.insert(me, pid));
+        spawn(move || {
+            let task = me();
+            with(|now, _| now.pids.insert(task, pid));
             let life = AssertUnwindSafe(|| {
                 // SAFETY: as in `new`; the process keeps the memory.
                 let region = unsafe { Region::attach(memory.0, LEN) }.expect("a region");
@@ -217,14 +293,15 @@ impl Run {
     fn end(self, processes: impl IntoIterator<Item = JoinHandle<()>>) {
         while self.left.load(SeqCst) > 0 {
             self.region.reap();
-            shuttle::thread::yield_now();
+            yield_now();
         }
         for process in processes {
             process.join().expect("a process");
         }
         let settled = |region: &Region| {
             region.reap();
-            region.stats().processes == 1 && region.validate().is_ok_and(|s| s.pins == 0)
+            (region.stats().processes == 1 || cfg!(miri))
+                && region.validate().is_ok_and(|s| s.pins == 0)
         };
         assert!(
             (0..20).any(|_| settled(&self.region)),
@@ -251,16 +328,11 @@ impl Run {
 impl Process {
     /// Waits until this process is rung. If it never is, the run never ends, which the scheduler sees.
     fn await_ring(&self) {
-        let mut poll = libc::pollfd {
-            fd: self.bells.fd(self.bell),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        // SAFETY: one pollfd on the stack.
-        while unsafe { libc::poll(&raw mut poll, 1, 0) } == 0 {
-            shuttle::thread::yield_now();
+        let (fd, mut count) = (self.bells.fd(self.bell), 0u64);
+        // SAFETY: reads into eight bytes on the stack; the descriptor does not block.
+        while unsafe { libc::read(fd, (&raw mut count).cast(), 8) } != 8 {
+            yield_now();
         }
-        self.bells.drain(self.bell);
     }
 }
 
@@ -321,6 +393,16 @@ fn check(object: &Object) -> u64 {
     at
 }
 
+/// Checks what is held now and after a while.
+fn hold(object: &Object) {
+    let len = check(object);
+    for _ in 0..below(200) {
+        // As if it were an access.
+        AtomicBool::new(false).load(SeqCst);
+    }
+    assert!(check(object) >= len);
+}
+
 fn write(fill: &mut Fill, nonce: u64, n: u64) -> bool {
     let at = fill.len();
     let bytes: Vec<u8> = (at..at + n).map(|i| byte(nonce, i)).collect();
@@ -344,19 +426,12 @@ fn get(region: &Region, key: &[u8]) -> Option<Object> {
 
 // -------------------------------------------------------------------------------------------------------------- schedules
 
-/// Runs it under many schedules: such that choose anew at each access, and such that let one go on for long.
+/// Runs it in many orders.
 fn explore(run: fn()) {
-    crash::enter(WORLD);
-    let count = std::env::var("SWRCACHE_SCHEDULES").map_or(60, |n| n.parse().expect("a number"));
-    let under = |scheduler: Box<dyn Scheduler + Send>| {
-        let mut config = shuttle::Config::new();
-        config.stack_size = 1 << 20;
-        // The seed is printed anyway.
-        config.failure_persistence = shuttle::FailurePersistence::None;
-        shuttle::Runner::new(scheduler, config).run(run);
-    };
-    under(Box::new(RandomScheduler::new(count)));
-    under(Box::new(PctScheduler::new(3, count)));
+    if !cfg!(miri) {
+        crash::enter(WORLD);
+    }
+    run_all(run);
 }
 
 /// What a reader holds stays as it is, while it is replaced, removed and its place taken, and any of them dies.
@@ -366,15 +441,15 @@ fn what_is_held_stays() {
         let run = Run::new();
         assert!(put(&run.region, b"key", 1, 2000));
         let reader = |p: &Process| {
-            mortal(300);
+            mortal(600);
             for _ in 0..2 {
                 let Some(object) = get(&p.region, b"key") else {
                     continue;
                 };
-                check(&object);
                 let again = object.clone();
+                hold(&object);
                 drop(object);
-                check(&again);
+                hold(&again);
             }
         };
         let processes = [
@@ -402,28 +477,20 @@ fn threads_share_a_pin() {
         let run = Run::new();
         assert!(put(&run.region, b"key", 1, 2000));
         let reader = run.process(2, |p| {
-            let read = |region: Region| {
-                move || {
-                    for _ in 0..2 {
-                        get(&region, b"key")
-                            .iter()
-                            .for_each(|object| _ = check(object));
-                    }
-                }
-            };
-            let one = {
-                let region = p.region.clone();
-                shuttle::thread::spawn(move || {
-                    let me = usize::from(shuttle::current::me());
-                    with(|now, _| now.pids.insert(me, 2));
-                    read(region)();
-                })
-            };
-            read(p.region.clone())();
-            one.join().expect("the other thread");
+            let region = p.region.clone();
+            let other = spawn(move || {
+                let task = me();
+                with(|now, _| now.pids.insert(task, 2));
+                // Many short holds, beside a few long ones.
+                (0..12).for_each(|_| drop(get(&region, b"key")));
+            });
+            (0..3).for_each(|_| get(&p.region, b"key").iter().for_each(hold));
+            other.join().expect("the other thread");
         });
         let writer = run.process(3, |p| {
-            put(&p.region, b"key", 2, 2000);
+            for i in 0..3 {
+                put(&p.region, b"key", i, 2000);
+            }
             p.region.remove_key(b"key");
             put(&p.region, b"another", 3, 2000);
         });
@@ -463,7 +530,7 @@ fn one_fetches_and_nobody_is_forgotten() {
             let is_dead = |pid| with(|now, _| now.dead.contains(&pid));
             assert!(before.is_none_or(is_dead), "{before:?} fetches, too");
         }
-        let how = shuttle::rand::thread_rng().gen_range(0..4);
+        let how = below(4);
         let meta = meta(b"key", 5, 300);
         let publish = if how == 0 {
             Publish::Now
@@ -508,7 +575,7 @@ fn one_fetches_and_nobody_is_forgotten() {
                     match p.region.claim_key(b"key", 0, NOW, FAR, true) {
                         Ok(Attempt::Won(claim)) => fetch(p, claim, pid),
                         Ok(Attempt::Held { .. }) => p.await_ring(),
-                        Err(Busy) => shuttle::thread::yield_now(),
+                        Err(Busy) => yield_now(),
                     }
                 }
             })
@@ -523,38 +590,68 @@ fn one_fetches_and_nobody_is_forgotten() {
 fn readers_follow_to_the_end() {
     explore(|| {
         let run = Run::new();
-        let writer = run.process(2, |p| {
+        let began = Arc::new(AtomicBool::new(false));
+        let begins = Arc::clone(&began);
+        let read = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+        let have_read = Arc::clone(&read);
+        let writer = run.process(2, move |p| {
+            let claim = p.region.claim_key(b"key", 0, NOW, FAR, false);
+            begins.store(true, SeqCst);
             mortal(700);
-            let Ok(Attempt::Won(claim)) = p.region.claim_key(b"key", 0, NOW, FAR, false) else {
+            let Ok(Attempt::Won(claim)) = claim else {
                 return;
             };
-            let known = shuttle::rand::thread_rng().gen_range(0..2) == 0;
+            let known = below(2) == 0;
             let meta = meta(b"key", 5, 900);
             let Ok(mut fill) = claim.begin(new(&meta, known.then_some(900), Publish::Now)) else {
                 return;
             };
-            if (0..3).all(|_| write(&mut fill, 5, 300))
-                && shuttle::rand::thread_rng().gen_range(0..4) > 0
-            {
+            let whole = (0..3).all(|_| {
+                let there = write(&mut fill, 5, 300);
+                // Who is rung for each piece reads it before the next one.
+                while have_read
+                    .iter()
+                    .any(|n| (n.load(SeqCst) as u64) < fill.len())
+                {
+                    yield_now();
+                }
+                there
+            });
+            if whole && below(2) > 0 {
                 let _ = fill.commit(NOW);
             }
         });
         let reader = |pid: u32| {
-            run.process(pid, |p| {
-                let Some(object) = get(&p.region, b"key") else {
-                    return;
+            let (began, read) = (Arc::clone(&began), Arc::clone(&read));
+            run.process(pid, move |p| {
+                let read = &read[pid as usize - 3];
+                while !began.load(SeqCst) {
+                    yield_now();
+                }
+                let object = loop {
+                    if let Some(object) = get(&p.region, b"key") {
+                        break object;
+                    }
+                    match p.region.claim_key(b"key", 0, NOW, FAR, true) {
+                        Ok(Attempt::Held { deadline }) if deadline == FAR => p.await_ring(),
+                        // The writer has ended, and there is nothing of it.
+                        Ok(Attempt::Won(_)) => return read.store(usize::MAX, SeqCst),
+                        _ => yield_now(),
+                    }
                 };
                 let mut cursor = Cursor::default();
                 loop {
                     object.watch();
                     let phase = object.body().phase;
                     while !object.read(&mut cursor, usize::MAX).is_empty() {}
+                    read.store(cursor.pos() as usize, SeqCst);
                     match phase {
                         Phase::Complete => break assert_eq!(check(&object), 900),
                         Phase::Broken => break,
                         Phase::Growing => p.await_ring(),
                     }
                 }
+                read.store(usize::MAX, SeqCst);
             })
         };
         let processes = [writer, reader(3), reader(4)];
@@ -612,7 +709,7 @@ fn a_purge_wins() {
         };
         let purger = {
             let (began, purged) = (Arc::clone(&began), Arc::clone(&purged));
-            let by_key = shuttle::rand::thread_rng().gen_range(0..2) == 0;
+            let by_key = below(2) == 0;
             run.process(3, move |p| {
                 let claimed_before = began.load(SeqCst) == 1;
                 if by_key {
