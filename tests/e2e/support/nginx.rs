@@ -642,12 +642,10 @@ impl Nginx {
 
     /// Ends master and workers, whatever state they are in.
     fn kill(&mut self) {
-        for pid in self.workers() {
-            // SAFETY: as in `signal`; the worker may be gone already.
-            unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
-        }
+        let workers = self.workers();
+        // The master first: it would start new workers for those that it sees end.
         if let Some(heir) = self.heir {
-            // SAFETY: as above.
+            // SAFETY: kill() touches no memory; it was started by our own child, and may be gone already.
             unsafe { libc::kill(heir as libc::pid_t, libc::SIGKILL) };
         }
         match self.master.kill() {
@@ -655,6 +653,10 @@ impl Nginx {
             _ => {}
         }
         let _ = self.master.wait();
+        for pid in workers {
+            // SAFETY: as above.
+            unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
+        }
         self.gone = true;
     }
 }
