@@ -21,7 +21,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz miri test test-chaos bench bench-store bench-quick bench-deps check clean
+.PHONY: lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz miri test test-chaos bench bench-store bench-quick bench-c bench-deps check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -47,9 +47,10 @@ hosts: deps
 	@scripts/clib.sh hosts
 	@scripts/test.sh hosts $(FILTER)
 
-# All of examples/c and tests/c under AddressSanitizer, UndefinedBehaviorSanitizer, ThreadSanitizer and valgrind.
+# All of examples/c and tests/c under AddressSanitizer, UndefinedBehaviorSanitizer, ThreadSanitizer and valgrind; some minutes.
+# PART: plain, address, thread or valgrind alone; quick is the part that `make test` has.
 sanitize: deps
-	@scripts/sanitize.sh
+	@scripts/sanitize.sh $(PART)
 
 header:
 	SWRCACHE_WRITE_HEADER=1 cargo test --quiet --test header the_committed_header
@@ -77,6 +78,7 @@ conformance: module
 
 test: modules
 	@scripts/clib.sh hosts
+	@scripts/sanitize.sh quick
 	@scripts/test.sh unit vendored debian hosts conformance
 
 # SWRCACHE_KILLS: how many deaths at random moments; SWRCACHE_SEED: which.
@@ -95,6 +97,10 @@ bench-store: module
 
 bench-quick: module
 	@bench/bench.py --quick
+
+# What the C library costs, beside the engine's own calls and others, by threads and by processes, into bench/c-library.md.
+bench-c: deps
+	@scripts/bench_c.sh
 
 bench-deps: deps
 	@scripts/deps.sh bench/packages.txt

@@ -61,7 +61,7 @@ typedef struct swrcache_refresher swrcache_refresher;
 #define SWRCACHE_ABI_VERSION 0
 
 /**
- * Memory of this process alone.
+ * Memory of this process alone: a process that it forks has no cache there, and is told to pass.
  */
 #define SWRCACHE_PRIVATE 0
 
@@ -214,56 +214,6 @@ typedef struct swrcache_refresher swrcache_refresher;
 #define SWRCACHE_DO_GATEWAY_TIMEOUT 5
 
 /**
- * The connection to the origin failed, or broke.
- */
-#define SWRCACHE_FAIL_ERROR 1
-
-/**
- * The origin did not answer in time.
- */
-#define SWRCACHE_FAIL_TIMEOUT 2
-
-/**
- * The origin's response was empty or invalid.
- */
-#define SWRCACHE_FAIL_INVALID 3
-
-/**
- * You give it up for reasons of your own, such as the end of the server: the origin is not to blame.
- */
-#define SWRCACHE_FAIL_ABORTED 4
-
-/**
- * `swrcache_request.flags`: don't use what is stored.
- */
-#define SWRCACHE_BYPASS 1
-
-/**
- * `swrcache_request.flags`: don't store the response.
- */
-#define SWRCACHE_NO_CACHE 2
-
-/**
- * `swrcache_request.flags`: the server has no room for a background fetch now.
- */
-#define SWRCACHE_NO_REFRESH 4
-
-/**
- * `swrcache_request.turn`: the request asks for the first time.
- */
-#define SWRCACHE_FIRST 0
-
-/**
- * `swrcache_request.turn`: it was told to wait, and something has moved.
- */
-#define SWRCACHE_WAITED 1
-
-/**
- * `swrcache_request.turn`: it was told to wait, and the time is over.
- */
-#define SWRCACHE_TIMED_OUT 2
-
-/**
  * Pass: send the request to the origin yourself, and its response to the client. The cache takes no part.
  */
 #define SWRCACHE_PASS 0
@@ -373,6 +323,56 @@ typedef struct swrcache_refresher swrcache_refresher;
  * Send 416.
  */
 #define SWRCACHE_ANSWER_UNSATISFIABLE 416
+
+/**
+ * `swrcache_request.flags`: don't use what is stored.
+ */
+#define SWRCACHE_BYPASS 1
+
+/**
+ * `swrcache_request.flags`: don't store the response.
+ */
+#define SWRCACHE_NO_CACHE 2
+
+/**
+ * `swrcache_request.flags`: the server has no room for a background fetch now.
+ */
+#define SWRCACHE_NO_REFRESH 4
+
+/**
+ * `swrcache_request.turn`: the request asks for the first time.
+ */
+#define SWRCACHE_FIRST 0
+
+/**
+ * `swrcache_request.turn`: it was told to wait, and something has moved.
+ */
+#define SWRCACHE_WAITED 1
+
+/**
+ * `swrcache_request.turn`: it was told to wait, and the time is over.
+ */
+#define SWRCACHE_TIMED_OUT 2
+
+/**
+ * The connection to the origin failed, or broke.
+ */
+#define SWRCACHE_FAIL_ERROR 1
+
+/**
+ * The origin did not answer in time.
+ */
+#define SWRCACHE_FAIL_TIMEOUT 2
+
+/**
+ * The origin's response was empty or invalid.
+ */
+#define SWRCACHE_FAIL_INVALID 3
+
+/**
+ * You give it up for reasons of your own, such as the end of the server: the origin is not to blame.
+ */
+#define SWRCACHE_FAIL_ABORTED 4
 
 
 
@@ -577,7 +577,7 @@ typedef struct swrcache_response {
    */
   int status;
   /**
-   * Must be 0.
+   * `SWRCACHE_NO_CACHE` if a condition of yours says of the response that it is not to be stored, or 0.
    */
   uint32_t flags;
   /**
@@ -597,9 +597,18 @@ typedef struct swrcache_response {
    */
   size_t shown_count;
   /**
-   * When the request was sent to the origin (Unix time in milliseconds); 0 is when the fetch was made.
+   * When the request was sent to the origin (Unix time in milliseconds); 0 is when the fetch was made, or now.
    */
   uint64_t request_time;
+  /**
+   * `SWRCACHE_FAIL_ERROR` and the like if you made this response yourself, such as an error page, because the origin failed
+   * so; 0 if it is the origin's.
+   */
+  int failure;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
 } swrcache_response;
 
 /**
@@ -638,6 +647,16 @@ typedef struct swrcache_request {
    * `SWRCACHE_FIRST` and the like.
    */
   int turn;
+  /**
+   * Scheme and authority as the client wrote them, such as "https://example.com:8443", ending with NUL; NULL if you don't tell.
+   * Cache groups (RFC 9875) and what an unsafe request makes invalid beside its own key are of one origin.
+   */
+  const char *origin;
+  /**
+   * Path and query as the client wrote them, ending with NUL; NULL if you don't tell. Where the key ends in them, it is known
+   * what keys other targets of the origin have, which a `Location` may name.
+   */
+  const char *target;
 } swrcache_request;
 
 /**
@@ -844,6 +863,14 @@ typedef struct swrcache_head {
    * Seconds of freshness left, negative when stale.
    */
   int64_t ttl;
+  /**
+   * 1 if the origin forbids to change the body on its way, such as to compress it (`no-transform`); else 0.
+   */
+  int no_transform;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
 } swrcache_head;
 
 #ifdef __cplusplus
@@ -872,6 +899,8 @@ const char *swrcache_version(void);
  * `SWRCACHE_FILE`: the first one makes it, the others take what is there, which must have the same `size`. A file of a
  * version of the library that lays memory out otherwise is replaced by an empty one.
  *
+ * Any thread. No pointer may be NULL but those that the options say.
+ *
  * Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad options; SWRCACHE_EREGION if the file holds something else;
  * SWRCACHE_ESYS if the system refused; SWRCACHE_ENOSPC if too many processes use it.
  */
@@ -883,7 +912,8 @@ int swrcache_open(const struct swrcache_options *options, swrcache_cache **cache
  * Call it once in each child, before anything else of the library. Fork while no other thread of the parent is inside the
  * library. Replies and fetches of the parent mean nothing in the child: don't use them there. The parent goes on as before.
  *
- * Returns 0; SWRCACHE_ENOSPC if too many processes use the cache; SWRCACHE_EINVAL if `cache` is NULL.
+ * Returns 0; SWRCACHE_ENOSPC if too many processes use the cache; SWRCACHE_EUNSUPPORTED for `SWRCACHE_PRIVATE` memory;
+ * SWRCACHE_ESYS if the system refused; SWRCACHE_EINVAL if `cache` is NULL.
  */
 int swrcache_after_fork(swrcache_cache *cache);
 
@@ -892,6 +922,7 @@ int swrcache_after_fork(swrcache_cache *cache);
  *
  * Free its refreshers before. Replies and fetches that are still there stay usable, and keep the memory until they are freed.
  * A file stays where it is, with what it holds.
+ * Call it when no other thread uses the cache.
  */
 void swrcache_close(swrcache_cache *cache);
 
@@ -899,17 +930,22 @@ void swrcache_close(swrcache_cache *cache);
  * The descriptor to watch for reading in an event loop: readable when something has moved that this process waits for.
  *
  * Call `swrcache_event_clear`, then look up again all requests that were told to wait, and read on in all replies that said
- * SWRCACHE_EAGAIN. It may ring for nothing. The descriptor (an eventfd) belongs to the cache: neither read nor close it. It
- * is this process's own: ask again after `swrcache_after_fork`. For a `SWRCACHE_FILE` that processes share that were not
- * forked from one another, nobody can ring: look again every 20 ms as well.
+ * SWRCACHE_EAGAIN. It may ring for nothing. The descriptor (an eventfd, or an epoll of one) belongs to the cache: neither read nor close it. It
+ * is this process's own: ask again after `swrcache_after_fork`. Where processes share a `SWRCACHE_FILE` that were not forked from one
+ * another, they can't ring each other: then it becomes readable by itself, 20 ms after something was to be waited for.
  *
- * Returns 0; SWRCACHE_EUNSUPPORTED (and `*fd` is -1) if there are more processes than the options said.
+ * Any thread.
+ *
+ * Returns 0; SWRCACHE_EUNSUPPORTED (and `*fd` is -1) if there are more processes than the options said; SWRCACHE_EINVAL for a
+ * NULL.
  */
 int swrcache_event_fd(swrcache_cache *cache,
                       int *fd);
 
 /**
  * Makes the descriptor unreadable again. Clear first, then look what has moved.
+ *
+ * Any thread.
  *
  * Returns 0, or SWRCACHE_EINVAL if `cache` is NULL.
  */
@@ -951,18 +987,6 @@ int swrcache_purge(swrcache_cache *cache,
                    uint64_t *purged);
 
 /**
- * Says that a request with a method that is not cached went through to the origin: what is stored for `key` goes if the
- * method is unsafe and `status` is no error (RFC 9111, section 4.4).
- *
- * Returns 0; SWRCACHE_EINVAL for a NULL or a status outside 100 to 999.
- */
-int swrcache_written_through(swrcache_cache *cache,
-                             const char *key,
-                             size_t len,
-                             const char *method,
-                             int status);
-
-/**
  * Tells the figures. Any thread; takes no lock.
  *
  * Returns 0; SWRCACHE_EINVAL for a NULL; SWRCACHE_ESIZE if `statistics->struct_size` is too small. On failure
@@ -972,6 +996,8 @@ int swrcache_stats(swrcache_cache *cache, struct swrcache_statistics *statistics
 
 /**
  * The time by the cache's clock: Unix time in milliseconds.
+ *
+ * Any thread.
  *
  * Returns 0; SWRCACHE_EINVAL for a NULL.
  */
@@ -1027,7 +1053,9 @@ int swrcache_fetch_is_refresh(swrcache_fetch *fetch);
  *
  * Call it when the head has come, before the body. The library keeps none of your pointers. `*todo` is 0 on failure.
  *
- * Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments (the fetch is as it was); SWRCACHE_ESTATE if the fetch has been
+ * One thread at a time.
+ *
+ * Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments (the fetch is as it was); SWRCACHE_ESTATE if the fetch has been
  * answered already.
  */
 int swrcache_fetch_respond(swrcache_fetch *fetch,
@@ -1036,6 +1064,8 @@ int swrcache_fetch_respond(swrcache_fetch *fetch,
 
 /**
  * The next bytes of the body, as the origin sent them (without chunked coding).
+ *
+ * One thread at a time. `bytes` may be NULL if `len` is 0.
  *
  * Returns 0 when all were taken. After any of these errors none of `bytes` was taken and the fetch is over; a reply that
  * follows it will end in SWRCACHE_EBROKEN, and a client that has none gets the origin's response from you:
@@ -1051,6 +1081,8 @@ int swrcache_fetch_write(swrcache_fetch *fetch,
  *
  * A body shorter than announced counts as broken off, as in `swrcache_fetch_fail`.
  *
+ * One thread at a time.
+ *
  * Returns 0; SWRCACHE_ESTATE if there is nothing to finish; SWRCACHE_EINVAL for a NULL.
  */
 int swrcache_fetch_finish(swrcache_fetch *fetch, int *todo);
@@ -1062,10 +1094,13 @@ int swrcache_fetch_finish(swrcache_fetch *fetch, int *todo);
  * in, or a client follows a body that broke off), `_RELAY` (there is nothing: answer 502 or 504), `_GATEWAY_TIMEOUT` (answer 504),
  * `_NOTHING`; 0 on failure.
  *
- * Returns 0; SWRCACHE_ESTATE if the fetch is over; SWRCACHE_EINVAL.
+ * One thread at a time.
+ *
+ * Returns 0; SWRCACHE_ESTATE if the fetch is over; SWRCACHE_EINVAL for a NULL or an unknown failure.
  */
 int swrcache_fetch_fail(swrcache_fetch *fetch,
                         int failure,
+                        uint64_t retry_after,
                         int *todo);
 
 /**
@@ -1073,6 +1108,8 @@ int swrcache_fetch_fail(swrcache_fetch *fetch,
  *
  * `*reply` is yours, to be freed with `swrcache_reply_free`; NULL on failure. It does not need the fetch any more. After
  * `SWRCACHE_DO_STORE` it succeeds if the body may be followed as it grows; after `SWRCACHE_DO_REPLY` always.
+ *
+ * One thread at a time for the fetch; the reply may go to another.
  *
  * Returns 0; SWRCACHE_EAGAIN if there is nothing yet; SWRCACHE_ESTATE if there will be nothing; SWRCACHE_EINVAL for a NULL.
  */
@@ -1085,6 +1122,8 @@ int swrcache_fetch_reply(swrcache_fetch *fetch,
  *
  * `*reply` is yours, to be freed with `swrcache_reply_free`; NULL on failure.
  *
+ * One thread at a time for the fetch; the reply may go to another.
+ *
  * Returns 0; SWRCACHE_ESTATE if there is none, or the fetch has been answered; SWRCACHE_EINVAL for a NULL.
  */
 int swrcache_fetch_stale(swrcache_fetch *fetch,
@@ -1094,19 +1133,23 @@ int swrcache_fetch_stale(swrcache_fetch *fetch,
  * Why the fetch went as it did, one of a fixed set of words; for the log.
  *
  * Never NULL; static.
+ * One thread at a time; "" for NULL, or if another thread uses the fetch.
  */
 const char *swrcache_fetch_reason(swrcache_fetch *fetch);
 
 /**
  * The member for `Cache-Status` (RFC 9211) of a response that is relayed.
  *
- * As `swrcache_pass_status`.
+ * As `swrcache_pass_status`: the buffer may be NULL if `size` is 0, `needed` may be NULL. One thread at a time.
+ *
+ * Returns as that.
  */
 int swrcache_fetch_status(swrcache_fetch *fetch, char *buffer, size_t size, size_t *needed);
 
 /**
  * Frees a fetch. NULL is ignored. One that is not over is given up: nothing is remembered of it, and the next request may
  * fetch.
+ * When no other thread uses it.
  */
 void swrcache_fetch_free(swrcache_fetch *fetch);
 
@@ -1123,7 +1166,7 @@ const char *swrcache_status_name(int status);
  * `decision` is filled in whatever comes: after an error it says `SWRCACHE_PASS`, so that a server may ignore errors and still
  * serve. Any number of threads at a time. About 300 ns for a hit.
  *
- * Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments; SWRCACHE_EBUSY if the policy is being changed by another
+ * Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments; SWRCACHE_EBUSY if the policy is being changed by another
  * thread.
  */
 int swrcache_lookup(swrcache_cache *cache,
@@ -1134,7 +1177,7 @@ int swrcache_lookup(swrcache_cache *cache,
 /**
  * As `swrcache_lookup`, but where that says `SWRCACHE_WAIT`, this waits (in this thread) and never says so.
  *
- * Returns as `swrcache_lookup`.
+ * Any number of threads at a time. Returns as `swrcache_lookup`, for a NULL too.
  */
 int swrcache_lookup_wait(swrcache_cache *cache,
                          swrcache_policy *policy,
@@ -1147,6 +1190,8 @@ int swrcache_lookup_wait(swrcache_cache *cache,
  * `decision` is what a lookup with `SWRCACHE_PASS` gave; `status` is the origin's, or 0. Copies at most `size` bytes with their
  * NUL to `buffer`; `needed`, if not NULL, gets the size that is needed. Replies carry theirs already.
  *
+ * Any thread.
+ *
  * Returns 0; SWRCACHE_ERANGE if the buffer is too small (and nothing was written to it); SWRCACHE_EINVAL, also for a decision
  * that is no pass.
  */
@@ -1158,10 +1203,28 @@ int swrcache_pass_status(swrcache_policy *policy,
                          size_t *needed);
 
 /**
+ * Says how the origin answered a request that was told to pass (`SWRCACHE_PASS`); call it when the head has come.
+ *
+ * A method that is not cached and not safe, such as PUT, makes what is stored for the key invalid, unless it failed, and with it
+ * what `Location` and `Content-Location` name on the same origin (RFC 9111 section 4.4); and the cache groups that
+ * `Cache-Group-Invalidation` names (RFC 9875). These need `request->origin`, the others `request->target` too. A HEAD brings what is stored up to date, or ends it (section 4.3.5). Nothing comes of others, so that
+ * it may be called for each that passed.
+ *
+ * Any number of threads at a time. Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments; SWRCACHE_EAGAIN if the cache was
+ * too busy and perhaps not all of it went: call it again.
+ */
+int swrcache_passed(swrcache_cache *cache,
+                    swrcache_policy *policy,
+                    const struct swrcache_request *request,
+                    const struct swrcache_response *response);
+
+/**
  * Makes a policy in which every directive has its default.
  *
  * `*policy` is yours, to be freed with `swrcache_policy_free`; NULL on failure. The defaults do all that an origin asks
  * for with `Cache-Control: max-age=60, stale-while-revalidate=300, stale-if-error=86400`.
+ *
+ * Any thread.
  *
  * Returns 0, or SWRCACHE_EINVAL if `policy` is NULL.
  */
@@ -1191,7 +1254,7 @@ int swrcache_policy_new(swrcache_policy **policy);
  *
  * Times are as in nginx: `90`, `90s`, `1m30s`, `500ms`, `1d`. Call it before the policy is first used; one thread at a time.
  *
- * Returns 0; SWRCACHE_EINVAL for an unknown directive or a bad value (`swrcache_last_error` names it; the policy is as it
+ * Returns 0; SWRCACHE_EINVAL for a NULL, an unknown directive or a bad value (`swrcache_last_error` names it; the policy is as it
  * was); SWRCACHE_ESTATE once the policy has been used.
  */
 int swrcache_policy_set(swrcache_policy *policy,
@@ -1200,6 +1263,7 @@ int swrcache_policy_set(swrcache_policy *policy,
 
 /**
  * Frees a policy. NULL is ignored. What was made with it keeps what it needs.
+ * When no other thread uses it.
  */
 void swrcache_policy_free(swrcache_policy *policy);
 
@@ -1210,7 +1274,7 @@ void swrcache_policy_free(swrcache_policy *policy);
  * `now` is when the response came (Unix time in milliseconds); `response->request_time` 0 is the same time. Pure: any thread,
  * no cache.
  *
- * Returns 0, also if it may not be stored; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments (`*verdict` is then as it was).
+ * Returns 0, also if it may not be stored; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments (`*verdict` is then as it was).
  */
 int swrcache_judge(swrcache_policy *policy,
                    const struct swrcache_request *request,
@@ -1221,9 +1285,11 @@ int swrcache_judge(swrcache_policy *policy,
 /**
  * Tells in which phase of its life a response is at `now`: `SWRCACHE_PHASE_FRESH` and the like.
  *
- * Pure; any thread. Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments, with `*phase` as it was.
+ * Pure; any thread. Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments, with `*phase` as it was.
  */
-int swrcache_phase(const struct swrcache_verdict *verdict, uint64_t now, int *phase);
+int swrcache_phase(const struct swrcache_verdict *verdict,
+                   uint64_t now,
+                   int *phase);
 
 /**
  * Evaluates a client's conditionals and ranges against a response (RFC 9110 sections 13 and 14).
@@ -1232,7 +1298,7 @@ int swrcache_phase(const struct swrcache_verdict *verdict, uint64_t now, int *ph
  * are, of which at most `capacity` were written to `ranges` (which may be NULL if `capacity` is 0); otherwise it is 0. Pure; any
  * thread.
  *
- * Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments; SWRCACHE_ERANGE if there are more than `capacity` ranges.
+ * Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments; SWRCACHE_ERANGE if there are more than `capacity` ranges.
  */
 int swrcache_conditional(const struct swrcache_request *request,
                          const struct swrcache_validators *validators,
@@ -1247,7 +1313,7 @@ int swrcache_conditional(const struct swrcache_request *request,
  * `*refresher` is yours, to be freed with `swrcache_refresher_free`; NULL on failure. Make it after a fork: threads don't
  * follow one.
  *
- * Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments; SWRCACHE_ESYS if a thread could not be started.
+ * Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments; SWRCACHE_ESYS if a thread could not be started.
  */
 int swrcache_refresher_new(swrcache_cache *cache,
                            const struct swrcache_refresher_options *options,
@@ -1255,6 +1321,8 @@ int swrcache_refresher_new(swrcache_cache *cache,
 
 /**
  * Hands a fetch over. Never waits.
+ *
+ * Any thread.
  *
  * Returns 0, and the fetch is the refresher's: don't use it any more. After any error it is still yours: SWRCACHE_EFULL if the
  * queue is full (counted in `queue_refused`): free the fetch, and a later request will refresh; SWRCACHE_EINVAL for a NULL.
@@ -1287,6 +1355,8 @@ int swrcache_reply_head(swrcache_reply *reply,
  * The bytes are the cache's own memory: don't write to them; they stay where they are until the reply is freed. `*count` is
  * how many elements were filled; 0 with success is the end of the body. On failure it is 0.
  *
+ * One thread at a time.
+ *
  * Returns 0; SWRCACHE_EAGAIN if the body is still being fetched and there is nothing more yet: read on when the event
  * descriptor rings, or use `swrcache_reply_read_wait`; SWRCACHE_EBROKEN if the rest will never come: break the client's
  * connection off, so that it knows; SWRCACHE_EINVAL for a NULL or a capacity of 0; SWRCACHE_EBUSY.
@@ -1299,7 +1369,7 @@ int swrcache_reply_read(swrcache_reply *reply,
 /**
  * As `swrcache_reply_read`, but waits up to `timeout` milliseconds in this thread for more of a body that is being fetched.
  *
- * Returns as that; SWRCACHE_EAGAIN means that the time is over.
+ * Returns as that, for a NULL too; SWRCACHE_EAGAIN means that the time is over.
  */
 int swrcache_reply_read_wait(swrcache_reply *reply,
                              struct iovec *iov,
@@ -1309,6 +1379,7 @@ int swrcache_reply_read_wait(swrcache_reply *reply,
 
 /**
  * Frees a reply: what it gave out is gone. NULL is ignored.
+ * When no other thread uses it.
  */
 void swrcache_reply_free(swrcache_reply *reply);
 

@@ -164,9 +164,9 @@ public:
         detail::check(swrcache_fetch_finish(handle_.get(), &todo));
         return todo;
     }
-    int fail(int failure) {
+    int fail(int failure, std::uint64_t retry_after = 0) {
         int todo = 0;
-        detail::check(swrcache_fetch_fail(handle_.get(), failure, &todo));
+        detail::check(swrcache_fetch_fail(handle_.get(), failure, retry_after, &todo));
         return todo;
     }
     /// Empty if there is nothing (yet).
@@ -214,13 +214,7 @@ public:
     /// Decides; with `wait`, in this thread waits for the fetch of another where the library says so.
     decision lookup(const policy &policy, const std::string &method, std::string_view key, const fields &list, bool wait = true,
                     int turn = SWRCACHE_FIRST, unsigned flags = 0) {
-        swrcache_request request{};
-        request.struct_size = sizeof request;
-        request.method = method.c_str();
-        request.key = key.data();
-        request.key_len = key.size();
-        request.fields = list.data();
-        request.field_count = list.size();
+        swrcache_request request = described(method, key, list);
         request.turn = turn;
         request.flags = flags;
         swrcache_decision made{};
@@ -239,8 +233,18 @@ public:
         detail::check(swrcache_purge(handle_.get(), kind, what.data(), what.size(), &purged));
         return purged;
     }
-    void written_through(std::string_view key, const std::string &method, int status) {
-        detail::check(swrcache_written_through(handle_.get(), key.data(), key.size(), method.c_str(), status));
+    /// How the origin answered a request that was told to pass (`swrcache_passed`).
+    void passed(const policy &policy, const std::string &method, std::string_view key, const fields &list, const std::string &origin,
+                const std::string &target, int status, const fields &answered) {
+        swrcache_request request = described(method, key, list);
+        request.origin = origin.c_str();
+        request.target = target.c_str();
+        swrcache_response response{};
+        response.struct_size = sizeof response;
+        response.status = status;
+        response.fields = answered.data();
+        response.field_count = answered.size();
+        detail::check(swrcache_passed(handle_.get(), policy.get(), &request, &response));
     }
     swrcache_statistics statistics() const {
         swrcache_statistics figures{};
@@ -253,6 +257,16 @@ public:
     swrcache_cache *get() const noexcept { return handle_.get(); }
 
 private:
+    static swrcache_request described(const std::string &method, std::string_view key, const fields &list) {
+        swrcache_request request{};
+        request.struct_size = sizeof request;
+        request.method = method.c_str();
+        request.key = key.data();
+        request.key_len = key.size();
+        request.fields = list.data();
+        request.field_count = list.size();
+        return request;
+    }
     static swrcache_options options(std::size_t size, int memory, const char *path) {
         swrcache_options options{};
         options.struct_size = sizeof options;

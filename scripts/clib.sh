@@ -21,9 +21,11 @@ put() {
 
 library() {
     mkdir -p $lib
-    # Without an rlib beside them cargo optimises across crates.
-    cargo rustc --quiet --release --lib --crate-type cdylib --target-dir "$target/clib"
-    cargo rustc --quiet --release --lib --crate-type staticlib --target-dir "$target/clib"
+    # Without an rlib beside them cargo optimises across crates. The whole at once takes a sixth off a lookup.
+    local whole=(--config 'profile.release.lto="fat"' --config profile.release.codegen-units=1) kind
+    for kind in cdylib staticlib; do
+        cargo rustc --quiet --release --lib --crate-type $kind --target-dir "$target/clib" "${whole[@]}"
+    done
     put "$target/clib/release/libswrcache.so" $lib "libswrcache.so.$version"
     put "$target/clib/release/libswrcache.a" $lib libswrcache.a
     ln -sf "libswrcache.so.$version" "$lib/$soname"

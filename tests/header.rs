@@ -113,13 +113,16 @@ fn layouts() -> Vec<Layout> {
             reaped, max_object, hits, misses, bypasses, expireds, stales, updatings, revalidateds, waits, fetches,
             refreshes, failures, queued, queue_refused, purged, refreshing,
         },
-        "swrcache_request" = Request { struct_size, method, key, key_len, fields, field_count, flags, turn },
+        "swrcache_request" = Request {
+            struct_size, method, key, key_len, fields, field_count, flags, turn, origin, target,
+        },
         "swrcache_decision" = Decision { struct_size, action, status, reason, reply, fetch, until, ticket },
         "swrcache_head" = Head {
-            struct_size, status, cache_status, reason, fields, field_count, body_length, age, ttl,
+            struct_size, status, cache_status, reason, fields, field_count, body_length, age, ttl, no_transform,
+            reserved,
         },
         "swrcache_response" = Response {
-            struct_size, status, flags, fields, field_count, shown, shown_count, request_time,
+            struct_size, status, flags, fields, field_count, shown, shown_count, request_time, failure, reserved,
         },
         "swrcache_refresher_options" = RefresherOptions { struct_size, threads, queue, carry, user },
         "swrcache_verdict" = Verdict {
@@ -290,4 +293,71 @@ fn constants() -> Vec<(&'static str, String)> {
         SWRCACHE_ANSWER_PRECONDITION_FAILED,
         SWRCACHE_ANSWER_UNSATISFIABLE,
     ]
+}
+
+/// Each function with the comment above it.
+fn functions() -> Vec<(String, String)> {
+    let text = fs::read_to_string(header()).expect("the header");
+    let mut all = Vec::new();
+    let mut comment = String::new();
+    for line in text.lines() {
+        let name = line
+            .split(['(', '*', ' '])
+            .find(|word| word.starts_with("swrcache_"));
+        match (line.get(..3), name) {
+            (Some("/**"), _) => comment.clear(),
+            (Some(" * "), _) => comment.push_str(line),
+            (Some("int" | "voi" | "uin" | "con"), Some(name)) => {
+                all.push((name.to_owned(), std::mem::take(&mut comment)));
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+#[test]
+fn every_function_tells_of_threads_null_and_errors() {
+    let functions = functions();
+    assert!(functions.len() > 40, "{}", functions.len());
+    for (name, comment) in &functions {
+        let has = |words: &[&str]| words.iter().any(|word| comment.contains(word));
+        assert!(
+            has(&["hread"]),
+            "{name} tells nothing of threads: {comment}"
+        );
+        let pointers = name != "swrcache_abi_version";
+        assert!(has(&["NULL"]) || !pointers, "{name} tells nothing of NULL");
+        let code = ["Returns", "Never NULL", "NULL is ignored"];
+        assert!(has(&code) || !pointers, "{name} tells nothing of errors");
+    }
+}
+
+/// `tests/c/soundness.c` calls them all, each with a NULL where it takes a pointer.
+#[test]
+fn every_function_is_misused() {
+    let text = fs::read_to_string(root().join("tests/c/soundness.c")).expect("the program");
+    let nulls = text.split("static void nulls(void)").nth(1);
+    let nulls = nulls.and_then(|rest| rest.split("\n}\n").next());
+    let nulls = nulls.expect("the function");
+    for (name, _) in functions() {
+        let call = format!("{name}(");
+        assert!(text.contains(&call), "{name} is not called");
+        let takes_none = [
+            "swrcache_abi_version",
+            "swrcache_version",
+            "swrcache_strerror",
+            "swrcache_last_error",
+            "swrcache_status_name",
+        ];
+        // Both lookups go by one pointer.
+        let both = name.starts_with("swrcache_lookup") && nulls.contains("lookup(NULL");
+        let with_null = nulls
+            .lines()
+            .any(|line| line.contains(&call) && line.contains("NULL"));
+        assert!(
+            with_null || both || takes_none.contains(&&*name),
+            "{name} is not called with a NULL"
+        );
+    }
 }

@@ -274,7 +274,7 @@ private:
             lines += "Content-Length: " + std::to_string(upload.size()) + "\r\n";
         outcome out = ask(nullptr, method, target, lines, upload);
         if (out.status)
-            cache_.written_through(target, method, out.status);
+            cache_.passed(policy_, method, target, request.views(), "http://" + std::string(request.get("host")), target, out.status, out.head.views());
         return relay(client, out, method);
     }
 

@@ -173,7 +173,7 @@ static void ask(struct answer *answer, const char *target, const char *method, c
         judge(answer);
     int failure = code == CURLE_OPERATION_TIMEDOUT ? SWRCACHE_FAIL_TIMEOUT : SWRCACHE_FAIL_ERROR;
     if (answer->fetch != NULL && code != CURLE_OK && (answer->todo == 0 || answer->todo == SWRCACHE_DO_STORE))
-        swrcache_fetch_fail(answer->fetch, failure, &answer->todo);
+        swrcache_fetch_fail(answer->fetch, failure, 0, &answer->todo);
     else if (answer->todo == SWRCACHE_DO_STORE && answer->rc == SWRCACHE_OK)
         swrcache_fetch_finish(answer->fetch, &answer->todo);
     if (code != CURLE_OK)
@@ -355,6 +355,25 @@ static enum MHD_Result add_field(void *arg, enum MHD_ValueKind kind, const char 
     return MHD_YES;
 }
 
+/* The cache learns of what it took no part in: something may have been written. */
+static void passed(struct MHD_Connection *connection, const char *uri, const char *method, const struct fields *fields, const struct answer *answer)
+{
+    swrcache_request request = {.struct_size = sizeof request, .method = method, .key = uri, .key_len = SWRCACHE_NUL};
+    swrcache_response response = {.struct_size = sizeof response, .status = (int)answer->status};
+    const char *host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Host");
+    char *own = NULL;
+    if (asprintf(&own, "http://%s", host ? host : "") < 0)
+        own = NULL;
+    request.fields = fields->list;
+    request.field_count = fields->count;
+    request.origin = own;
+    request.target = uri;
+    response.fields = answer->fields.list;
+    response.field_count = answer->fields.count;
+    swrcache_passed(cache, policy, &request, &response);
+    free(own);
+}
+
 static enum MHD_Result pass(struct MHD_Connection *connection, const char *uri, const char *method, struct fields *fields, struct upload *upload)
 {
     struct answer answer = {.keep = 1};
@@ -364,7 +383,7 @@ static enum MHD_Result pass(struct MHD_Connection *connection, const char *uri, 
             push(&sent, fields->list[i].name, fields->list[i].name_len, fields->list[i].value, fields->list[i].value_len);
     ask(&answer, uri, method, &sent, upload->bytes, upload->length);
     if (answer.status != 0)
-        swrcache_written_through(cache, uri, SWRCACHE_NUL, method, (int)answer.status);
+        passed(connection, uri, method, fields, &answer);
     enum MHD_Result done = relay(connection, &answer);
     clear(&answer.fields);
     clear(&sent);

@@ -74,6 +74,21 @@ static size_t fields_of(struct evkeyvalq *headers, swrcache_field *fields)
     return count;
 }
 
+static void describe(struct evhttp_request *from, swrcache_request *request, swrcache_field *fields)
+{
+    static const struct { enum evhttp_cmd_type command; const char *name; } methods[] = {
+        {EVHTTP_REQ_GET, "GET"}, {EVHTTP_REQ_HEAD, "HEAD"}, {EVHTTP_REQ_POST, "POST"}, {EVHTTP_REQ_PUT, "PUT"},
+        {EVHTTP_REQ_DELETE, "DELETE"}, {EVHTTP_REQ_OPTIONS, "OPTIONS"}, {EVHTTP_REQ_PATCH, "PATCH"}};
+    request->method = "OTHER";
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
+        if (methods[i].command == evhttp_request_get_command(from))
+            request->method = methods[i].name;
+    request->key = evhttp_request_get_uri(from);
+    request->key_len = SWRCACHE_NUL;
+    request->fields = fields;
+    request->field_count = fields_of(evhttp_request_get_input_headers(from), fields);
+}
+
 static void add_field(struct evkeyvalq *headers, const swrcache_field *field)
 {
     char *name = strndup(field->name, field->name_len), *value = strndup(field->value, field->value_len);
@@ -304,6 +319,24 @@ static void on_cleanup(evutil_socket_t fd, short what, void *arg)
     free(call);
 }
 
+/* The cache learns of what it took no part in: something may have been written. */
+static void passed(struct evhttp_request *request, struct evhttp_request *answer)
+{
+    swrcache_field sent[MAX_FIELDS], received[MAX_FIELDS];
+    swrcache_request said = {.struct_size = sizeof said};
+    swrcache_response response = {.struct_size = sizeof response};
+    const char *host = evhttp_find_header(evhttp_request_get_input_headers(request), "Host");
+    char origin[512];
+    snprintf(origin, sizeof origin, "http://%s", host ? host : "");
+    describe(request, &said, sent);
+    said.origin = origin;
+    said.target = evhttp_request_get_uri(request);
+    response.status = evhttp_request_get_response_code(answer);
+    response.fields = received;
+    response.field_count = fields_of(evhttp_request_get_input_headers(answer), received);
+    swrcache_passed(proxy.cache, proxy.policy, &said, &response);
+}
+
 static void on_answer(struct evhttp_request *answer, void *arg)
 {
     struct call *call = arg;
@@ -311,16 +344,11 @@ static void on_answer(struct evhttp_request *answer, void *arg)
     if (answer != NULL && evhttp_request_get_response_code(answer) == 0)
         answer = NULL;
     if (call->fetch == NULL) {
-        if (call->client != NULL && answer != NULL && call->method != EVHTTP_REQ_GET) {
-            /* Something was written: what is stored for it is over. */
-            struct evhttp_request *request = call->client->request;
-            const char *method = call->method == EVHTTP_REQ_HEAD ? "HEAD" : "POST";
-            swrcache_written_through(proxy.cache, evhttp_request_get_uri(request), SWRCACHE_NUL, method,
-                                     evhttp_request_get_response_code(answer));
-        }
+        if (call->client != NULL && answer != NULL)
+            passed(call->client->request, answer);
         settle(call, todo, answer);
     } else if (answer == NULL) {
-        swrcache_fetch_fail(call->fetch, SWRCACHE_FAIL_ERROR, &todo);
+        swrcache_fetch_fail(call->fetch, SWRCACHE_FAIL_ERROR, 0, &todo);
         settle(call, todo, NULL);
     } else {
         if (fill(call->fetch, answer, &todo) != SWRCACHE_OK)
@@ -426,12 +454,7 @@ static void look_up(struct client *client, int turn)
     swrcache_field fields[MAX_FIELDS];
     swrcache_request request = {.struct_size = sizeof request};
     swrcache_decision decision = {.struct_size = sizeof decision};
-    enum evhttp_cmd_type command = evhttp_request_get_command(client->request);
-    request.method = command == EVHTTP_REQ_GET ? "GET" : command == EVHTTP_REQ_HEAD ? "HEAD" : "OTHER";
-    request.key = evhttp_request_get_uri(client->request);
-    request.key_len = SWRCACHE_NUL;
-    request.fields = fields;
-    request.field_count = fields_of(evhttp_request_get_input_headers(client->request), fields);
+    describe(client->request, &request, fields);
     request.turn = turn;
     swrcache_lookup(proxy.cache, proxy.policy, &request, &decision);
     carry_out(client, &decision);

@@ -74,7 +74,7 @@ impl Cache {
     }
 
     /// A `HEAD` that was told to [pass](super::Pass) went through to the origin, which answered: a 200 brings the stored response
-    /// that the request selects up to date, or ends it (RFC 9111 §4.3.5).
+    /// that the request selects up to date, or makes it stale (RFC 9111 §4.3.5).
     ///
     /// It is left as it was where the response says nothing of what others get (a bypass or no-cache condition, credentials), has
     /// nothing to be compared by, or while a refresh is under way.

@@ -63,12 +63,10 @@ fn shown_lines(lines: &mut LineWriter, parts: &Parts<'_>, policy: &Policy) {
         if is_judged(name, policy) && has_line(parts.judged, name, value) {
             uses = uses.with(LineUse::JUDGED);
         }
-        let tags = is_tag(name, policy);
-        if tags {
+        if is_tag(name, policy) {
             uses = uses.with(LineUse::TAGS);
         }
-        // RFC 9875: groups are for caches downstream too; other tags are ours alone.
-        if !tags || is(name, "cache-groups") {
+        if !policy.keeps_to_itself(name) {
             uses = uses.with(LineUse::SHOWN);
         }
         lines.line(uses, name, value);

@@ -50,10 +50,10 @@ struct Found {
     siblings: bool,
 }
 
-/// What a lookup gave: a usable record, or what is known of the key without one.
-struct Looked {
-    found: Option<Found>,
+/// What is known of a key of which nothing usable is stored for the request.
+struct Unstored {
     marker: MarkerView,
+    /// The most recent of its variants.
     newest: Option<Object>,
 }
 
@@ -88,14 +88,14 @@ impl<'a> Asking<'a> {
             return self.bypass();
         }
         for _ in 0..TRIES {
-            let decision = match self.lookup() {
-                Err(Busy) => Some(pass(Some(Status::Miss), Reason::Busy)),
-                Ok(Looked {
-                    found: Some(found),
-                    marker,
-                    ..
-                }) => self.found(found, &marker),
-                Ok(looked) => self.absent(&looked),
+            let Ok(looked) = self.lookup() else { break };
+            let (marker, newest) = (looked.marker, looked.newest);
+            let found = looked
+                .object
+                .and_then(|object| self.usable(object, looked.others > 0));
+            let decision = match found {
+                Some(found) => self.found(found, &marker),
+                None => self.absent(&Unstored { marker, newest }),
             };
             if let Some(decision) = decision {
                 return decision;
@@ -117,7 +117,7 @@ impl<'a> Asking<'a> {
         self.fetch(claim, terms, Reason::Bypass)
     }
 
-    fn lookup(&self) -> Result<Looked, Busy> {
+    fn lookup(&self) -> Result<Lookup, Busy> {
         let (fields, policy) = (self.req.fields, self.policy);
         let mut select = |meta: &[u8]| variant::selects(meta, fields, policy);
         let mut looked = self.region.lookup(self.req.key, self.now, &mut select)?;
@@ -129,14 +129,14 @@ impl<'a> Asking<'a> {
             };
             looked = newer;
         }
-        let found = looked
-            .object
-            .and_then(|object| self.usable(object, looked.others > 0));
-        Ok(Looked {
-            found,
-            marker: looked.marker,
-            newest: looked.newest,
-        })
+        Ok(looked)
+    }
+
+    /// What is stored for the request; nothing also if the store can't tell.
+    fn selected(&self) -> Option<Found> {
+        let looked = self.lookup().ok()?;
+        let siblings = looked.others > 0;
+        self.usable(looked.object?, siblings)
     }
 
     fn newer_than(&self, object: &Object) -> Result<Option<Lookup>, Busy> {
@@ -149,6 +149,7 @@ impl<'a> Asking<'a> {
     }
 
     /// The entry, unless it is damaged or has not been asked for so long that the zone wants it gone.
+    #[inline]
     fn usable(&self, object: Object, siblings: bool) -> Option<Found> {
         let stored = match Stored::new(object, self.policy) {
             Ok(stored) => stored,
@@ -330,9 +331,9 @@ impl<'a> Asking<'a> {
     }
 
     /// Nothing usable is stored.
-    fn absent(&self, looked: &Looked) -> Option<Decision> {
+    fn absent(&self, key: &Unstored) -> Option<Decision> {
         let miss = |reason| Some(pass(Some(Status::Miss), reason));
-        let reason = match looked.newest {
+        let reason = match key.newest {
             Some(_) => Reason::VaryMiss,
             None => Reason::Absent,
         };
@@ -349,17 +350,17 @@ impl<'a> Asking<'a> {
         if self.authorised() {
             return Some(self.fetch_alone(None, reason));
         }
-        let memory = Memory::of(&looked.marker, self.now);
+        let memory = Memory::of(&key.marker, self.now);
         match memory {
             Memory::Pass => return miss(Reason::HitForMiss),
             Memory::None if self.is_rare() => return miss(Reason::MinUses),
-            Memory::None if self.alone(&looked.marker) => {
+            Memory::None if self.alone(&key.marker) => {
                 return Some(self.fetch_alone(None, reason));
             }
             Memory::None | Memory::Probe => {}
         }
         let waits = memory == Memory::None && self.turn != Turn::TimedOut;
-        match self.claim_absent(looked, waits) {
+        match self.claim_absent(key, waits) {
             Asked::Mine(claim) => {
                 let terms = Terms {
                     probe: memory == Memory::Probe,
@@ -423,6 +424,7 @@ impl<'a> Asking<'a> {
         })
     }
 
+    #[inline]
     fn serve(&self, found: Found, status: Status, reason: Reason) -> Decision {
         Decision::Serve(self.served(found.stored, status, reason, None))
     }
@@ -439,6 +441,7 @@ impl<'a> Asking<'a> {
         Decision::Serve(self.served(stored, status, reason, Some(permit)))
     }
 
+    #[inline]
     fn served(
         &self,
         stored: Stored,
@@ -453,7 +456,7 @@ impl<'a> Asking<'a> {
             age: stored.age(self.now),
             ttl: stored.ttl(self.now),
             collapsed: self.turn != Turn::First,
-            refresh,
+            refresh: refresh.map(Box::new),
             object: stored,
         }
     }

@@ -37,8 +37,8 @@ pub struct Serve {
     pub ttl: i64,
     /// The request shared the fetch of another.
     pub collapsed: bool,
-    /// The permission, and the duty, to refresh the entry in the background.
-    pub refresh: Option<Permit>,
+    /// The permission, and the duty, to refresh the entry in the background. Boxed: most deliveries have none, and all are moved.
+    pub refresh: Option<Box<Permit>>,
 }
 
 impl Serve {

@@ -56,8 +56,8 @@ pub(crate) struct Terms {
     pub(crate) revalidate: bool,
     /// Other variants of the key are stored.
     pub(crate) siblings: bool,
-    /// Those of them that the validation names beside `entry`.
-    pub(crate) named: Vec<Stored>,
+    /// The tags of those that the validation names beside `entry`.
+    pub(crate) named: Vec<Box<[u8]>>,
 }
 
 /// The permission to fetch a key, with what is known of the stale copy. Dropping it gives up: the place is free for the
@@ -97,8 +97,10 @@ impl Permit {
             return;
         };
         if !self.terms.named.is_empty() {
-            let all = std::iter::once(entry).chain(&self.terms.named);
-            let tags: Vec<&[u8]> = all.map(siblings::tag).collect();
+            let others = self.terms.named.iter().map(|tag| &**tag);
+            let tags: Vec<&[u8]> = std::iter::once(siblings::tag(entry))
+                .chain(others)
+                .collect();
             return each("If-None-Match", &tags.join(&b", "[..]));
         }
         if let Some(etag) = entry.head().etag(entry.object().meta()) {

@@ -29,6 +29,7 @@ pub(crate) struct Windows {
 }
 
 impl Windows {
+    #[inline]
     pub(crate) fn of(head: &Head, policy: &Policy) -> Windows {
         // §5.2.2.4: `no-cache` is validated at each use, however long it would be fresh.
         let fresh_until = match head.flags.has(Flags::NO_CACHE) {

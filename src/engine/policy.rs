@@ -4,6 +4,7 @@
 //! `swr_cache_valid`, ignored fields) stays with the entry; the windows of stale service are applied when an entry is
 //! *used*, so that a reload with other windows takes effect on what is already stored.
 
+use crate::http::fields::is;
 use crate::store::Millis;
 
 /// One second in [`Millis`].
@@ -90,6 +91,15 @@ impl Default for Policy {
             tag_fields: names(&["Surrogate-Key", "Cache-Tag", "Cache-Groups"]),
             inactive: None,
         }
+    }
+}
+
+impl Policy {
+    /// Whether a response field is meant for this cache alone, and no client sees it: tags (but for `Cache-Groups`, which caches
+    /// downstream have a use for too, RFC 9875), and `Surrogate-Control`.
+    pub fn keeps_to_itself(&self, name: &[u8]) -> bool {
+        is(name, "surrogate-control")
+            || !is(name, "cache-groups") && self.tag_fields.iter().any(|field| is(name, field))
     }
 }
 

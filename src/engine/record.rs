@@ -98,20 +98,17 @@ impl Span {
 
 impl Head {
     /// Reads the head of `record`, or nothing if it is not one of this version.
+    #[inline]
     pub(crate) fn decode(record: &[u8]) -> Option<Head> {
         let head: &[u8; HEAD] = record.first_chunk()?;
         if head[0] != VERSION {
             return None;
         }
-        let spans = [64, 72, 80].map(|at| Span {
-            at: u32_at(head, at),
-            len: u32_at(head, at + 4),
-        });
-        let end = |span: &Span| u64::from(span.at) + u64::from(span.len);
-        if spans.iter().any(|span| end(span) > record.len() as u64) {
+        let [etag, nominated, lines] = [span_at(head, 64), span_at(head, 72), span_at(head, 80)];
+        let fits = |span: Span| u64::from(span.at) + u64::from(span.len) <= record.len() as u64;
+        if !(fits(etag) && fits(nominated) && fits(lines)) {
             return None;
         }
-        let [etag, nominated, lines] = spans;
         Some(Head {
             status: u16::from_le_bytes([head[2], head[3]]),
             flags: Flags(u32_at(head, 4)),
@@ -185,12 +182,30 @@ impl Head {
     }
 }
 
-fn u32_at(head: &[u8; HEAD], at: usize) -> u32 {
-    u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
+// Each is one load when `at` is a constant, which it is where these are inlined.
+
+#[inline(always)]
+fn bytes_at<const N: usize>(head: &[u8; HEAD], at: usize) -> [u8; N] {
+    let found = head.get(at..).and_then(|rest| rest.first_chunk());
+    found.copied().unwrap_or([0; N])
 }
 
+#[inline(always)]
+fn u32_at(head: &[u8; HEAD], at: usize) -> u32 {
+    u32::from_le_bytes(bytes_at(head, at))
+}
+
+#[inline(always)]
 fn u64_at(head: &[u8; HEAD], at: usize) -> u64 {
-    u64::from(u32_at(head, at)) | u64::from(u32_at(head, at + 4)) << 32
+    u64::from_le_bytes(bytes_at(head, at))
+}
+
+#[inline(always)]
+fn span_at(head: &[u8; HEAD], at: usize) -> Span {
+    Span {
+        at: u32_at(head, at),
+        len: u32_at(head, at + 4),
+    }
 }
 
 /// What a field line is for.

@@ -55,8 +55,8 @@ pub(crate) fn respond(
     }
 }
 
-/// A HEAD for the entry was answered with 200: the entry is updated or ends, or stays as it was if nothing tells which
-/// (RFC 9111 §4.3.5).
+/// A HEAD for the entry was answered with 200: the entry is updated or becomes stale, or stays as it was if nothing tells which
+/// (RFC 9111 §4.3.5). It is not removed: anyone can send a HEAD, and nobody shall wait for it.
 pub(crate) fn head(
     permit: Permit,
     resp: &Response<'_>,
@@ -80,7 +80,7 @@ pub(crate) fn head(
         (Some(Freshen::Update), Ok(judgement)) => {
             answer.renew(permit, entry, &judgement, &judged);
         }
-        _ => _ = permit.region.remove(entry.object()),
+        _ => entry.object().age_from(now),
     }
 }
 
@@ -266,7 +266,9 @@ impl Answered<'_> {
             return permit.end(Reason::ForeignValidator, self.now);
         };
         if !self.identifies(&permit, &entry) {
-            return match siblings::named(&permit.terms.named, self.resp.judge).cloned() {
+            let asked = (&entry, &permit.terms.named[..]);
+            let (judge, now) = (self.resp.judge, self.now);
+            return match siblings::named(&permit.region, asked, judge, self.policy, now) {
                 Some(other) => self.switch(permit, other),
                 None => self.foreign(permit, entry),
             };

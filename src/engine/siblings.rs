@@ -20,27 +20,48 @@ const MAX_BYTES: usize = 1024;
 /// The longest body of such a variant: a worker copies it in well under a millisecond.
 const MAX_BODY: u64 = 1 << 20;
 
-/// The other variants of `entry`'s key that a validation of it may name, the most recent first.
-pub(crate) fn siblings(
+/// What a variant must be to be named beside another one.
+struct Alike {
+    status: u16,
+    coding: Option<Box<[u8]>>,
+}
+
+impl Alike {
+    fn of(head: &Head, meta: &[u8]) -> Alike {
+        Alike {
+            status: head.status,
+            coding: coding(head, meta),
+        }
+    }
+
+    /// The tag of the variant with this record, if it is such a one.
+    fn tag<'a>(&self, meta: &'a [u8]) -> Option<&'a [u8]> {
+        let head = Head::decode(meta)?;
+        let tag = head.etag(meta).filter(|tag| is_valid(tag))?;
+        let alike = head.status == self.status && coding(&head, meta) == self.coding;
+        alike.then_some(tag)
+    }
+}
+
+/// The tags of the other variants of `entry`'s key that a validation of it may name, the most recent first. The variants are
+/// not held meanwhile: the origin may take its time.
+pub(crate) fn tags(
     region: &Region,
     entry: &Stored,
     policy: &Policy,
     now: Millis,
-) -> Vec<Stored> {
+) -> Vec<Box<[u8]>> {
     let meta = entry.object().meta();
-    let Some(own) = entry.head().etag(meta).filter(|tag| is_valid(tag)) else {
+    let alike = Alike::of(entry.head(), meta);
+    let Some(own) = alike.tag(meta) else {
         return Vec::new();
     };
-    let coding = coding(entry.head(), meta);
     let mut seen: Vec<Box<[u8]>> = vec![own.into()];
-    let (mut found, mut bytes) = (Vec::new(), own.len());
+    let (mut named, mut bytes) = (Vec::new(), own.len());
     for _ in 0..MAX_NAMED {
-        let mut wanted = |meta: &[u8]| is_wanted(meta, entry.status(), coding.as_deref(), &seen);
-        let looked = region.lookup(entry.object().key(), now, &mut wanted);
-        let Some(object) = looked.ok().and_then(|looked| looked.object) else {
-            break;
-        };
-        let Ok(sibling) = Stored::new(object, policy) else {
+        let is_new = |tag: &[u8]| seen.iter().all(|other| **other != *tag);
+        let mut select = |meta: &[u8]| alike.tag(meta).is_some_and(is_new);
+        let Some(sibling) = find(region, entry, policy, now, &mut select) else {
             break;
         };
         let tag: Box<[u8]> = tag(&sibling).into();
@@ -48,43 +69,57 @@ pub(crate) fn siblings(
         if bytes > MAX_BYTES {
             break;
         }
-        seen.push(tag);
-        if sibling.is_complete() && sibling.content_length() <= Some(MAX_BODY) {
-            found.push(sibling);
+        if is_small(&sibling) {
+            named.push(tag.clone());
         }
+        seen.push(tag);
     }
-    found
+    named
 }
 
-/// The one of `siblings` that a 304 with these fields names; the most recent, if several have the tag (RFC 9111 §4.3.4).
-pub(crate) fn named<'a>(siblings: &'a [Stored], response: &dyn Fields) -> Option<&'a Stored> {
-    first(response, "etag", |value| {
+/// The variant that a 304 with these fields names, if its tag is one of `tags`; the most recent, if several have it
+/// (RFC 9111 §4.3.4).
+pub(crate) fn named(
+    region: &Region,
+    (entry, tags): (&Stored, &[Box<[u8]>]),
+    response: &dyn Fields,
+    policy: &Policy,
+    now: Millis,
+) -> Option<Stored> {
+    let tag = first(response, "etag", |value| {
         let named = Etag::parse(value)?;
         let how = match named.weak {
             true => Comparison::Weak,
             false => Comparison::Strong,
         };
-        let is_named = |sibling: &&Stored| {
-            Etag::parse(tag(sibling)).is_some_and(|own| own.matches(&named, how))
-        };
-        siblings.iter().find(is_named)
-    })
+        let is_named = |tag: &&[u8]| Etag::parse(tag).is_some_and(|own| own.matches(&named, how));
+        tags.iter().map(|tag| &**tag).find(is_named)
+    })?;
+    let alike = Alike::of(entry.head(), entry.object().meta());
+    let mut select = |meta: &[u8]| alike.tag(meta) == Some(tag);
+    find(region, entry, policy, now, &mut select).filter(is_small)
+}
+
+fn find(
+    region: &Region,
+    entry: &Stored,
+    policy: &Policy,
+    now: Millis,
+    select: &mut dyn FnMut(&[u8]) -> bool,
+) -> Option<Stored> {
+    let looked = region.lookup(entry.object().key(), now, select).ok()?;
+    Stored::new(looked.object?, policy).ok()
+}
+
+/// Whether it is whole, and can be copied in one go.
+fn is_small(stored: &Stored) -> bool {
+    stored.is_complete() && stored.content_length() <= Some(MAX_BODY)
 }
 
 /// The origin's tag of a stored response.
 pub(crate) fn tag(stored: &Stored) -> &[u8] {
     let tag = stored.head().etag(stored.object().meta());
     tag.unwrap_or_default()
-}
-
-fn is_wanted(meta: &[u8], status: u16, coding: Option<&[u8]>, seen: &[Box<[u8]>]) -> bool {
-    let Some(head) = Head::decode(meta) else {
-        return false;
-    };
-    let is_new = |tag: &[u8]| is_valid(tag) && seen.iter().all(|other| **other != *tag);
-    head.status == status
-        && head.etag(meta).is_some_and(is_new)
-        && self::coding(&head, meta).as_deref() == coding
 }
 
 fn is_valid(tag: &[u8]) -> bool {

@@ -43,6 +43,7 @@ impl EntityTag<'_> {
 
 impl Stored {
     /// Reads the head; gives the object back if its meta is none of ours.
+    #[inline]
     pub(crate) fn new(object: Object, policy: &Policy) -> Result<Stored, Object> {
         match head_of(&object) {
             None => Err(object),
@@ -176,6 +177,7 @@ impl Stored {
 }
 
 /// The head of an object. Freshness ends when a soft purge says so, and the windows are counted from there.
+#[inline]
 fn head_of(object: &Object) -> Option<Head> {
     let mut head = Head::decode(object.meta())?;
     match object.aged() {

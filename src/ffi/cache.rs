@@ -15,9 +15,9 @@ use super::handle::{Handle, Kind, call};
 use super::types::{self, Sized_, bytes, put, text};
 use super::wake::Wake;
 use crate::engine::{self, Manner, Selection};
-use crate::store::{Busy, Millis, Region, RegionOptions, Share};
+use crate::store::{Busy, Millis, Purge, Region, RegionOptions, Share};
 
-/// Memory of this process alone.
+/// Memory of this process alone: a process that it forks has no cache there, and is told to pass.
 pub const SWRCACHE_PRIVATE: c_int = 0;
 /// Anonymous memory that this process shares with those that it forks after it has opened the cache.
 pub const SWRCACHE_SHARED: c_int = 1;
@@ -85,6 +85,8 @@ unsafe impl Sync for Time {}
 impl Time {
     #[inline]
     fn now(&self) -> Millis {
+        #[cfg(test)]
+        tests::panic_if_told();
         match self.clock {
             // SAFETY: the host's function with the host's argument, as promised at open.
             Some(clock) => unsafe { clock(self.user) },
@@ -101,6 +103,7 @@ pub(crate) struct Shared {
     pub(crate) engine: engine::Cache,
     pub(crate) wake: Wake,
     time: Time,
+    memory: c_int,
     pub(crate) counters: Counters,
     /// Background fetches that are not over.
     pub(crate) refreshing: AtomicU32,
@@ -108,7 +111,11 @@ pub(crate) struct Shared {
 
 impl Shared {
     fn purge(&self, what: Selection, how: Manner) -> std::result::Result<u64, Busy> {
-        let mut purge = self.engine.purge(what, how, self.now())?;
+        self.finish(self.engine.purge(what, how, self.now())?)
+    }
+
+    /// Goes on with a purge to its end; tells how many responses went.
+    pub(crate) fn finish(&self, mut purge: Purge) -> std::result::Result<u64, Busy> {
         while !purge.step(u32::MAX)? {}
         Ok(purge.purged())
     }
@@ -116,6 +123,23 @@ impl Shared {
     #[inline]
     pub(crate) fn now(&self) -> Millis {
         self.time.now()
+    }
+
+    /// Whether there are processes in the memory that can't ring this one.
+    pub(crate) fn unrung(&self) -> bool {
+        self.memory == SWRCACHE_FILE && self.engine.region().has_strangers()
+    }
+
+    /// Something is to be waited for by way of the descriptor.
+    pub(crate) fn awaited(&self) {
+        if self.unrung() {
+            self.wake.look_soon();
+        }
+    }
+
+    /// Waits until something has moved since the ticket was taken; false when `until` comes first.
+    pub(crate) fn wait(&self, ticket: u64, until: Instant) -> bool {
+        self.wake.wait(ticket, until, self.unrung())
     }
 
     /// When, by the clock that waits go by, it is `at` by the host's clock.
@@ -151,6 +175,8 @@ pub type Cache = Handle<CacheValue>;
 /// `SWRCACHE_FILE`: the first one makes it, the others take what is there, which must have the same `size`. A file of a
 /// version of the library that lays memory out otherwise is replaced by an empty one.
 ///
+/// Any thread. No pointer may be NULL but those that the options say.
+///
 /// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad options; SWRCACHE_EREGION if the file holds something else;
 /// SWRCACHE_ESYS if the system refused; SWRCACHE_ENOSPC if too many processes use it.
 ///
@@ -180,7 +206,8 @@ unsafe fn region(options: &Options) -> Result<Region> {
         ..RegionOptions::default()
     };
     match options.memory {
-        SWRCACHE_PRIVATE | SWRCACHE_SHARED => Ok(Region::anonymous(options.size, &how)?),
+        SWRCACHE_PRIVATE => Ok(Region::private(options.size, &how)?),
+        SWRCACHE_SHARED => Ok(Region::anonymous(options.size, &how)?),
         SWRCACHE_FILE => {
             // SAFETY: the caller's promise.
             let path = unsafe { text(options.path) }?;
@@ -195,7 +222,7 @@ fn open(region: Region, options: &Options) -> Result<Shared> {
         0 => PROCESSES,
         n => n,
     };
-    let wake = Wake::new(processes as usize, options.memory != SWRCACHE_FILE)?;
+    let wake = Wake::new(processes as usize, options.memory == SWRCACHE_FILE)?;
     region.enter(wake.bell())?;
     Ok(Shared {
         engine: engine::Cache::new(Arc::new(region)),
@@ -204,6 +231,7 @@ fn open(region: Region, options: &Options) -> Result<Shared> {
             clock: options.clock,
             user: options.clock_user,
         },
+        memory: options.memory,
         counters: Counters::default(),
         refreshing: AtomicU32::new(0),
     })
@@ -214,14 +242,18 @@ fn open(region: Region, options: &Options) -> Result<Shared> {
 /// Call it once in each child, before anything else of the library. Fork while no other thread of the parent is inside the
 /// library. Replies and fetches of the parent mean nothing in the child: don't use them there. The parent goes on as before.
 ///
-/// Returns 0; SWRCACHE_ENOSPC if too many processes use the cache; SWRCACHE_EINVAL if `cache` is NULL.
+/// Returns 0; SWRCACHE_ENOSPC if too many processes use the cache; SWRCACHE_EUNSUPPORTED for `SWRCACHE_PRIVATE` memory;
+/// SWRCACHE_ESYS if the system refused; SWRCACHE_EINVAL if `cache` is NULL.
 ///
 /// # Safety
 /// `cache` is NULL or live.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn swrcache_after_fork(cache: *mut Cache) -> c_int {
     shared(cache, |cache| {
-        cache.wake.forked();
+        if cache.memory == SWRCACHE_PRIVATE {
+            return Err(SWRCACHE_EUNSUPPORTED.into());
+        }
+        cache.wake.forked()?;
         cache.refreshing.store(0, Relaxed);
         Ok(cache.engine.region().enter(cache.wake.bell())?)
     })
@@ -231,6 +263,7 @@ pub unsafe extern "C" fn swrcache_after_fork(cache: *mut Cache) -> c_int {
 ///
 /// Free its refreshers before. Replies and fetches that are still there stay usable, and keep the memory until they are freed.
 /// A file stays where it is, with what it holds.
+/// Call it when no other thread uses the cache.
 ///
 /// # Safety
 /// `cache` is NULL or live, and not used again.
@@ -241,7 +274,7 @@ pub unsafe extern "C" fn swrcache_close(cache: *mut Cache) {
 }
 
 /// Runs a call on the cache; the pointer's soundness is what every function of the header asks for.
-fn shared(cache: *const Cache, f: impl FnOnce(&Arc<Shared>) -> Result<()>) -> c_int {
+pub(crate) fn shared(cache: *const Cache, f: impl FnOnce(&Arc<Shared>) -> Result<()>) -> c_int {
     call(|| {
         // SAFETY: NULL or live, by the contract of each caller.
         unsafe { Handle::with_ref(cache, |cache| f(&cache.0)) }
@@ -251,11 +284,14 @@ fn shared(cache: *const Cache, f: impl FnOnce(&Arc<Shared>) -> Result<()>) -> c_
 /// The descriptor to watch for reading in an event loop: readable when something has moved that this process waits for.
 ///
 /// Call `swrcache_event_clear`, then look up again all requests that were told to wait, and read on in all replies that said
-/// SWRCACHE_EAGAIN. It may ring for nothing. The descriptor (an eventfd) belongs to the cache: neither read nor close it. It
-/// is this process's own: ask again after `swrcache_after_fork`. For a `SWRCACHE_FILE` that processes share that were not
-/// forked from one another, nobody can ring: look again every 20 ms as well.
+/// SWRCACHE_EAGAIN. It may ring for nothing. The descriptor (an eventfd, or an epoll of one) belongs to the cache: neither read nor close it. It
+/// is this process's own: ask again after `swrcache_after_fork`. Where processes share a `SWRCACHE_FILE` that were not forked from one
+/// another, they can't ring each other: then it becomes readable by itself, 20 ms after something was to be waited for.
 ///
-/// Returns 0; SWRCACHE_EUNSUPPORTED (and `*fd` is -1) if there are more processes than the options said.
+/// Any thread.
+///
+/// Returns 0; SWRCACHE_EUNSUPPORTED (and `*fd` is -1) if there are more processes than the options said; SWRCACHE_EINVAL for a
+/// NULL.
 ///
 /// # Safety
 /// `cache` is NULL or live; `fd` is NULL or writable.
@@ -273,6 +309,8 @@ pub unsafe extern "C" fn swrcache_event_fd(cache: *mut Cache, fd: *mut c_int) ->
 }
 
 /// Makes the descriptor unreadable again. Clear first, then look what has moved.
+///
+/// Any thread.
 ///
 /// Returns 0, or SWRCACHE_EINVAL if `cache` is NULL.
 ///
@@ -298,7 +336,7 @@ pub unsafe extern "C" fn swrcache_event_clear(cache: *mut Cache) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn swrcache_wait(cache: *mut Cache, ticket: u64, until: u64) -> c_int {
     shared(cache, |cache| {
-        match cache.wake.wait(ticket, cache.instant(until)) {
+        match cache.wait(ticket, cache.instant(until)) {
             true => Ok(()),
             false => Err(SWRCACHE_ETIMEDOUT.into()),
         }
@@ -359,7 +397,7 @@ pub unsafe extern "C" fn swrcache_purge(
             // SAFETY: the caller's promise.
             let what = vec![unsafe { bytes(what, len) }?.into()];
             match kind {
-                SWRCACHE_PURGE_KEY => selection.keys = what,
+                SWRCACHE_PURGE_KEY => selection.texts = what,
                 SWRCACHE_PURGE_PREFIX => selection.prefixes = what,
                 SWRCACHE_PURGE_TAG => selection.tags = what,
                 _ => return Err(Error::new(SWRCACHE_EINVAL, "unknown kind of purge")),
@@ -373,40 +411,6 @@ pub unsafe extern "C" fn swrcache_purge(
         }
         Ok(())
     })
-}
-
-/// Says that a request with a method that is not cached went through to the origin: what is stored for `key` goes if the
-/// method is unsafe and `status` is no error (RFC 9111, section 4.4).
-///
-/// Returns 0; SWRCACHE_EINVAL for a NULL or a status outside 100 to 999.
-///
-/// # Safety
-/// `cache` is NULL or live; `key` has `len` readable bytes (or ends with NUL, if `len` is `SWRCACHE_NUL`); `method` is NULL or
-/// ends with NUL.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn swrcache_written_through(
-    cache: *mut Cache,
-    key: *const c_char,
-    len: usize,
-    method: *const c_char,
-    status: c_int,
-) -> c_int {
-    shared(cache, |cache| {
-        // SAFETY: the caller's promise.
-        let (key, method) = unsafe { (bytes(key, len)?, text(method)?) };
-        let status = status_of(status)?;
-        // What the response names beside its own target is not told, and stays.
-        cache.engine.written_through(key, method.as_bytes(), status);
-        Ok(())
-    })
-}
-
-/// A status code of the caller's.
-pub(crate) fn status_of(status: c_int) -> Result<u16> {
-    match u16::try_from(status) {
-        Ok(status @ 100..=999) => Ok(status),
-        _ => Err(Error::new(SWRCACHE_EINVAL, "no status code of HTTP")),
-    }
 }
 
 /// Figures of a cache. The first part is of the memory, all processes together; the second of this process since it opened
@@ -524,6 +528,8 @@ pub unsafe extern "C" fn swrcache_stats(cache: *mut Cache, statistics: *mut Stat
 
 /// The time by the cache's clock: Unix time in milliseconds.
 ///
+/// Any thread.
+///
 /// Returns 0; SWRCACHE_EINVAL for a NULL.
 ///
 /// # Safety
@@ -532,4 +538,96 @@ pub unsafe extern "C" fn swrcache_stats(cache: *mut Cache, statistics: *mut Stat
 pub unsafe extern "C" fn swrcache_now(cache: *mut Cache, now: *mut u64) -> c_int {
     // SAFETY: NULL or writable.
     shared(cache, |cache| unsafe { put(now, cache.now()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::mem::zeroed;
+    use std::ptr;
+
+    use super::*;
+    use crate::ffi::*;
+
+    thread_local! {
+        static PANIC: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// A defect inside the library, in the middle of a call.
+    pub(super) fn panic_if_told() {
+        assert!(!PANIC.replace(false), "on purpose");
+    }
+
+    fn opened() -> (*mut Cache, *mut Policy) {
+        // SAFETY: integers and pointers.
+        let mut options: Options = unsafe { zeroed() };
+        (options.struct_size, options.size) = (size_of::<Options>(), 4 << 20);
+        let (mut cache, mut policy) = (ptr::null_mut(), ptr::null_mut());
+        // SAFETY: the options are filled in, the outputs are ours.
+        unsafe {
+            assert_eq!(swrcache_open(&options, &mut cache), SWRCACHE_OK);
+            assert_eq!(swrcache_policy_new(&mut policy), SWRCACHE_OK);
+        }
+        (cache, policy)
+    }
+
+    fn look(cache: *mut Cache, policy: *mut Policy) -> (c_int, Decision) {
+        // SAFETY: integers and pointers.
+        let (mut request, mut decision): (Request, Decision) = unsafe { zeroed() };
+        request.struct_size = size_of::<Request>();
+        request.method = c"GET".as_ptr();
+        (request.key, request.key_len) = (c"key".as_ptr(), SWRCACHE_NUL);
+        decision.struct_size = size_of::<Decision>();
+        // SAFETY: live handles, filled structs.
+        let code = unsafe { swrcache_lookup(cache, policy, &request, &mut decision) };
+        (code, decision)
+    }
+
+    fn status(fetch: *mut Fetch) -> c_int {
+        // SAFETY: a live handle; integers and pointers.
+        unsafe {
+            let mut response: Response = zeroed();
+            (response.struct_size, response.status) = (size_of::<Response>(), 200);
+            swrcache_fetch_respond(fetch, &response, &mut 0)
+        }
+    }
+
+    #[test]
+    fn a_panic_in_a_lookup_ends_in_a_code_and_a_pass_and_poisons_what_was_in_use() {
+        let (cache, policy) = opened();
+        let fetch = look(cache, policy).1.fetch;
+        PANIC.set(true);
+        let (code, decision) = look(cache, policy);
+        assert_eq!((code, decision.action), (SWRCACHE_EPANIC, SWRCACHE_PASS));
+        assert!(decision.reply.is_null() && decision.fetch.is_null());
+        let (code, decision) = look(cache, policy);
+        assert_eq!((code, decision.action), (SWRCACHE_EPOISONED, SWRCACHE_PASS));
+        // SAFETY: live handles; freed once.
+        unsafe {
+            assert_eq!(swrcache_tidy(cache), SWRCACHE_EPOISONED);
+            // Another handle goes on: what it needs is its own.
+            assert_eq!(status(fetch), SWRCACHE_OK);
+            swrcache_fetch_free(fetch);
+            swrcache_policy_free(policy);
+            swrcache_close(cache);
+        }
+    }
+
+    #[test]
+    fn a_panic_in_a_fetch_poisons_the_fetch_alone() {
+        let (cache, policy) = opened();
+        let fetch = look(cache, policy).1.fetch;
+        PANIC.set(true);
+        assert_eq!(status(fetch), SWRCACHE_EPANIC);
+        assert_eq!(status(fetch), SWRCACHE_EPOISONED);
+        // SAFETY: live handles; freed once. The place is free again.
+        unsafe {
+            swrcache_fetch_free(fetch);
+            let (code, decision) = look(cache, policy);
+            assert_eq!((code, decision.action), (SWRCACHE_OK, SWRCACHE_FETCH));
+            swrcache_fetch_free(decision.fetch);
+            swrcache_policy_free(policy);
+            swrcache_close(cache);
+        }
+    }
 }

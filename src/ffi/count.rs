@@ -35,18 +35,46 @@ struct Stripe([AtomicU64; COUNTS]);
 #[derive(Default)]
 pub(crate) struct Counters([Stripe; STRIPES]);
 
+/// The stripe that is left to all threads for which there is none of their own.
+const COMMON: usize = STRIPES - 1;
+const UNKNOWN: usize = usize::MAX;
+
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    static STRIPE: Cell<usize> = Cell::new(THREADS.fetch_add(1, Relaxed) % STRIPES);
+    static STRIPE: Cell<usize> = const { Cell::new(UNKNOWN) };
+}
+
+#[inline]
+fn stripe() -> usize {
+    match STRIPE.try_with(Cell::get) {
+        Ok(UNKNOWN) => first_use(),
+        Ok(stripe) => stripe,
+        // The thread is ending.
+        Err(_) => COMMON,
+    }
+}
+
+#[cold]
+fn first_use() -> usize {
+    let stripe = THREADS.fetch_add(1, Relaxed).min(COMMON);
+    let _ = STRIPE.try_with(|own| own.set(stripe));
+    stripe
 }
 
 impl Counters {
     #[inline]
     pub(crate) fn add(&self, count: Count, n: u64) {
-        let stripe = STRIPE.try_with(Cell::get).unwrap_or(0);
-        if let Some(Stripe(counts)) = self.0.get(stripe) {
-            counts[count as usize].fetch_add(n, Relaxed);
+        let stripe = stripe();
+        let Some(Stripe(counts)) = self.0.get(stripe) else {
+            return;
+        };
+        let count = &counts[count as usize];
+        if stripe == COMMON {
+            count.fetch_add(n, Relaxed);
+        } else {
+            // No other thread writes here: it need not be one step.
+            count.store(count.load(Relaxed).wrapping_add(n), Relaxed);
         }
     }
 

@@ -13,19 +13,20 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::AcqRel;
 
-use super::cache::{Shared, status_of};
+use super::cache::Shared;
 use super::count::Count;
 use super::error::{Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EINVAL, SWRCACHE_ESTATE};
 use super::handle::{Handle, Kind, call};
-use super::lookup::{Client, word};
+use super::lookup::word;
 use super::policy::Settings;
-use super::reply::{Reply, ReplyValue};
-use super::types::{self, Field, Lines, Owned, Sized_, bytes, field, put, put_text};
+use super::reply::{self, Reply};
+use super::request::{Client, unkeyed};
+use super::response::{Answered, Response, failure_of};
+use super::types::{self, Field, Owned, bytes, field, put, put_text};
 use crate::engine::{
-    Failure, Filling, Finished, Led, Outcome, Part, Permit, Purpose, Reason, Response as Answer,
-    Stored, cache_status,
+    Failure, Filling, Finished, Led, Outcome, Part, Permit, Purpose, Reason, Stored, cache_status,
 };
-use crate::http::{Exclusions, Fields};
+use crate::http::Exclusions;
 use crate::store::{Millis, NoSpace};
 
 /// Store: feed the body with `swrcache_fetch_write`, then call `swrcache_fetch_finish`. A client that waits may be given
@@ -42,15 +43,6 @@ pub const SWRCACHE_DO_NOTHING: c_int = 4;
 /// (`must-revalidate` and the like, RFC 9111 section 5.2.2.2). Send 504 to the client that waits.
 pub const SWRCACHE_DO_GATEWAY_TIMEOUT: c_int = 5;
 
-/// The connection to the origin failed, or broke.
-pub const SWRCACHE_FAIL_ERROR: c_int = 1;
-/// The origin did not answer in time.
-pub const SWRCACHE_FAIL_TIMEOUT: c_int = 2;
-/// The origin's response was empty or invalid.
-pub const SWRCACHE_FAIL_INVALID: c_int = 3;
-/// You give it up for reasons of your own, such as the end of the server: the origin is not to blame.
-pub const SWRCACHE_FAIL_ABORTED: c_int = 4;
-
 /// Fields that a fetch never sends: it wants the whole, and validates what the cache has.
 const NEVER_SENT: [&str; 6] = [
     "range",
@@ -62,31 +54,6 @@ const NEVER_SENT: [&str; 6] = [
 ];
 /// Fields that a refresh does not send: one visitor's credentials must not decide what everybody gets.
 const NEVER_SENT_ON_REFRESH: [&str; 2] = ["cookie", "authorization"];
-
-/// The head of the origin's response. Zero it, set `struct_size` and what there is.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Response {
-    /// `sizeof(swrcache_response)`.
-    pub struct_size: usize,
-    /// The status.
-    pub status: c_int,
-    /// Must be 0.
-    pub flags: u32,
-    /// The header fields, in order.
-    pub fields: *const Field,
-    /// How many.
-    pub field_count: usize,
-    /// The fields that clients are to see, if others than `fields`; NULL if the same.
-    pub shown: *const Field,
-    /// How many.
-    pub shown_count: usize,
-    /// When the request was sent to the origin (Unix time in milliseconds); 0 is when the fetch was made.
-    pub request_time: u64,
-}
-
-// SAFETY: repr(C), its size first; integers and pointers.
-unsafe impl Sized_ for Response {}
 
 enum Stage {
     Permitted(Permit),
@@ -303,25 +270,31 @@ impl FetchValue {
         SWRCACHE_DO_REPLY
     }
 
-    fn respond(&mut self, response: &Answer<'_>) -> Result<c_int> {
+    fn respond(&mut self, answered: &Answered<'_>) -> Result<c_int> {
         self.sent_fields();
-        let Stage::Permitted(permit) = self.over() else {
+        if !matches!(self.stage, Stage::Permitted(_)) {
+            return Err(SWRCACHE_ESTATE.into());
+        }
+        let Stage::Permitted(mut permit) = self.over() else {
             return Err(SWRCACHE_ESTATE.into());
         };
-        self.status = response.status;
+        if answered.no_cache {
+            permit.keep_nothing();
+        }
+        self.status = answered.status;
         let now = self.cache.now();
-        let policy = Arc::clone(&self.policy);
-        let outcome = permit.respond(response, &self.made, &policy.rules, now);
+        let response = answered.response(&self.client.origin, self.began);
+        let outcome = permit.respond(&response, &self.made, &self.policy.rules, now);
         Ok(self.settle(outcome))
     }
 
-    fn fail(&mut self, failure: Failure) -> Result<c_int> {
+    fn fail(&mut self, failure: Failure, retry_after: Option<Millis>) -> Result<c_int> {
         let now = self.cache.now();
         let policy = Arc::clone(&self.policy);
         match self.over() {
             Stage::Over => Err(SWRCACHE_ESTATE.into()),
             Stage::Permitted(permit) => {
-                Ok(self.settle(permit.fail(failure, None, &policy.rules, now)))
+                Ok(self.settle(permit.fail(failure, retry_after, &policy.rules, now)))
             }
             Stage::Filling(filling) if failure == Failure::Aborted => {
                 self.reason = Reason::Aborted;
@@ -402,7 +375,7 @@ impl FetchValue {
     }
 
     /// A delivery to the client that leads.
-    fn deliver(&self, stored: &Stored, led: Led) -> ReplyValue {
+    fn deliver(&self, stored: &Stored, led: Led) -> *mut Reply {
         let request = self.client.request();
         let now = self.cache.now();
         let serve = self
@@ -411,7 +384,7 @@ impl FetchValue {
             .deliver(stored, &request, &self.policy.rules, led, now);
         self.cache.counters.status(serve.status);
         let fetched = Some((self.asked, self.status));
-        ReplyValue::new(
+        reply::give(
             &self.cache,
             &self.policy,
             self.client.method,
@@ -479,7 +452,7 @@ pub unsafe extern "C" fn swrcache_fetch_key(
     len: *mut usize,
 ) -> c_int {
     on(fetch, |fetch| {
-        let found = &fetch.client.key;
+        let found = unkeyed(&fetch.client.key);
         // SAFETY: NULL or writable.
         unsafe {
             put(key, found.as_ptr().cast())?;
@@ -508,7 +481,9 @@ pub unsafe extern "C" fn swrcache_fetch_is_refresh(fetch: *mut Fetch) -> c_int {
 ///
 /// Call it when the head has come, before the body. The library keeps none of your pointers. `*todo` is 0 on failure.
 ///
-/// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments (the fetch is as it was); SWRCACHE_ESTATE if the fetch has been
+/// One thread at a time.
+///
+/// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments (the fetch is as it was); SWRCACHE_ESTATE if the fetch has been
 /// answered already.
 ///
 /// # Safety
@@ -524,52 +499,16 @@ pub unsafe extern "C" fn swrcache_fetch_respond(
         // SAFETY: the caller's promise, here and below.
         unsafe { put(todo, 0) }?;
         // SAFETY: see above.
-        let response = unsafe { types::read(response) }?;
-        // SAFETY: see above.
-        let judge = unsafe { Lines::new(response.fields, response.field_count) }?;
-        let shown = match response.shown.is_null() {
-            true => judge,
-            // SAFETY: see above.
-            false => unsafe { Lines::new(response.shown, response.shown_count) }?,
-        };
-        if response.flags != 0 {
-            return Err(Error::new(SWRCACHE_EINVAL, "unknown flags of a response"));
-        }
-        let status = status_of(response.status)?;
-        if !matches!(fetch.stage, Stage::Permitted(_)) {
-            return Err(SWRCACHE_ESTATE.into());
-        }
-        let told = fetch.respond(&Answer {
-            status,
-            store: &shown,
-            judge: &judge,
-            content_length: content_length(&judge),
-            request_time: match response.request_time {
-                0 => fetch.began,
-                time => time,
-            },
-            origin: b"",
-            from_failure: None,
-        })?;
+        let answered = unsafe { Answered::read(response) }?;
+        let told = fetch.respond(&answered)?;
         // SAFETY: see above.
         unsafe { put(todo, told) }
     })
 }
 
-/// The announced length of the body: a single number, and the body is not chunked (RFC 9112 section 6.3).
-fn content_length(fields: &dyn Fields) -> Option<u64> {
-    use crate::http::fields::{Single, count, single};
-    use crate::http::syntax::digits;
-    if count(fields, "transfer-encoding") > 0 {
-        return None;
-    }
-    match single(fields, "content-length", digits) {
-        Single::One(length) => length,
-        _ => None,
-    }
-}
-
 /// The next bytes of the body, as the origin sent them (without chunked coding).
+///
+/// One thread at a time. `bytes` may be NULL if `len` is 0.
 ///
 /// Returns 0 when all were taken. After any of these errors none of `bytes` was taken and the fetch is over; a reply that
 /// follows it will end in SWRCACHE_EBROKEN, and a client that has none gets the origin's response from you:
@@ -597,6 +536,8 @@ pub unsafe extern "C" fn swrcache_fetch_write(
 ///
 /// A body shorter than announced counts as broken off, as in `swrcache_fetch_fail`.
 ///
+/// One thread at a time.
+///
 /// Returns 0; SWRCACHE_ESTATE if there is nothing to finish; SWRCACHE_EINVAL for a NULL.
 ///
 /// # Safety
@@ -618,7 +559,9 @@ pub unsafe extern "C" fn swrcache_fetch_finish(fetch: *mut Fetch, todo: *mut c_i
 /// in, or a client follows a body that broke off), `_RELAY` (there is nothing: answer 502 or 504), `_GATEWAY_TIMEOUT` (answer 504),
 /// `_NOTHING`; 0 on failure.
 ///
-/// Returns 0; SWRCACHE_ESTATE if the fetch is over; SWRCACHE_EINVAL.
+/// One thread at a time.
+///
+/// Returns 0; SWRCACHE_ESTATE if the fetch is over; SWRCACHE_EINVAL for a NULL or an unknown failure.
 ///
 /// # Safety
 /// `fetch` is NULL or live; `todo` is NULL or writable.
@@ -626,19 +569,14 @@ pub unsafe extern "C" fn swrcache_fetch_finish(fetch: *mut Fetch, todo: *mut c_i
 pub unsafe extern "C" fn swrcache_fetch_fail(
     fetch: *mut Fetch,
     failure: c_int,
+    retry_after: u64,
     todo: *mut c_int,
 ) -> c_int {
     on(fetch, |fetch| {
         // SAFETY: NULL or writable, here and below.
         unsafe { put(todo, 0) }?;
-        let failure = match failure {
-            SWRCACHE_FAIL_ERROR => Failure::Error,
-            SWRCACHE_FAIL_TIMEOUT => Failure::Timeout,
-            SWRCACHE_FAIL_INVALID => Failure::InvalidHeader,
-            SWRCACHE_FAIL_ABORTED => Failure::Aborted,
-            _ => return Err(Error::new(SWRCACHE_EINVAL, "unknown failure")),
-        };
-        let told = fetch.fail(failure)?;
+        let failure = failure_of(failure)?;
+        let told = fetch.fail(failure, Some(retry_after).filter(|ms| *ms > 0))?;
         // SAFETY: see above.
         unsafe { put(todo, told) }
     })
@@ -648,6 +586,8 @@ pub unsafe extern "C" fn swrcache_fetch_fail(
 ///
 /// `*reply` is yours, to be freed with `swrcache_reply_free`; NULL on failure. It does not need the fetch any more. After
 /// `SWRCACHE_DO_STORE` it succeeds if the body may be followed as it grows; after `SWRCACHE_DO_REPLY` always.
+///
+/// One thread at a time for the fetch; the reply may go to another.
 ///
 /// Returns 0; SWRCACHE_EAGAIN if there is nothing yet; SWRCACHE_ESTATE if there will be nothing; SWRCACHE_EINVAL for a NULL.
 ///
@@ -667,7 +607,7 @@ pub unsafe extern "C" fn swrcache_fetch_reply(fetch: *mut Fetch, reply: *mut *mu
         };
         let made = fetch.deliver(stored, *led);
         // SAFETY: see above.
-        unsafe { put(reply, Handle::give(made)) }
+        unsafe { put(reply, made) }
     })
 }
 
@@ -675,6 +615,8 @@ pub unsafe extern "C" fn swrcache_fetch_reply(fetch: *mut Fetch, reply: *mut *mu
 /// fetch goes on.
 ///
 /// `*reply` is yours, to be freed with `swrcache_reply_free`; NULL on failure.
+///
+/// One thread at a time for the fetch; the reply may go to another.
 ///
 /// Returns 0; SWRCACHE_ESTATE if there is none, or the fetch has been answered; SWRCACHE_EINVAL for a NULL.
 ///
@@ -691,29 +633,32 @@ pub unsafe extern "C" fn swrcache_fetch_stale(fetch: *mut Fetch, reply: *mut *mu
         };
         let made = fetch.deliver(&stale.ok_or(SWRCACHE_ESTATE)?, Led::Patience);
         // SAFETY: see above.
-        unsafe { put(reply, Handle::give(made)) }
+        unsafe { put(reply, made) }
     })
 }
 
 /// Why the fetch went as it did, one of a fixed set of words; for the log.
 ///
 /// Never NULL; static.
+/// One thread at a time; "" for NULL, or if another thread uses the fetch.
 ///
 /// # Safety
 /// `fetch` is NULL or live.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn swrcache_fetch_reason(fetch: *mut Fetch) -> *const c_char {
-    let mut said = c"";
+    let mut said = c"".as_ptr();
     on(fetch, |fetch| {
         said = word(fetch.reason);
         Ok(())
     });
-    said.as_ptr()
+    said
 }
 
 /// The member for `Cache-Status` (RFC 9211) of a response that is relayed.
 ///
-/// As `swrcache_pass_status`.
+/// As `swrcache_pass_status`: the buffer may be NULL if `size` is 0, `needed` may be NULL. One thread at a time.
+///
+/// Returns as that.
 ///
 /// # Safety
 /// `fetch` is NULL or live; `buffer` has `size` writable bytes; `needed` is NULL or writable.
@@ -738,6 +683,7 @@ pub unsafe extern "C" fn swrcache_fetch_status(
 
 /// Frees a fetch. NULL is ignored. One that is not over is given up: nothing is remembered of it, and the next request may
 /// fetch.
+/// When no other thread uses it.
 ///
 /// # Safety
 /// `fetch` is NULL or live, and not used again.

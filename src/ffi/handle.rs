@@ -12,6 +12,7 @@
 
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -28,6 +29,7 @@ const SHARED: u32 = 2;
 const POISONED: u32 = 3;
 
 /// Runs one call: a panic ends here, an error becomes its code.
+#[inline]
 pub(crate) fn call(f: impl FnOnce() -> Result<()>) -> c_int {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(())) => SWRCACHE_OK,
@@ -37,7 +39,7 @@ pub(crate) fn call(f: impl FnOnce() -> Result<()>) -> c_int {
         }
         Err(payload) => {
             // What was thrown might throw again when it is dropped.
-            std::mem::forget(payload);
+            mem::forget(payload);
             SWRCACHE_EPANIC
         }
     }
@@ -57,31 +59,38 @@ pub trait Kind {
     const MAGIC: u32;
 }
 
-/// Puts the state back when a call ends, and poisons the handle if it ends in a panic.
-struct Use<'a> {
-    state: &'a AtomicU32,
-    after: u32,
-}
+/// Poisons a handle when it is dropped, which only a panic does.
+struct Poison<'a>(&'a AtomicU32);
 
-impl Drop for Use<'_> {
+impl Drop for Poison<'_> {
+    #[cold]
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.state.store(POISONED, Release);
-        } else if self.after == IDLE {
-            self.state.store(IDLE, Release);
-        }
+        self.0.store(POISONED, Release);
     }
 }
 
 impl<T: Kind> Handle<T> {
-    #[inline]
     /// A handle for C, to be given back to [`Handle::free`].
     pub(crate) fn give(value: T) -> *mut Handle<T> {
-        Box::into_raw(Box::new(Handle {
-            magic: AtomicU32::new(T::MAGIC),
-            state: AtomicU32::new(IDLE),
-            value: UnsafeCell::new(value),
-        }))
+        // SAFETY: the value is written, whole.
+        unsafe { Handle::give_in_place(|place: *mut T| place.write(value)) }
+    }
+
+    /// As [`Handle::give`], for a value that is put together where it stays: moves are a large part of what a hit costs.
+    ///
+    /// # Safety
+    /// `write` writes the whole value to the place that it is told.
+    #[inline]
+    pub(crate) unsafe fn give_in_place(write: impl FnOnce(*mut T)) -> *mut Handle<T> {
+        let handle = Box::into_raw(Box::<Handle<T>>::new_uninit()).cast::<Handle<T>>();
+        // SAFETY: room for a handle, of which every field is written, `value` by the caller's promise. (Should `write` panic,
+        // the room is lost, and nothing else.)
+        unsafe {
+            (&raw mut (*handle).magic).write(AtomicU32::new(T::MAGIC));
+            (&raw mut (*handle).state).write(AtomicU32::new(IDLE));
+            write(UnsafeCell::raw_get(&raw const (*handle).value));
+        }
+        handle
     }
 
     /// # Safety
@@ -112,19 +121,19 @@ impl<T: Kind> Handle<T> {
             Ok(_) => {}
             Err(state) => return Err(refusal(state)),
         }
-        let _in_use = Use {
-            state: &handle.state,
-            after: IDLE,
-        };
-        // SAFETY: the state says that nobody else uses the value until `_in_use` is dropped.
-        f(unsafe { &mut *handle.value.get() })
+        let poison = Poison(&handle.state);
+        // SAFETY: the state says that nobody else uses the value until it is set back.
+        let result = f(unsafe { &mut *handle.value.get() });
+        mem::forget(poison);
+        handle.state.store(IDLE, Release);
+        result
     }
 
-    #[inline]
     /// Uses the value together with other threads. From the first such use on nobody can have it alone.
     ///
     /// # Safety
     /// As [`Handle::with_mut`].
+    #[inline]
     pub(crate) unsafe fn with_ref<R>(
         handle: *const Handle<T>,
         f: impl FnOnce(&T) -> Result<R>,
@@ -140,13 +149,12 @@ impl<T: Kind> Handle<T> {
                 return Err(refusal(state));
             }
         }
-        let _in_use = Use {
-            state: &handle.state,
-            after: SHARED,
-        };
+        let poison = Poison(&handle.state);
         // SAFETY: the handle is shared and never leaves that state but to be refused to all, so there are shared
         // references only.
-        f(unsafe { &*handle.value.get() })
+        let result = f(unsafe { &*handle.value.get() });
+        mem::forget(poison);
+        result
     }
 
     /// Takes the value back and frees the handle. Nothing of a handle that is in use by another thread.
@@ -157,11 +165,12 @@ impl<T: Kind> Handle<T> {
         let code = call(|| {
             // SAFETY: the caller's promise.
             let checked = unsafe { Handle::check(handle) }?;
-            if checked.state.swap(IN_USE, AcqRel) == IN_USE {
+            // Who frees is the last user: this finds out one who is not, if it comes to that.
+            if checked.state.load(Acquire) == IN_USE {
                 return Err(SWRCACHE_EBUSY.into());
             }
             checked.magic.store(0, Relaxed);
-            // SAFETY: made by `give`, and by the swap ours alone.
+            // SAFETY: made by `give`, and ours alone, says the caller.
             drop(unsafe { Box::from_raw(handle) });
             Ok(())
         });

@@ -1,33 +1,21 @@
 //! A request becomes a decision.
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{c_char, c_int};
+use std::mem::{self, ManuallyDrop};
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::cache::{Cache, Shared};
 use super::count::Count;
-use super::error::{Error, Result, SWRCACHE_EINVAL};
+use super::error::{Error, SWRCACHE_EINVAL};
 use super::fetch::{Fetch, FetchValue};
 use super::handle::{Handle, call};
 use super::policy::{Policy, Settings};
-use super::reply::{Reply, ReplyValue};
-use super::types::{self, Field, Lines, Owned, Sized_, bytes, put_text, text};
-use crate::engine::{self, Decision as Verdict, Method, Part, Reason, Status, Turn};
-
-/// `swrcache_request.flags`: don't use what is stored.
-pub const SWRCACHE_BYPASS: u32 = 1;
-/// `swrcache_request.flags`: don't store the response.
-pub const SWRCACHE_NO_CACHE: u32 = 2;
-/// `swrcache_request.flags`: the server has no room for a background fetch now.
-pub const SWRCACHE_NO_REFRESH: u32 = 4;
-
-/// `swrcache_request.turn`: the request asks for the first time.
-pub const SWRCACHE_FIRST: c_int = 0;
-/// `swrcache_request.turn`: it was told to wait, and something has moved.
-pub const SWRCACHE_WAITED: c_int = 1;
-/// `swrcache_request.turn`: it was told to wait, and the time is over.
-pub const SWRCACHE_TIMED_OUT: c_int = 2;
+use super::reply::{self, Reply};
+use super::request::{Asked, Key, Request};
+use super::types::{self, Sized_, put_text, text};
+use crate::engine::{self, Decision as Verdict, Part, Permit, Reason, Status, Turn};
 
 /// Pass: send the request to the origin yourself, and its response to the client. The cache takes no part.
 pub const SWRCACHE_PASS: c_int = 0;
@@ -58,31 +46,6 @@ pub const SWRCACHE_STATUS_UPDATING: c_int = 6;
 /// What was stored was stale, and the client waited for the origin's 304.
 pub const SWRCACHE_STATUS_REVALIDATED: c_int = 7;
 
-/// A request. Zero it, set `struct_size` and what there is. The library keeps none of your pointers after the call.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Request {
-    /// `sizeof(swrcache_request)`.
-    pub struct_size: usize,
-    /// The method, ending with NUL, such as "GET".
-    pub method: *const c_char,
-    /// The key under which responses are stored: any bytes that tell resources apart, such as the URL.
-    pub key: *const c_char,
-    /// Bytes of the key, or `SWRCACHE_NUL`.
-    pub key_len: usize,
-    /// The request's header fields, in order.
-    pub fields: *const Field,
-    /// How many.
-    pub field_count: usize,
-    /// `SWRCACHE_BYPASS` and the like, or 0.
-    pub flags: u32,
-    /// `SWRCACHE_FIRST` and the like.
-    pub turn: c_int,
-}
-
-// SAFETY: repr(C), its size first; integers and pointers.
-unsafe impl Sized_ for Request {}
-
 /// What to do with a request. Set `struct_size`; the rest is filled in.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -111,105 +74,18 @@ pub struct Decision {
 unsafe impl Sized_ for Decision {}
 
 impl Decision {
-    fn pass(reason: &'static CStr) -> Decision {
+    #[inline]
+    fn pass(reason: *const c_char) -> Decision {
         Decision {
             struct_size: 0,
             action: SWRCACHE_PASS,
             status: SWRCACHE_STATUS_NONE,
-            reason: reason.as_ptr(),
+            reason,
             reply: ptr::null_mut(),
             fetch: ptr::null_mut(),
             until: 0,
             ticket: 0,
         }
-    }
-}
-
-/// A request of the caller's, checked.
-pub(crate) struct Asked<'a> {
-    pub(crate) method: Method,
-    pub(crate) key: &'a [u8],
-    pub(crate) lines: Lines<'a>,
-    flags: u32,
-    turn: Turn,
-}
-
-impl<'a> Asked<'a> {
-    /// # Safety
-    /// As `swrcache_lookup`.
-    pub(crate) unsafe fn read(request: *const Request) -> Result<Asked<'a>> {
-        // SAFETY: the caller's promise, here and below.
-        let request = unsafe { types::read(request) }?;
-        // SAFETY: see above.
-        let (method, key) =
-            unsafe { (text(request.method)?, bytes(request.key, request.key_len)?) };
-        // SAFETY: see above.
-        let lines = unsafe { Lines::new(request.fields, request.field_count) }?;
-        Ok(Asked {
-            method: method_of(method),
-            key,
-            lines,
-            flags: request.flags,
-            turn: match request.turn {
-                SWRCACHE_FIRST => Turn::First,
-                SWRCACHE_WAITED => Turn::Waited,
-                SWRCACHE_TIMED_OUT => Turn::TimedOut,
-                _ => return Err(Error::new(SWRCACHE_EINVAL, "unknown turn")),
-            },
-        })
-    }
-
-    fn has(&self, flag: u32) -> bool {
-        self.flags & flag != 0
-    }
-
-    /// As the engine sees it.
-    pub(crate) fn request(&self, may_refresh: bool) -> engine::Request<'_> {
-        engine::Request {
-            method: self.method,
-            key: self.key,
-            fields: &self.lines,
-            bypass: self.has(SWRCACHE_BYPASS),
-            no_cache: self.has(SWRCACHE_NO_CACHE),
-            may_refresh: may_refresh && !self.has(SWRCACHE_NO_REFRESH),
-        }
-    }
-
-    fn client(&self) -> Client {
-        Client {
-            method: self.method,
-            key: self.key.into(),
-            fields: self.lines.to_owned(),
-        }
-    }
-}
-
-/// A copy of the request that led to a fetch.
-pub(crate) struct Client {
-    pub(crate) method: Method,
-    pub(crate) key: Box<[u8]>,
-    pub(crate) fields: Owned,
-}
-
-impl Client {
-    pub(crate) fn request(&self) -> engine::Request<'_> {
-        engine::Request {
-            method: self.method,
-            key: &self.key,
-            fields: &self.fields,
-            bypass: false,
-            no_cache: false,
-            may_refresh: false,
-        }
-    }
-}
-
-fn method_of(method: &str) -> Method {
-    match method {
-        "GET" => Method::Get,
-        "HEAD" => Method::Head,
-        "POST" => Method::Post,
-        _ => Method::Other,
     }
 }
 
@@ -249,7 +125,7 @@ pub extern "C" fn swrcache_status_name(status: c_int) -> *const c_char {
 /// `decision` is filled in whatever comes: after an error it says `SWRCACHE_PASS`, so that a server may ignore errors and still
 /// serve. Any number of threads at a time. About 300 ns for a hit.
 ///
-/// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments; SWRCACHE_EBUSY if the policy is being changed by another
+/// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments; SWRCACHE_EBUSY if the policy is being changed by another
 /// thread.
 ///
 /// # Safety
@@ -268,7 +144,7 @@ pub unsafe extern "C" fn swrcache_lookup(
 
 /// As `swrcache_lookup`, but where that says `SWRCACHE_WAIT`, this waits (in this thread) and never says so.
 ///
-/// Returns as `swrcache_lookup`.
+/// Any number of threads at a time. Returns as `swrcache_lookup`, for a NULL too.
 ///
 /// # Safety
 /// As `swrcache_lookup`.
@@ -283,153 +159,169 @@ pub unsafe extern "C" fn swrcache_lookup_wait(
     unsafe { looked_up(cache, policy, request, decision, decide_waiting) }
 }
 
-type Decide = fn(&Arc<Shared>, &Arc<Settings>, Asked<'_>) -> Decision;
-
 /// # Safety
 /// As `swrcache_lookup`.
+#[inline]
 unsafe fn looked_up(
     cache: *mut Cache,
     policy: *mut Policy,
     request: *const Request,
     decision: *mut Decision,
-    decide: Decide,
+    decide: impl FnOnce(&Arc<Shared>, &Arc<Settings>, &mut Asked<'_>, &mut Decision),
 ) -> c_int {
-    // SAFETY: NULL or writable; what stays there if anything fails.
-    let code = call(|| unsafe { types::write(decision, Decision::pass(c"error")) });
-    if code != super::error::SWRCACHE_OK {
-        return code;
-    }
     call(|| {
+        let mut room = Key::new();
+        // SAFETY: NULL or writable. This is what stays there if anything fails.
+        unsafe { types::write(decision, Decision::pass(c"error".as_ptr())) }?;
+        // SAFETY: not NULL, or there had been an error; just written; the caller's own.
+        let decision = unsafe { &mut *decision };
         // SAFETY: the caller's promise.
-        let asked = unsafe { Asked::read(request) }?;
+        let mut asked = unsafe { Asked::read(request, &mut room) }?;
         // SAFETY: NULL or live handles, says the caller.
-        let decided = unsafe {
+        unsafe {
             Handle::with_ref(cache, |cache| {
-                Handle::with_ref(policy, |policy| Ok(decide(&cache.0, &policy.0, asked)))
+                Handle::with_ref(policy, |policy| {
+                    decide(&cache.0, &policy.0, &mut asked, decision);
+                    Ok(())
+                })
             })
-        }?;
-        // SAFETY: checked above.
-        unsafe { types::write(decision, decided) }
+        }
     })
 }
 
+/// Decides, and fills in `told`, in which a pass stands.
 #[inline]
-fn decide(cache: &Arc<Shared>, policy: &Arc<Settings>, asked: Asked<'_>) -> Decision {
-    let ticket = cache.wake.ticket();
+fn decide(cache: &Arc<Shared>, policy: &Arc<Settings>, asked: &mut Asked<'_>, told: &mut Decision) {
+    told.ticket = cache.wake.ticket();
     let may_refresh = cache.refreshing.load(Relaxed) < policy.refresh_max;
     let request = asked.request(may_refresh);
     let now = cache.now();
-    let verdict = cache
+    let mut verdict = cache
         .engine
         .decide(&request, &policy.rules, asked.turn, now);
-    Decision {
-        ticket,
-        ..carried(cache, policy, &asked, verdict)
+    match &mut verdict {
+        Verdict::Serve(serve) => {
+            // SAFETY: this is the last use of the verdict: it is forgotten, and nothing in between can panic.
+            unsafe { served(cache, policy, asked, serve, told) };
+            mem::forget(verdict);
+        }
+        _ => not_served(cache, policy, asked, verdict, told),
     }
 }
 
-fn decide_waiting(cache: &Arc<Shared>, policy: &Arc<Settings>, mut asked: Asked<'_>) -> Decision {
+fn decide_waiting(
+    cache: &Arc<Shared>,
+    policy: &Arc<Settings>,
+    asked: &mut Asked<'_>,
+    told: &mut Decision,
+) {
     let mut until = u64::MAX;
     loop {
-        let decision = decide(cache, policy, Asked { ..asked });
-        if decision.action != SWRCACHE_WAIT {
-            return decision;
+        decide(cache, policy, asked, told);
+        if told.action != SWRCACHE_WAIT {
+            return;
         }
-        until = until.min(decision.until);
-        let rung = cache.wake.wait(decision.ticket, cache.instant(until));
+        until = until.min(told.until);
+        let rung = cache.wait(told.ticket, cache.instant(until));
         asked.turn = match rung && cache.now() < until {
             true => Turn::Waited,
             false => Turn::TimedOut,
         };
+        (told.action, told.until) = (SWRCACHE_PASS, 0);
     }
 }
 
-/// The verdict in C's words.
+/// An answer from the store. It is not taken by value: moves are a large part of what a hit costs.
+///
+/// # Safety
+/// `serve` is neither used nor dropped afterwards.
 #[inline]
-fn carried(
+unsafe fn served(
+    cache: &Arc<Shared>,
+    policy: &Arc<Settings>,
+    asked: &Asked<'_>,
+    serve: &mut engine::Serve,
+    told: &mut Decision,
+) {
+    cache.counters.status(serve.status);
+    told.action = SWRCACHE_SERVE;
+    told.status = status_word(Some(serve.status));
+    told.reason = word(serve.reason);
+    if let Some(permit) = serve.refresh.take() {
+        told.fetch = fetch(cache, policy, *permit, serve.reason, asked);
+    }
+    // SAFETY: the caller's promise.
+    told.reply = unsafe { reply::give_from(cache, policy, asked.method, serve, None) };
+}
+
+/// The other verdicts.
+#[cold]
+fn not_served(
     cache: &Arc<Shared>,
     policy: &Arc<Settings>,
     asked: &Asked<'_>,
     verdict: Verdict,
-) -> Decision {
-    let base = |action, reason: Reason| Decision {
-        action,
-        ..Decision::pass(word(reason))
-    };
-    match verdict {
-        Verdict::Serve(mut serve) => {
-            cache.counters.status(serve.status);
-            let fetch = serve.refresh.take().map_or(ptr::null_mut(), |permit| {
-                let fetch = FetchValue::new(cache, policy, permit, serve.reason, asked.client());
-                Handle::give(fetch)
-            });
-            Decision {
-                status: status_word(Some(serve.status)),
-                fetch,
-                ..served(
-                    base(SWRCACHE_SERVE, serve.reason),
-                    cache,
-                    policy,
-                    asked,
-                    serve,
-                )
-            }
+    told: &mut Decision,
+) {
+    let (action, reason) = match verdict {
+        Verdict::Serve(serve) => {
+            // SAFETY: not used again, and not dropped.
+            return unsafe { served(cache, policy, asked, &mut ManuallyDrop::new(serve), told) };
         }
         Verdict::Wait(wait) => {
             cache.counters.add(Count::Wait, 1);
-            Decision {
-                until: wait.until,
-                ..base(SWRCACHE_WAIT, wait.reason)
-            }
+            cache.awaited();
+            told.until = wait.until;
+            (SWRCACHE_WAIT, wait.reason)
         }
-        Verdict::Fetch(fetch) => {
-            let until = fetch.patience.unwrap_or(0);
-            let value = FetchValue::new(cache, policy, fetch.permit, fetch.reason, asked.client());
-            Decision {
-                status: SWRCACHE_STATUS_MISS,
-                fetch: Handle::give(value),
-                until,
-                ..base(SWRCACHE_FETCH, fetch.reason)
-            }
+        Verdict::Fetch(found) => {
+            told.status = SWRCACHE_STATUS_MISS;
+            told.until = found.patience.unwrap_or(0);
+            told.fetch = fetch(cache, policy, found.permit, found.reason, asked);
+            (SWRCACHE_FETCH, found.reason)
         }
         Verdict::Pass(pass) => {
             if let Some(status) = pass.status {
                 cache.counters.status(status);
             }
-            Decision {
-                status: status_word(pass.status),
-                ..base(SWRCACHE_PASS, pass.reason)
-            }
+            told.status = status_word(pass.status);
+            (SWRCACHE_PASS, pass.reason)
         }
-        Verdict::GatewayTimeout(reason) => base(SWRCACHE_GATEWAY_TIMEOUT, reason),
-    }
+        Verdict::GatewayTimeout(reason) => (SWRCACHE_GATEWAY_TIMEOUT, reason),
+    };
+    told.action = action;
+    told.reason = word(reason);
 }
 
-#[inline]
-fn served(
-    decision: Decision,
+#[cold]
+fn fetch(
     cache: &Arc<Shared>,
-    policy: &Settings,
+    policy: &Arc<Settings>,
+    permit: Permit,
+    reason: Reason,
     asked: &Asked<'_>,
-    serve: engine::Serve,
-) -> Decision {
-    let reply = ReplyValue::new(cache, policy, asked.method, serve, None);
-    Decision {
-        reply: Handle::give(reply),
-        ..decision
-    }
+) -> *mut Fetch {
+    Handle::give(FetchValue::new(
+        cache,
+        policy,
+        permit,
+        reason,
+        asked.client(),
+    ))
 }
 
-/// A reason as a C string.
-pub(crate) fn word(reason: Reason) -> &'static CStr {
-    let bytes: &'static [u8] = reason.as_cstr_bytes();
-    CStr::from_bytes_with_nul(bytes).unwrap_or(c"")
+/// A reason as a C string, static.
+#[inline]
+pub(crate) fn word(reason: Reason) -> *const c_char {
+    reason.as_cstr_bytes().as_ptr().cast()
 }
 
 /// The member for `Cache-Status` (RFC 9211) of a request that passed, to be appended to the origin's response.
 ///
 /// `decision` is what a lookup with `SWRCACHE_PASS` gave; `status` is the origin's, or 0. Copies at most `size` bytes with their
 /// NUL to `buffer`; `needed`, if not NULL, gets the size that is needed. Replies carry theirs already.
+///
+/// Any thread.
 ///
 /// Returns 0; SWRCACHE_ERANGE if the buffer is too small (and nothing was written to it); SWRCACHE_EINVAL, also for a decision
 /// that is no pass.

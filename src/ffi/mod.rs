@@ -9,9 +9,10 @@
 //! |---|---|
 //! | `cache` | open, fork, wait, purge, figures |
 //! | `policy` | directives by name |
-//! | `lookup` | request -> decision |
+//! | `request`, `lookup` | request -> decision |
+//! | `passed` | what the cache learns of requests that it took no part in |
 //! | `reply` | head and body of an answer |
-//! | `fetch` | what the origin said, byte by byte |
+//! | `response`, `fetch` | what the origin said, byte by byte |
 //! | `refresher` | threads for servers without an event loop |
 //! | `pure` | the rules alone |
 
@@ -21,10 +22,13 @@ mod error;
 mod fetch;
 mod handle;
 mod lookup;
+mod passed;
 mod policy;
 mod pure;
 mod refresher;
 mod reply;
+mod request;
+mod response;
 mod types;
 mod wake;
 
@@ -37,10 +41,19 @@ pub use error::{
 };
 pub use fetch::*;
 pub use lookup::*;
+pub use passed::swrcache_passed;
 pub use policy::*;
 pub use pure::*;
 pub use refresher::*;
 pub use reply::*;
+pub use request::{
+    Request, SWRCACHE_BYPASS, SWRCACHE_FIRST, SWRCACHE_NO_CACHE, SWRCACHE_NO_REFRESH,
+    SWRCACHE_TIMED_OUT, SWRCACHE_WAITED,
+};
+pub use response::{
+    Response, SWRCACHE_FAIL_ABORTED, SWRCACHE_FAIL_ERROR, SWRCACHE_FAIL_INVALID,
+    SWRCACHE_FAIL_TIMEOUT,
+};
 pub use types::{Field, SWRCACHE_NUL};
 
 /// The version of the binary interface that this header describes. It changes with the SONAME.

@@ -52,6 +52,8 @@ pub type Policy = Handle<PolicyValue>;
 /// `*policy` is yours, to be freed with `swrcache_policy_free`; NULL on failure. The defaults do all that an origin asks
 /// for with `Cache-Control: max-age=60, stale-while-revalidate=300, stale-if-error=86400`.
 ///
+/// Any thread.
+///
 /// Returns 0, or SWRCACHE_EINVAL if `policy` is NULL.
 ///
 /// # Safety
@@ -90,7 +92,7 @@ pub unsafe extern "C" fn swrcache_policy_new(policy: *mut *mut Policy) -> c_int 
 ///
 /// Times are as in nginx: `90`, `90s`, `1m30s`, `500ms`, `1d`. Call it before the policy is first used; one thread at a time.
 ///
-/// Returns 0; SWRCACHE_EINVAL for an unknown directive or a bad value (`swrcache_last_error` names it; the policy is as it
+/// Returns 0; SWRCACHE_EINVAL for a NULL, an unknown directive or a bad value (`swrcache_last_error` names it; the policy is as it
 /// was); SWRCACHE_ESTATE once the policy has been used.
 ///
 /// # Safety
@@ -119,6 +121,7 @@ pub unsafe extern "C" fn swrcache_policy_set(
 }
 
 /// Frees a policy. NULL is ignored. What was made with it keeps what it needs.
+/// When no other thread uses it.
 ///
 /// # Safety
 /// `policy` is NULL or live, and not used again.

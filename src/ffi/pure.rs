@@ -3,11 +3,12 @@
 use std::ffi::{c_char, c_int};
 
 use super::error::{Error, Result, SWRCACHE_EINVAL};
-use super::fetch::Response;
 use super::handle::{Handle, call};
-use super::lookup::{Asked, Request, word};
+use super::lookup::word;
 use super::policy::Policy;
-use super::types::{self, Lines, Sized_, bytes, put};
+use super::request::{Asked, Key, Request};
+use super::response::{Answered, Response};
+use super::types::{self, Sized_, bytes, put};
 use crate::engine::{Assessed, Method, assess};
 use crate::http::conditional::{IfRange, Role, Selected, evaluate, if_range};
 use crate::http::range::{self, RangeVerdict};
@@ -99,7 +100,7 @@ pub struct Range {
 /// `now` is when the response came (Unix time in milliseconds); `response->request_time` 0 is the same time. Pure: any thread,
 /// no cache.
 ///
-/// Returns 0, also if it may not be stored; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments (`*verdict` is then as it was).
+/// Returns 0, also if it may not be stored; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments (`*verdict` is then as it was).
 ///
 /// # Safety
 /// `policy` is NULL or live; the structs are NULL or have `struct_size` readable (writable) bytes, and what they point to is
@@ -113,26 +114,20 @@ pub unsafe extern "C" fn swrcache_judge(
     verdict: *mut Verdict,
 ) -> c_int {
     call(|| {
+        let mut room = Key::new();
         // SAFETY: the caller's promise, here and below.
-        let asked = unsafe { Asked::read(request) }?;
+        let asked = unsafe { Asked::read(request, &mut room) }?;
         // SAFETY: see above.
-        let response = unsafe { types::read(response) }?;
-        // SAFETY: see above.
-        let fields = unsafe { Lines::new(response.fields, response.field_count) }?;
-        let status = super::cache::status_of(response.status)?;
-        let sent = match response.request_time {
-            0 => now,
-            time => time,
-        };
+        let answered = unsafe { Answered::read(response) }?;
         // SAFETY: see above.
         let assessed = unsafe {
             Handle::with_ref(policy, |policy| {
                 let request = asked.request(false);
                 Ok(assess(
                     &request,
-                    (status, &fields),
+                    (answered.status, &answered.judge),
                     &policy.0.rules,
-                    (sent, now),
+                    (answered.sent(now), now),
                 ))
             })
         }?;
@@ -155,7 +150,7 @@ fn told(assessed: Assessed) -> Verdict {
     };
     match assessed {
         Assessed::Refused(reason) => Verdict {
-            reason: word(reason).as_ptr(),
+            reason: word(reason),
             ..none
         },
         Assessed::Storable(terms) => Verdict {
@@ -173,7 +168,7 @@ fn told(assessed: Assessed) -> Verdict {
 
 /// Tells in which phase of its life a response is at `now`: `SWRCACHE_PHASE_FRESH` and the like.
 ///
-/// Pure; any thread. Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments, with `*phase` as it was.
+/// Pure; any thread. Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments, with `*phase` as it was.
 ///
 /// # Safety
 /// `verdict` is NULL or has `struct_size` readable bytes; `phase` is NULL or writable.
@@ -216,7 +211,7 @@ unsafe fn optional<'a>(at: *const c_char) -> Result<Option<&'a [u8]>> {
 /// are, of which at most `capacity` were written to `ranges` (which may be NULL if `capacity` is 0); otherwise it is 0. Pure; any
 /// thread.
 ///
-/// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments; SWRCACHE_ERANGE if there are more than `capacity` ranges.
+/// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments; SWRCACHE_ERANGE if there are more than `capacity` ranges.
 ///
 /// # Safety
 /// The structs are NULL or have `struct_size` readable bytes, and what they point to is readable; `ranges` has room for `capacity`
@@ -236,8 +231,10 @@ pub unsafe extern "C" fn swrcache_conditional(
             put(answer, 0)?;
             put(count, 0)?;
         }
+        let mut room = Key::new();
         // SAFETY: see above.
-        let (asked, given) = unsafe { (Asked::read(request)?, types::read(validators)?) };
+        let (asked, given) =
+            unsafe { (Asked::read(request, &mut room)?, types::read(validators)?) };
         // SAFETY: see above.
         let (etag, modified) = unsafe { (optional(given.etag)?, optional(given.last_modified)?) };
         if given.flags != 0 || ranges.is_null() && capacity > 0 {
@@ -247,7 +244,7 @@ pub unsafe extern "C" fn swrcache_conditional(
             ));
         }
         let selected = Selected {
-            status: super::cache::status_of(given.status)?,
+            status: super::response::status_of(given.status)?,
             etag: etag.and_then(Etag::parse),
             last_modified: modified.and_then(date::parse),
             date: given.date,

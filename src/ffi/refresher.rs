@@ -159,7 +159,7 @@ impl Drop for RefresherValue {
 /// `*refresher` is yours, to be freed with `swrcache_refresher_free`; NULL on failure. Make it after a fork: threads don't
 /// follow one.
 ///
-/// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad arguments; SWRCACHE_ESYS if a thread could not be started.
+/// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments; SWRCACHE_ESYS if a thread could not be started.
 ///
 /// # Safety
 /// `cache` is NULL or live; `options` is NULL or has `struct_size` readable bytes; `refresher` is NULL or writable.
@@ -183,6 +183,8 @@ pub unsafe extern "C" fn swrcache_refresher_new(
 }
 
 /// Hands a fetch over. Never waits.
+///
+/// Any thread.
 ///
 /// Returns 0, and the fetch is the refresher's: don't use it any more. After any error it is still yours: SWRCACHE_EFULL if the
 /// queue is full (counted in `queue_refused`): free the fetch, and a later request will refresh; SWRCACHE_EINVAL for a NULL.

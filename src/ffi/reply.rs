@@ -1,6 +1,7 @@
 //! An answer from the store: its head as field lines, its body as pieces of the cache's own memory.
 
 use std::ffi::{c_char, c_int};
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,16 +20,18 @@ use crate::store::{Cursor, Object, Phase};
 /// What is behind a `swrcache_reply`.
 pub struct ReplyValue {
     // Before what it points into goes: the lines.
-    head: Option<Lines>,
-    cache: Arc<Shared>,
+    made: Option<Box<Made>>,
     serve: Serve,
-    /// The member for `Cache-Status`.
-    tells: Option<String>,
-    /// The host has edge revalidation on for it.
-    validators: bool,
+    cache: Arc<Shared>,
+    /// The member for `Cache-Status`, boxed because most hosts send none: a reply is moved on its way out.
+    tells: Option<Box<str>>,
     method: Method,
-    /// Made when they are first asked for: a lookup that nobody reads allocates nothing for them.
-    parts: Option<Parts>,
+}
+
+/// What is made of a reply when it is first asked for, so that a lookup pays for nothing that nobody reads.
+struct Made {
+    head: Option<Lines>,
+    parts: Parts,
 }
 
 impl Kind for ReplyValue {
@@ -60,6 +63,10 @@ pub struct Head {
     pub age: u64,
     /// Seconds of freshness left, negative when stale.
     pub ttl: i64,
+    /// 1 if the origin forbids to change the body on its way, such as to compress it (`no-transform`); else 0.
+    pub no_transform: c_int,
+    /// 0.
+    pub reserved: u32,
 }
 
 // SAFETY: repr(C), its size first; integers and pointers.
@@ -209,6 +216,23 @@ impl Parts {
     }
 }
 
+/// The member for `Cache-Status`.
+#[cold]
+fn member(name: &str, serve: &Serve, fetched: Option<(Reason, u16)>) -> Box<str> {
+    let part = match fetched {
+        None => Part::Served {
+            serve,
+            fwd_status: None,
+        },
+        Some((fetch, status)) => Part::Led {
+            serve,
+            fetch,
+            fwd_status: (status > 0).then_some(status),
+        },
+    };
+    cache_status(name, &part).into()
+}
+
 /// What one turn of reading came to.
 enum Got {
     Piece(iovec),
@@ -226,47 +250,49 @@ fn io(bytes: &[u8]) -> iovec {
     }
 }
 
+/// A reply for C. `fetched` is why the origin was asked and what it said, for a client that waited for it.
+#[inline]
+pub(crate) fn give(
+    cache: &Arc<Shared>,
+    policy: &Settings,
+    method: Method,
+    serve: Serve,
+    fetched: Option<(Reason, u16)>,
+) -> *mut Reply {
+    let serve = ManuallyDrop::new(serve);
+    // SAFETY: read once, and not dropped here.
+    unsafe { give_from(cache, policy, method, &raw const *serve, fetched) }
+}
+
+/// As [`give`], out of the place where the delivery lies.
+///
+/// # Safety
+/// `serve` is valid, and neither used nor dropped afterwards.
+#[inline]
+pub(crate) unsafe fn give_from(
+    cache: &Arc<Shared>,
+    policy: &Settings,
+    method: Method,
+    serve: *const Serve,
+    fetched: Option<(Reason, u16)>,
+) -> *mut Reply {
+    let name = policy.status_name.as_deref();
+    // SAFETY: valid, says the caller.
+    let tells = name.map(|name| member(name, unsafe { &*serve }, fetched));
+    let cache = Arc::clone(cache);
+    // SAFETY: all fields are written; the delivery is moved, and the caller leaves it alone.
+    unsafe {
+        Handle::give_in_place(|at: *mut ReplyValue| {
+            (&raw mut (*at).made).write(None);
+            (&raw mut (*at).serve).copy_from_nonoverlapping(serve, 1);
+            (&raw mut (*at).cache).write(cache);
+            (&raw mut (*at).tells).write(tells);
+            (&raw mut (*at).method).write(method);
+        })
+    }
+}
+
 impl ReplyValue {
-    #[inline]
-    /// `fetched` is why the origin was asked and what it said, for a client that waited for it.
-    pub(crate) fn new(
-        cache: &Arc<Shared>,
-        policy: &Settings,
-        method: Method,
-        serve: Serve,
-        fetched: Option<(Reason, u16)>,
-    ) -> ReplyValue {
-        let tells = policy.status_name.as_deref().map(|name| {
-            let part = match fetched {
-                None => Part::Served {
-                    serve: &serve,
-                    fwd_status: None,
-                },
-                Some((fetch, status)) => Part::Led {
-                    serve: &serve,
-                    fetch,
-                    fwd_status: (status > 0).then_some(status),
-                },
-            };
-            cache_status(name, &part)
-        });
-        ReplyValue {
-            head: None,
-            cache: Arc::clone(cache),
-            tells,
-            validators: serve.object.synthesised(),
-            method,
-            parts: None,
-            serve,
-        }
-    }
-
-    fn prepare(&mut self) {
-        if self.parts.is_none() {
-            self.parts = Some(Parts::of(&self.serve, self.method));
-        }
-    }
-
     fn status(&self) -> u16 {
         match &self.serve.answer {
             Answer::Full => self.serve.object.status(),
@@ -307,7 +333,7 @@ impl ReplyValue {
                 }
             }),
         }
-        if self.validators {
+        if stored.synthesised() {
             if let Some(at) = stored.last_modified() {
                 lines.add("Last-Modified", date::format(at));
             }
@@ -341,35 +367,47 @@ impl ReplyValue {
     }
 
     fn head(&mut self) -> Head {
-        self.prepare();
-        let length = match &self.parts {
-            Some(parts) if parts.pieces.is_empty() => Some(0),
-            Some(parts) => parts.length,
-            None => None,
+        let mut made = self.made.take().unwrap_or_else(|| self.make());
+        let lines = made.head.take();
+        let lines = lines.unwrap_or_else(|| self.compose(&made.parts));
+        let length = match made.parts.pieces.is_empty() {
+            true => Some(0),
+            false => made.parts.length,
         };
-        if let (None, Some(parts)) = (&self.head, &self.parts) {
-            self.head = Some(self.compose(parts));
-        }
-        let fields = self.head.as_ref().map_or(&[][..], |lines| &lines.fields);
-        Head {
+        let fields = &made.head.insert(lines).fields;
+        let head = Head {
             struct_size: 0,
             status: self.status().into(),
             cache_status: status_word(Some(self.serve.status)),
-            reason: word(self.serve.reason).as_ptr(),
+            reason: word(self.serve.reason),
             fields: fields.as_ptr(),
             field_count: fields.len(),
             body_length: length.map_or(-1, |n| i64::try_from(n).unwrap_or(i64::MAX)),
             age: self.serve.age,
             ttl: self.serve.ttl,
-        }
+            no_transform: types::flag(self.serve.object.no_transform()),
+            reserved: 0,
+        };
+        self.made = Some(made);
+        head
+    }
+
+    fn make(&self) -> Box<Made> {
+        Box::new(Made {
+            head: None,
+            parts: Parts::of(&self.serve, self.method),
+        })
     }
 
     /// Fills `out` as far as there is something; how many. Nothing at the end, an error if there is nothing yet.
     fn read(&mut self, out: &mut [std::mem::MaybeUninit<iovec>]) -> Result<usize> {
-        self.prepare();
-        let Some(parts) = &mut self.parts else {
+        if self.made.is_none() {
+            self.made = Some(self.make());
+        }
+        let Some(made) = &mut self.made else {
             return Ok(0);
         };
+        let parts = &mut made.parts;
         let object = self.serve.object.object();
         let mut filled = 0;
         while filled < out.len() {
@@ -412,6 +450,8 @@ pub unsafe extern "C" fn swrcache_reply_head(reply: *mut Reply, head: *mut Head)
 /// The bytes are the cache's own memory: don't write to them; they stay where they are until the reply is freed. `*count` is
 /// how many elements were filled; 0 with success is the end of the body. On failure it is 0.
 ///
+/// One thread at a time.
+///
 /// Returns 0; SWRCACHE_EAGAIN if the body is still being fetched and there is nothing more yet: read on when the event
 /// descriptor rings, or use `swrcache_reply_read_wait`; SWRCACHE_EBROKEN if the rest will never come: break the client's
 /// connection off, so that it knows; SWRCACHE_EINVAL for a NULL or a capacity of 0; SWRCACHE_EBUSY.
@@ -431,7 +471,7 @@ pub unsafe extern "C" fn swrcache_reply_read(
 
 /// As `swrcache_reply_read`, but waits up to `timeout` milliseconds in this thread for more of a body that is being fetched.
 ///
-/// Returns as that; SWRCACHE_EAGAIN means that the time is over.
+/// Returns as that, for a NULL too; SWRCACHE_EAGAIN means that the time is over.
 ///
 /// # Safety
 /// As `swrcache_reply_read`.
@@ -486,9 +526,13 @@ impl ReplyValue {
             match self.read(out) {
                 Err(e) if e.code == SWRCACHE_EAGAIN && !timeout.is_zero() => {
                     let end = *end.get_or_insert_with(|| Instant::now() + timeout);
-                    if !self.cache.wake.wait(ticket, end) {
+                    if !self.cache.wait(ticket, end) {
                         return Err(e);
                     }
+                }
+                Err(e) if e.code == SWRCACHE_EAGAIN => {
+                    self.cache.awaited();
+                    return Err(e);
                 }
                 other => return other,
             }
@@ -497,6 +541,7 @@ impl ReplyValue {
 }
 
 /// Frees a reply: what it gave out is gone. NULL is ignored.
+/// When no other thread uses it.
 ///
 /// # Safety
 /// `reply` is NULL or live, and not used again.

@@ -37,6 +37,7 @@ pub(crate) unsafe trait Sized_: Copy {}
 ///
 /// # Safety
 /// NULL or aligned, with at least the first word readable.
+#[inline]
 unsafe fn size_given<T: Sized_>(from: *const T) -> Result<usize> {
     if from.is_null() || !from.is_aligned() {
         return Err(Error::new(SWRCACHE_EINVAL, "a struct is NULL"));
@@ -60,10 +61,23 @@ pub(crate) unsafe fn read<T: Sized_>(from: *const T) -> Result<T> {
     Ok(unsafe { from.read() })
 }
 
+/// Looks at a struct where it is.
+///
+/// # Safety
+/// NULL, or `struct_size` bytes are readable, and stay as they are while the result is used.
+#[inline]
+pub(crate) unsafe fn view<'a, T: Sized_>(from: *const T) -> Result<&'a T> {
+    // SAFETY: the caller's promise.
+    unsafe { size_given(from) }?;
+    // SAFETY: at least the size of T is readable, says the struct; any bytes are a valid T.
+    Ok(unsafe { &*from })
+}
+
 /// Copies a struct out; keeps the size that stands in it.
 ///
 /// # Safety
 /// NULL, or `struct_size` bytes are writable.
+#[inline]
 pub(crate) unsafe fn write<T: Sized_>(to: *mut T, value: T) -> Result<()> {
     // SAFETY: the caller's promise.
     let given = unsafe { size_given(to) }?;
@@ -123,6 +137,7 @@ pub(crate) unsafe fn text<'a>(at: *const c_char) -> Result<&'a str> {
 ///
 /// # Safety
 /// `count` elements at `at` are readable for as long as the result is used.
+#[inline]
 pub(crate) unsafe fn array<'a, T>(at: *const T, count: usize) -> Result<&'a [T]> {
     if count == 0 {
         return Ok(&[]);
@@ -144,18 +159,22 @@ pub(crate) struct Lines<'a>(&'a [Field]);
 impl<'a> Lines<'a> {
     /// # Safety
     /// `count` fields at `at` and the strings in them are readable for as long as the result is used.
+    #[inline(always)]
     pub(crate) unsafe fn new(at: *const Field, count: usize) -> Result<Lines<'a>> {
         // SAFETY: the caller's promise.
         let fields = unsafe { array(at, count) }?;
-        let sound = |f: &Field| {
-            let sane = |len: usize| len == SWRCACHE_NUL || len <= isize::MAX as usize;
-            !f.name.is_null()
-                && f.name_len != 0
-                && sane(f.name_len)
-                && (!f.value.is_null() || f.value_len == 0)
-                && sane(f.value_len)
-        };
-        match fields.iter().all(sound) {
+        // A length that can be, or SWRCACHE_NUL, the next of which is 0.
+        let sane = |len: usize| len.wrapping_add(1) <= isize::MAX as usize;
+        // Without branches: this is done for every field of every request.
+        let sound = fields.iter().fold(true, |sound, f| {
+            sound
+                & !f.name.is_null()
+                & (f.name_len != 0)
+                & sane(f.name_len)
+                & (!f.value.is_null() | (f.value_len == 0))
+                & sane(f.value_len)
+        });
+        match sound {
             true => Ok(Lines(fields)),
             false => Err(Error::new(
                 SWRCACHE_EINVAL,
@@ -180,16 +199,29 @@ impl Fields for Lines<'_> {
     fn each(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
         for field in self.0 {
             // SAFETY: checked in `new`, whose caller promised that the strings are readable.
-            let line = unsafe {
+            let (name, value) = unsafe {
                 (
-                    bytes(field.name, field.name_len),
-                    bytes(field.value, field.value_len),
+                    checked(field.name, field.name_len),
+                    checked(field.value, field.value_len),
                 )
             };
-            if let (Ok(name), Ok(value)) = line {
-                f(name, value);
-            }
+            f(name, value);
         }
+    }
+}
+
+/// A string whose pointer and length have been checked: [`bytes`] without its questions.
+///
+/// # Safety
+/// As [`bytes`]; NULL for no bytes at most, and no length that can't be.
+#[inline]
+unsafe fn checked<'a>(at: *const c_char, len: usize) -> &'a [u8] {
+    match len {
+        0 => &[],
+        // SAFETY: a string that ends with NUL, says the caller.
+        SWRCACHE_NUL => unsafe { CStr::from_ptr(at) }.to_bytes(),
+        // SAFETY: `len` bytes are readable, says the caller.
+        len => unsafe { std::slice::from_raw_parts(at.cast(), len) },
     }
 }
 

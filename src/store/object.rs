@@ -274,7 +274,13 @@ impl Object {
         self.at().labels().collect()
     }
 
-    /// When a purge aged it (the earliest, if several did); 0 is never.
+    /// Ages it as of `now`, as [`Effect::Age`](super::Effect) does, unless that has happened before.
+    pub fn age_from(&self, now: Millis) {
+        let aged = &self.at().e.aged;
+        let _ = aged.compare_exchange(0, now.max(1), Relaxed, Relaxed);
+    }
+
+    /// When it was aged (the earliest time, if there are several); 0 is never.
     #[inline]
     pub fn aged(&self) -> Millis {
         self.at().e.aged.load(Relaxed)

@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::Millis;
 use super::atomic::AtomicU32;
-use super::entry::{Block, Entry, EntryAt, NOTE, PASS_UNTIL, REMOVED, USES, content};
+use super::entry::{EntryAt, NOTE, PASS_UNTIL, REMOVED, USES};
 use super::error::Busy;
 use super::inner::{Inner, Ring, take_waiters};
 use super::keeper::Keeper;
@@ -91,6 +91,8 @@ const LABEL: u64 = 4;
 const ALL: u64 = 5;
 /// Buckets that are looked at together.
 const TOGETHER: usize = 32;
+/// Cache lines of an entry that a look at it reads, without its key.
+const LINES_AHEAD: usize = 4;
 /// Bytes of a word of a key's tail.
 const TAIL_WORD: usize = 4;
 /// Bits of a record's `what` that name its kind; above them is a length.
@@ -377,17 +379,17 @@ impl Keeper<'_> {
     }
 }
 
-/// Reads the first entries of buckets and leaves it at that: memory is slow, and so they come together.
+/// Has the first entries of buckets come near: memory is slow, and so they come together. It is not read: an entry may be made
+/// there at this moment.
 fn touch(inner: &Inner, buckets: &[usize]) {
     let mut heads = [0; TOGETHER];
     for (bucket, head) in buckets.iter().zip(&mut heads) {
         *head = inner.bucket(*bucket).map_or(0, |b| b.load(Relaxed));
     }
     for head in &heads[..buckets.len().min(TOGETHER)] {
-        let block = inner.memory.at::<Block>(*head as usize * GRANULE);
-        if let (Some(block), Some(e)) = (block, inner.memory.at::<Entry>(content(*head))) {
-            let words = [&block.word, &e.lease, &e.purges];
-            std::hint::black_box(words.map(|w| w.load(Relaxed)));
+        let at = *head as usize * GRANULE;
+        for line in 0..LINES_AHEAD {
+            inner.memory.prefetch(at + line * 64);
         }
     }
 }

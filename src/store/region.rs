@@ -104,6 +104,12 @@ impl Region {
         Region::format(Memory::anonymous(len)?, opt)
     }
 
+    /// A region in memory of this process alone. A forked child has a copy that is of no use: it must not enter it.
+    pub fn private(len: usize, opt: &RegionOptions) -> Result<Region, StoreError> {
+        Geometry::of(len)?;
+        Region::format(Memory::private(len)?, opt)
+    }
+
     /// An anonymous region in which all keys collide.
     #[cfg(test)]
     pub(crate) fn colliding(len: usize) -> Region {

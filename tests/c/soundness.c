@@ -4,6 +4,7 @@
  * Run as it is and under sanitisers and valgrind.
  */
 #define _GNU_SOURCE
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -136,6 +137,200 @@ static void purges(void)
     swrcache_close(cache);
 }
 
+static void passed(swrcache_cache *cache, swrcache_policy *policy, const char *method, const char *key, const char *target, swrcache_field field)
+{
+    swrcache_request request = {.struct_size = sizeof request, .method = method, .key = key, .key_len = SWRCACHE_NUL};
+    swrcache_response response = {.struct_size = sizeof response, .status = 200, .fields = &field, .field_count = 1};
+    request.origin = "http://here";
+    request.target = target;
+    IS(swrcache_passed(cache, policy, &request, &response), SWRCACHE_OK);
+}
+
+static int is_stored(swrcache_cache *cache, swrcache_policy *policy, const char *key)
+{
+    swrcache_decision decision = look(cache, policy, key);
+    swrcache_reply_free(decision.reply);
+    swrcache_fetch_free(decision.fetch);
+    return decision.action == SWRCACHE_SERVE;
+}
+
+/* What passes: writing to a key makes it invalid, with what the response names; reading does not. */
+static void passes(void)
+{
+    swrcache_cache *cache = open_cache(SWRCACHE_PRIVATE);
+    swrcache_policy *policy = new_policy();
+    static const swrcache_field nothing = {"X", 1, "y", 1}, location = {"Location", 8, "/two", 4};
+    store(cache, policy, "here/one", "max-age=60", "one");
+    store(cache, policy, "here/two", "max-age=60", "two");
+    passed(cache, policy, "GET", "here/one", "/one", location);
+    passed(cache, policy, "OPTIONS", "here/one", "/one", location);
+    HOLDS(is_stored(cache, policy, "here/one") && is_stored(cache, policy, "here/two"));
+    passed(cache, policy, "PUT", "here/one", "/one", nothing);
+    HOLDS(!is_stored(cache, policy, "here/one") && is_stored(cache, policy, "here/two"));
+    passed(cache, policy, "DELETE", "here/one", "/elsewhere", location);
+    HOLDS(is_stored(cache, policy, "here/two"));  /* the key does not end in the target: nothing is known of others */
+    passed(cache, policy, "POST", "here/one", "/one", location);
+    HOLDS(!is_stored(cache, policy, "here/two"));
+
+    /* Long keys have text as they are given, whatever they end in. */
+    char key[700];
+    for (int last = '0'; last <= 'z'; last += 5) {
+        memset(key, 'k', sizeof key);
+        key[sizeof key - 2] = (char)last;
+        key[sizeof key - 1] = 0;
+        store(cache, policy, key, "max-age=60", "long");
+        key[sizeof key - 2] = 0;
+        purge(cache, SWRCACHE_PURGE_PREFIX, key, 1);
+    }
+
+    /* A HEAD that passes ends what is stored if that has another length. */
+    swrcache_field same = {"Content-Length", 14, "5", 1}, other = {"Content-Length", 14, "9", 1};
+    store(cache, policy, "here/three", "max-age=60", "three");
+    passed(cache, policy, "HEAD", "here/three", "/three", same);
+    HOLDS(is_stored(cache, policy, "here/three"));
+    passed(cache, policy, "HEAD", "here/three", "/three", other);
+    HOLDS(!is_stored(cache, policy, "here/three"));
+    swrcache_policy_free(policy);
+    swrcache_close(cache);
+}
+
+/* What a host says of a response, and of a failure. */
+static void conditions(void)
+{
+    swrcache_cache *cache = open_cache(SWRCACHE_PRIVATE);
+    swrcache_policy *policy = new_policy();
+    swrcache_field control = {"Cache-Control", 13, "max-age=60, stale-if-error=600", 30};
+    swrcache_response response = {.struct_size = sizeof response, .status = 200, .fields = &control, .field_count = 1};
+    swrcache_decision decision = look(cache, policy, "secret");
+    int todo;
+    response.flags = SWRCACHE_NO_CACHE;
+    IS(swrcache_fetch_respond(decision.fetch, &response, &todo), SWRCACHE_OK);
+    IS(todo, SWRCACHE_DO_RELAY);
+    HOLDS(strcmp(swrcache_fetch_reason(decision.fetch), "no-cache-condition") == 0);
+    swrcache_fetch_free(decision.fetch);
+
+    /* A page that the host made because the origin failed is no answer: the stale copy is. */
+    store(cache, policy, "page", "max-age=1, stale-if-error=600", "body");
+    __atomic_add_fetch(&clock_at, 2000, __ATOMIC_RELAXED);
+    decision = look(cache, policy, "page");
+    IS(decision.action, SWRCACHE_FETCH);
+    response.flags = 0;
+    response.failure = SWRCACHE_FAIL_TIMEOUT;
+    IS(swrcache_fetch_respond(decision.fetch, &response, &todo), SWRCACHE_OK);
+    IS(todo, SWRCACHE_DO_REPLY);
+    swrcache_fetch_free(decision.fetch);
+
+    /* The origin asked for a long pause: until it is over it is left alone. */
+    __atomic_add_fetch(&clock_at, 100000, __ATOMIC_RELAXED);
+    decision = look(cache, policy, "page");
+    IS(decision.action, SWRCACHE_FETCH);
+    IS(swrcache_fetch_fail(decision.fetch, SWRCACHE_FAIL_ERROR, 300000, &todo), SWRCACHE_OK);
+    IS(todo, SWRCACHE_DO_REPLY);
+    swrcache_fetch_free(decision.fetch);
+    __atomic_add_fetch(&clock_at, 200000, __ATOMIC_RELAXED);
+    decision = look(cache, policy, "page");
+    IS(decision.action, SWRCACHE_SERVE);
+    HOLDS(strcmp(decision.reason, "sie-backoff") == 0);
+    swrcache_reply_free(decision.reply);
+    __atomic_add_fetch(&clock_at, 200000, __ATOMIC_RELAXED);
+    decision = look(cache, policy, "page");
+    IS(decision.action, SWRCACHE_FETCH);
+    swrcache_fetch_free(decision.fetch);
+    swrcache_policy_free(policy);
+    swrcache_close(cache);
+}
+
+/* Waits for the children that end with 0. */
+static void wait_for(pid_t child)
+{
+    int status;
+    HOLDS(child > 0 && waitpid(child, &status, 0) == child);
+    HOLDS(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* Private memory stays with the process. */
+static void forked(void)
+{
+    swrcache_cache *cache = open_cache(SWRCACHE_PRIVATE);
+    swrcache_policy *policy = new_policy();
+    store(cache, policy, "k", "max-age=60", "body");
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        int passes = look(cache, policy, "k").action == SWRCACHE_PASS;
+        int refused = swrcache_after_fork(cache) == SWRCACHE_EUNSUPPORTED;
+        swrcache_policy_free(policy);
+        swrcache_close(cache);
+        _exit(!(passes && refused));
+    }
+    wait_for(child);
+    HOLDS(is_stored(cache, policy, "k"));
+    swrcache_policy_free(policy);
+    swrcache_close(cache);
+}
+
+/* Two processes that open the same file and are not forked from one another: the one that waits is woken all the same. */
+static void strangers(void)
+{
+    char path[] = "/tmp/swrcache-strangers-XXXXXX";
+    int from[2], file = mkstemp(path), fd;
+    swrcache_options options = {.struct_size = sizeof options, .memory = SWRCACHE_FILE, .size = 8 << 20};
+    swrcache_cache *cache;
+    char byte = 0;
+    HOLDS(file >= 0 && unlink(path) == 0 && close(file) == 0 && pipe(from) == 0);
+    options.path = path;
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        /* Leads a fetch of 300 ms. */
+        swrcache_policy *policy = new_policy();
+        IS(swrcache_open(&options, &cache), SWRCACHE_OK);
+        swrcache_decision decision = look(cache, policy, "k");
+        IS(decision.action, SWRCACHE_FETCH);
+        if (write(from[1], "x", 1) != 1)
+            _exit(1);
+        usleep(300000);
+        int todo;
+        IS(answer(decision.fetch, 200, "max-age=60"), SWRCACHE_DO_STORE);
+        IS(swrcache_fetch_write(decision.fetch, "body", 4), SWRCACHE_OK);
+        IS(swrcache_fetch_finish(decision.fetch, &todo), SWRCACHE_OK);
+        swrcache_fetch_free(decision.fetch);
+        usleep(200000);
+        swrcache_policy_free(policy);
+        swrcache_close(cache);
+        _exit(0);
+    }
+    HOLDS(read(from[0], &byte, 1) == 1);
+    swrcache_policy *policy = new_policy();
+    IS(swrcache_open(&options, &cache), SWRCACHE_OK);
+    IS(swrcache_event_fd(cache, &fd), SWRCACHE_OK);
+    swrcache_request request = {.struct_size = sizeof request, .method = "GET", .key = "k", .key_len = 1};
+    swrcache_decision decision = {.struct_size = sizeof decision};
+    int rings = 0;
+    for (;;) {
+        struct pollfd poll_for = {fd, POLLIN, 0};
+        IS(swrcache_event_clear(cache), SWRCACHE_OK);
+        IS(swrcache_lookup(cache, policy, &request, &decision), SWRCACHE_OK);
+        if (decision.action != SWRCACHE_WAIT)
+            break;
+        IS(poll(&poll_for, 1, 2000), 1);
+        rings++;
+        request.turn = SWRCACHE_WAITED;
+    }
+    IS(decision.action, SWRCACHE_SERVE);
+    HOLDS(rings > 3 && rings < 100);
+    swrcache_reply_free(decision.reply);
+    IS(swrcache_lookup_wait(cache, policy, &request, &decision), SWRCACHE_OK);
+    IS(decision.action, SWRCACHE_SERVE);
+    swrcache_reply_free(decision.reply);
+    wait_for(child);
+    close(from[0]);
+    close(from[1]);
+    unlink(path);
+    swrcache_policy_free(policy);
+    swrcache_close(cache);
+}
+
 static void nothing(void *user, swrcache_fetch *fetch)
 {
     (void)user;
@@ -180,9 +375,10 @@ static void nulls(void)
     IS(swrcache_purge(NULL, SWRCACHE_PURGE_KEY, "k", 1, &number), SWRCACHE_EINVAL);
     IS(swrcache_purge(cache, SWRCACHE_PURGE_KEY, NULL, 1, &number), SWRCACHE_EINVAL);
     IS(swrcache_purge(cache, SWRCACHE_PURGE_KEY, "k", 1, NULL), SWRCACHE_OK);
-    IS(swrcache_written_through(NULL, "k", 1, "POST", 200), SWRCACHE_EINVAL);
-    IS(swrcache_written_through(cache, NULL, 1, "POST", 200), SWRCACHE_EINVAL);
-    IS(swrcache_written_through(cache, "k", 1, NULL, 200), SWRCACHE_EINVAL);
+    IS(swrcache_passed(NULL, policy, &request, &response), SWRCACHE_EINVAL);
+    IS(swrcache_passed(cache, NULL, &request, &response), SWRCACHE_EINVAL);
+    IS(swrcache_passed(cache, policy, NULL, &response), SWRCACHE_EINVAL);
+    IS(swrcache_passed(cache, policy, &request, NULL), SWRCACHE_EINVAL);
     IS(swrcache_stats(NULL, &statistics), SWRCACHE_EINVAL);
     IS(swrcache_stats(cache, NULL), SWRCACHE_EINVAL);
     IS(swrcache_now(NULL, &number), SWRCACHE_EINVAL);
@@ -236,8 +432,8 @@ static void nulls(void)
     IS(swrcache_fetch_write(decision.fetch, NULL, 1), SWRCACHE_EINVAL);
     IS(swrcache_fetch_finish(NULL, &todo), SWRCACHE_EINVAL);
     IS(swrcache_fetch_finish(decision.fetch, NULL), SWRCACHE_EINVAL);
-    IS(swrcache_fetch_fail(NULL, SWRCACHE_FAIL_ERROR, &todo), SWRCACHE_EINVAL);
-    IS(swrcache_fetch_fail(decision.fetch, SWRCACHE_FAIL_ERROR, NULL), SWRCACHE_EINVAL);
+    IS(swrcache_fetch_fail(NULL, SWRCACHE_FAIL_ERROR, 0, &todo), SWRCACHE_EINVAL);
+    IS(swrcache_fetch_fail(decision.fetch, SWRCACHE_FAIL_ERROR, 0, NULL), SWRCACHE_EINVAL);
     IS(swrcache_fetch_reply(NULL, &reply), SWRCACHE_EINVAL);
     IS(swrcache_fetch_reply(decision.fetch, NULL), SWRCACHE_EINVAL);
     IS(swrcache_fetch_stale(NULL, &reply), SWRCACHE_EINVAL);
@@ -347,7 +543,11 @@ static void lies(void)
 
     IS(swrcache_purge(cache, 77, "k", 1, &number), SWRCACHE_EINVAL);
     IS(swrcache_purge(cache, -1, "k", 1, &number), SWRCACHE_EINVAL);
-    IS(swrcache_written_through(cache, "k", 1, "POST", 70000), SWRCACHE_EINVAL);
+    swrcache_response odd = {.struct_size = sizeof odd, .status = 70000};
+    IS(swrcache_passed(cache, policy, &request, &odd), SWRCACHE_EINVAL);
+    odd.status = 200;
+    odd.failure = 99;
+    IS(swrcache_passed(cache, policy, &request, &odd), SWRCACHE_EINVAL);
     IS(swrcache_policy_set(policy, "no such", "on"), SWRCACHE_ESTATE);  /* it has been used */
     swrcache_policy *fresh = new_policy();
     IS(swrcache_policy_set(fresh, "no such", "on"), SWRCACHE_EINVAL);
@@ -363,9 +563,9 @@ static void lies(void)
     swrcache_response response = {.struct_size = sizeof response, .status = 99};
     IS(swrcache_fetch_respond(decision.fetch, &response, &todo), SWRCACHE_EINVAL);
     response.status = 200;
-    response.flags = 1;
+    response.flags = 1u << 31;
     IS(swrcache_fetch_respond(decision.fetch, &response, &todo), SWRCACHE_EINVAL);
-    IS(swrcache_fetch_fail(decision.fetch, 99, &todo), SWRCACHE_EINVAL);
+    IS(swrcache_fetch_fail(decision.fetch, 99, 0, &todo), SWRCACHE_EINVAL);
 
     /* Tiny buffers: nothing is written, and the size is told. */
     IS(swrcache_fetch_status(decision.fetch, &c, 1, &needed), SWRCACHE_ERANGE);
@@ -438,7 +638,7 @@ static void order(void)
     IS(swrcache_fetch_write(fetch, "dy", 2), SWRCACHE_OK);
     IS(swrcache_fetch_finish(fetch, &todo), SWRCACHE_OK);
     IS(swrcache_fetch_finish(fetch, &todo), SWRCACHE_ESTATE);
-    IS(swrcache_fetch_fail(fetch, SWRCACHE_FAIL_ERROR, &todo), SWRCACHE_ESTATE);
+    IS(swrcache_fetch_fail(fetch, SWRCACHE_FAIL_ERROR, 0, &todo), SWRCACHE_ESTATE);
     IS(swrcache_fetch_write(fetch, "x", 1), SWRCACHE_ESTATE);
     swrcache_fetch_free(fetch);
     IS(swrcache_reply_read(reply, iov, 4, &count), SWRCACHE_OK);
@@ -471,7 +671,7 @@ static void order(void)
     swrcache_fetch_free(decision.fetch);
     decision = look(cache, policy, "k");
     IS(decision.action, SWRCACHE_FETCH);
-    IS(swrcache_fetch_fail(decision.fetch, SWRCACHE_FAIL_TIMEOUT, &todo), SWRCACHE_OK);
+    IS(swrcache_fetch_fail(decision.fetch, SWRCACHE_FAIL_TIMEOUT, 0, &todo), SWRCACHE_OK);
     IS(todo, SWRCACHE_DO_RELAY);
     IS(swrcache_fetch_fields(decision.fetch, &fields, &count), SWRCACHE_ESTATE);
     IS(swrcache_fetch_reply(decision.fetch, &reply), SWRCACHE_ESTATE);
@@ -482,7 +682,7 @@ static void order(void)
     IS(answer(decision.fetch, 200, "max-age=60"), SWRCACHE_DO_STORE);
     IS(swrcache_fetch_write(decision.fetch, "half", 4), SWRCACHE_OK);
     IS(swrcache_fetch_reply(decision.fetch, &reply), SWRCACHE_OK);
-    IS(swrcache_fetch_fail(decision.fetch, SWRCACHE_FAIL_ERROR, &todo), SWRCACHE_OK);
+    IS(swrcache_fetch_fail(decision.fetch, SWRCACHE_FAIL_ERROR, 0, &todo), SWRCACHE_OK);
     IS(swrcache_reply_read(reply, iov, 4, &count), SWRCACHE_OK);
     IS(swrcache_reply_read(reply, iov, 4, &count), SWRCACHE_EBROKEN);
     swrcache_reply_free(reply);
@@ -521,7 +721,7 @@ static void life(void)
     swrcache_reply_free(decision.reply);
     IS(swrcache_stats(cache, &statistics), SWRCACHE_OK);
     HOLDS(statistics.refreshing == 1 && statistics.updatings == 1 && statistics.hits == 1 && statistics.refreshes == 1);
-    IS(swrcache_fetch_fail(decision.fetch, SWRCACHE_FAIL_ERROR, &todo), SWRCACHE_OK);
+    IS(swrcache_fetch_fail(decision.fetch, SWRCACHE_FAIL_ERROR, 0, &todo), SWRCACHE_OK);
     IS(todo, SWRCACHE_DO_NOTHING);
     swrcache_fetch_free(decision.fetch);
     IS(swrcache_stats(cache, &statistics), SWRCACHE_OK);
@@ -675,7 +875,8 @@ static void *work(void *arg)
         if (i % 97 == 0)
             __atomic_add_fetch(&clock_at, 1000, __ATOMIC_RELAXED);
         if (i % 500 == 0)
-            IS(swrcache_purge(shared->cache, SWRCACHE_PURGE_KEY, keys[i / 500 % 4], 1, NULL), SWRCACHE_OK);
+            while ((todo = swrcache_purge(shared->cache, SWRCACHE_PURGE_KEY, keys[i / 500 % 4], 1, NULL)) != SWRCACHE_OK)
+                IS(todo, SWRCACHE_EAGAIN);  /* busy */
         /* A handle that is for one thread at a time says so to the second. */
         todo = swrcache_reply_read(shared->reply, iov, 1, &count);
         HOLDS(todo == SWRCACHE_OK || todo == SWRCACHE_EBUSY);
@@ -751,12 +952,19 @@ static void full(void)
 int main(int argc, char **argv)
 {
     IS((int)swrcache_abi_version(), SWRCACHE_ABI_VERSION);
+    HOLDS(strchr(swrcache_version(), '.') != NULL);
+    HOLDS(strcmp(swrcache_status_name(SWRCACHE_STATUS_HIT), "HIT") == 0 && *swrcache_status_name(-1) == 0);
+    HOLDS(strcmp(swrcache_strerror(4711), "unknown error") == 0);
     if (argc < 2 || strcmp(argv[1], "threads") != 0) {
         nulls();
         lies();
         order();
         life();
         purges();
+        passes();
+        conditions();
+        forked();
+        strangers();
         pure();
         file();
     }

@@ -438,24 +438,76 @@ fn delivery_interim_responses_of_every_kind() {
     old("/private").is(200, "MISS", "body");
     assert_eq!(old("/endless").status, 502);
     assert_eq!(old("/cut").status, 502);
-    // Byte for byte.
+}
+
+/// Over TLS too, on a connection with more requests; of several who wait, only the one that leads is told.
+#[test]
+fn delivery_interim_responses_over_tls() {
+    let origin = Origin::start();
+    origin.on("/", Reply::raw([HINTS, FINAL].concat()));
+    let lines = "proxy_http_version 1.1;";
+    let nginx = Conf::caching_with(&origin, lines).tls().start();
+    let mut client = nginx.client();
+    // Two requests at once: the second is the first's hit, or waits for it.
+    let one = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    client.send_raw(&one.repeat(2));
+    assert_eq!(client.receive_head().all("Link"), ["</a>", "</b>"]);
+    client.receive("GET").is(200, "MISS", "body");
+    client.receive("GET").is(200, "HIT", "body");
+    // Only who leads is told.
+    let gate = Gate::closed();
+    origin.on("/slow", Reply::raw([HINTS, FINAL].concat()).hold(&gate));
+    let mut clients: Vec<_> = (0..4).map(|_| nginx.client()).collect();
+    for client in &mut clients {
+        client.send("GET", "/slow", &[]);
+    }
+    origin.await_hits("/slow", 1);
+    gate.open();
+    let mut told = 0;
+    for client in &mut clients {
+        let mut first = client.receive_head();
+        if first.status == 103 {
+            told += 1;
+            first = client.receive("GET");
+            assert_eq!(first.text(), "body");
+        }
+        assert_eq!(first.status, 200);
+    }
+    assert_eq!((told, origin.hits("/slow")), (1, 1));
+}
+
+/// Byte for byte, over one connection to the origin that is used again.
+#[test]
+fn delivery_interim_responses_in_pieces() {
+    use std::io::{Read, Write};
     let slow = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
     let addr = slow.local_addr().expect("its address");
     let served = std::thread::spawn(move || {
-        use std::io::{Read, Write};
         let (mut wire, _) = slow.accept().expect("nginx");
         wire.set_nodelay(true).expect("no delay");
-        let _ = wire.read(&mut [0; 4096]).expect("a request");
-        for byte in [HINTS, FINAL].concat().bytes() {
-            wire.write_all(&[byte]).expect("nginx reads");
+        for _ in 0..3 {
+            let _ = wire.read(&mut [0; 4096]).expect("a request");
+            for byte in [HINTS, HINTS, FINAL].concat().bytes() {
+                wire.write_all(&[byte]).expect("nginx reads");
+            }
         }
     });
-    let lines = format!("swr_cache main; proxy_http_version 1.1; proxy_pass http://{addr};");
-    let nginx = Conf::new().zone().location("/", &lines).start();
+    let nginx = Conf::new()
+        .zone()
+        .http(&format!("upstream app {{ server {addr}; keepalive 4; }}"))
+        .location(
+            "/",
+            "swr_cache main; proxy_http_version 1.1; proxy_set_header Connection ''; proxy_pass http://app;",
+        )
+        .start();
     let mut client = nginx.client();
-    client.send("GET", "/", &[]);
-    assert_eq!(client.receive_head().all("Link"), ["</a>", "</b>"]);
-    client.receive("GET").is(200, "MISS", "body");
+    for path in ["/1", "/2", "/3"] {
+        client.send("GET", path, &[]);
+        for _ in 0..2 {
+            assert_eq!(client.receive_head().all("Link"), ["</a>", "</b>"]);
+        }
+        client.receive("GET").is(200, "MISS", "body");
+    }
     served.join().expect("the origin");
 }
 

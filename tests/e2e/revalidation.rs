@@ -356,7 +356,7 @@ fn revalidation_among_variants() {
     assert_eq!(origin.hits("/"), 3);
 }
 
-/// RFC 9111 §4.3.5: a HEAD that goes to the origin itself brings the stored response up to date, or ends it.
+/// RFC 9111 §4.3.5: a HEAD that goes to the origin itself brings the stored response up to date, or makes it stale.
 #[test]
 fn revalidation_by_a_head_that_passes() {
     let origin = Origin::start();
@@ -374,7 +374,7 @@ fn revalidation_by_a_head_that_passes() {
     let nginx = Conf::caching_with(&origin, lines).start();
     for (path, second, turn) in [
         ("/same", "HIT", Some("2")),
-        ("/other", "MISS", Some("2")),
+        ("/other", "EXPIRED", Some("2")),
         ("/own", "HIT", Some("1")),
     ] {
         nginx.get(path).is(200, "MISS", "page");

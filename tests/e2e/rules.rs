@@ -260,3 +260,38 @@ fn rules_what_is_stored() {
         );
     }
 }
+
+/// What is meant for this cache ends here, on every way that a response takes: `Surrogate-Control` (as its specification asks), and
+/// tags but for `Cache-Groups` (RFC 9875).
+#[test]
+fn rules_what_is_for_this_cache_alone() {
+    let origin = Origin::start();
+    let told = |control: &str| {
+        Reply::cached(control, "x")
+            .header("Surrogate-Control", control)
+            .header("Surrogate-Key", "a b")
+            .header("Cache-Tag", "c")
+            .header("Cache-Groups", "\"g\"")
+            .header("CDN-Cache-Control", control)
+    };
+    origin.on("/stored", told(HOUR));
+    origin.on("/private", told("private"));
+    let nginx =
+        Conf::caching_with(&origin, "swr_cache_bypass $arg_no; swr_no_cache $arg_no;").start();
+    for (path, cache) in [
+        ("/stored", "MISS"),
+        ("/stored", "HIT"),
+        ("/private", "MISS"),
+        ("/private", "MISS"),
+        ("/stored?no=1", "BYPASS"),
+    ] {
+        let got = nginx.get(path);
+        got.is(200, cache, "x");
+        for name in ["Surrogate-Control", "Surrogate-Key", "Cache-Tag"] {
+            assert_eq!(got.header(name), None, "{path} {cache} {name}");
+        }
+        for name in ["Cache-Groups", "CDN-Cache-Control"] {
+            assert!(got.header(name).is_some(), "{path} {cache} {name}");
+        }
+    }
+}

@@ -453,3 +453,42 @@ fn security_malformed_fields_pass() {
         nginx.get_with("/", &[(name, value)]).is(200, "HIT", "x");
     }
 }
+
+/// HTTP/2 has two places for the authority; what one visitor writes into them never shows to another.
+#[test]
+fn security_authority_of_http2() {
+    let origin = Origin::start();
+    echo(&origin, &["/"], |r| {
+        r.header("Host").unwrap_or_default().to_owned()
+    });
+    let nginx = Conf::caching_with(&origin, "proxy_set_header Host $http_host;")
+        .http2()
+        .start();
+    let url = format!("http://{}/", nginx.addr);
+    let ask = |fields: &[&str]| {
+        let fields = fields.iter().flat_map(|field| ["-H", field]);
+        let output = std::process::Command::new("nghttp")
+            .args(fields)
+            .arg(&url)
+            .output()
+            .expect("nghttp runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    // nginx turns these away, or has a place of their own for them.
+    for evil in [
+        &[":authority: localhost", "host: evil.example"][..],
+        &[":authority: evil.example", "host: localhost"],
+        &[":authority: localhost@evil.example"],
+        &[":authority: localhost", ":path: http://evil.example/"],
+        &[":authority: localhost:1337"],
+    ] {
+        assert_ne!(ask(evil), "localhost", "{evil:?}");
+    }
+    let mut hits = Vec::new();
+    for _ in 0..2 {
+        assert_eq!(ask(&[":authority: localhost"]), "localhost");
+        assert_eq!(ask(&[":authority: evil.example"]), "evil.example");
+        hits.push(origin.hits("/"));
+    }
+    assert_eq!(hits[0], hits[1], "both are stored");
+}

@@ -191,6 +191,14 @@ fn written_through(host: &Host, origin: &Origin) {
     assert_eq!(answer.status, 200);
     assert_eq!(origin.last("/form").body, b"a=b");
     host.get("/form").is(200, "MISS", "form");
+
+    // What the response names beside its own target (RFC 9111 §4.4).
+    origin.on("/list", Reply::cached("max-age=60", "list"));
+    origin.on("/add", Reply::new(201).header("Location", "/list"));
+    host.get("/list").is(200, "MISS", "list");
+    host.get("/list").is(200, "HIT", "list");
+    assert_eq!(host.post("/add", "a=b").status, 201);
+    host.get("/list").is(200, "MISS", "list");
 }
 
 /// 1,000 concurrent on an expired key: all are answered at once, and one origin request is made.

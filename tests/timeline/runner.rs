@@ -156,7 +156,7 @@ impl Timeline {
                     self.fetches
                         .entry(path)
                         .or_default()
-                        .push_back((permit, client));
+                        .push_back((*permit, client));
                 }
             }
             Decision::Fetch(fetch) => {

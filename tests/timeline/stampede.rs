@@ -85,7 +85,7 @@ fn a_thousand_at_once_on_an_expired_key() {
         refreshes.extend(serve.refresh);
     }
     assert_eq!(refreshes.len(), 1);
-    store(refreshes.remove(0), b"two", now);
+    store(*refreshes.remove(0), b"two", now);
     let hits = storm(&cache, Turn::First, now);
     assert!(
         hits.iter()

@@ -360,7 +360,7 @@ fn a_304_without_validators() {
     );
 }
 
-/// A HEAD that passes to the origin updates the stored response or ends it (RFC 9111 §4.3.5).
+/// A HEAD that passes to the origin updates the stored response or makes it stale (RFC 9111 §4.3.5).
 #[test]
 fn a_head_that_passes() {
     let stored = r#"
@@ -400,7 +400,7 @@ fn a_head_that_passes() {
         script(&format!(
             "{fresh}
              30 passed 200 {path} [Cache-Control: max-age=100 | {fields}]
-             30 GET {path} -> fetch (absent)"
+             30 GET {path} -> fetch (stale)"
         ));
     }
     // Nothing to compare by; another status; a condition of the location or credentials that make it one visitor's.
@@ -418,6 +418,22 @@ fn a_head_that_passes() {
         30   GET /a -> HIT age 30
         "#
     ));
+}
+
+/// What a HEAD makes stale is served by the rules for that: who sends one makes nobody wait.
+#[test]
+fn a_head_makes_nobody_wait() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60, stale-while-revalidate=60 | ETag: "v1"] "one" -> MISS
+        30   HEAD /a [If-Match: "v1"] -> pass
+        30   passed 200 /a [ETag: "v2"]
+        31   GET /a -> UPDATING refresh asks if-none-match "one"
+        31   304 /a [Cache-Control: max-age=60] -> renewed
+        32   GET /a -> HIT ttl 59
+        "#,
+    );
 }
 
 /// While a refresh is under way, it has the last word.

@@ -119,7 +119,7 @@ impl Walk {
             same && other.purpose() == Purpose::Refresh && self.now < since + LEASE
         });
         assert!(twin.is_none(), "two refreshes of one entry");
-        self.permits.push((permit, self.now));
+        self.permits.push((*permit, self.now));
     }
 
     fn answer(&mut self) {

@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{Asking, Found, LEASE, Looked};
+use super::{Asking, Found, LEASE, Unstored};
 use crate::engine::request::Turn;
 use crate::engine::variant;
 use crate::store::{Attempt, Claim};
@@ -20,8 +20,8 @@ pub(super) enum Asked {
 }
 
 impl Asking<'_> {
-    pub(super) fn claim_absent(&self, looked: &Looked, wait: bool) -> Asked {
-        let sub = match &looked.newest {
+    pub(super) fn claim_absent(&self, key: &Unstored, wait: bool) -> Asked {
+        let sub = match &key.newest {
             Some(sibling) => variant::sub_key(sibling.meta(), self.req.fields, self.policy),
             None => 0,
         };
@@ -33,12 +33,20 @@ impl Asking<'_> {
         };
         match self.or_one_more(attempt, sub) {
             // Another fetch may have ended between our look and our claim: then what it brought is there now.
-            Asked::Mine(claim) => match self.lookup() {
-                Ok(Looked { found: None, .. }) => Asked::Mine(claim),
-                _ => Asked::Gone,
+            Asked::Mine(claim) => match self.is_still_absent() {
+                true => Asked::Mine(claim),
+                false => Asked::Gone,
             },
             other => other,
         }
+    }
+
+    fn is_still_absent(&self) -> bool {
+        let Ok(looked) = self.lookup() else {
+            return false;
+        };
+        let found = looked.object.and_then(|object| self.usable(object, false));
+        found.is_none()
     }
 
     pub(super) fn claim_entry(&self, found: &Found) -> Asked {

@@ -8,7 +8,7 @@ use crate::engine::permit::{Keep, Permit, Purpose, Terms};
 use crate::engine::phase::binds;
 use crate::engine::policy::{Method, Window};
 use crate::engine::record::Flags;
-use crate::engine::siblings::siblings;
+use crate::engine::siblings;
 use crate::engine::verdict::Reason;
 use crate::store::{Claim, Millis};
 
@@ -43,7 +43,7 @@ impl Asking<'_> {
         let terms = self.terms(purpose);
         // What others got is not for credentials (RFC 9111 §3.5).
         let named = match found.siblings && terms.revalidate && !self.authorised() {
-            true => siblings(self.region, &found.stored, self.policy, self.now),
+            true => siblings::tags(self.region, &found.stored, self.policy, self.now),
             false => Vec::new(),
         };
         Terms {

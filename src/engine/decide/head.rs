@@ -1,6 +1,6 @@
 //! What a HEAD that went through to the origin tells of the stored response (RFC 9111 §4.3.5).
 
-use super::{Asking, LEASE, Looked};
+use super::{Asking, LEASE};
 use crate::engine::outcome::Response;
 use crate::engine::permit::{Keep, Purpose};
 use crate::engine::policy::Method;
@@ -18,10 +18,7 @@ impl Asking<'_> {
         if !tells {
             return;
         }
-        let Ok(Looked {
-            found: Some(found), ..
-        }) = self.lookup()
-        else {
+        let Some(found) = self.selected() else {
             return;
         };
         let object = found.stored.object();

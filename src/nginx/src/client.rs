@@ -17,11 +17,11 @@ use std::ptr;
 
 use nginx_sys::{
     NGX_DECLINED, NGX_DONE, NGX_ERROR, NGX_HTTP_BAD_GATEWAY, NGX_HTTP_GATEWAY_TIME_OUT,
-    NGX_HTTP_REQUEST_TIME_OUT, NGX_HTTP_VERSION_11, NGX_OK, ngx_add_timer, ngx_del_timer,
-    ngx_delete_posted_event, ngx_event_t, ngx_handle_read_event, ngx_handle_write_event,
-    ngx_http_block_reading, ngx_http_core_loc_conf_t, ngx_http_core_module,
-    ngx_http_request_empty_handler, ngx_http_request_t, ngx_http_test_reading, ngx_int_t,
-    ngx_post_event, ngx_posted_events, ngx_queue_t,
+    NGX_HTTP_REQUEST_TIME_OUT, NGX_OK, ngx_add_timer, ngx_del_timer, ngx_delete_posted_event,
+    ngx_event_t, ngx_handle_read_event, ngx_handle_write_event, ngx_http_block_reading,
+    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_request_empty_handler,
+    ngx_http_request_t, ngx_http_test_reading, ngx_int_t, ngx_post_event, ngx_posted_events,
+    ngx_queue_t,
 };
 use swrcache::engine::{
     Cache, Decision, Led, Method, Reason, Request, Serve, Status, Stored, Turn, Written,
@@ -33,8 +33,9 @@ use crate::ctx::Ctx;
 use crate::deliver::{self, Reader, Relay};
 use crate::errand;
 use crate::fetch::{self, Fetch};
-use crate::fields::List;
+use crate::fields::{List, delete};
 use crate::guard::guard;
+use crate::interim;
 use crate::pool::bytes_of;
 use crate::request::{Req, now, run_phases};
 use crate::response;
@@ -219,6 +220,16 @@ impl Client {
         }
     }
 
+    /// What an origin tells this cache alone is not for clients, whether the response is stored or goes by.
+    pub(crate) fn hide_own_fields(&self) {
+        let is_from_the_store = self.seen.age.is_some();
+        if !is_from_the_store {
+            delete(&mut self.r.raw().headers_out.headers, |name| {
+                self.conf.policy.keeps_to_itself(name)
+            });
+        }
+    }
+
     fn decline(&mut self, status: Option<Status>, reason: Reason) -> Step {
         self.seen.status = status;
         self.seen.reason = Some(reason);
@@ -251,7 +262,7 @@ impl Client {
         self.seen.ttl = Some(serve.ttl);
         self.settle_fetch_time();
         if let Some(permit) = serve.refresh.take() {
-            fetch::refresh(self.r, self.conf, permit);
+            fetch::refresh(self.r, self.conf, *permit);
         }
         let stored = self.pinned.insert(serve.object.clone());
         match deliver::start(self.r, self.conf, stored, &serve) {
@@ -403,20 +414,10 @@ impl Client {
         unsafe { ngx_post_event(&mut self.timer, &raw mut ngx_posted_events) }
     }
 
-    /// An interim response has come for the fetch that this client leads. Only HTTP/1.1 has a way to pass it on here; who
-    /// is not told misses a hint (RFC 9110 §15.2).
+    /// An interim response has come for the fetch that this client leads.
     pub(crate) fn tell(&mut self, status: &[u8], fields: &dyn Fields) {
-        let raw = self.r.raw();
-        let is_next = matches!(self.state, State::Leading)
-            && self.r.is_main()
-            && self.r.is_active()
-            && raw.http_version == NGX_HTTP_VERSION_11 as usize
-            && raw.header_sent() == 0
-            && !self.r.is_blocked()
-            && !self.r.is_held();
-        // 100 is nginx's own to send: it has read the body, if there is one.
-        if is_next && !status.starts_with(b"100") {
-            deliver::interim(self.r, status, fields);
+        if matches!(self.state, State::Leading) {
+            interim::pass_on(self.r, status, fields);
         }
     }
 

@@ -7,13 +7,12 @@
 use std::ptr;
 
 use nginx_sys::{
-    NGX_AGAIN, NGX_ERROR, NGX_HTTP_FLUSH, NGX_HTTP_NOT_MODIFIED, NGX_HTTP_PRECONDITION_FAILED,
-    NGX_OK, ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_chain_update_chains,
-    ngx_create_temp_buf, ngx_file_t, ngx_http_send_special, ngx_http_time,
-    ngx_http_upstream_state_t, ngx_int_t, ngx_list_push, ngx_read_file, ngx_str_t, ngx_table_elt_t,
+    NGX_ERROR, NGX_HTTP_FLUSH, NGX_HTTP_NOT_MODIFIED, NGX_HTTP_PRECONDITION_FAILED, NGX_OK,
+    ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_chain_update_chains, ngx_create_temp_buf,
+    ngx_file_t, ngx_http_send_special, ngx_http_time, ngx_http_upstream_state_t, ngx_int_t,
+    ngx_list_push, ngx_read_file, ngx_str_t, ngx_table_elt_t,
 };
 use swrcache::engine::{Answer, Part, Reason, Serve, Stored, cache_status};
-use swrcache::http::{Exclusions, Fields};
 use swrcache::store::{Cursor, Phase};
 
 use crate::conf::LocConf;
@@ -227,35 +226,6 @@ pub(crate) fn push_status(r: Req, part: &Part<'_>) -> Option<()> {
         r.pool().copy(member.as_bytes())?,
     )
     .map(|_| ())
-}
-
-/// Writes an interim response before the final one, past nginx's filters, which know the final one only (as nginx does itself
-/// with `100 Continue`, ngx_http_test_expect).
-pub(crate) fn interim(r: Req, status: &[u8], fields: &dyn Fields) {
-    let mut text = [b"HTTP/1.1 ", status, b"\r\n"].concat();
-    Exclusions::connection(fields).kept(fields, &mut |name, value| {
-        // nginx adds empty ones of its own (ngx_http_proxy_process_header).
-        let is_own = value.is_empty() || name.eq_ignore_ascii_case(b"content-length");
-        if !is_own && !is_for_nginx(name) {
-            text.extend_from_slice(&[name, b": ", value, b"\r\n"].concat());
-        }
-    });
-    text.extend_from_slice(b"\r\n");
-    let c = r.connection();
-    let Some(send) = c.send else { return };
-    // SAFETY: the connection's own function, for bytes that live until it returns.
-    let sent = unsafe { send(c, text.as_mut_ptr(), text.len()) };
-    if sent != text.len() as isize && sent != NGX_AGAIN as isize {
-        // What follows would stand in the middle of it.
-        c.set_error(1);
-    }
-}
-
-/// `X-Accel-*`: what an origin tells nginx.
-fn is_for_nginx(name: &[u8]) -> bool {
-    const START: &[u8] = b"x-accel-";
-    name.get(..START.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(START))
 }
 
 fn not_modified(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> ngx_int_t {

@@ -27,6 +27,22 @@ impl<'a> List<'a> {
     }
 }
 
+/// Deletes the fields of a response whose names `goes` picks.
+pub(crate) fn delete(list: &mut ngx_list_t, goes: impl Fn(&[u8]) -> bool) {
+    let mut part: *mut ngx_list_part_t = &mut list.part;
+    // SAFETY: as in `elements`.
+    while let Some(p) = unsafe { part.as_ref() } {
+        for i in 0..p.nelts {
+            // SAFETY: as above; nobody else looks at the list meanwhile.
+            let e = unsafe { &mut *p.elts.cast::<ngx_table_elt_t>().add(i) };
+            if goes(bytes_of(&e.key)) {
+                e.hash = 0;
+            }
+        }
+        part = p.next;
+    }
+}
+
 impl Fields for List<'_> {
     fn each(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
         self.elements(|e| {

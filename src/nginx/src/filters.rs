@@ -46,6 +46,7 @@ unsafe extern "C" fn header(r: *mut ngx_http_request_t) -> ngx_int_t {
             Role::Fetch(fetch) => Some(fetch.on_header()),
             Role::Client(client) => {
                 client.origin_answered();
+                client.hide_own_fields();
                 if client.seen.passed.is_some() && r.is_main() && r.conf().status_header() {
                     let pass = Pass {
                         status: client.seen.status,

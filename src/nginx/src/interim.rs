@@ -10,8 +10,11 @@ use std::mem;
 
 use nginx_sys::{
     NGX_AGAIN, NGX_ERROR, NGX_HTTP_SWITCHING_PROTOCOLS, NGX_HTTP_UPSTREAM_INVALID_HEADER,
-    ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, ngx_list_init, ngx_list_t, ngx_table_elt_t,
+    NGX_HTTP_VERSION_11, ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, ngx_list_init,
+    ngx_list_t, ngx_table_elt_t,
 };
+
+use swrcache::http::{Exclusions, Fields, limits};
 
 use crate::ctx::Ctx;
 use crate::guard::guard;
@@ -138,4 +141,49 @@ fn new_list(r: Req, list: &mut ngx_list_t, n: usize) -> Option<()> {
     // SAFETY: the pool is the request's own, and lists of header fields hold such elements.
     let rc = unsafe { ngx_list_init(list, r.pool().as_ptr(), n, size_of::<ngx_table_elt_t>()) };
     is_ok(rc).then_some(())
+}
+
+/// Passes an interim response on to a client whose answer has not begun. Only HTTP/1.1 has a way to do that here; who is not
+/// told misses a hint.
+pub(crate) fn pass_on(r: Req, status: &[u8], fields: &dyn Fields) {
+    let raw = r.raw();
+    let is_next = r.is_main()
+        && r.is_active()
+        && raw.http_version == NGX_HTTP_VERSION_11 as usize
+        && raw.header_sent() == 0
+        && !r.is_blocked()
+        && !r.is_held();
+    // 100 is nginx's own to send: it has read the body, if there is one.
+    if is_next && !status.starts_with(b"100") && limits::check(fields).is_ok() {
+        write(r, status, fields);
+    }
+}
+
+/// Writes an interim response before the final one, past nginx's filters, which know the final one only (as nginx does itself
+/// with `100 Continue`, ngx_http_test_expect).
+fn write(r: Req, status: &[u8], fields: &dyn Fields) {
+    let mut text = [b"HTTP/1.1 ", status, b"\r\n"].concat();
+    Exclusions::connection(fields).kept(fields, &mut |name, value| {
+        // nginx adds empty ones of its own (ngx_http_proxy_process_header).
+        let is_own = value.is_empty() || name.eq_ignore_ascii_case(b"content-length");
+        if !is_own && !is_for_nginx(name) {
+            text.extend_from_slice(&[name, b": ", value, b"\r\n"].concat());
+        }
+    });
+    text.extend_from_slice(b"\r\n");
+    let c = r.connection();
+    let Some(send) = c.send else { return };
+    // SAFETY: the connection's own function, for bytes that live until it returns.
+    let sent = unsafe { send(c, text.as_mut_ptr(), text.len()) };
+    if sent != text.len() as isize && sent != NGX_AGAIN as isize {
+        // What follows would stand in the middle of it.
+        c.set_error(1);
+    }
+}
+
+/// `X-Accel-*`: what an origin tells nginx.
+fn is_for_nginx(name: &[u8]) -> bool {
+    const START: &[u8] = b"x-accel-";
+    name.get(..START.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(START))
 }

@@ -643,9 +643,9 @@ impl Nginx {
     /// Ends master and workers, whatever state they are in.
     fn kill(&mut self) {
         let workers = self.workers();
-        // The master first: it would start new workers for those that it sees end.
+        // The masters first: one that lives on would start workers that nobody here knows of.
         if let Some(heir) = self.heir {
-            // SAFETY: kill() touches no memory; it was started by our own child, and may be gone already.
+            // SAFETY: as in `signal`.
             unsafe { libc::kill(heir as libc::pid_t, libc::SIGKILL) };
         }
         match self.master.kill() {
@@ -654,7 +654,7 @@ impl Nginx {
         }
         let _ = self.master.wait();
         for pid in workers {
-            // SAFETY: as above.
+            // SAFETY: as in `signal`; the worker may be gone already.
             unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
         }
         self.gone = true;
