@@ -6,9 +6,11 @@
 #   make test     every test, the end-to-end tests on both nginxes
 #   make conformance   the suite of cache-tests.fyi, compared with tests/conformance/missed.txt; part of `make test`
 #   make fuzz     each parser on arbitrary bytes, a while
-#   make test-chaos   the store under thousands of deaths, nginx under hundreds
+#   make test-chaos   the store under thousands of deaths and orders of accesses, nginx under hundreds of deaths
+#   make miri     the store's protocols under Miri: undefined behaviour, races, weak order
 #   make check    formatting, lints, symbols
-#   make bench    measurements side by side with other caches, into README.md
+#   make bench    measurements side by side with other caches, and of the store, into README.md
+#   make bench-store   the store alone: density, hit ratios, throughput, scale, restarts; into bench/store.md
 
 NGINX ?=
 DEBIAN_NGINX ?= /usr/sbin/nginx
@@ -19,7 +21,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz test test-chaos bench bench-quick bench-c bench-deps check clean
+.PHONY: lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz miri test test-chaos bench bench-store bench-quick bench-c bench-deps check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -87,6 +89,11 @@ test-chaos: module
 # on a quiet machine. `make bench-quick` takes one and only shows that it runs.
 bench: module
 	@bench/bench.py --readme
+	@bench/store.py --readme
+
+# Some minutes, 6 GiB of memory.
+bench-store: module
+	@bench/store.py
 
 bench-quick: module
 	@bench/bench.py --quick
@@ -101,6 +108,10 @@ bench-deps: deps
 # SECONDS: how long each target runs.
 fuzz:
 	@scripts/fuzz.sh $(SECONDS)
+
+# SEEDS: how many orders of each test; some twenty seconds each.
+miri:
+	@scripts/miri.sh $(SEEDS)
 
 check: modules
 	cargo fmt --all --check

@@ -347,7 +347,7 @@ def main():
     print(text)
     (into / "RESULTS.md").write_text("# Results\n\n" + text)
     if options.readme:
-        report.into_readme(ROOT / "README.md", text)
+        report.into_readme(ROOT / "README.md", "bench", f"## How fast\n\n`make bench` measured this; it runs anywhere.\n\n{text}")
     ours = [what for what in results["left_out"] if what.startswith(OURS)]
     if results["alarms"] or ours:
         sys.exit("\n".join(["bench: something is wrong with swrcache:", *ours, *results["alarms"][:10]]))

@@ -190,9 +190,9 @@ def markdown(results):
     return "\n\n".join(parts) + "\n"
 
 
-def into_readme(path, text):
-    """Puts the tables between the marks."""
-    begin, end = "<!-- bench -->", "<!-- /bench -->"
+def into_readme(path, name, text):
+    """Puts a text between the marks of that name."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     head, _, rest = path.read_text().partition(begin)
     tail = rest.partition(end)[2] if end in rest else rest
-    path.write_text(f"{head}{begin}\n## How fast\n\n`make bench` measured this; it runs anywhere.\n\n{text}\n{end}{tail}")
+    path.write_text(f"{head}{begin}\n{text}\n{end}{tail}")

@@ -1,10 +1,11 @@
-//! Measures of the store: density, hit ratio against exact LRU, throughput, scale, slow readers, restart; then the time
-//! of a hit, of a fill and of a renewal. `make bench-store` prints the tables of the first and writes them to
+//! Measures of the store: density, hit ratio against exact LRU, throughput, scale, slow readers, restart, purges,
+//! deaths; then the time of a hit, of a fill and of a renewal. `make bench-store` writes the tables of the first to
 //! bench/store.md.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -295,9 +296,13 @@ fn web_trace() {
 /// Lookups of random keys in ever larger zones.
 fn scale() {
     println!("\n### Scale\n");
-    println!("Bodies of 1 KiB; a lookup pins and unpins a random key.\n");
     println!(
-        "| zone | objects | filled at | lookup | lookup of an absent key |\n|---|---|---|---|---|"
+        "Bodies of 1 KiB; a lookup pins and unpins a random key. It reads as many cache lines in a large zone as in a small one; \
+         what grows is the time of such a read, in the last column.\n"
+    );
+    println!(
+        "| zone | objects | filled at | lookup | lookup of an absent key | a read of memory somewhere in as much |\n\
+         |---|---|---|---|---|---|"
     );
     for (zone, count) in [
         (16usize << 20, 8_000u64),
@@ -314,11 +319,26 @@ fn scale() {
         let hit = time_of_lookups(&region, count, 0);
         let miss = time_of_lookups(&region, count, 1 << 40);
         println!(
-            "| {} MiB | {found} | {:.0} k/s | {hit:.0} ns | {miss:.0} ns |",
+            "| {} MiB | {found} | {:.0} k/s | {hit:.0} ns | {miss:.0} ns | {:.0} ns |",
             zone >> 20,
-            filled / 1000.0
+            filled / 1000.0,
+            time_of_reads(zone)
         );
     }
+}
+
+/// What the machine takes for one read that nothing could foresee: what lookups in so much memory are made of.
+fn time_of_reads(len: usize) -> f64 {
+    let mut memory = vec![0u64; len / 8];
+    // Every page is there.
+    memory.iter_mut().step_by(512).for_each(|word| *word = 1);
+    let (mut at, reads, began) = (1u64, 1_000_000, Instant::now());
+    for i in 0..reads {
+        // The next place depends on what was read.
+        let word = black_box(memory[at as usize % memory.len()]);
+        at = (at + word + i).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
+    }
+    began.elapsed().as_nanos() as f64 / reads as f64
 }
 
 fn time_of_lookups(region: &Region, count: u64, from: u64) -> f64 {
@@ -381,12 +401,8 @@ fn restart() {
         (0..200_000).for_each(|i| _ = put(&region, &key(i), &[1; 400], &[7; 4096]));
     };
     forked(fill);
-    for (title, clean) in [
-        ("was killed", false),
-        ("ended well", true),
-        ("ended well", true),
-    ] {
-        let work = || {
+    for last in ["was killed", "ended well"] {
+        forked(|| {
             let began = Instant::now();
             let (region, found) = open();
             let hit = |i| {
@@ -398,32 +414,135 @@ fn restart() {
             let first = began.elapsed();
             let count = (0..200_000).filter(|i| hit(*i)).count();
             println!(
-                "| {title} | {:.0} ms | {:.0} ms ({count} found) |",
+                "| {last} | {:.0} ms | {:.0} ms ({count} found) |",
                 first.as_secs_f64() * 1000.0,
                 began.elapsed().as_secs_f64() * 1000.0
             );
             region.leave();
             assert!(region.seal());
-        };
-        let _ = clean;
-        forked(work);
+        });
     }
     let _ = std::fs::remove_file(path);
 }
 
-/// Runs something in a process of its own. This one has a single thread.
-fn forked(work: impl FnOnce()) {
-    // SAFETY: one thread; the child ends without running what this process has registered.
-    unsafe {
-        let pid = libc::fork();
-        if pid == 0 {
-            work();
-            libc::_exit(0);
+/// A process of its own. This one has a single thread.
+struct Process(libc::pid_t);
+
+impl Process {
+    fn of(work: impl FnOnce()) -> Process {
+        // SAFETY: one thread; the child ends without running what this process has registered.
+        match unsafe { libc::fork() } {
+            0 => {
+                work();
+                // SAFETY: ends the child.
+                unsafe { libc::_exit(0) }
+            }
+            pid => Process(pid),
         }
-        let mut status = 0;
-        libc::waitpid(pid, &raw mut status, 0);
-        assert_eq!(status, 0, "the child failed");
     }
+
+    /// How it ended.
+    fn wait(self) -> libc::c_int {
+        let mut status = 0;
+        // SAFETY: waits for our own child and writes to the stack.
+        unsafe { libc::waitpid(self.0, &raw mut status, 0) };
+        status
+    }
+
+    fn kill(self) {
+        // SAFETY: the child has not been waited for, so the number is its.
+        unsafe { libc::kill(self.0, libc::SIGKILL) };
+        self.wait();
+    }
+}
+
+fn forked(work: impl FnOnce()) {
+    assert_eq!(Process::of(work).wait(), 0, "the child failed");
+}
+
+/// A process dies while it has the arena's lock: what the next one that wants it has to make anew, and whether the
+/// lookups of a third wait for that.
+fn deaths() {
+    println!("\n### A death at the worst moment\n");
+    println!(
+        "A process is killed while it has the lock of the arena, and the next one that fills makes everything anew; a third \
+         looks up random keys all the while. Then a process leaves while it holds a claim. Bodies of 1 KiB.\n"
+    );
+    println!(
+        "| entries | made anew in | lookups of the third meanwhile | the slowest | told to do without | leaves in |\n\
+         |---|---|---|---|---|---|"
+    );
+    for (zone, count) in [(256usize << 20, 128_000u64), (4 << 30, 2_000_000)] {
+        let region = region(zone);
+        (0..count).for_each(|i| _ = put(&region, &key(i), &[1; 400], &[0; 1024]));
+        let seen = shared(&Seen::default());
+        let third = Process::of(|| look_up(&region, count, seen));
+        let took = (0..100).find_map(|round| repair_after_death(&region, round, seen));
+        third.kill();
+        let [lookups, slowest, busy] =
+            [&seen.lookups, &seen.slowest, &seen.busy].map(|c| c.load(Relaxed));
+        println!(
+            "| {count} | {:.0} ms | {lookups} | {:.2} ms | {busy} | {:.0} ms |",
+            took.expect("a death with the lock").as_secs_f64() * 1e3,
+            slowest as f64 / 1e6,
+            time_to_leave(&region).as_secs_f64() * 1e3
+        );
+    }
+}
+
+fn time_to_leave(region: &Region) -> Duration {
+    let claim = region.claim_key(b"held", 0, 1, 1000, false);
+    assert!(matches!(claim, Ok(Attempt::Won(_))));
+    let began = Instant::now();
+    region.leave();
+    began.elapsed()
+}
+
+/// What the lookups of the third process met while `on`.
+#[derive(Default)]
+struct Seen {
+    on: AtomicU64,
+    lookups: AtomicU64,
+    slowest: AtomicU64,
+    busy: AtomicU64,
+}
+
+fn look_up(region: &Region, count: u64, seen: &Seen) {
+    region.enter(None).expect("enter");
+    let mut random = Random(29);
+    loop {
+        let key = key((random.unit() * count as f64) as u64);
+        let began = Instant::now();
+        let found = region.lookup(&key, 1, &mut |_| true);
+        let took = began.elapsed().as_nanos() as u64;
+        if seen.on.load(Relaxed) != 0 {
+            seen.lookups.fetch_add(1, Relaxed);
+            seen.slowest.fetch_max(took, Relaxed);
+            seen.busy.fetch_add(u64::from(found.is_err()), Relaxed);
+        }
+    }
+}
+
+/// How long the first fill after a death takes; `None` if the one that died did not have the lock.
+fn repair_after_death(region: &Region, round: u64, seen: &Seen) -> Option<Duration> {
+    let victim = Process::of(|| {
+        region.enter(None).expect("enter");
+        let fresh = (round + 2) << 40;
+        (fresh..u64::MAX).for_each(|i| _ = put(region, &key(i), &[1; 400], &[0; 1024]));
+    });
+    std::thread::sleep(Duration::from_micros(20_000 + round * 137));
+    victim.kill();
+    let (repairs, began) = (region.stats().repairs, Instant::now());
+    seen.on.store(1, Relaxed);
+    while !put(region, &key(round << 32 | 1 << 50), &[1; 400], &[0; 1024]) {}
+    seen.on.store(0, Relaxed);
+    let took = began.elapsed();
+    if region.stats().repairs == repairs {
+        let all = [&seen.lookups, &seen.slowest, &seen.busy];
+        all.iter().for_each(|c| c.store(0, Relaxed));
+        return None;
+    }
+    Some(took)
 }
 
 /// Lookups a second by so many processes and threads in each.
@@ -438,23 +557,17 @@ fn throughput() {
             let region = region(64 << 20);
             (0..20_000).for_each(|i| _ = put(&region, &key(i), &[1; 400], &[0; 1024]));
             region.leave();
-            let done = counters();
-            for (p, done) in done.iter().enumerate().take(processes) {
-                // SAFETY: one thread in this process.
-                if unsafe { libc::fork() } == 0 {
-                    region.enter(None).expect("enter");
-                    let n = run_threads(&region, threads, fills, p);
-                    done.store(n, std::sync::atomic::Ordering::Relaxed);
-                    // SAFETY: ends the child.
-                    unsafe { libc::_exit(0) };
-                }
-            }
-            // SAFETY: waits for our children.
-            (0..processes).for_each(|_| _ = unsafe { libc::wait(std::ptr::null_mut()) });
-            let all: u64 = done
-                .iter()
-                .map(|d| d.load(std::sync::atomic::Ordering::Relaxed))
-                .sum();
+            let done = shared(&[const { AtomicU64::new(0) }; 2]);
+            let children: Vec<Process> = (0..processes)
+                .map(|p| {
+                    Process::of(|| {
+                        region.enter(None).expect("enter");
+                        done[p].store(run_threads(&region, threads, fills, p), Relaxed);
+                    })
+                })
+                .collect();
+            children.into_iter().for_each(|c| assert_eq!(c.wait(), 0));
+            let all: u64 = done.iter().map(|d| d.load(Relaxed)).sum();
             all as f64 / RUN.as_secs_f64()
         };
         let (lookups, fills) = (rate(false), rate(true));
@@ -495,14 +608,17 @@ fn run_threads(region: &Region, threads: u64, fills: bool, process: usize) -> u6
     })
 }
 
-/// Counters that children share with us.
-fn counters() -> &'static [std::sync::atomic::AtomicU64; 2] {
-    // SAFETY: a new shared mapping, zeroed, large enough, never unmapped.
+/// A copy that children share with us: atomics only.
+fn shared<T>(value: &T) -> &'static T {
+    assert!(size_of::<T>() <= 4096);
+    // SAFETY: a new shared mapping, zeroed and large enough, never unmapped; the atomics in it are copied bytewise
+    // before anybody else sees it.
     unsafe {
         let prot = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
         let at = libc::mmap(std::ptr::null_mut(), 4096, prot, flags, -1, 0);
         assert_ne!(at, libc::MAP_FAILED);
+        at.cast::<T>().copy_from_nonoverlapping(value, 1);
         &*at.cast()
     }
 }
@@ -527,6 +643,7 @@ fn tables(_: &mut Criterion) {
     pinned();
     restart();
     purges();
+    deaths();
     println!();
 }
 

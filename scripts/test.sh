@@ -2,7 +2,8 @@
 # Runs the tests named by its arguments, all of them whatever fails, and ends with a line that counts.
 #
 #   scripts/test.sh unit              all that need no nginx
-#   scripts/test.sh chaos             the store under thousands of deaths, at random moments and at every write
+#   scripts/test.sh chaos             the store under thousands of deaths, at random moments and at every write, and under
+#                                     thousands of orders of accesses
 #   scripts/test.sh hosts [NAME]      the C library in the servers that `scripts/clib.sh hosts` has built
 #   scripts/test.sh vendored [NAME]   end to end on build/vendored; only tests whose names have NAME in them
 #   scripts/test.sh debian [NAME]     end to end on build/debian
@@ -50,13 +51,17 @@ while [ $# -gt 0 ]; do
     case $1 in
     unit)
         suite "without nginx" run
-        suite "deaths at every write to the store" run --features crash-points --test store_crash
+        suite "deaths at every write to the store, and orders of accesses" \
+            run --features crash-points --test store_crash --test store_interleavings
         doctests
         ;;
     chaos)
         export SWRCACHE_KILLS=${SWRCACHE_KILLS:-2000} SWRCACHE_EVERY_WRITE=1
         suite "$SWRCACHE_KILLS deaths at random" cargo test --release --test store_processes -- killed_children
         suite "deaths at every write to the store" cargo test --release --features crash-points --test store_crash
+        export SWRCACHE_SCHEDULES=${SWRCACHE_SCHEDULES:-2000}
+        suite "$SWRCACHE_SCHEDULES orders of accesses of each kind" \
+            cargo test --release --features crash-points --test store_interleavings
         suite "deaths with files" cargo test --release --test store_file
         export SWRCACHE_WORKER_KILLS=${SWRCACHE_WORKER_KILLS:-300}
         suite "$SWRCACHE_WORKER_KILLS deaths of nginx's workers, twice" cargo test --test e2e chaos

@@ -97,8 +97,19 @@ impl<'a> Arena<'a> {
         c.heads.iter().flatten().for_each(|h| h.store(0, Relaxed));
     }
 
+    /// Writes to all of a free block: whoever reads it still is seen, and what it was is forgotten.
+    #[cfg(miri)]
+    fn wipe(self, at: u32, size: u32) {
+        let from = content(at);
+        let end = (at + size) as usize * GRANULE;
+        // SAFETY: a free block is nobody's, and the arena lock is held.
+        unsafe { self.memory.zero(from, end - from) };
+    }
+
     /// Puts a free block into its list.
     pub(crate) fn insert(self, at: u32, size: u32) -> Option<()> {
+        #[cfg(miri)]
+        self.wipe(at, size);
         let (level, class) = class_of(size);
         let head = self.head(level, class)?;
         let (next, prev) = self.links(at)?;

@@ -1,10 +1,15 @@
-//! For tests: ends the process at a chosen write to shared memory. Compiled with the feature `crash-points` only.
+//! For tests: ends the process at a chosen write to shared memory, or lets a scheduler choose whose access is the next.
+//! Compiled with the feature `crash-points` only.
 //!
 //! Every atomic of a region is one of these, and every copy into it passes [`step`], so that no write can be
 //! forgotten: a step is taken before each, and in the middle of each copy.
 
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{self, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU64 as Counter};
+use std::time::{Duration, Instant};
+
+use parking_lot::MutexGuard;
 
 static ARMED: AtomicBool = AtomicBool::new(false);
 static LEFT: Counter = Counter::new(u64::MAX);
@@ -23,9 +28,96 @@ pub fn disarm() -> u64 {
     TAKEN.load(Relaxed)
 }
 
+/// What there is outside of a region, where a test plays it: threads of one process stand for processes.
+#[derive(Debug)]
+pub struct World {
+    /// Before each access to shared memory: another may go on first. False: who makes it is dead, and writes nothing.
+    pub turn: fn() -> bool,
+    /// Somebody waits for another: that one should go on.
+    pub wait: fn(),
+    /// The time.
+    pub now: fn() -> Duration,
+    /// Who makes the access.
+    pub pid: fn() -> u32,
+    /// Whether that one is dead.
+    pub has_ended: fn(u32) -> bool,
+}
+
+static WORLD: OnceLock<World> = OnceLock::new();
+
+/// From now on this whole process is in that world. Only the first call counts.
+pub fn enter(world: World) {
+    let _ = WORLD.set(world);
+}
+
+#[inline]
+fn turn() -> bool {
+    WORLD.get().is_none_or(|world| (world.turn)())
+}
+
+/// As `std::hint::spin_loop`.
+pub(crate) fn spin_loop() {
+    WORLD
+        .get()
+        .map_or_else(std::hint::spin_loop, |world| (world.wait)());
+}
+
+/// As `std::thread::yield_now`.
+pub(crate) fn yield_now() {
+    WORLD
+        .get()
+        .map_or_else(std::thread::yield_now, |world| (world.wait)());
+}
+
+/// As `Instant::now`.
+pub(crate) fn now() -> Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
+    match WORLD.get() {
+        Some(world) => *START.get_or_init(Instant::now) + (world.now)(),
+        None => Instant::now(),
+    }
+}
+
+/// The number of this process.
+pub(crate) fn pid() -> u32 {
+    WORLD
+        .get()
+        .map_or_else(std::process::id, |world| (world.pid)())
+}
+
+/// Whether a process has ended, if that is for the test to say.
+pub(crate) fn has_ended(pid: u32) -> Option<bool> {
+    WORLD.get().map(|world| (world.has_ended)(pid))
+}
+
+/// A lock of private memory, which lets others go on while it is not to be had.
+pub(crate) struct Mutex<T>(parking_lot::Mutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Mutex<T> {
+        Mutex(parking_lot::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        loop {
+            turn();
+            match self.0.try_lock() {
+                Some(guard) => return guard,
+                None => yield_now(),
+            }
+        }
+    }
+}
+
 /// A write is about to be made.
 #[inline]
 pub(crate) fn step() {
+    turn();
+    kill_if_due();
+}
+
+#[inline]
+fn kill_if_due() {
     if ARMED.load(Relaxed) {
         TAKEN.fetch_add(1, Relaxed);
         if LEFT.fetch_sub(1, Relaxed) == 0 {
@@ -48,6 +140,14 @@ pub(crate) fn torn_at(len: usize) -> usize {
     len / 2
 }
 
+/// As [`step`], and whether the write is to be made.
+#[inline]
+fn changes() -> bool {
+    let lives = turn();
+    kill_if_due();
+    lives
+}
+
 macro_rules! atomic {
     ($name:ident, $inner:ty, $value:ty) => {
         /// An atomic of the region, whose writes are counted.
@@ -59,15 +159,17 @@ macro_rules! atomic {
             /// As in the standard library.
             #[inline]
             pub fn load(&self, order: Ordering) -> $value {
+                turn();
                 self.0.load(order)
             }
             /// As in the standard library.
             #[inline]
             pub fn store(&self, value: $value, order: Ordering) {
-                step();
-                self.0.store(value, order);
+                if changes() {
+                    self.0.store(value, order);
+                }
             }
-            /// As in the standard library.
+            /// As in the standard library. What it guards is not to be had by the dead.
             #[inline]
             pub fn compare_exchange(
                 &self,
@@ -76,10 +178,13 @@ macro_rules! atomic {
                 ok: Ordering,
                 not: Ordering,
             ) -> Result<$value, $value> {
-                step();
-                self.0.compare_exchange(old, new, ok, not)
+                if changes() {
+                    self.0.compare_exchange(old, new, ok, not)
+                } else {
+                    Err(self.0.load(not))
+                }
             }
-            /// As in the standard library.
+            /// As in the standard library. To the dead it looks as if it were done: it is tried until it is.
             #[inline]
             pub fn compare_exchange_weak(
                 &self,
@@ -88,7 +193,10 @@ macro_rules! atomic {
                 ok: Ordering,
                 not: Ordering,
             ) -> Result<$value, $value> {
-                self.compare_exchange(old, new, ok, not)
+                match self.compare_exchange(old, new, ok, not) {
+                    Err(value) if value == old => Ok(value),
+                    other => other,
+                }
             }
             atomic!(@change $value, swap fetch_add fetch_or fetch_and fetch_max fetch_min);
         }
@@ -98,8 +206,11 @@ macro_rules! atomic {
             /// As in the standard library.
             #[inline]
             pub fn $method(&self, value: $value, order: Ordering) -> $value {
-                step();
-                self.0.$method(value, order)
+                if changes() {
+                    self.0.$method(value, order)
+                } else {
+                    self.0.load(Relaxed)
+                }
             }
         )+
     };

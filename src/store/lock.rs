@@ -11,7 +11,7 @@
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
-use super::atomic::AtomicU32;
+use super::atomic::{AtomicU32, now, spin_loop, yield_now};
 use super::member::Member;
 use super::process::{Processes, Token};
 
@@ -53,7 +53,7 @@ pub(crate) fn acquire_soon<'a>(
                 abandoned: gone,
             });
         }
-        std::hint::spin_loop();
+        spin_loop();
     }
     None
 }
@@ -85,7 +85,7 @@ fn acquire_slowly<'a>(
     member: &Member,
     processes: Processes<'_>,
 ) -> Option<Guard<'a>> {
-    let (own, began) = (member.token, Instant::now());
+    let (own, began) = (member.token, now());
     let mut checked = began;
     loop {
         for _ in 0..128 {
@@ -95,9 +95,9 @@ fn acquire_slowly<'a>(
                     abandoned: false,
                 });
             }
-            std::hint::spin_loop();
+            spin_loop();
         }
-        let now = Instant::now();
+        let now = now();
         let holder = word.load(Relaxed);
         if holder != 0
             && is_dead(holder, own, processes, now, &mut checked)
@@ -119,7 +119,7 @@ fn acquire_slowly<'a>(
             }
             return None;
         }
-        std::thread::yield_now();
+        yield_now();
     }
 }
 

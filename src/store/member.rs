@@ -9,8 +9,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
-use parking_lot::{Mutex, MutexGuard};
-
+use super::atomic::{Mutex, MutexGuard};
 use super::bells::{BellId, Bells};
 use super::process::{Token, slot_of};
 

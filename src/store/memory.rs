@@ -211,11 +211,8 @@ impl WipedPage {
     pub(crate) fn new() -> io::Result<WipedPage> {
         let base = map(PAGE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;
         let page = WipedPage { base };
-        // SAFETY: the page was just mapped private and anonymous, as MADV_WIPEONFORK demands.
-        match unsafe { libc::madvise(base.as_ptr().cast(), PAGE, libc::MADV_WIPEONFORK) } {
-            0 => Ok(page),
-            _ => Err(io::Error::last_os_error()),
-        }
+        wipe_on_fork(base)?;
+        Ok(page)
     }
 
     /// The word at the start of the page.
@@ -231,6 +228,7 @@ impl Drop for WipedPage {
     }
 }
 
+#[cfg(not(miri))]
 fn map(len: usize, flags: libc::c_int, fd: libc::c_int) -> io::Result<NonNull<u8>> {
     let prot = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new mapping at an address of the kernel's choice touches no memory in use.
@@ -241,9 +239,47 @@ fn map(len: usize, flags: libc::c_int, fd: libc::c_int) -> io::Result<NonNull<u8
     NonNull::new(at.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))
 }
 
+#[cfg(not(miri))]
 fn unmap(base: NonNull<u8>, len: usize) {
     // SAFETY: the range was mapped by `map`, and its owner is being dropped.
     unsafe { libc::munmap(base.as_ptr().cast(), len) };
+}
+
+/// Wipes a private page in children.
+#[cfg(not(miri))]
+fn wipe_on_fork(base: NonNull<u8>) -> io::Result<()> {
+    // SAFETY: the page was just mapped private and anonymous, as MADV_WIPEONFORK demands.
+    match unsafe { libc::madvise(base.as_ptr().cast(), PAGE, libc::MADV_WIPEONFORK) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+// Miri has one process, and of mappings none that is shared: the heap stands for them.
+
+#[cfg(miri)]
+fn heap(len: usize) -> io::Result<std::alloc::Layout> {
+    std::alloc::Layout::from_size_align(len, PAGE).map_err(io::Error::other)
+}
+
+#[cfg(miri)]
+fn map(len: usize, _: libc::c_int, _: libc::c_int) -> io::Result<NonNull<u8>> {
+    // SAFETY: no region is empty.
+    let base = unsafe { std::alloc::alloc_zeroed(heap(len)?) };
+    NonNull::new(base).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+}
+
+#[cfg(miri)]
+fn unmap(base: NonNull<u8>, len: usize) {
+    if let Ok(layout) = heap(len) {
+        // SAFETY: allocated by `map` with this layout.
+        unsafe { std::alloc::dealloc(base.as_ptr(), layout) };
+    }
+}
+
+#[cfg(miri)]
+fn wipe_on_fork(_: NonNull<u8>) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@
 //! | `repair`, `reap` | after a death under the arena lock; after any death |
 //! | `file`, `recover`, `sum` | regions in files; what a later start takes over; how it knows that it is right |
 //! | `validate`, `stats` | the walker; the counts |
-//! | `atomic`, `crash` | the atomics of a region; for tests: ends the process at a chosen write |
+//! | `atomic`, `crash` | the atomics of a region; for tests: ends the process at a chosen write, chooses whose access is next |
 //!
 //! What guards what, and in which order locks are taken, is at the head of `layout`.
 

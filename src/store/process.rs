@@ -20,6 +20,7 @@
 use std::fs;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
+use super::atomic::{has_ended, pid};
 use super::layout::{Header, SLOTS, Slot};
 
 const PID_BITS: u32 = 22;
@@ -86,7 +87,7 @@ pub(crate) struct Life {
 impl Life {
     /// This process.
     pub(crate) fn own() -> Life {
-        let pid = std::process::id();
+        let pid = pid();
         let start = match read_stat(pid) {
             Stat::Runs(start) => start,
             Stat::Ended | Stat::Unknown => 0,
@@ -96,6 +97,9 @@ impl Life {
 
     /// Whether the process has ended for certain. Reads `/proc`: some ten microseconds.
     pub(crate) fn has_ended(self) -> bool {
+        if let Some(ended) = has_ended(self.pid) {
+            return ended;
+        }
         match read_stat(self.pid) {
             Stat::Ended => true,
             Stat::Runs(start) => self.start != 0 && start != 0 && start != self.start,

@@ -76,14 +76,28 @@ impl Inner {
     pub(crate) fn leave(&self) {
         let Some(member) = self.member() else { return };
         self.unpin_deferred(member);
-        let left = match self.keeper(member) {
-            Some(mut keeper) => keeper.give_up(member.token),
-            None => false,
-        };
+        // Claims and fills hold their entries: who holds nothing has none, and need not look for them.
+        let ended = member.holds_nothing() || self.give_up(member);
         self.forget_member();
-        if left && member.holds_nothing() {
+        if ended && member.holds_nothing() {
             self.processes().free(member.token);
         }
+    }
+
+    /// Ends the leases and fills of a process that lives; its pins stay. False if a lock was not to be had.
+    fn give_up(&self, member: &Member) -> bool {
+        let buckets = self.geometry.buckets;
+        let of_linked = (0..buckets).step_by(BATCH).all(|from| {
+            self.keeper(member).is_some_and(|mut keeper| {
+                (from..buckets.min(from + BATCH)).all(|b| keeper.give_up_bucket(b, member.token))
+            })
+        });
+        // Last of all, with what was unlinked meanwhile.
+        of_linked
+            && self
+                .keeper(member)
+                .map(|mut keeper| keeper.give_up_limbo(member.token))
+                .is_some()
     }
 }
 
@@ -228,15 +242,14 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Ends the leases and fills of a process that lives; its pins stay. False if a shard was not to be had.
-    fn give_up(&mut self, token: Token) -> bool {
+    fn give_up_limbo(&mut self, token: Token) {
         self.each_in_limbo(|k, at| {
             k.end_lease_of(at, token);
             k.break_body_of(at, token);
         });
-        (0..self.inner.geometry.buckets).all(|bucket| self.give_up_bucket(bucket, token))
     }
 
+    /// False when the shard was not to be had.
     fn give_up_bucket(&mut self, bucket: usize, token: Token) -> bool {
         if self
             .inner

@@ -124,6 +124,11 @@ impl Region {
         Geometry::min_len()
     }
 
+    /// The greatest `len` that can be laid out.
+    pub fn max_len() -> usize {
+        Geometry::max_len()
+    }
+
     pub(crate) fn wrap(memory: Memory, geometry: Geometry) -> Result<Region, StoreError> {
         Ok(Region {
             inner: Arc::new(Inner::new(memory, geometry)?),

@@ -139,7 +139,7 @@ impl<'a> Keeper<'a> {
             }
         });
         // Ids rise with time: the queues come out in the order of age.
-        entries.sort_by_key(|at| at.e.id.load(Relaxed));
+        entries.sort_by_cached_key(|at| at.e.id.load(Relaxed));
         self.reset_counts();
         let mut kept = self.marks();
         for at in &entries {

@@ -169,7 +169,8 @@ fn give_back_everything(file: &Path) {
     region.leave();
 }
 
-fn join(file: &Path) -> Region {
+/// The region of an nginx that runs.
+pub(crate) fn join(file: &Path) -> Region {
     let file = OpenOptions::new()
         .read(true)
         .write(true)

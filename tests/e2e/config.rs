@@ -33,8 +33,20 @@ fn config_bad_values_are_named() {
         ("swr_cache_zone zone=a:;", &["swr_cache_zone", "a size"]),
         ("swr_cache_zone zone=a:huge;", &["swr_cache_zone", "huge"]),
         (
-            "swr_cache_zone zone=a:1k;",
-            &["swr_cache_zone", "\"a\"", "at least"],
+            "swr_cache_zone zone=a:4k;",
+            &["swr_cache_zone", "\"a\" 4096 bytes", "at least"],
+        ),
+        (
+            "swr_cache_zone zone=a:8000g;",
+            &["swr_cache_zone", "\"a\" 8589934592000 bytes", "at most"],
+        ),
+        (
+            "swr_cache_zone zone=a:8000g file=a.swr;",
+            &["swr_cache_zone", "\"a\" 8589934592000 bytes", "at most"],
+        ),
+        (
+            "swr_cache_zone zone=a:-8m;",
+            &["swr_cache_zone", "-8m", "a size"],
         ),
         (
             "swr_cache_zone zone=a:8m max_object=x;",

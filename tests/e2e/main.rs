@@ -15,6 +15,7 @@ mod delivery;
 mod directives;
 mod examples;
 mod faults;
+mod growing;
 mod handlers;
 mod harness;
 mod overrides;

@@ -148,6 +148,10 @@ fn persist_replaces_a_file_of_no_use() {
         ),
         ("layout version 200", |bytes| bytes[8] = 200),
         ("the zone is damaged", |bytes| {
+            let half = bytes.len() / 2;
+            bytes[half..].fill(0);
+        }),
+        ("the zone is damaged", |bytes| {
             let end = bytes.len() / 16;
             bytes[end / 2..].fill(0x55);
         }),
@@ -170,6 +174,55 @@ fn persist_replaces_a_file_of_no_use() {
         ask(&nginx, 10, "HIT");
         nginx = nginx.restart_after(&conf, || fs::remove_file(&file).expect("removed"));
     }
+}
+
+/// Bytes of responses are changed in the file: those are fetched again, and the others are still there.
+#[test]
+fn persist_serves_no_damaged_response() {
+    let origin = Origin::start();
+    pages(&origin, 30);
+    let conf = conf(&origin, "zone=main:16m file=zone.swr");
+    let nginx = conf.start();
+    ask(&nginx, 30, "MISS");
+    let file = nginx.dir().join("zone.swr");
+    let nginx = nginx.restart_after(&conf, || {
+        let mut bytes = fs::read(&file).expect("the file");
+        for i in (0..30).step_by(3) {
+            let text = format!("page {i} ").repeat(1 + i * 7);
+            let mut found = bytes.windows(text.len());
+            let at = found.rposition(|w| w == text.as_bytes());
+            bytes[at.expect("the page") + text.len() / 2] ^= 1;
+        }
+        fs::write(&file, &bytes).expect("written");
+    });
+    let mut client = nginx.client();
+    for i in 0..30 {
+        let body = format!("page {i} ").repeat(1 + i * 7);
+        let status = if i % 3 == 0 { "MISS" } else { "HIT" };
+        client.get(&format!("/{i}")).is(200, status, &body);
+    }
+    ask(&nginx, 30, "HIT");
+}
+
+/// nginx was killed while it made the file.
+#[test]
+fn persist_after_a_death_in_the_making() {
+    let origin = Origin::start();
+    pages(&origin, 10);
+    let conf = conf(&origin, "zone=main:16m file=zone.swr");
+    let nginx = conf.start();
+    let file = nginx.dir().join("zone.swr");
+    let nginx = nginx.restart_after(&conf, || {
+        let mut half = fs::read(&file).expect("the file");
+        fs::remove_file(&file).expect("removed");
+        half.truncate(5 << 20);
+        fs::write(file.with_extension("swr.new"), half).expect("written");
+    });
+    assert!(nginx.log().contains("zone.swr is new"), "{}", nginx.log());
+    ask(&nginx, 10, "MISS");
+    let nginx = nginx.restart(&conf);
+    ask(&nginx, 10, "HIT");
+    assert!(!file.with_extension("swr.new").exists());
 }
 
 #[test]

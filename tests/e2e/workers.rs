@@ -1,6 +1,7 @@
 //! Several workers, their deaths, reloads and the end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::support::*;
 
@@ -79,7 +80,14 @@ fn workers_killed_in_a_refresh() {
     nginx.get("/").is(200, "UPDATING", "old");
     origin.await_hits("/", 2);
     nginx.kill_worker();
+    let killed = Instant::now();
     eventually("the new one", || nginx.get("/").at_once().text() == "new");
+    // Its lease is that of `swr_cache_lock_age`, and ends with its process.
+    assert!(
+        killed.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        killed.elapsed()
+    );
 }
 
 #[test]
@@ -114,6 +122,11 @@ fn reload_with_another_zone_size() {
     nginx.reload();
     nginx.get("/").is(200, "MISS", "x");
     nginx.get("/").is(200, "HIT", "x");
+    let log = nginx.log();
+    assert!(
+        log.contains("\"main\": had 16777216 bytes, has 25165824 now, and starts anew"),
+        "{log}"
+    );
 }
 
 /// No request fails while nginx is reloaded again and again.

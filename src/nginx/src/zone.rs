@@ -66,6 +66,23 @@ fn least_size() -> usize {
     Region::min_len() + Region::min_len() / 64 + 16 * unsafe { ngx_pagesize }
 }
 
+/// The most that a zone can have: what the store lays out, and in memory what this machine has.
+fn greatest_size(options: &ZoneOptions) -> usize {
+    // SAFETY: plain calls.
+    let (pages, page) = unsafe {
+        (
+            libc::sysconf(libc::_SC_PHYS_PAGES),
+            libc::sysconf(libc::_SC_PAGESIZE),
+        )
+    };
+    let memory = usize::try_from(pages)
+        .ok()
+        .zip(usize::try_from(page).ok())
+        .filter(|(pages, _)| *pages > 0 && options.file.is_none())
+        .map_or(usize::MAX, |(pages, page)| pages.saturating_mul(page));
+    memory.min(Region::max_len())
+}
+
 impl Zone {
     /// Declares the zone to nginx, which will map it and call `init`.
     pub(crate) fn declare(
@@ -80,6 +97,13 @@ impl Zone {
             return Err(format!(
                 "gives the zone \"{shown}\" {size} bytes, it needs at least {}k",
                 least.div_ceil(1024)
+            ));
+        }
+        let most = greatest_size(&options);
+        if size > most {
+            return Err(format!(
+                "gives the zone \"{shown}\" {size} bytes, it can have at most {}m here",
+                most >> 20
             ));
         }
         // SAFETY: the pool of the cycle being read, which owns the zone's name.

@@ -202,7 +202,8 @@ impl Client {
         }
     }
 
-    fn body(
+    /// The body that belongs to a head.
+    pub(crate) fn body(
         &mut self,
         method: &str,
         response: &Response,
@@ -238,7 +239,8 @@ impl Client {
         }
     }
 
-    fn exactly(&mut self, mut left: u64, sink: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    /// So many bytes as they come.
+    pub(crate) fn exactly(&mut self, mut left: u64, sink: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         while left > 0 {
             if self.ahead.is_empty() && self.fill()? == 0 {
                 return Err(bad(format!("the end, {left} bytes early")));
