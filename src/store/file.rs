@@ -417,6 +417,9 @@ fn make(
         return Ok(None);
     }
     lock(&file, IN_USE, libc::F_WRLCK)?;
+    if holds_something_else(&file)? {
+        return Err(StoreError::Foreign);
+    }
     // From here on nobody else gives the path a new file.
     if !seen.is_at(path)? {
         fs::remove_file(&beside)?;
@@ -453,6 +456,13 @@ fn format(
     Ok(region)
 }
 
+/// Whether a file that is to be written anew is none that a maker of regions left, who died before or after the magic.
+fn holds_something_else(file: &File) -> io::Result<bool> {
+    let mut magic = [0; 8];
+    let there = file.read_at(&mut magic, 0)?;
+    Ok(magic != [0; 8] && magic[..there] != MAGIC.to_le_bytes()[..there])
+}
+
 fn lacks_room(e: &io::Error) -> bool {
     matches!(e.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
 }
@@ -476,7 +486,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_another_made_meanwhile_is_not_replaced() {
+    fn what_others_made_is_not_replaced() {
         let folder = std::env::temp_dir().join(format!("swrcache-made-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder");
         let (path, opt) = (folder.join("zone"), RegionOptions::default());
@@ -489,6 +499,11 @@ mod tests {
         assert!(second.is_none() && third.is_none());
         assert!(is_at(file, &path).expect("looked"));
         assert!(!folder.join("zone.new").exists());
+        fs::write(folder.join("other.new"), "somebody's").expect("written");
+        let foreign = make(&folder.join("other"), 1 << 20, &opt, Seen::Nothing);
+        assert!(matches!(foreign, Err(StoreError::Foreign)), "{foreign:?}");
+        let kept = fs::read(folder.join("other.new")).expect("there");
+        assert_eq!(kept, b"somebody's");
         fs::remove_dir_all(&folder).expect("removed");
     }
 }
