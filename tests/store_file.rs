@@ -31,6 +31,31 @@ const TESTS: &[Test] = &[
         "a_file_from_before_a_crash_of_the_machine",
         a_file_from_before_a_crash_of_the_machine,
     ),
+    (
+        "what_was_purged_does_not_come_back_with_old_pages",
+        what_was_purged_does_not_come_back_with_old_pages,
+    ),
+    (
+        "threads_that_open_a_file_together_share_it",
+        threads_that_open_a_file_together_share_it,
+    ),
+    (
+        "a_file_without_descriptors_is_in_use_all_the_same",
+        a_file_without_descriptors_is_in_use_all_the_same,
+    ),
+    (
+        "who_leaves_with_handles_is_gone_with_the_last_of_them",
+        who_leaves_with_handles_is_gone_with_the_last_of_them,
+    ),
+    (
+        "processes_that_cannot_see_each_other_do_not_share",
+        processes_that_cannot_see_each_other_do_not_share,
+    ),
+    ("holes_of_a_copy_are_filled", holes_of_a_copy_are_filled),
+    (
+        "what_is_not_summed_keeps_nothing_from_a_purge",
+        what_is_not_summed_keeps_nothing_from_a_purge,
+    ),
     ("damage_is_never_served", damage_is_never_served),
     (
         "killed_with_all_its_processes",
@@ -498,6 +523,166 @@ fn a_file_from_before_a_crash_of_the_machine() {
             check_empty(&region);
         }
     }
+}
+
+/// After two clean runs the machine stops, with only the header of the second on the disk.
+fn what_was_purged_does_not_come_back_with_old_pages() {
+    let folder = Folder::new();
+    fill(&folder.zone());
+    let old = fs::read(folder.zone()).expect("a file");
+    let child = Child::fork(|| {
+        let (region, _) = open(&folder.zone(), LEN);
+        assert_eq!(region.remove_key(&key(7)), 1);
+        region.leave();
+        assert!(region.seal());
+    });
+    assert_eq!(child.wait(), Some(0));
+    overwrite(&folder.zone(), 4096, &old[4096..]);
+    overwrite(&folder.zone(), 48, &[7; 16]);
+    let (region, found) = open(&folder.zone(), LEN);
+    assert!(!is_there(&region, 7), "{found:?}");
+}
+
+fn threads_that_open_a_file_together_share_it() {
+    let folder = Folder::new();
+    fill(&folder.zone());
+    let opt = RegionOptions {
+        share: Share::Anyone,
+        ..RegionOptions::default()
+    };
+    let all = std::sync::Barrier::new(4);
+    for _ in 0..40 {
+        let opened = || {
+            all.wait();
+            let opened = Region::file(&folder.zone(), LEN, &opt);
+            let entered = matches!(&opened, Ok((region, _)) if region.enter(None).is_ok());
+            // All have it before one looks, and all have looked before one lets go.
+            all.wait();
+            let processes = opened
+                .as_ref()
+                .map_or(0, |(region, _)| region.stats().processes);
+            all.wait();
+            let (region, found) = opened.expect("a region");
+            assert!(entered && processes == 4, "{processes} processes");
+            (there(&region, 50), matches!(found, Found::Shared))
+        };
+        let all_opened = std::thread::scope(|scope| {
+            let threads = [0; 4].map(|_| scope.spawn(opened));
+            threads.map(|thread| thread.join().expect("no panic"))
+        });
+        let taken = all_opened.iter().filter(|(_, shared)| !shared);
+        assert_eq!(taken.count(), 1);
+        assert!(
+            all_opened.iter().all(|(there, _)| *there == 50),
+            "{all_opened:?}"
+        );
+    }
+}
+
+/// As one that closes all descriptors that it does not know, to become a daemon.
+fn a_file_without_descriptors_is_in_use_all_the_same() {
+    let folder = Folder::new();
+    let (held, go) = (Gate::new(), Gate::new());
+    let child = Child::fork(|| {
+        let (region, _) = open(&folder.zone(), LEN);
+        put(&region, 1);
+        for fd in 3..256 {
+            if fs::read_link(format!("/proc/self/fd/{fd}")).is_ok_and(|to| to == folder.zone()) {
+                // SAFETY: only the region has it, which holds it for its lock alone.
+                unsafe { libc::close(fd) };
+            }
+        }
+        held.open(1);
+        go.pass();
+        assert!(is_there(&region, 1));
+        // SAFETY: ends the child; the region must not close what it has no more.
+        unsafe { libc::_exit(0) };
+    });
+    held.pass();
+    let refused = try_open(&folder.zone(), LEN);
+    assert!(matches!(refused, Err(StoreError::InUse)), "{refused:?}");
+    go.open(1);
+    assert_eq!(child.wait(), Some(0));
+    let (_, found) = open(&folder.zone(), LEN);
+    assert!(matches!(found, Found::Region { kept: 1, .. }), "{found:?}");
+}
+
+fn who_leaves_with_handles_is_gone_with_the_last_of_them() {
+    let folder = Folder::new();
+    let (first, _) = open(&folder.zone(), LEN);
+    let (second, _) = open(&folder.zone(), LEN);
+    let held = put(&second, 1);
+    second.leave();
+    drop(second);
+    assert_eq!(first.stats().processes, 2);
+    assert!(bytes(&held) == body(1, length(1)));
+    drop(held);
+    first.reap();
+    assert_eq!(first.stats().processes, 1);
+    assert_eq!(first.validate().expect("valid").pins, 0);
+}
+
+/// In two PID namespaces each would take the other for dead.
+fn processes_that_cannot_see_each_other_do_not_share() {
+    let folder = Folder::new();
+    let opt = RegionOptions {
+        share: Share::Anyone,
+        ..RegionOptions::default()
+    };
+    let (held, go) = (Gate::new(), Gate::new());
+    let child = Child::fork(|| {
+        let (region, _) = Region::file(&folder.zone(), LEN, &opt).expect("a region");
+        region.enter(None).expect("enter");
+        held.open(1);
+        go.pass();
+    });
+    held.pass();
+    let join = || Region::file(&folder.zone(), LEN, &opt);
+    assert!(matches!(join(), Ok((_, Found::Shared))));
+    // The place of the namespace: behind the clean mark.
+    overwrite(&folder.zone(), 116, &[1, 0, 0, 0]);
+    let refused = join();
+    assert!(matches!(refused, Err(StoreError::InUse)), "{refused:?}");
+    go.open(1);
+    assert_eq!(child.wait(), Some(0));
+    assert!(matches!(join(), Ok((_, Found::Region { .. }))));
+}
+
+/// A copy may have no room on the disk where it has only zeros: a write there could fail later.
+fn holes_of_a_copy_are_filled() {
+    let folder = Folder::new();
+    fill(&folder.zone());
+    let whole = fs::read(folder.zone()).expect("a file");
+    fs::remove_file(folder.zone()).expect("removed");
+    fs::write(folder.zone(), &whole[..LEN / 2]).expect("a file");
+    assert!(whole[LEN / 2..LEN - 16].iter().all(|b| *b == 0));
+    cut(&folder.zone(), LEN as u64);
+    overwrite(&folder.zone(), LEN as u64 - 16, &whole[LEN - 16..]);
+    let blocks = || fs::metadata(folder.zone()).expect("a file").blocks() * 512;
+    assert!(blocks() < LEN as u64, "no hole");
+    let (region, found) = open(&folder.zone(), LEN);
+    assert!(matches!(found, Found::Region { kept: 50, .. }), "{found:?}");
+    assert!(blocks() >= LEN as u64, "{}", blocks());
+    assert_eq!(there(&region, 50), 50);
+}
+
+fn what_is_not_summed_keeps_nothing_from_a_purge() {
+    let folder = Folder::new();
+    fill(&folder.zone());
+    let whole = fs::read(folder.zone()).expect("a file");
+    let key = key(7);
+    let at = whole.windows(key.len()).position(|w| w == key);
+    // Before the key: the number of the last purge when it was linked, and the time when one aged it, which is summed.
+    overwrite(&folder.zone(), at.expect("stored") as u64 - 16, &[0xff; 8]);
+    let (region, _) = open(&folder.zone(), LEN);
+    assert!(is_there(&region, 7));
+    let all = Targets {
+        all: true,
+        ..Targets::default()
+    };
+    let mut purge = region.purge(all, Effect::Remove, 1).expect("begun");
+    while !purge.step(1000).expect("not busy") {}
+    assert_eq!(there(&region, 50), 0);
 }
 
 /// Bytes anywhere in the file are changed: what is found afterwards is right, and everything else goes on.

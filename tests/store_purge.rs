@@ -236,6 +236,30 @@ fn a_purge_wins_over_what_was_asked_for_before() {
     }
 }
 
+/// The walk finds the old head by its label, and not the new one.
+#[test]
+fn a_renewal_with_other_labels_does_not_escape() {
+    for effect in [Effect::Remove, Effect::Age] {
+        let region = region(1 << 20);
+        put(&region, "/a", &[1]);
+        let old = get(&region, "/a").expect("there");
+        let before = region.unclaimed(b"/a");
+        let mut purge = region.purge(labels(&[1]), effect, 4).expect("begin");
+        let head = NewHead {
+            labels: &[2],
+            ..NewHead::new(b"new", [0; WORDS], FAR)
+        };
+        let _ = before.renew(&old, head, 5);
+        drop(old);
+        while !purge.step(7).expect("step") {}
+        match effect {
+            Effect::Remove => assert!(!has(&region, "/a")),
+            Effect::Age => assert_eq!(get(&region, "/a").expect("there").aged(), 4),
+        }
+        check_empty(&region);
+    }
+}
+
 #[test]
 fn what_is_asked_for_after_a_purge_began_is_none_of_its_affair() {
     let region = region(1 << 20);

@@ -185,7 +185,7 @@ impl Claim {
         let shard = keeper.lock_shard(head.hash);
         let refused = match shard {
             None => Some(Refused::Busy),
-            Some(_) if !self.is_valid() || !keeper.admits(&at, self.purges) => {
+            Some(_) if !self.is_valid() || !keeper.admits_renewal(&at, &old_at, self.purges) => {
                 Some(Refused::Voided)
             }
             Some(_) => None,

@@ -11,7 +11,7 @@
 //! | is a region that is of no use: another layout or length, cut short, contradicting itself, or in use when the machine stopped | replaced by a new file, with the reason |
 //!
 //! Who has a file is told by locks that belong to what `open` made (`F_OFD_SETLK`, fcntl(2)): they are held as long as
-//! any process, forked or started by this one, has it open; and end with the last one, however that ends.
+//! any process, forked or started by this one, has it open or mapped; and end with the last one, however that ends.
 //!
 //! | byte | exclusively | shared |
 //! |---|---|---|
@@ -19,7 +19,11 @@
 //! | 1 | by a family of processes | by all who let anyone join |
 //!
 //! A file is never changed in length: a new one is made beside it (`PATH.new`) and takes its name when it is ready, so
-//! nobody sees half a region, and who still has the old one keeps it.
+//! nobody sees half a region, and who still has the old one keeps it. What was found at the path is held until then: a file
+//! that another made meanwhile is not replaced.
+//!
+//! What a stop of the machine leaves is a mixture of pages from different times. Two of them are waited for: the header of a
+//! new file, before it gets its name; and the header that says that a file is in use again, before anything is changed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -29,8 +33,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use super::error::StoreError;
-use super::layout::{Geometry, Header, MAGIC};
+use super::layout::{Geometry, MAGIC};
 use super::memory::Memory;
 use super::region::{Region, RegionOptions, check};
 use super::sum::Words;
@@ -40,6 +46,9 @@ const PATIENCE: u32 = 1000;
 const PAUSE: Duration = Duration::from_millis(5);
 /// Tries to open a file that others replace meanwhile.
 const TRIES: usize = 16;
+
+/// Held while this process opens a file: another thread must not find it open and half taken (see `ours`).
+static OPENING: Mutex<()> = Mutex::new(());
 
 /// Whether the file of a region stays open in programs that this process starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,10 +93,32 @@ pub enum Found {
 /// What one look at a path gave.
 enum Look {
     Ready(Region, Found),
-    Absent,
-    Useless(StoreError),
+    /// A new one has to be made in the place of what was seen.
+    Make(Found, Seen),
     /// The file was replaced meanwhile.
     Again,
+}
+
+/// What a new file takes the place of. It is kept open, so that it can be told from another.
+enum Seen {
+    Nothing,
+    /// Others, or this process, may have it.
+    File(File),
+    /// It is locked against everybody.
+    Unused(File),
+}
+
+impl Seen {
+    /// Whether the path still names it.
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        match self {
+            Seen::File(file) | Seen::Unused(file) => is_at(file, path),
+            Seen::Nothing => match fs::symlink_metadata(path) {
+                Err(e) if e.kind() == ErrorKind::NotFound => Ok(true),
+                meta => meta.map(|_| false),
+            },
+        }
+    }
 }
 
 impl Region {
@@ -98,21 +129,23 @@ impl Region {
         opt: &RegionOptions,
     ) -> Result<(Region, Found), StoreError> {
         Geometry::of(len)?;
+        let _one = OPENING.lock();
         for _ in 0..TRIES {
-            let found = match look(path, len, opt)? {
+            let (found, seen) = match look(path, len, opt)? {
                 Look::Ready(region, found) => {
                     settle(&region, opt.share);
                     return Ok((region, found));
                 }
                 Look::Again => continue,
-                Look::Absent => Found::Nothing,
                 // Others may count on it.
-                Look::Useless(why @ StoreError::Length { .. }) if opt.share == Share::Anyone => {
+                Look::Make(Found::Useless(why @ StoreError::Length { .. }), _)
+                    if opt.share == Share::Anyone =>
+                {
                     return Err(why);
                 }
-                Look::Useless(why) => Found::Useless(why),
+                Look::Make(found, seen) => (found, seen),
             };
-            if let Some(region) = make(path, len, opt)? {
+            if let Some(region) = make(path, len, opt, seen)? {
                 return Ok((region, found));
             }
         }
@@ -128,17 +161,16 @@ impl Region {
 
 fn look(path: &Path, len: usize, opt: &RegionOptions) -> Result<Look, StoreError> {
     let meta = match fs::symlink_metadata(path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Look::Absent),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            return Ok(Look::Make(Found::Nothing, Seen::Nothing));
+        }
         meta => meta?,
     };
     if !meta.is_file() {
         return Err(StoreError::Foreign);
     }
     if let Some(file) = ours(&meta, opt.on_exec) {
-        return Ok(match attach(file, len, opt) {
-            Ok(region) => Look::Ready(region, Found::Shared),
-            Err(why) => Look::Useless(why),
-        });
+        return join(file, len, opt);
     }
     let file = open(OpenOptions::new().read(true).write(true), path, opt.on_exec)?;
     lock_patiently(&file, LOOKING)?;
@@ -151,19 +183,30 @@ fn look(path: &Path, len: usize, opt: &RegionOptions) -> Result<Look, StoreError
             return Err(StoreError::InUse);
         }
         lock(&file, IN_USE, libc::F_RDLCK)?;
-        return Ok(match attach(file, len, opt) {
-            Ok(region) => Look::Ready(region, Found::Shared),
-            Err(why) => Look::Useless(why),
-        });
+        return match join(file, len, opt)? {
+            Look::Ready(region, _) if !sees_processes_of(&region) => Err(StoreError::InUse),
+            joined => Ok(joined),
+        };
     }
+    let held = Seen::Unused(file.try_clone()?);
+    let useless = |why| Ok(Look::Make(Found::Useless(why), held));
     match identify(&file, len)? {
-        None => Ok(Look::Absent),
-        Some(Err(why)) => Ok(Look::Useless(why)),
-        Some(Ok(())) => Ok(match take(file, len, opt) {
-            Ok((region, found)) => Look::Ready(region, found),
-            Err(why) => Look::Useless(why),
-        }),
+        None => Ok(Look::Make(Found::Nothing, Seen::Unused(file))),
+        Some(Err(why)) => useless(why),
+        Some(Ok(())) => match take(file, len, opt) {
+            Ok((region, found)) => Ok(Look::Ready(region, found)),
+            Err(why) => useless(why),
+        },
     }
+}
+
+/// Joins a region that is in use.
+fn join(file: File, len: usize, opt: &RegionOptions) -> Result<Look, StoreError> {
+    let seen = Seen::File(file.try_clone()?);
+    Ok(match attach(file, len, opt) {
+        Ok(region) => Look::Ready(region, Found::Shared),
+        Err(why) => Look::Make(Found::Useless(why), seen),
+    })
 }
 
 fn open(options: &mut OpenOptions, path: &Path, on_exec: OnExec) -> io::Result<File> {
@@ -282,7 +325,7 @@ fn identify(file: &File, len: usize) -> Result<Option<Result<(), StoreError>>, S
     ))
 }
 
-/// Joins a region that is in use.
+/// Maps a region.
 fn attach(file: File, len: usize, opt: &RegionOptions) -> Result<Region, StoreError> {
     let found = file.metadata()?.len();
     if found != len as u64 {
@@ -308,12 +351,19 @@ fn take(file: File, len: usize, opt: &RegionOptions) -> Result<(Region, Found), 
     if !clean && !same_boot {
         return Err(StoreError::Unsettled);
     }
+    // A copy of it may have holes.
+    if let Some(file) = region.inner.memory.file() {
+        reserve(file, len)?;
+    }
+    if clean {
+        region.inner.unseal()?;
+    }
     let sealed = if clean { Words::Sealed } else { Words::Free };
     let recovered = region
         .inner
         .recover(sealed)
         .ok_or(StoreError::Corrupt("its blocks"))?;
-    sign(header, boot);
+    sign(&region, boot);
     let found = Found::Region {
         kept: recovered.kept,
         dropped: recovered.dropped,
@@ -322,10 +372,23 @@ fn take(file: File, len: usize, opt: &RegionOptions) -> Result<(Region, Found), 
     Ok((region, found))
 }
 
-fn sign(header: &Header, boot: Option<[u64; 2]>) {
-    let boot = boot.unwrap_or_default();
+fn sign(region: &Region, boot: Option<[u64; 2]>) {
+    let (header, boot) = (region.inner.header(), boot.unwrap_or_default());
     header.durable.store(1, Relaxed);
+    header.namespace.store(namespace(), Relaxed);
     (0..2).for_each(|i| header.boot[i].store(boot[i], Relaxed));
+}
+
+/// Whether this process can tell which processes of the region live: those of another PID namespace all seem to be gone.
+fn sees_processes_of(region: &Region) -> bool {
+    let theirs = region.inner.header().namespace.load(Relaxed);
+    let own = namespace();
+    theirs == own || theirs == 0 || own == 0
+}
+
+/// The PID namespace of this process, namespaces(7); 0 when unknown.
+fn namespace() -> u32 {
+    fs::metadata("/proc/self/ns/pid").map_or(0, |m| m.ino() as u32)
 }
 
 /// Which run of the machine this is.
@@ -337,7 +400,12 @@ fn boot() -> Option<[u64; 2]> {
 }
 
 /// Makes a new file beside the path and gives it the path's name. `None` when another was faster.
-fn make(path: &Path, len: usize, opt: &RegionOptions) -> Result<Option<Region>, StoreError> {
+fn make(
+    path: &Path,
+    len: usize,
+    opt: &RegionOptions,
+    seen: Seen,
+) -> Result<Option<Region>, StoreError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let beside = PathBuf::from(name);
@@ -349,25 +417,93 @@ fn make(path: &Path, len: usize, opt: &RegionOptions) -> Result<Option<Region>, 
         return Ok(None);
     }
     lock(&file, IN_USE, libc::F_WRLCK)?;
-    // What is left there is of one who died before it was ready.
-    file.set_len(0)?;
-    let made = reserve(&file, len).and_then(|()| Memory::of_file(file, len));
-    let region = made
-        .map_err(StoreError::from)
-        .and_then(|memory| Region::format(memory, opt))
-        .inspect_err(|_| _ = fs::remove_file(&beside))?;
-    sign(region.inner.header(), boot());
+    if holds_something_else(&file)? {
+        return Err(StoreError::Foreign);
+    }
+    // From here on nobody else gives the path a new file.
+    if !seen.is_at(path)? {
+        fs::remove_file(&beside)?;
+        return Ok(None);
+    }
+    let region =
+        format(file, len, opt, path, seen).inspect_err(|_| _ = fs::remove_file(&beside))?;
     fs::rename(&beside, path)?;
     settle(&region, opt.share);
     Ok(Some(region))
 }
 
+fn format(
+    file: File,
+    len: usize,
+    opt: &RegionOptions,
+    path: &Path,
+    seen: Seen,
+) -> Result<Region, StoreError> {
+    // What is left there is of one who died before it was ready.
+    file.set_len(0)?;
+    match (reserve(&file, len), seen) {
+        (Err(e), Seen::Unused(useless)) if lacks_room(&e) => {
+            // The room that it takes is the one that is needed.
+            fs::remove_file(path)?;
+            drop(useless);
+            reserve(&file, len)?;
+        }
+        (reserved, _) => reserved?,
+    }
+    let region = Region::format(Memory::of_file(file, len)?, opt)?;
+    sign(&region, boot());
+    region.inner.sync_header()?;
+    Ok(region)
+}
+
+/// Whether a file that is to be written anew is none that a maker of regions left, who died before or after the magic.
+fn holds_something_else(file: &File) -> io::Result<bool> {
+    let mut magic = [0; 8];
+    let there = file.read_at(&mut magic, 0)?;
+    Ok(magic != [0; 8] && magic[..there] != MAGIC.to_le_bytes()[..there])
+}
+
+fn lacks_room(e: &io::Error) -> bool {
+    matches!(e.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
+}
+
 /// Takes all the room on the disk now: a write to a mapped page that finds none would be a fault.
 fn reserve(file: &File, len: usize) -> io::Result<()> {
     let len = libc::off_t::try_from(len).map_err(io::Error::other)?;
-    // SAFETY: takes no pointers.
-    match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, len) } {
-        0 => Ok(()),
-        e => Err(io::Error::from_raw_os_error(e)),
+    loop {
+        // SAFETY: takes no pointers.
+        match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, len) } {
+            0 => return Ok(()),
+            // A signal came in between; what was taken before stays.
+            libc::EINTR => {}
+            e => return Err(io::Error::from_raw_os_error(e)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_made_is_not_replaced() {
+        let folder = std::env::temp_dir().join(format!("swrcache-made-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let (path, opt) = (folder.join("zone"), RegionOptions::default());
+        let first = make(&path, 1 << 20, &opt, Seen::Nothing).expect("made");
+        let second = make(&path, 1 << 20, &opt, Seen::Nothing).expect("no error");
+        let old = Seen::Unused(File::open("/dev/null").expect("a file"));
+        let third = make(&path, 1 << 20, &opt, old).expect("no error");
+        let first = first.expect("the first is made");
+        let file = first.inner.memory.file().expect("in a file");
+        assert!(second.is_none() && third.is_none());
+        assert!(is_at(file, &path).expect("looked"));
+        assert!(!folder.join("zone.new").exists());
+        fs::write(folder.join("other.new"), "somebody's").expect("written");
+        let foreign = make(&folder.join("other"), 1 << 20, &opt, Seen::Nothing);
+        assert!(matches!(foreign, Err(StoreError::Foreign)), "{foreign:?}");
+        let kept = fs::read(folder.join("other.new")).expect("there");
+        assert_eq!(kept, b"somebody's");
+        fs::remove_dir_all(&folder).expect("removed");
     }
 }

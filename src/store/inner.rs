@@ -410,6 +410,8 @@ impl Drop for Inner {
             // SAFETY: every member on the list came from a box, and no handle is left that could point to it.
             let member = unsafe { Box::from_raw(at) };
             at = member.previous;
+            // It may have left while handles were held; the last of them is gone.
+            self.processes().give_up_own(member.token);
         }
     }
 }

@@ -24,7 +24,7 @@ use super::memory::{GRANULE, Shared};
 /// First word of a region: "swrcache", little-endian.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"swrcache");
 /// Raised with every change of the layout.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 /// Processes that can be in a region at once: 63 for each of two words, whose last bit is [`UNLINKED`].
 pub(crate) const SLOTS: usize = 126;
 /// In a word of pins: the entry can't be found by lookups.
@@ -74,7 +74,8 @@ pub(crate) struct Header {
     pub(crate) sweep_cursor: AtomicU64,
     /// Not zero: the last process ended well and sealed it, and none has entered since.
     pub(crate) clean: AtomicU32,
-    _pad: AtomicU32,
+    /// Of a region in a file: the PID namespace of those who are in it; 0 when unknown.
+    pub(crate) namespace: AtomicU32,
     /// How many purges there were: the number of the last one.
     pub(crate) purges: AtomicU64,
     pub(crate) counts: Counts,

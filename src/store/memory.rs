@@ -95,6 +95,18 @@ impl Memory {
         self.len
     }
 
+    /// Waits until the first `len` bytes are on the disk, if the memory is a file's.
+    pub(crate) fn sync(&self, len: usize) -> io::Result<()> {
+        if self.file.is_none() {
+            return Ok(());
+        }
+        // SAFETY: the mapping begins at the base and is at least so long; it is not changed.
+        match unsafe { libc::msync(self.base.as_ptr().cast(), len.min(self.len), libc::MS_SYNC) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
     /// A shared value at an offset; `None` when it does not lie in the region or is not aligned.
     #[inline]
     pub(crate) fn at<T: Shared>(&self, off: usize) -> Option<&T> {

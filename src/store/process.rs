@@ -234,6 +234,13 @@ impl<'a> Processes<'a> {
         }
     }
 
+    /// The same with a slot of this process: one that a forked child has inherited is its parent's.
+    pub(crate) fn give_up_own(self, token: Token) {
+        if self.identity(slot_of(token)).pid() == std::process::id() {
+            self.give_up(token);
+        }
+    }
+
     /// Whether the process that the token names is known to be gone. Looks at the table only: a few nanoseconds.
     #[inline]
     pub(crate) fn is_gone(self, token: Token) -> bool {

@@ -286,9 +286,12 @@ impl Work {
             Effect::Remove => {
                 if at.is_object() {
                     self.purged += 1;
-                    e.flags.fetch_or(REMOVED, Relaxed);
-                    e.dead_at.store(0, Relaxed);
-                    inner.header().soonest.store(0, Relaxed);
+                    // Dead first: an object that can be found and is flagged could never be replaced.
+                    e.dead_at.store(0, Release);
+                    e.flags.fetch_or(REMOVED, Release);
+                    let header = inner.header();
+                    header.soonest.store(0, Relaxed);
+                    header.soonest_seen.store(0, Relaxed);
                 } else {
                     [PASS_UNTIL, USES, NOTE]
                         .iter()
@@ -335,6 +338,21 @@ impl Keeper<'_> {
                 true
             }
             Past::Removed => false,
+        }
+    }
+
+    /// As [`Keeper::admits`], for a new head of `old`: a label that only the old one bears counts, too, as it is not to be found
+    /// any more.
+    pub(crate) fn admits_renewal(&self, at: &EntryAt<'_>, old: &EntryAt<'_>, then: u64) -> bool {
+        match (self.admits(at, then), self.past(old, then)) {
+            (false, _) | (_, Past::Removed) => false,
+            (true, Past::Untouched) => true,
+            (true, Past::Aged(when)) => {
+                let aged = at.e.aged.load(Relaxed);
+                at.e.aged
+                    .store(if aged == 0 { when } else { aged.min(when) }, Relaxed);
+                true
+            }
         }
     }
 

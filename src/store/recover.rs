@@ -9,13 +9,15 @@
 //! | by a signal; the machine still runs | are as they were last written | all objects that were current |
 //! | with the machine | are not known | nothing: the file is given up before this |
 
+use std::io;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::fence;
 
 use super::entry::{COMPLETE, EntryAt, Kind};
 use super::evict::MOST_HITS;
 use super::inner::Inner;
 use super::keeper::Keeper;
-use super::layout::UNLINKED;
+use super::layout::{Header, UNLINKED};
 use super::memory::GRANULE;
 use super::repair::Marks;
 use super::sum::Words;
@@ -40,7 +42,6 @@ impl Inner {
     /// Takes over what is right in a region that no process is in; `None` when its blocks make no sense.
     pub(crate) fn recover(&self, sealed: Words) -> Option<Recovered> {
         let header = self.header();
-        header.clean.store(0, SeqCst);
         header.arena.lock.store(0, Relaxed);
         header.arena.dirty.store(0, Relaxed);
         (0..self.geometry.shards)
@@ -68,13 +69,25 @@ impl Inner {
         if !alone {
             return false;
         }
-        self.header().clean.store(1, SeqCst);
-        // Pairs with the store in `Region::enter`: who came meanwhile takes the mark away, or we see it here.
+        self.header().clean.store(1, Relaxed);
+        // Pairs with the fence in `Region::enter`: who came meanwhile takes the mark away, or we see it here.
+        fence(SeqCst);
         if self.processes().live() > 0 {
-            self.header().clean.store(0, SeqCst);
+            self.header().clean.store(0, Relaxed);
             return false;
         }
         true
+    }
+
+    /// Takes the seal away, also from the disk: pages of a sealed region that are written before would be believed.
+    pub(crate) fn unseal(&self) -> io::Result<()> {
+        self.header().clean.store(0, Relaxed);
+        self.sync_header()
+    }
+
+    /// Waits until the header is on the disk.
+    pub(crate) fn sync_header(&self) -> io::Result<()> {
+        self.memory.sync(size_of::<Header>())
     }
 
     fn seal_entries(&self) -> Option<()> {
@@ -133,8 +146,8 @@ impl Keeper<'_> {
                 recovered.dropped += u64::from(was_current);
             }
         }
-        let latest = entries.last().map_or(0, |(id, _)| *id);
-        self.start_anew(latest);
+        let kept = entries.iter().filter(|(_, block)| linked.has(*block));
+        self.start_anew(kept.map(|(id, _)| *id).max().unwrap_or(0));
         let kept = self.repair_entries(&bodies.starts, &linked);
         self.rebuild_free(&kept)?;
         Some(recovered)
@@ -151,6 +164,8 @@ impl Keeper<'_> {
             .chain(&e.pins)
             .chain(&e.waiters)
             .for_each(|w| w.store(0, Relaxed));
+        // The purges before are done with.
+        e.purges.store(0, Relaxed);
         e.freq.store(e.freq.load(Relaxed).min(MOST_HITS), Relaxed);
         self.inner.sum_up(at, Words::Free);
         self.inner.note_labels(at);
@@ -161,7 +176,10 @@ impl Keeper<'_> {
 
     fn start_anew(&self, latest: u64) {
         let header = self.header();
-        header.ids.fetch_max(latest, Relaxed);
+        // No handle, claim or purge is left that could be mistaken. What is not summed is not believed.
+        header.ids.store(latest, Relaxed);
+        header.nonces.store(0, Relaxed);
+        header.purges.store(0, Relaxed);
         header.clock.store(0, Relaxed);
         header.sweep_cursor.store(0, Relaxed);
         header.soonest_seen.store(0, Relaxed);

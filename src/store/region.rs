@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::fence;
 
 use super::Millis;
 use super::bells::{BellId, Bells};
@@ -176,9 +177,10 @@ impl Region {
         }
         let found = self.inner.processes().find_dead();
         self.inner.enter(bells)?;
+        // Pairs with the fence in `seal`: it sees us in the table, or we see its mark.
+        fence(SeqCst);
         if self.inner.header().clean.load(Relaxed) != 0 {
-            // Pairs with the look at the table in `seal`.
-            self.inner.header().clean.store(0, SeqCst);
+            let _ = self.inner.unseal();
         }
         if let Some(member) = self.inner.member() {
             self.inner.clean_up_all(member, found);
@@ -187,7 +189,7 @@ impl Region {
     }
 
     /// Ends the claims and fills of this process and gives its slot back. Call it when nothing uses the region.
-    /// While objects are still held, the slot stays taken until the process has ended.
+    /// While objects are still held, the slot stays taken: until the last of them and of the handles goes, or the process ends.
     pub fn leave(&self) {
         self.inner.leave();
     }

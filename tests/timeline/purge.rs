@@ -72,6 +72,25 @@ fn soft() {
     );
 }
 
+/// What a HEAD was told before a soft purge does not make fresh again what is purged.
+#[test]
+fn a_head_that_was_asked_before() {
+    script(
+        r#"
+        0   GET /a -> fetch
+        0   200 /a [Cache-Control: max-age=60, stale-while-revalidate=10 | ETag: "1" | Cache-Tag: t] "a" -> stored
+        5   HEAD /a [If-Match: "1"] -> pass
+        6   soft tag t -> purged 1
+        7   passed 200 /a [Cache-Control: max-age=60, stale-while-revalidate=10 | ETag: "1"]
+        7   GET /a -> UPDATING refresh "a"
+        7   drop /a
+        8   HEAD /a [If-Match: "1"] -> pass
+        9   passed 200 /a [Cache-Control: max-age=60, stale-while-revalidate=10 | ETag: "1"]
+        9   GET /a -> HIT age 1
+        "#,
+    );
+}
+
 /// A purge wins over a fill or refresh that began before it.
 #[test]
 fn what_was_asked_for_before() {

@@ -47,6 +47,7 @@ struct Client {
     path: String,
     fields: Lines,
     flags: Vec<String>,
+    asked: u64,
 }
 
 /// One line of a script.
@@ -239,16 +240,16 @@ impl Timeline {
     }
 
     fn passed(&mut self, event: &Event) -> Got {
+        let client = &self.passed[event.word(1)];
         let response = Response {
             status: event.word(2).parse().expect("a status"),
             store: &event.fields,
             judge: &event.fields,
             content_length: None,
-            request_time: event.now,
+            request_time: client.asked,
             origin: b"",
             from_failure: None,
         };
-        let client = &self.passed[event.word(1)];
         self.cache
             .head_answered(&client.request(), &response, &self.policy, event.now);
         Got::default()
@@ -500,6 +501,7 @@ impl Event {
             path: self.word(1).to_string(),
             fields: self.fields.clone(),
             flags: self.words[2..].to_vec(),
+            asked: self.now,
         }
     }
 

@@ -22,6 +22,10 @@ impl Asking<'_> {
             return;
         };
         let object = found.stored.object();
+        // It was asked before a soft purge: what was right then is no answer to that.
+        if object.aged() != 0 && object.aged() >= resp.request_time {
+            return;
+        }
         let claim = self
             .region
             .claim_object(object, self.now, self.now + LEASE, false);
