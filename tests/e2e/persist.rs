@@ -38,7 +38,11 @@ fn persist_over_restarts() {
     pages(&origin, 100);
     let conf = conf(&origin, "zone=main:16m file=zone.swr").workers(2);
     let nginx = conf.start();
-    assert!(nginx.log().contains("zone.swr is new"), "{}", nginx.log());
+    assert!(
+        nginx.error_log().contains("zone.swr is new"),
+        "{}",
+        nginx.log()
+    );
     ask(&nginx, 100, "MISS");
     let nginx = nginx.restart(&conf);
     ask(&nginx, 100, "HIT");
@@ -107,7 +111,7 @@ fn persist_over_a_binary_upgrade() {
     nginx.get("/slow").is(200, "HIT", "slow");
     assert_eq!(origin.hits("/slow"), 1);
     assert!(
-        nginx.log().contains("goes on with the file"),
+        nginx.error_log().contains("goes on with the file"),
         "{}",
         nginx.log()
     );
@@ -123,7 +127,7 @@ fn persist_leaves_a_file_in_use_alone() {
     ask(&first, 10, "MISS");
     let file = first.dir().join("zone.swr");
     let second = conf(&origin, &format!("zone=main:16m file={}", file.display())).start();
-    let log = second.log();
+    let log = second.error_log();
     assert!(log.contains("another instance has it in use"), "{log}");
     ask(&second, 10, "MISS");
     ask(&second, 10, "HIT");
@@ -163,7 +167,7 @@ fn persist_replaces_a_file_of_no_use() {
             damage(&mut bytes);
             fs::write(&file, &bytes).expect("written");
         });
-        let log = nginx.log();
+        let log = nginx.error_log();
         assert!(
             log.contains(what) && log.contains("is of no use"),
             "{what}: {log}"
@@ -218,7 +222,11 @@ fn persist_after_a_death_in_the_making() {
         half.truncate(5 << 20);
         fs::write(file.with_extension("swr.new"), half).expect("written");
     });
-    assert!(nginx.log().contains("zone.swr is new"), "{}", nginx.log());
+    assert!(
+        nginx.error_log().contains("zone.swr is new"),
+        "{}",
+        nginx.log()
+    );
     ask(&nginx, 10, "MISS");
     let nginx = nginx.restart(&conf);
     ask(&nginx, 10, "HIT");
@@ -234,7 +242,7 @@ fn persist_leaves_a_foreign_file_alone() {
     fs::write(&file, "somebody's work").expect("written");
     let nginx = conf(&origin, &format!("zone=main:16m file={}", file.display())).start();
     assert!(
-        nginx.log().contains("holds no cache zone"),
+        nginx.error_log().contains("holds no cache zone"),
         "{}",
         nginx.log()
     );

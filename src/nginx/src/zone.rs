@@ -25,7 +25,7 @@ use nginx_sys::{
 use swrcache::engine::Cache;
 use swrcache::store::{Found, OnExec, Region, RegionOptions};
 
-use crate::guard::{guard, log_cycle};
+use crate::guard::{guard, log_to};
 use crate::pool::Pool;
 use crate::worker;
 
@@ -189,7 +189,7 @@ impl Zone {
     }
 
     fn make(&self, shm: &ngx_shm_zone_t) -> Result<(), String> {
-        self.tell_of_a_change();
+        self.tell_of_a_change(shm);
         let options = RegionOptions {
             max_object: self.options.max_object.unwrap_or(0) as u64,
             // A new binary goes on with the file while this one still serves.
@@ -199,7 +199,7 @@ impl Zone {
         let region = match self.file() {
             // SAFETY: written by nginx at its start.
             Some(_) if unsafe { ngx_test_config } != 0 => return Ok(()),
-            Some(file) => self.open(file, &options)?,
+            Some(file) => self.open(shm, file, &options)?,
             None => {
                 let (base, len) = block(shm).ok_or("its memory has no room for the cache")?;
                 // SAFETY: the block is ours alone, and mapped as long as any process uses this zone.
@@ -215,21 +215,26 @@ impl Zone {
 
 impl Zone {
     /// The region in the file, or one in memory where another has the file or it can't be used.
-    fn open(&self, file: &Path, options: &RegionOptions) -> Result<Region, String> {
+    fn open(
+        &self,
+        shm: &ngx_shm_zone_t,
+        file: &Path,
+        options: &RegionOptions,
+    ) -> Result<Region, String> {
         let at = file.display();
         match Region::file(file, self.size, options) {
             Ok((region, Found::Nothing)) => {
-                self.log(NGX_LOG_NOTICE, &format!("the file {at} is new"));
+                self.log(shm, NGX_LOG_NOTICE, &format!("the file {at} is new"));
                 Ok(region)
             }
             Ok((region, Found::Shared)) => {
-                self.log(NGX_LOG_NOTICE, &format!("goes on with the file {at}"));
+                self.log(shm, NGX_LOG_NOTICE, &format!("goes on with the file {at}"));
                 Ok(region)
             }
             Ok((region, Found::Useless(why))) => {
                 let why =
                     format!("the file {at} is of no use and replaced, the cache is empty: {why}");
-                self.log(NGX_LOG_WARN, &why);
+                self.log(shm, NGX_LOG_WARN, &why);
                 Ok(region)
             }
             #[rustfmt::skip]
@@ -241,19 +246,19 @@ impl Zone {
                 if dropped > 0 {
                     let _ = write!(text, "; {dropped} damaged or unfinished ones are dropped");
                 }
-                self.log(NGX_LOG_NOTICE, &text);
+                self.log(shm, NGX_LOG_NOTICE, &text);
                 Ok(region)
             }
             Err(why) => {
                 let why =
                     format!("can't use the file {at}, the cache is empty and not kept: {why}");
-                self.log(NGX_LOG_ERR, &why);
+                self.log(shm, NGX_LOG_ERR, &why);
                 Region::anonymous(self.size, options).map_err(|e| e.to_string())
             }
         }
     }
 
-    fn tell_of_a_change(&self) {
+    fn tell_of_a_change(&self, shm: &ngx_shm_zone_t) {
         let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
         let new = Made {
             name: self.name.clone(),
@@ -266,21 +271,21 @@ impl Zone {
                 if old.size != new.size {
                     let (was, is) = (old.size, new.size);
                     let text = format!("had {was} bytes, has {is} now, and starts anew");
-                    self.log(NGX_LOG_NOTICE, &text);
+                    self.log(shm, NGX_LOG_NOTICE, &text);
                 } else if old.file != new.file {
-                    self.log(NGX_LOG_NOTICE, "lies elsewhere now, and starts anew");
+                    self.log(shm, NGX_LOG_NOTICE, "lies elsewhere now, and starts anew");
                 }
                 *old = new;
             }
         }
     }
 
-    fn log(&self, level: u32, text: &str) {
+    /// Writes to the log of the configuration that the zone is of: at the start, nginx's own is not there yet.
+    fn log(&self, shm: &ngx_shm_zone_t, level: u32, text: &str) {
         let name = String::from_utf8_lossy(&self.name);
-        log_cycle(
-            level as usize,
-            &format!("swr_cache_zone \"{name}\": {text}"),
-        );
+        let text = format!("swr_cache_zone \"{name}\": {text}");
+        // SAFETY: nginx gives a zone the log of its cycle before it calls `init` (ngx_init_cycle).
+        unsafe { log_to(shm.shm.log, level as usize, &text) };
     }
 }
 
@@ -342,11 +347,7 @@ unsafe extern "C" fn init(shm: *mut ngx_shm_zone_t, old: *mut c_void) -> ngx_int
         match zone.make(shm) {
             Ok(()) => NGX_OK as ngx_int_t,
             Err(why) => {
-                let name = String::from_utf8_lossy(&zone.name);
-                log_cycle(
-                    NGX_LOG_EMERG as usize,
-                    &format!("swr_cache_zone \"{name}\": {why}"),
-                );
+                zone.log(shm, NGX_LOG_EMERG, &why);
                 NGX_ERROR as ngx_int_t
             }
         }

@@ -452,8 +452,13 @@ impl Nginx {
 
     /// error.log, and what came before it was open.
     pub(crate) fn log(&self) -> String {
-        let read = |name| fs::read_to_string(self.dir.0.join(name)).unwrap_or_default();
-        read("stderr.log") + &read("error.log")
+        let stderr = fs::read_to_string(self.dir.0.join("stderr.log")).unwrap_or_default();
+        stderr + &self.error_log()
+    }
+
+    /// What the `error_log` has, where an operator looks.
+    pub(crate) fn error_log(&self) -> String {
+        fs::read_to_string(self.dir.0.join("error.log")).unwrap_or_default()
     }
 
     /// The workers' process ids; those that are shutting down are not among them.
