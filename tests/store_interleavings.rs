@@ -45,7 +45,7 @@ mod shuttle_threads {
     /// Under schedules that choose anew at each access, and under such that let one go on for long.
     pub(crate) fn run_all(run: fn()) {
         let count =
-            std::env::var("SWRCACHE_SCHEDULES").map_or(40, |n| n.parse().expect("a number"));
+            std::env::var("SWRCACHE_SCHEDULES").map_or(20, |n| n.parse().expect("a number"));
         let under = |scheduler: Box<dyn Scheduler + Send>| {
             let mut config = shuttle::Config::new();
             config.stack_size = 1 << 20;
