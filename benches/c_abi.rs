@@ -123,6 +123,8 @@ impl Direct {
                 refresh: Some(permit),
                 ..
             }) => self.fill(*permit, &EXPIRED),
+            // The fills of another measure have evicted it.
+            Decision::Fetch(fetch) => self.fill(fetch.permit, &EXPIRED),
             other => panic!("{other:?}"),
         }
     }
