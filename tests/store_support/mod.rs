@@ -114,6 +114,13 @@ pub(crate) fn byte(nonce: u64, at: u64) -> u8 {
 /// A pipe by which processes tell each other that they are there.
 pub(crate) struct Gate([libc::c_int; 2]);
 
+impl Drop for Gate {
+    fn drop(&mut self) {
+        // SAFETY: the descriptors are this process's own, and used by nobody after this.
+        self.0.iter().for_each(|fd| _ = unsafe { libc::close(*fd) });
+    }
+}
+
 impl Gate {
     pub(crate) fn new() -> Gate {
         let mut fds = [0; 2];
