@@ -14,8 +14,8 @@ use super::error::{
 use super::handle::{Handle, Kind, call};
 use super::types::{self, Sized_, bytes, put, text};
 use super::wake::Wake;
-use crate::engine::{self, Manner, Selection};
-use crate::store::{Busy, Millis, Purge, Region, RegionOptions, Share};
+use crate::engine::{self, Manner, Removal, Selection};
+use crate::store::{Busy, Millis, Region, RegionOptions, Share};
 
 /// Memory of this process alone: a process that it forks has no cache there, and is told to pass.
 pub const SWRCACHE_PRIVATE: c_int = 0;
@@ -111,13 +111,13 @@ pub(crate) struct Shared {
 
 impl Shared {
     fn purge(&self, what: Selection, how: Manner) -> std::result::Result<u64, Busy> {
-        self.finish(self.engine.purge(what, how, self.now())?)
+        self.finish(self.engine.purge(what, how, self.now()))
     }
 
-    /// Goes on with a purge to its end; tells how many responses went.
-    pub(crate) fn finish(&self, mut purge: Purge) -> std::result::Result<u64, Busy> {
-        while !purge.step(u32::MAX)? {}
-        Ok(purge.purged())
+    /// Goes on with a removal to its end; tells how many responses went.
+    pub(crate) fn finish(&self, mut removal: Removal) -> std::result::Result<u64, Busy> {
+        while !removal.step(u32::MAX)? {}
+        Ok(removal.removed())
     }
 
     #[inline]
