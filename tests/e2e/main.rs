@@ -11,6 +11,7 @@ mod clients;
 mod collapse;
 mod config;
 mod cycle;
+mod damage;
 mod delivery;
 mod directives;
 mod examples;
