@@ -63,10 +63,10 @@ fn length(i: u64) -> u64 {
 
 /// Stores object `i`, whose every byte follows from its number.
 fn put(region: &Region, i: u64) -> Object {
-    try_put(region, i).expect("current")
+    try_put(region, i).expect("room, and current")
 }
 
-/// The same, or nothing where another removed the key meanwhile.
+/// The same, or nothing where others keep the region busy, fill it, or remove the key meanwhile.
 fn try_put(region: &Region, i: u64) -> Option<Object> {
     let total = i.is_multiple_of(2).then_some(length(i));
     let mut fill = region
@@ -75,18 +75,22 @@ fn try_put(region: &Region, i: u64) -> Option<Object> {
             words: [1, 2, 3, 4],
             ..new(&i.to_le_bytes(), total, Publish::AtCommit)
         })
-        .expect("room");
+        .ok()?;
     for part in body(i, 0..length(i)).chunks(1000) {
-        fill.write(part).expect("room");
+        fill.write(part).ok()?;
     }
     fill.commit(1).ok()
 }
 
 /// Whether object `i` is found; if so it must be right to the last byte.
 fn is_there(region: &Region, i: u64) -> bool {
-    let found = region.lookup(&key(i), 1, &mut |_| true);
-    let Some(object) = found.expect("not busy").object else {
-        return false;
+    try_look(region, i).expect("not busy")
+}
+
+/// The same, where others may keep the region busy.
+fn try_look(region: &Region, i: u64) -> Result<bool, Busy> {
+    let Some(object) = region.lookup(&key(i), 1, &mut |_| true)?.object else {
+        return Ok(false);
     };
     assert_eq!(object.key(), key(i));
     assert_eq!(object.meta(), i.to_le_bytes(), "the meta of another");
@@ -95,7 +99,7 @@ fn is_there(region: &Region, i: u64) -> bool {
         "wrong bytes in {i}"
     );
     assert_eq!(object.body().len, length(i));
-    true
+    Ok(true)
 }
 
 fn there(region: &Region, of: u64) -> u64 {
