@@ -59,7 +59,7 @@ link() {
     done
     shift
     case $compiler in *++) std=-std=c++17 ;; *) std=-std=c11 ;; esac
-    for source in "${sources[@]}" include/* examples/c/*.h $lib/libswrcache.a "$lib/libswrcache.so.$version"; do
+    for source in "${sources[@]}" include/* examples/c/*.h tests/c/*.h $lib/libswrcache.a "$lib/libswrcache.so.$version"; do
         [ "$out" -nt "$source" ] || newest=1
     done
     [ $newest = 0 ] && return
@@ -82,7 +82,7 @@ hosts() {
             link $compiler $kind evhttp_proxy examples/c/evhttp_proxy.c examples/c/proxy.c -- -levent
             link $compiler $kind prefork_server examples/c/prefork_server.c examples/c/proxy.c -- -levent
             link $compiler $kind mhd_server examples/c/mhd_server.c -- -lmicrohttpd -lcurl -lpthread
-            link $compiler $kind soundness tests/c/soundness.c -- -lpthread
+            link $compiler $kind soundness tests/c/*.c -- -lpthread
             link $cxx $kind cxx_server examples/c/cxx_server.cpp -- -lpthread
         done
     done

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The C library under sanitisers and valgrind: tests/c/soundness.c (misuse of all kinds, many threads), and the hosts of examples/c
+# The C library under sanitisers and valgrind: tests/c (misuse of all kinds, many threads), and the hosts of examples/c
 # with the script that they have to pass. Each tool first has to catch a fault made on purpose.
 #
 #   quick       misuse alone: a part of plain
@@ -145,7 +145,7 @@ instrumented() {
         -Wl,--no-whole-archive -rdynamic -lrt -lstdc++)
 }
 
-# misuse_plain CC: tests/c/soundness.c
+# misuse_plain CC: tests/c
 misuse_plain() {
     local cc=$1 folder=$out/plain/$1 checks
     flags=(-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all)
@@ -157,7 +157,7 @@ misuse_plain() {
     done
     must_catch "$cc's AddressSanitizer" "$folder/overrun"
     must_catch "$cc's AddressSanitizer in the library" "$folder/lie"
-    in_one tests/c/soundness.c "$folder/soundness"
+    made "$cc" tests/c/*.c "$folder/soundness" --
     checks=$("$folder/soundness")
     echo "sanitize: misuse, C under $cc's address and undefined: $checks"
 }
@@ -187,7 +187,7 @@ address() {
     faults "$folder" in_one
     must_catch AddressSanitizer "$folder/overrun"
     must_catch "AddressSanitizer in the library" "$folder/lie"
-    in_one tests/c/soundness.c "$folder/soundness"
+    made "$cc" tests/c/*.c "$folder/soundness" --
     checks=$("$folder/soundness")
     echo "sanitize: misuse, all under address: $checks"
     hosts "$folder" clang clang++
@@ -203,7 +203,7 @@ thread() {
     instrumented thread
     faults "$folder" in_one
     must_catch ThreadSanitizer "$folder/race"
-    in_one tests/c/soundness.c "$folder/soundness"
+    made "$cc" tests/c/*.c "$folder/soundness" --
     checks=$("$folder/soundness" threads)
     echo "sanitize: threads, all under thread: $checks"
     hosts "$folder" clang clang++
@@ -220,7 +220,7 @@ valgrind_() {
     faults "$folder" in_one
     must_catch valgrind "${run[@]}" "$folder/overrun"
     must_catch "valgrind in the library" "${run[@]}" "$folder/lie"
-    in_one tests/c/soundness.c "$folder/soundness"
+    made "$cc" tests/c/*.c "$folder/soundness" --
     checks=$("${run[@]}" "$folder/soundness")
     echo "sanitize: misuse under valgrind: $checks"
     hosts "$folder/bin" gcc g++

@@ -6,21 +6,9 @@ use std::collections::HashMap;
 
 use swrcache::store::*;
 
-struct Random(u64);
+mod store_support;
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        let x = self.0 ^ (self.0 >> 31);
-        x.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11
-    }
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-}
+use store_support::{Random, bytes};
 
 #[derive(Clone, Debug, PartialEq)]
 struct Expected {
@@ -46,14 +34,6 @@ struct World {
     kept: Vec<(Object, Expected)>,
     fills: Vec<(Fill, Expected)>,
     claims: Vec<Claim>,
-}
-
-fn bytes(object: &Object) -> Vec<u8> {
-    let (mut cursor, mut all) = (Cursor::default(), Vec::new());
-    while let chunk @ [_, ..] = object.read(&mut cursor, 700) {
-        all.extend_from_slice(chunk);
-    }
-    all
 }
 
 impl World {

@@ -12,89 +12,17 @@ mod store_support;
 
 use store_support::*;
 
-const TESTS: &[Test] = &[
-    (
-        "killed_children_leave_the_region_whole",
-        killed_children_leave_the_region_whole,
-    ),
-    (
-        "waiters_are_rung_across_processes",
-        waiters_are_rung_across_processes,
-    ),
-    ("two_processes_get_one_claim", two_processes_get_one_claim),
-    (
-        "the_claim_of_a_killed_process_is_free_again",
-        the_claim_of_a_killed_process_is_free_again,
-    ),
-    (
-        "the_fill_of_a_killed_process_is_broken",
-        the_fill_of_a_killed_process_is_broken,
-    ),
-    (
-        "a_stopped_process_stalls_nobody",
-        a_stopped_process_stalls_nobody,
-    ),
-    (
-        "a_child_has_nothing_before_it_enters",
-        a_child_has_nothing_before_it_enters,
-    ),
-    (
-        "more_processes_than_slots_are_refused",
-        more_processes_than_slots_are_refused,
-    ),
-];
-
 fn main() -> ExitCode {
-    run(TESTS)
-}
-
-const FAR: Millis = 1_000_000_000;
-
-fn anonymous(len: usize) -> Region {
-    Region::anonymous(len, &RegionOptions::default()).expect("region")
-}
-
-fn new(meta: &[u8], total: Option<u64>, publish: Publish) -> NewObject<'_> {
-    NewObject {
-        meta,
-        labels: &[],
-        total,
-        words: [0; WORDS],
-        dead_at: FAR,
-        publish,
-        replaces: None,
-        max_variants: 2,
-    }
-}
-
-fn nonce_of(object: &Object) -> u64 {
-    u64::from_le_bytes(object.meta()[..8].try_into().expect("eight bytes"))
-}
-
-/// Reads what is published and checks each byte against the nonce in the meta, and the meta against the key.
-fn check_bytes(object: &Object) {
-    let nonce = nonce_of(object);
-    assert_eq!(&object.meta()[8..], object.key(), "meta of another key");
-    let (mut cursor, mut at) = (Cursor::default(), 0);
-    loop {
-        let chunk = object.read(&mut cursor, usize::MAX);
-        if chunk.is_empty() {
-            break;
-        }
-        for b in chunk {
-            assert!(*b == byte(nonce, at), "a wrong byte at {at} of {object:?}");
-            at += 1;
-        }
-    }
-    let body = object.body();
-    assert!(
-        body.phase != Phase::Complete || at == body.len,
-        "{at} of {body:?}"
-    );
-}
-
-fn meta(nonce: u64, key: &[u8]) -> Vec<u8> {
-    [&nonce.to_le_bytes(), key].concat()
+    run(&[tests![
+        killed_children_leave_the_region_whole,
+        waiters_are_rung_across_processes,
+        two_processes_get_one_claim,
+        the_claim_of_a_killed_process_is_free_again,
+        the_fill_of_a_killed_process_is_broken,
+        a_stopped_process_stalls_nobody,
+        a_child_has_nothing_before_it_enters,
+        more_processes_than_slots_are_refused,
+    ]])
 }
 
 fn fill(claim: Claim, random: &mut Random, old: Option<&Object>) {
@@ -117,6 +45,7 @@ fn fill(claim: Claim, random: &mut Random, old: Option<&Object>) {
     };
     let Ok(mut fill) = claim.begin(NewObject {
         replaces: old,
+        max_variants: 2,
         ..new(&meta, total, publish)
     }) else {
         return;
@@ -124,7 +53,7 @@ fn fill(claim: Claim, random: &mut Random, old: Option<&Object>) {
     let mut at = 0;
     while at < len {
         let n = (1 + random.below(5000)).min(len - at);
-        let part: Vec<u8> = (at..at + n).map(|i| byte(nonce, i)).collect();
+        let part = body(nonce, at..at + n);
         if fill.write(&part).is_err() {
             return;
         }
@@ -136,8 +65,8 @@ fn fill(claim: Claim, random: &mut Random, old: Option<&Object>) {
         }
         _ if random.below(20) == 0 => drop(fill),
         _ => match fill.commit(2) {
-            Ok(object) => check_bytes(&object),
-            Err(e) => check_bytes(&e.object),
+            Ok(object) => _ = check(&object),
+            Err(e) => _ = check(&e.object),
         },
     }
 }
@@ -162,7 +91,7 @@ fn step(region: &Region, random: &mut Random, kept: &mut Vec<Object>) {
         }
         return;
     };
-    check_bytes(&object);
+    check(&object);
     match random.below(10) {
         0 => _ = region.remove(&object),
         1 | 2 => {
@@ -187,7 +116,7 @@ fn churn(region: &Region, seed: u64) {
     let mut kept = Vec::new();
     loop {
         step(region, &mut random, &mut kept);
-        kept.iter().for_each(check_bytes);
+        kept.iter().for_each(|o| _ = check(o));
     }
 }
 
@@ -205,8 +134,7 @@ fn validate(region: &Region) -> Summary {
 fn killed_children_leave_the_region_whole() {
     let kills = std::env::var("SWRCACHE_KILLS").map_or(200, |k| k.parse().expect("a number"));
     let seed = std::env::var("SWRCACHE_SEED").map_or(1, |k| k.parse().expect("a number"));
-    let region = anonymous(2 << 20);
-    region.enter(None).expect("enter");
+    let region = region(2 << 20);
     let mut random = Random(seed);
     let spawn = |random: &mut Random| {
         let seed = random.next();
@@ -242,7 +170,7 @@ fn killed_children_leave_the_region_whole() {
         let found = region
             .lookup(format!("key {i}").as_bytes(), 1, &mut |_| true)
             .expect("not busy");
-        found.object.iter().for_each(check_bytes);
+        found.object.iter().for_each(|o| _ = check(o));
     }
     region.sweep(FAR, u32::MAX);
     region.sweep(FAR, u32::MAX);
@@ -266,6 +194,11 @@ fn settle(region: &Region) {
     panic!("never settled: {:?}", validate(region));
 }
 
+/// A region that nobody has entered.
+fn anonymous() -> Region {
+    Region::anonymous(1 << 20, &RegionOptions::default()).expect("region")
+}
+
 fn wait_for(fd: libc::c_int) {
     let mut poll = libc::pollfd {
         fd,
@@ -286,7 +219,7 @@ fn enter_with_bell(region: &Region, bells: &Arc<Bells>) -> BellId {
 }
 
 fn waiters_are_rung_across_processes() {
-    let region = anonymous(1 << 20);
+    let region = anonymous();
     let bells = Arc::new(Bells::new(4).expect("bells"));
     let waits = Gate::new();
     enter_with_bell(&region, &bells);
@@ -337,8 +270,7 @@ fn waiters_are_rung_across_processes() {
 }
 
 fn two_processes_get_one_claim() {
-    let region = anonymous(1 << 20);
-    region.enter(None).expect("enter");
+    let region = region(1 << 20);
     // A gate of its own for each, so that neither takes the other's turn.
     let (go, wins) = ([Gate::new(), Gate::new()], Gate::new());
     let compete = |go: &Gate| {
@@ -368,7 +300,7 @@ fn two_processes_get_one_claim() {
 }
 
 fn the_claim_of_a_killed_process_is_free_again() {
-    let region = anonymous(1 << 20);
+    let region = anonymous();
     let bells = Arc::new(Bells::new(2).expect("bells"));
     let bell = enter_with_bell(&region, &bells);
     let holds = Gate::new();
@@ -399,8 +331,7 @@ fn the_claim_of_a_killed_process_is_free_again() {
 }
 
 fn the_fill_of_a_killed_process_is_broken() {
-    let region = anonymous(1 << 20);
-    region.enter(None).expect("enter");
+    let region = region(1 << 20);
     let (wrote, pinned) = (Gate::new(), Gate::new());
     let child = Child::fork(|| {
         region.enter(None).expect("enter");
@@ -437,8 +368,7 @@ fn the_fill_of_a_killed_process_is_broken() {
 }
 
 fn a_stopped_process_stalls_nobody() {
-    let region = anonymous(2 << 20);
-    region.enter(None).expect("enter");
+    let region = region(2 << 20);
     let child = Child::fork(|| churn(&region, 7));
     let mut random = Random(9);
     for _ in 0..30 {
@@ -463,8 +393,7 @@ fn a_stopped_process_stalls_nobody() {
 }
 
 fn a_child_has_nothing_before_it_enters() {
-    let region = anonymous(1 << 20);
-    region.enter(None).expect("enter");
+    let region = region(1 << 20);
     let mut fill = region
         .unclaimed(b"key")
         .begin(new(b"m", None, Publish::Now))
@@ -504,7 +433,7 @@ fn a_child_has_nothing_before_it_enters() {
 }
 
 fn more_processes_than_slots_are_refused() {
-    let region = anonymous(1 << 20);
+    let region = anonymous();
     let (entered, stay) = (Gate::new(), Gate::new());
     let children: Vec<Child> = (0..126)
         .map(|_| {

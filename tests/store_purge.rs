@@ -2,24 +2,14 @@
 
 use swrcache::store::*;
 
-const FAR: Millis = 1_000_000_000;
+mod store_support;
 
-fn region(len: usize) -> Region {
-    let region = Region::anonymous(len, &RegionOptions::default()).expect("region");
-    region.enter(None).expect("enter");
-    region
-}
+use store_support::*;
 
 fn begin(claim: Claim, labels: &[u64], publish: Publish) -> Fill {
     let new = NewObject {
-        meta: b"meta",
         labels,
-        total: Some(4),
-        words: [0; WORDS],
-        dead_at: FAR,
-        publish,
-        replaces: None,
-        max_variants: 0,
+        ..new(b"meta", Some(4), publish)
     };
     claim.begin(new).expect("begin")
 }

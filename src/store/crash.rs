@@ -32,9 +32,10 @@ std::thread_local! {
     static STEPS: std::cell::Cell<Option<u32>> = const { std::cell::Cell::new(None) };
 }
 
-/// From now on stints of a repair or of cleaning up, on this thread of the system's, have so many steps and no time.
-pub fn set_steps_in_a_stint(steps: u32) {
-    STEPS.set(Some(steps.max(1)));
+/// From now on stints of a repair or of cleaning up, on this thread of the system's, have so many steps and no time; or the
+/// clock tells again.
+pub fn set_steps_in_a_stint(steps: Option<u32>) {
+    STEPS.set(steps);
 }
 
 /// How many steps a stint has, if that is for the test to say.

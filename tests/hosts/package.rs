@@ -111,7 +111,7 @@ fn the_documents_proxy_works() {
     proxies(&program);
 }
 
-/// Everything that a C program can do wrong: tests/c/soundness.c.
+/// Everything that a C program can do wrong: tests/c.
 #[test]
 fn misuse_has_an_answer() {
     for build in ["gcc-shared", "gcc-static", "clang-shared", "clang-static"] {

@@ -4,11 +4,11 @@ use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use nginx_sys::{NGX_LOG_ERR, ngx_cycle, ngx_event_t};
+use nginx_sys::{NGX_LOG_ERR, ngx_event_t};
 use swrcache::engine::Removal;
 use swrcache::store::Busy;
 
-use crate::guard::{guard, log_to};
+use crate::guard::{guard, log_cycle};
 use crate::purge::{self, Asker};
 use crate::request::Req;
 use crate::turns::{PIECE, Turns};
@@ -128,8 +128,7 @@ fn try_later() {
 
 fn give_up() {
     let why = "swr_cache: something was to be purged, and a lock could not be had: perhaps not all of it is gone";
-    // SAFETY: nginx has its cycle as long as a process runs.
-    unsafe { log_to((*ngx_cycle).log, NGX_LOG_ERR as usize, why) };
+    log_cycle(NGX_LOG_ERR as usize, why);
 }
 
 fn tell(asker: Option<Asker>, purged: Option<u64>) {

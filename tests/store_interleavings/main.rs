@@ -8,343 +8,24 @@
 //!
 //! `SWRCACHE_SCHEDULES` says how many schedules of each kind; `make test-chaos` wants thousands.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc};
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use swrcache::store::crash::{self, World};
 use swrcache::store::*;
 
-#[cfg(not(miri))]
-use shuttle_threads::*;
-#[cfg(miri)]
-use std_threads::*;
+#[path = "../store_support/mod.rs"]
+mod store_support;
 
-#[cfg(not(miri))]
-mod shuttle_threads {
-    pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-    pub(crate) use shuttle::thread::{JoinHandle, spawn, yield_now};
+mod mending;
+mod process;
+mod threads;
+mod world;
 
-    use shuttle::rand::Rng;
-    use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
+use process::*;
+use store_support::{FAR, body, check_bytes};
+use threads::*;
+use world::{WORLD, is_dead, mortal};
 
-    /// The number of this task.
-    pub(crate) fn me() -> usize {
-        shuttle::current::me().into()
-    }
-
-    /// A number below `n`.
-    pub(crate) fn below(n: u64) -> u64 {
-        shuttle::rand::thread_rng().gen_range(0..n)
-    }
-
-    /// Under schedules that choose anew at each access, and under such that let one go on for long.
-    pub(crate) fn run_all(run: fn()) {
-        let count =
-            std::env::var("SWRCACHE_SCHEDULES").map_or(20, |n| n.parse().expect("a number"));
-        let under = |scheduler: Box<dyn Scheduler + Send>| {
-            let mut config = shuttle::Config::new();
-            config.stack_size = 1 << 20;
-            // The seed is printed anyway.
-            config.failure_persistence = shuttle::FailurePersistence::None;
-            shuttle::Runner::new(scheduler, config).run(run);
-        };
-        under(Box::new(RandomScheduler::new(count)));
-        under(Box::new(PctScheduler::new(3, count)));
-    }
-}
-
-#[cfg(miri)]
-mod std_threads {
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-    pub(crate) use std::thread::{JoinHandle, spawn, yield_now};
-
-    use std::hash::{BuildHasher, RandomState};
-
-    pub(crate) fn me() -> usize {
-        0
-    }
-
-    /// A number below `n`, by Miri's seed.
-    pub(crate) fn below(n: u64) -> u64 {
-        RandomState::new().hash_one(0) % n
-    }
-
-    pub(crate) fn run_all(run: fn()) {
-        run();
-    }
-}
-
-const FAR: Millis = 1_000_000_000;
 const NOW: Millis = 10;
-const LEN: usize = 64 << 10;
-/// The first process of each run, which outlives the others.
-const FIRST: u32 = 1;
-/// How much each access lets the time go on: patience outlasts most holds of a lock, or hardly any.
-const ACCESS: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(1)];
-
-/// For how many turns of the others one stands still.
-const STILL: u32 = 600;
-
-// ------------------------------------------------------------------------------------------------------------- the world
-
-/// What unwinds a process that dies.
-struct Death;
-
-#[derive(Clone, Copy, PartialEq)]
-enum Fate {
-    Dies,
-    /// It stands still for a while.
-    Stops,
-}
-
-#[derive(Default)]
-struct Now {
-    accesses: u32,
-    hurry: usize,
-    /// The process of each task of the scheduler's.
-    pids: HashMap<usize, u32>,
-    dead: Vec<u32>,
-    /// After how many more accesses something happens to a process.
-    fates: HashMap<u32, (u64, Fate)>,
-    /// What the dead have waited for.
-    afterlife: Duration,
-}
-
-std::thread_local! {
-    // The scheduler's tasks share one thread of the system's.
-    static STATE: RefCell<Now> = RefCell::default();
-}
-
-fn with<T>(act: impl FnOnce(&mut Now, u32) -> T) -> T {
-    let task = me();
-    STATE.with_borrow_mut(|now| {
-        let pid = now.pids.get(&task).copied().unwrap_or(FIRST);
-        act(now, pid)
-    })
-}
-
-fn turn() -> bool {
-    if with(|now, pid| now.dead.contains(&pid)) {
-        return false;
-    }
-    // Any access of the scheduler's own lets it choose.
-    AtomicBool::new(false).load(SeqCst);
-    let fate = with(|now, pid| {
-        now.accesses += 1;
-        let (left, fate) = now.fates.get_mut(&pid)?;
-        if *left > 0 {
-            *left -= 1;
-            return None;
-        }
-        let fate = *fate;
-        now.fates.remove(&pid);
-        if fate == Fate::Dies {
-            now.dead.push(pid);
-        }
-        Some(fate)
-    });
-    match fate {
-        None => {}
-        Some(Fate::Stops) => (0..STILL).for_each(|_| yield_now()),
-        Some(Fate::Dies) => resume_unwind(Box::new(Death)),
-    }
-    true
-}
-
-fn wait() {
-    if !with(|now, pid| now.dead.contains(&pid)) {
-        yield_now();
-    }
-}
-
-const WORLD: World = World {
-    turn,
-    wait,
-    now: || {
-        with(|now, pid| {
-            if now.dead.contains(&pid) {
-                // It waits for nobody.
-                now.afterlife += Duration::from_secs(1);
-            }
-            now.accesses * ACCESS[now.hurry] + now.afterlife
-        })
-    },
-    pid: || with(|_, pid| pid),
-    has_ended: |pid| with(|now, _| now.dead.contains(&pid)),
-};
-
-/// From now on this process has at most so many accesses to live, or until it stands still; or it goes on well.
-fn mortal(most: u64) {
-    let (n, fate) = match below(5) {
-        0 => return,
-        1 => (below(most), Fate::Stops),
-        _ => (below(most), Fate::Dies),
-    };
-    if !cfg!(miri) {
-        with(|now, pid| now.fates.insert(pid, (n, fate)));
-    }
-}
-
-/// It lives, after all.
-fn immortal() {
-    with(|now, pid| now.fates.remove(&pid));
-}
-
-// -------------------------------------------------------------------------------------------------------------- processes
-
-/// Memory that all have.
-struct Shared(NonNull<u8>);
-
-// SAFETY: only regions reach it, and they are made for this.
-unsafe impl Send for Shared {}
-// SAFETY: as for Send.
-unsafe impl Sync for Shared {}
-
-fn layout() -> Layout {
-    Layout::from_size_align(LEN, 64).expect("a layout")
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // SAFETY: allocated with this layout; who has a region in it has a clone of its Arc, too.
-        unsafe { dealloc(self.0.as_ptr(), layout()) };
-    }
-}
-
-/// A run: the memory, the bells, and the first process's handle.
-struct Run {
-    region: Region,
-    bells: Arc<Bells>,
-    left: Arc<AtomicUsize>,
-    memory: Arc<Shared>,
-}
-
-/// A process's handle and its bell.
-struct Process {
-    region: Region,
-    bells: Arc<Bells>,
-    bell: BellId,
-    _memory: Arc<Shared>,
-}
-
-impl Run {
-    fn new() -> Run {
-        STATE.take();
-        let hurry = below(2);
-        with(|now, _| now.hurry = hurry as usize);
-        // SAFETY: the layout has a size.
-        let memory = unsafe { alloc_zeroed(layout()) };
-        let memory = Shared(NonNull::new(memory).expect("memory"));
-        // SAFETY: this much is there and aligned, for as long as `memory` lives.
-        let region = unsafe { Region::create(memory.0, LEN, &RegionOptions::default()) };
-        let run = Run {
-            region: region.expect("a region"),
-            bells: Arc::new(Bells::new(6).expect("bells")),
-            left: Arc::default(),
-            memory: Arc::new(memory),
-        };
-        let bell = run.bells.claim().expect("a bell");
-        let bells = Some((Arc::clone(&run.bells), bell));
-        run.region.enter(bells).expect("a place");
-        run
-    }
-
-    /// Starts a process, which may die.
-    fn process(&self, pid: u32, work: impl FnOnce(&Process) + Send + 'static) -> JoinHandle<()> {
-        let (memory, bells) = (Arc::clone(&self.memory), Arc::clone(&self.bells));
-        let left = Arc::clone(&self.left);
-        left.fetch_add(1, SeqCst);
-        spawn(move || {
-            let task = me();
-            with(|now, _| now.pids.insert(task, pid));
-            let life = AssertUnwindSafe(|| {
-                // SAFETY: as in `new`; the process keeps the memory.
-                let region = unsafe { Region::attach(memory.0, LEN) }.expect("a region");
-                let bell = bells.claim().expect("a bell");
-                region
-                    .enter(Some((Arc::clone(&bells), bell)))
-                    .expect("a place");
-                let process = Process {
-                    region,
-                    bells,
-                    bell,
-                    _memory: memory,
-                };
-                work(&process);
-                immortal();
-                process.region.leave();
-            });
-            if let Err(payload) = catch_unwind(life)
-                && !payload.is::<Death>()
-            {
-                resume_unwind(payload);
-            }
-            with(|now, pid| now.dead.push(pid));
-            left.fetch_sub(1, SeqCst);
-        })
-    }
-
-    /// Looks for the dead until all are gone; then everything must be whole, and can be had back.
-    fn end(self, processes: impl IntoIterator<Item = JoinHandle<()>>) {
-        while self.left.load(SeqCst) > 0 {
-            self.region.reap();
-            yield_now();
-        }
-        for process in processes {
-            process.join().expect("a process");
-        }
-        let settled = |region: &Region| {
-            region.reap();
-            (region.stats().processes == 1 || cfg!(miri))
-                && region.validate().is_ok_and(|s| s.pins == 0)
-        };
-        assert!(
-            (0..20).any(|_| settled(&self.region)),
-            "{:?}",
-            self.region.validate()
-        );
-        let s = self.region.validate().expect("valid");
-        assert_eq!(
-            (s.pins, s.limbo, s.growing, s.claims, s.held_locks),
-            (0, 0, 0, 0, 0),
-            "{s:?}"
-        );
-        (0..2).for_each(|_| _ = self.region.sweep(FAR, u32::MAX));
-        let s = self.region.validate().expect("valid");
-        assert_eq!(
-            (s.objects, s.markers, s.used, s.holes),
-            (0, 0, 0, 1),
-            "{s:?}"
-        );
-        assert_eq!(self.region.stats().payload, 0);
-    }
-}
-
-impl Process {
-    /// Waits until this process is rung. If it never is, the run never ends, which the scheduler sees.
-    fn await_ring(&self) {
-        let (fd, mut count) = (self.bells.fd(self.bell), 0u64);
-        // SAFETY: reads into eight bytes on the stack; the descriptor does not block.
-        while unsafe { libc::read(fd, (&raw mut count).cast(), 8) } != 8 {
-            yield_now();
-        }
-    }
-}
-
-// ------------------------------------------------------------------------------------------------------------- operations
-
-fn byte(nonce: u64, at: u64) -> u8 {
-    (nonce
-        .wrapping_mul(31)
-        .wrapping_add(at)
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        >> 56) as u8
-}
 
 /// A head that tells the key, the length and the bytes of the body.
 fn meta(key: &[u8], nonce: u64, len: u64) -> Vec<u8> {
@@ -353,14 +34,9 @@ fn meta(key: &[u8], nonce: u64, len: u64) -> Vec<u8> {
 
 fn new(meta: &[u8], total: Option<u64>, publish: Publish) -> NewObject<'_> {
     NewObject {
-        meta,
         labels: &[7],
-        total,
-        words: [0; WORDS],
-        dead_at: FAR,
-        publish,
-        replaces: None,
         max_variants: 1,
+        ..store_support::new(meta, total, publish)
     }
 }
 
@@ -374,18 +50,8 @@ fn check(object: &Object) -> u64 {
         object.key(),
         "the head of another key"
     );
-    let (mut cursor, mut at) = (Cursor::default(), 0);
     let phase = object.body().phase;
-    loop {
-        let chunk = object.read(&mut cursor, usize::MAX);
-        if chunk.is_empty() {
-            break;
-        }
-        for b in chunk {
-            assert_eq!(*b, byte(nonce, at), "at {at} of {object:?}");
-            at += 1;
-        }
-    }
+    let at = check_bytes(object, nonce);
     assert!(
         at <= len && (phase != Phase::Complete || at == len),
         "{at} of {len}"
@@ -405,8 +71,7 @@ fn hold(object: &Object) {
 
 fn write(fill: &mut Fill, nonce: u64, n: u64) -> bool {
     let at = fill.len();
-    let bytes: Vec<u8> = (at..at + n).map(|i| byte(nonce, i)).collect();
-    fill.write(&bytes).is_ok()
+    fill.write(&body(nonce, at..at + n)).is_ok()
 }
 
 fn put(region: &Region, key: &[u8], nonce: u64, len: u64) -> bool {
@@ -423,8 +88,6 @@ fn put(region: &Region, key: &[u8], nonce: u64, len: u64) -> bool {
 fn get(region: &Region, key: &[u8]) -> Option<Object> {
     region.lookup(key, NOW, &mut |_| true).ok()?.object
 }
-
-// -------------------------------------------------------------------------------------------------------------- schedules
 
 /// Runs it in many orders.
 fn explore(run: fn()) {
@@ -479,8 +142,7 @@ fn threads_share_a_pin() {
         let reader = run.process(2, |p| {
             let region = p.region.clone();
             let other = spawn(move || {
-                let task = me();
-                with(|now, _| now.pids.insert(task, 2));
+                world::live_as(2);
                 // Many short holds, beside a few long ones.
                 (0..12).for_each(|_| drop(get(&region, b"key")));
             });
@@ -527,7 +189,6 @@ fn one_fetches_and_nobody_is_forgotten() {
     fn fetch(p: &Process, claim: Claim, pid: u32) {
         {
             let before = FETCHER.lock().expect("no panic").replace(pid);
-            let is_dead = |pid| with(|now, _| now.dead.contains(&pid));
             assert!(before.is_none_or(is_dead), "{before:?} fetches, too");
         }
         let how = below(4);

@@ -1,0 +1,194 @@
+/* Purges, what passes by the cache, what a host says of a response, and the rules alone. */
+#include "soundness.h"
+
+/* Purges, and checks how many responses that were. */
+static void purge(swrcache_cache *cache, int kind, const char *what, uint64_t expected)
+{
+    uint64_t purged = 77;
+    IS(swrcache_purge(cache, kind, what, SWRCACHE_NUL, &purged), SWRCACHE_OK);
+    HOLDS(purged == expected);
+}
+
+/* Each kind of purge, hard and soft. */
+void purges(void)
+{
+    swrcache_cache *cache = open_cache(SWRCACHE_PRIVATE);
+    swrcache_policy *policy = new_policy();
+    swrcache_decision decision;
+    tags = "news, front page";
+    store(cache, policy, "/news/1", "max-age=60", "one");
+    tags = "news";
+    store(cache, policy, "/news/2", "max-age=60, stale-while-revalidate=60", "two");
+    tags = "";
+    store(cache, policy, "/other", "max-age=60", "three");
+    purge(cache, SWRCACHE_PURGE_TAG, "ne", 0);
+    purge(cache, SWRCACHE_PURGE_TAG, "front", 1);
+    purge(cache, SWRCACHE_PURGE_PREFIX, "/news/1", 0);
+    purge(cache, SWRCACHE_PURGE_TAG | SWRCACHE_PURGE_SOFT, "news", 1);
+    decision = look(cache, policy, "/news/2");
+    IS(decision.action, SWRCACHE_SERVE);
+    HOLDS(strcmp(decision.reason, "swr-refresh") == 0 && decision.fetch != NULL);
+    swrcache_reply_free(decision.reply);
+    swrcache_fetch_free(decision.fetch);
+    purge(cache, SWRCACHE_PURGE_KEY | SWRCACHE_PURGE_SOFT, "/other", 1);
+    purge(cache, SWRCACHE_PURGE_PREFIX | SWRCACHE_PURGE_SOFT, "/", 2);
+    purge(cache, SWRCACHE_PURGE_PREFIX, "/news", 1);
+    purge(cache, SWRCACHE_PURGE_TAG, "all", 1);
+    store(cache, policy, "/other", "max-age=60", "three");
+    purge(cache, SWRCACHE_PURGE_ALL | SWRCACHE_PURGE_SOFT, "", 1);
+    IS(swrcache_purge(cache, SWRCACHE_PURGE_ALL, NULL, 0, NULL), SWRCACHE_OK);
+    purge(cache, SWRCACHE_PURGE_ALL, "", 0);
+    swrcache_policy_free(policy);
+    swrcache_close(cache);
+}
+
+static void passed(swrcache_cache *cache, swrcache_policy *policy, const char *method, const char *key, const char *target, swrcache_field field)
+{
+    swrcache_request request = {.struct_size = sizeof request, .method = method, .key = key, .key_len = SWRCACHE_NUL};
+    swrcache_response response = {.struct_size = sizeof response, .status = 200, .fields = &field, .field_count = 1};
+    request.origin = "http://here";
+    request.target = target;
+    IS(swrcache_passed(cache, policy, &request, &response), SWRCACHE_OK);
+}
+
+/* What passes: writing to a key makes it invalid, with what the response names; reading does not. */
+void passes(void)
+{
+    swrcache_cache *cache = open_cache(SWRCACHE_PRIVATE);
+    swrcache_policy *policy = new_policy();
+    static const swrcache_field nothing = {"X", 1, "y", 1}, location = {"Location", 8, "/two", 4};
+    store(cache, policy, "here/one", "max-age=60", "one");
+    store(cache, policy, "here/two", "max-age=60", "two");
+    passed(cache, policy, "GET", "here/one", "/one", location);
+    passed(cache, policy, "OPTIONS", "here/one", "/one", location);
+    HOLDS(is_stored(cache, policy, "here/one") && is_stored(cache, policy, "here/two"));
+    passed(cache, policy, "PUT", "here/one", "/one", nothing);
+    HOLDS(!is_stored(cache, policy, "here/one") && is_stored(cache, policy, "here/two"));
+    passed(cache, policy, "DELETE", "here/one", "/elsewhere", location);
+    HOLDS(is_stored(cache, policy, "here/two"));  /* the key does not end in the target: nothing is known of others */
+    passed(cache, policy, "POST", "here/one", "/one", location);
+    HOLDS(!is_stored(cache, policy, "here/two"));
+
+    /* Cache groups are of one origin. */
+    static const swrcache_field grouped[] = {{"Cache-Control", 13, "max-age=60", 10}, {"Cache-Groups", 12, "\"g\"", 3}};
+    static const char *const origins[] = {"http://here", "http://there"};
+    for (int i = 0; i < 2; i++) {
+        swrcache_request request = {.struct_size = sizeof request, .method = "GET", .key = origins[i], .key_len = SWRCACHE_NUL};
+        swrcache_response response = {.struct_size = sizeof response, .status = 200, .fields = grouped, .field_count = 2};
+        swrcache_decision decision = {.struct_size = sizeof decision};
+        int todo;
+        request.origin = origins[i];
+        IS(swrcache_lookup(cache, policy, &request, &decision), SWRCACHE_OK);
+        IS(swrcache_fetch_respond(decision.fetch, &response, &todo), SWRCACHE_OK);
+        IS(todo, SWRCACHE_DO_STORE);
+        IS(swrcache_fetch_finish(decision.fetch, &todo), SWRCACHE_OK);
+        swrcache_fetch_free(decision.fetch);
+        HOLDS(is_stored(cache, policy, origins[i]));
+    }
+    passed(cache, policy, "POST", "any", "/any", (swrcache_field){"Cache-Group-Invalidation", 24, "\"g\"", 3});
+    HOLDS(!is_stored(cache, policy, origins[0]) && is_stored(cache, policy, origins[1]));
+
+    /* Long keys have text as they are given, whatever they end in. */
+    char key[700];
+    for (int last = '0'; last <= 'z'; last += 5) {
+        memset(key, 'k', sizeof key);
+        key[sizeof key - 2] = (char)last;
+        key[sizeof key - 1] = 0;
+        store(cache, policy, key, "max-age=60", "long");
+        key[sizeof key - 2] = 0;
+        purge(cache, SWRCACHE_PURGE_PREFIX, key, 1);
+    }
+
+    /* A HEAD that passes ends what is stored if that has another length. */
+    swrcache_field same = {"Content-Length", 14, "5", 1}, other = {"Content-Length", 14, "9", 1};
+    store(cache, policy, "here/three", "max-age=60", "three");
+    passed(cache, policy, "HEAD", "here/three", "/three", same);
+    HOLDS(is_stored(cache, policy, "here/three"));
+    passed(cache, policy, "HEAD", "here/three", "/three", other);
+    HOLDS(!is_stored(cache, policy, "here/three"));
+    swrcache_policy_free(policy);
+    swrcache_close(cache);
+}
+
+/* What a host says of a response, and of a failure. */
+void conditions(void)
+{
+    swrcache_cache *cache = open_cache(SWRCACHE_PRIVATE);
+    swrcache_policy *policy = new_policy();
+    swrcache_field control = {"Cache-Control", 13, "max-age=60, stale-if-error=600", 30};
+    swrcache_response response = {.struct_size = sizeof response, .status = 200, .fields = &control, .field_count = 1};
+    swrcache_decision decision = look(cache, policy, "secret");
+    int todo;
+    response.flags = SWRCACHE_NO_CACHE;
+    IS(swrcache_fetch_respond(decision.fetch, &response, &todo), SWRCACHE_OK);
+    IS(todo, SWRCACHE_DO_RELAY);
+    HOLDS(strcmp(swrcache_fetch_reason(decision.fetch), "no-cache-condition") == 0);
+    swrcache_fetch_free(decision.fetch);
+
+    /* A page that the host made because the origin failed is no answer: the stale copy is. */
+    store(cache, policy, "page", "max-age=1, stale-if-error=600", "body");
+    __atomic_add_fetch(&clock_at, 2000, __ATOMIC_RELAXED);
+    decision = look(cache, policy, "page");
+    IS(decision.action, SWRCACHE_FETCH);
+    response.flags = 0;
+    response.failure = SWRCACHE_FAIL_TIMEOUT;
+    IS(swrcache_fetch_respond(decision.fetch, &response, &todo), SWRCACHE_OK);
+    IS(todo, SWRCACHE_DO_REPLY);
+    swrcache_fetch_free(decision.fetch);
+
+    /* The origin asked for a long pause: until it is over it is left alone. */
+    __atomic_add_fetch(&clock_at, 100000, __ATOMIC_RELAXED);
+    decision = look(cache, policy, "page");
+    IS(decision.action, SWRCACHE_FETCH);
+    IS(swrcache_fetch_fail(decision.fetch, SWRCACHE_FAIL_ERROR, 300000, &todo), SWRCACHE_OK);
+    IS(todo, SWRCACHE_DO_REPLY);
+    swrcache_fetch_free(decision.fetch);
+    __atomic_add_fetch(&clock_at, 200000, __ATOMIC_RELAXED);
+    decision = look(cache, policy, "page");
+    IS(decision.action, SWRCACHE_SERVE);
+    HOLDS(strcmp(decision.reason, "sie-backoff") == 0);
+    swrcache_reply_free(decision.reply);
+    __atomic_add_fetch(&clock_at, 200000, __ATOMIC_RELAXED);
+    decision = look(cache, policy, "page");
+    IS(decision.action, SWRCACHE_FETCH);
+    swrcache_fetch_free(decision.fetch);
+    swrcache_policy_free(policy);
+    swrcache_close(cache);
+}
+
+/* The rules alone. */
+void pure(void)
+{
+    swrcache_policy *policy = new_policy();
+    swrcache_field in[] = {{"Range", SWRCACHE_NUL, "bytes=0-1,4-5", SWRCACHE_NUL}};
+    swrcache_field out[] = {{"Cache-Control", SWRCACHE_NUL, "max-age=60, stale-while-revalidate=30, stale-if-error=90", SWRCACHE_NUL}};
+    swrcache_request request = {.struct_size = sizeof request, .method = "GET", .key = "k", .key_len = 1, .fields = in, .field_count = 1};
+    swrcache_response response = {.struct_size = sizeof response, .status = 200, .fields = out, .field_count = 1};
+    swrcache_verdict verdict = {.struct_size = sizeof verdict};
+    swrcache_validators validators = {.struct_size = sizeof validators, .status = 200, .etag = "\"a\"", .length = 10};
+    swrcache_range ranges[2];
+    size_t count;
+    int told;
+    IS(swrcache_judge(policy, &request, &response, 1000000, &verdict), SWRCACHE_OK);
+    HOLDS(verdict.storable && verdict.fresh_until == 1060000 && verdict.swr_until == 1090000 && verdict.sie_until == 1150000);
+    static const struct {
+        uint64_t at;
+        int phase;
+    } phases[] = {{1059999, SWRCACHE_PHASE_FRESH}, {1060000, SWRCACHE_PHASE_SWR}, {1090000, SWRCACHE_PHASE_SIE}, {1150000, SWRCACHE_PHASE_TOO_OLD}};
+    for (size_t i = 0; i < sizeof phases / sizeof *phases; i++) {
+        IS(swrcache_phase(&verdict, phases[i].at, &told), SWRCACHE_OK);
+        IS(told, phases[i].phase);
+    }
+    out[0].value = "no-store";
+    IS(swrcache_judge(policy, &request, &response, 1000000, &verdict), SWRCACHE_OK);
+    HOLDS(!verdict.storable && strcmp(verdict.reason, "no-store") == 0);
+    IS(swrcache_conditional(&request, &validators, &told, ranges, 2, &count), SWRCACHE_OK);
+    HOLDS(told == SWRCACHE_ANSWER_PARTIAL && count == 2 && ranges[1].first == 4 && ranges[1].length == 2);
+    ranges[1].first = 77;
+    IS(swrcache_conditional(&request, &validators, &told, ranges, 1, &count), SWRCACHE_ERANGE);
+    HOLDS(count == 2 && ranges[1].first == 77);
+    in[0] = (swrcache_field){"If-None-Match", SWRCACHE_NUL, "W/\"a\"", SWRCACHE_NUL};
+    IS(swrcache_conditional(&request, &validators, &told, ranges, 2, &count), SWRCACHE_OK);
+    IS(told, SWRCACHE_ANSWER_NOT_MODIFIED);
+    swrcache_policy_free(policy);
+}

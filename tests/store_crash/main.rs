@@ -1,0 +1,140 @@
+//! Every write of every operation, once: a child process is killed before its first write to the region, then before
+//! its second, and so on until the operation comes to its end. After each death the region must be whole, give
+//! back every byte, hold no lock, serve no wrong byte, and have no key that can't be fetched any more.
+
+use std::process::ExitCode;
+
+use swrcache::store::*;
+
+#[path = "../store_support/mod.rs"]
+mod store_support;
+
+use store_support::*;
+
+mod file;
+mod fills;
+mod keys;
+mod processes;
+mod room;
+mod world;
+
+use world::World;
+
+fn main() -> ExitCode {
+    run(&[
+        fills::TESTS,
+        keys::TESTS,
+        room::TESTS,
+        processes::TESTS,
+        file::TESTS,
+    ])
+}
+
+const NOW: Millis = 10;
+
+/// The rest of an operation, every write of which is a place to die at.
+type Armed<'a> = Box<dyn FnOnce() + 'a>;
+
+/// What an operation prepares in the child that is to die in it.
+struct Operation {
+    name: &'static str,
+    /// Whether it may take objects that it is not about.
+    evicts: bool,
+    /// Every so many writes, where an operation repeats a few of them many times; see [`everywhere`].
+    stride: u64,
+    prepare: fn(&Region) -> Armed<'_>,
+}
+
+const fn operation(name: &'static str, prepare: fn(&Region) -> Armed<'_>) -> Operation {
+    Operation {
+        name,
+        evicts: false,
+        stride: 1,
+        prepare,
+    }
+}
+
+/// Whether no write is left out (`make test-chaos`).
+fn everywhere() -> bool {
+    std::env::var_os("SWRCACHE_EVERY_WRITE").is_some()
+}
+
+fn put(region: &Region, key: &[u8], nonce: u64, len: u64) -> Object {
+    let mut fill = region
+        .unclaimed(key)
+        .begin(new(&meta(nonce, key), Some(len), Publish::AtCommit))
+        .expect("room");
+    fill.write(&body(nonce, 0..len)).expect("room");
+    fill.commit(NOW).expect("current")
+}
+
+fn get(region: &Region, key: &[u8]) -> Option<Object> {
+    region
+        .lookup(key, NOW, &mut |_| true)
+        .expect("not busy")
+        .object
+}
+
+fn claim(region: &Region, key: &[u8]) -> Claim {
+    match region.claim_key(key, 0, NOW, FAR, false) {
+        Ok(Attempt::Won(claim)) => claim,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn claim_on(region: &Region, object: &Object) -> Claim {
+    match region.claim_object(object, NOW, FAR, false) {
+        Attempt::Won(claim) => claim,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn enter(region: &Region) {
+    region.enter(None).expect("enter");
+}
+
+/// A fill that is under way.
+fn half(region: &Region, key: &[u8], publish: Publish) -> Fill {
+    let mut fill = claim(region, key)
+        .begin(new(&meta(5, key), None, publish))
+        .expect("room");
+    fill.write(&body(5, 0..6000)).expect("room");
+    fill
+}
+
+/// Kills a child at each write of the operation.
+fn crash_at_each_write(operation: &Operation) {
+    let mut n = 0;
+    loop {
+        let what = format!("{}, before write {n}", operation.name);
+        let world = World::new();
+        let child = Child::fork(|| {
+            enter(&world.region);
+            let armed = (operation.prepare)(&world.region);
+            crash::arm(n);
+            armed();
+            crash::disarm();
+        });
+        let ended = child.wait();
+        assert!(matches!(ended, None | Some(0)), "{what}: it failed");
+        let was_in = world.region.stats().processes > 1;
+        world.look_at_once(&what);
+        world.bells.drain(world.bell);
+        world.region.reap();
+        assert!(
+            world.rung() || !was_in,
+            "{what}: nobody was told of the death"
+        );
+        world.end(operation, &what);
+        if ended == Some(0) {
+            println!("  {}: {n} writes", operation.name);
+            return;
+        }
+        // Where each write costs a hundred processes, not every one is tried in the long form either.
+        n += if everywhere() {
+            (operation.stride / 20).max(1)
+        } else {
+            operation.stride
+        };
+    }
+}

@@ -1,0 +1,154 @@
+//! Threads that stand for processes, and what must hold when they have ended.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use swrcache::store::*;
+
+use crate::store_support::FAR;
+use crate::threads::*;
+use crate::world::{self, Death};
+
+const LEN: usize = 64 << 10;
+
+/// Memory that all have.
+struct Shared(NonNull<u8>);
+
+// SAFETY: only regions reach it, and they are made for this.
+unsafe impl Send for Shared {}
+// SAFETY: as for Send.
+unsafe impl Sync for Shared {}
+
+fn layout() -> Layout {
+    Layout::from_size_align(LEN, 64).expect("a layout")
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout; who has a region in it has a clone of its Arc, too.
+        unsafe { dealloc(self.0.as_ptr(), layout()) };
+    }
+}
+
+/// A run: the memory, the bells, and the first process's handle.
+pub(crate) struct Run {
+    pub(crate) region: Region,
+    pub(crate) bells: Arc<Bells>,
+    left: Arc<AtomicUsize>,
+    memory: Arc<Shared>,
+}
+
+/// A process's handle and its bell.
+pub(crate) struct Process {
+    pub(crate) region: Region,
+    pub(crate) bells: Arc<Bells>,
+    pub(crate) bell: BellId,
+    _memory: Arc<Shared>,
+}
+
+impl Run {
+    pub(crate) fn new() -> Run {
+        world::begin();
+        // SAFETY: the layout has a size.
+        let memory = unsafe { alloc_zeroed(layout()) };
+        let memory = Shared(NonNull::new(memory).expect("memory"));
+        // SAFETY: this much is there and aligned, for as long as `memory` lives.
+        let region = unsafe { Region::create(memory.0, LEN, &RegionOptions::default()) };
+        let run = Run {
+            region: region.expect("a region"),
+            bells: Arc::new(Bells::new(6).expect("bells")),
+            left: Arc::default(),
+            memory: Arc::new(memory),
+        };
+        let bell = run.bells.claim().expect("a bell");
+        let bells = Some((Arc::clone(&run.bells), bell));
+        run.region.enter(bells).expect("a place");
+        run
+    }
+
+    /// Starts a process, which may die.
+    pub(crate) fn process(
+        &self,
+        pid: u32,
+        work: impl FnOnce(&Process) + Send + 'static,
+    ) -> JoinHandle<()> {
+        let (memory, bells) = (Arc::clone(&self.memory), Arc::clone(&self.bells));
+        let left = Arc::clone(&self.left);
+        left.fetch_add(1, SeqCst);
+        spawn(move || {
+            world::live_as(pid);
+            let life = AssertUnwindSafe(|| {
+                // SAFETY: as in `new`; the process keeps the memory.
+                let region = unsafe { Region::attach(memory.0, LEN) }.expect("a region");
+                let bell = bells.claim().expect("a bell");
+                region
+                    .enter(Some((Arc::clone(&bells), bell)))
+                    .expect("a place");
+                let process = Process {
+                    region,
+                    bells,
+                    bell,
+                    _memory: memory,
+                };
+                work(&process);
+                world::immortal();
+                process.region.leave();
+            });
+            if let Err(payload) = catch_unwind(life)
+                && !payload.is::<Death>()
+            {
+                resume_unwind(payload);
+            }
+            world::end();
+            left.fetch_sub(1, SeqCst);
+        })
+    }
+
+    /// Looks for the dead until all are gone; then everything must be whole, and can be had back.
+    pub(crate) fn end(self, processes: impl IntoIterator<Item = JoinHandle<()>>) {
+        while self.left.load(SeqCst) > 0 {
+            self.region.reap();
+            yield_now();
+        }
+        for process in processes {
+            process.join().expect("a process");
+        }
+        let settled = |region: &Region| {
+            region.reap();
+            (region.stats().processes == 1 || cfg!(miri))
+                && region.validate().is_ok_and(|s| s.pins == 0)
+        };
+        assert!(
+            (0..200).any(|_| settled(&self.region)),
+            "{:?}",
+            self.region.validate()
+        );
+        let s = self.region.validate().expect("valid");
+        assert_eq!(
+            (s.pins, s.limbo, s.growing, s.claims, s.held_locks),
+            (0, 0, 0, 0, 0),
+            "{s:?}"
+        );
+        (0..2).for_each(|_| _ = self.region.sweep(FAR, u32::MAX));
+        let s = self.region.validate().expect("valid");
+        assert_eq!(
+            (s.objects, s.markers, s.used, s.holes),
+            (0, 0, 0, 1),
+            "{s:?}"
+        );
+        assert_eq!(self.region.stats().payload, 0);
+    }
+}
+
+impl Process {
+    /// Waits until this process is rung. If it never is, the run never ends, which the scheduler sees.
+    pub(crate) fn await_ring(&self) {
+        let (fd, mut count) = (self.bells.fd(self.bell), 0u64);
+        // SAFETY: reads into eight bytes on the stack; the descriptor does not block.
+        while unsafe { libc::read(fd, (&raw mut count).cast(), 8) } != 8 {
+            yield_now();
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What the tests put into the store, so that each byte that is read tells whether it is right.
+
+use std::ops::Range;
+
+use swrcache::store::*;
+
+/// A time that no test comes to.
+pub(crate) const FAR: Millis = 1_000_000_000;
+
+/// Splitmix64.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+}
+
+/// The byte that a body of that nonce has there.
+pub(crate) fn byte(nonce: u64, at: u64) -> u8 {
+    (nonce
+        .wrapping_mul(31)
+        .wrapping_add(at)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        >> 56) as u8
+}
+
+/// Part of the body of that nonce.
+pub(crate) fn body(nonce: u64, range: Range<u64>) -> Vec<u8> {
+    range.map(|at| byte(nonce, at)).collect()
+}
+
+/// A head that tells the nonce of the body, and the key.
+pub(crate) fn meta(nonce: u64, key: &[u8]) -> Vec<u8> {
+    [&nonce.to_le_bytes(), key].concat()
+}
+
+pub(crate) fn nonce_of(object: &Object) -> u64 {
+    u64::from_le_bytes(object.meta()[..8].try_into().expect("eight bytes"))
+}
+
+/// An object without labels, for as long as possible.
+pub(crate) fn new(meta: &[u8], total: Option<u64>, publish: Publish) -> NewObject<'_> {
+    NewObject {
+        meta,
+        labels: &[],
+        total,
+        words: [0; WORDS],
+        dead_at: FAR,
+        publish,
+        replaces: None,
+        max_variants: 0,
+    }
+}
+
+/// A region of memory that this process has entered.
+pub(crate) fn region(len: usize) -> Region {
+    let region = Region::anonymous(len, &RegionOptions::default()).expect("region");
+    region.enter(None).expect("enter");
+    region
+}
+
+/// All that there is of a body.
+pub(crate) fn bytes(object: &Object) -> Vec<u8> {
+    let (mut cursor, mut all) = (Cursor::default(), Vec::new());
+    while let part @ [_, ..] = object.read(&mut cursor, 700) {
+        all.extend_from_slice(part);
+    }
+    all
+}
+
+/// Each byte that there is of the body must be that nonce's. How many there are.
+pub(crate) fn check_bytes(object: &Object, nonce: u64) -> u64 {
+    let (mut cursor, mut at) = (Cursor::default(), 0);
+    while let part @ [_, ..] = object.read(&mut cursor, 1000) {
+        for b in part {
+            assert!(*b == byte(nonce, at), "a wrong byte at {at} of {object:?}");
+            at += 1;
+        }
+    }
+    at
+}
+
+/// The head must be the key's, the body the one that it promises, and all must be there that was there when the body
+/// was found to be whole. How many bytes there are.
+pub(crate) fn check(object: &Object) -> u64 {
+    assert_eq!(object.meta()[8..], *object.key(), "the head of another key");
+    let state = object.body();
+    let len = check_bytes(object, nonce_of(object));
+    assert!(
+        state.phase != Phase::Complete || (state.len, state.total) == (len, Some(len)),
+        "{len} bytes of {state:?}"
+    );
+    len
+}
