@@ -52,13 +52,13 @@ while [ $# -gt 0 ]; do
     unit)
         suite "without nginx" run
         suite "deaths at every write to the store, and orders of accesses" \
-            run --features crash-points --test store_crash --test store_interleavings
+            run --features crash-points --test store_crash --test store_mending --test store_interleavings
         doctests
         ;;
     chaos)
         export SWRCACHE_KILLS=${SWRCACHE_KILLS:-2000} SWRCACHE_EVERY_WRITE=1
         suite "$SWRCACHE_KILLS deaths at random" cargo test --release --test store_processes -- killed_children
-        suite "deaths at every write to the store" cargo test --release --features crash-points --test store_crash
+        suite "deaths at every write to the store" cargo test --release --features crash-points --test store_crash --test store_mending
         export SWRCACHE_SCHEDULES=${SWRCACHE_SCHEDULES:-2000}
         suite "$SWRCACHE_SCHEDULES orders of accesses of each kind" \
             cargo test --release --features crash-points --test store_interleavings

@@ -28,6 +28,21 @@ pub fn disarm() -> u64 {
     TAKEN.load(Relaxed)
 }
 
+std::thread_local! {
+    static STEPS: std::cell::Cell<Option<u32>> = const { std::cell::Cell::new(None) };
+}
+
+/// From now on stints of a repair or of cleaning up, on this thread of the system's, have so many steps and no time; or the
+/// clock tells again.
+pub fn set_steps_in_a_stint(steps: Option<u32>) {
+    STEPS.set(steps);
+}
+
+/// How many steps a stint has, if that is for the test to say.
+pub(crate) fn steps_in_a_stint() -> Option<u32> {
+    STEPS.get()
+}
+
 /// What there is outside of a region, where a test plays it: threads of one process stand for processes.
 #[derive(Debug)]
 pub struct World {

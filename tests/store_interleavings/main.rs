@@ -15,6 +15,7 @@ use swrcache::store::*;
 #[path = "../store_support/mod.rs"]
 mod store_support;
 
+mod mending;
 mod process;
 mod threads;
 mod world;

@@ -121,7 +121,7 @@ impl Run {
                 && region.validate().is_ok_and(|s| s.pins == 0)
         };
         assert!(
-            (0..20).any(|_| settled(&self.region)),
+            (0..200).any(|_| settled(&self.region)),
             "{:?}",
             self.region.validate()
         );

@@ -11,7 +11,7 @@ use nginx_sys::{
     ngx_handle_read_event, ngx_http_conf_ctx_t, ngx_http_module, ngx_int_t, ngx_process,
     ngx_queue_empty, ngx_queue_init, ngx_queue_insert_before, ngx_queue_remove, ngx_queue_t,
 };
-use swrcache::store::{BellId, Bells};
+use swrcache::store::{BellId, Bells, Busy};
 
 use crate::client::Client;
 use crate::conf::MainConf;
@@ -19,11 +19,15 @@ use crate::errand;
 use crate::guard::{guard, log_cycle};
 use crate::module::ctx_index;
 use crate::request::now;
+use crate::turns::{PIECE, Turns};
 use crate::zone;
 
 /// How often the zones are tidied, in milliseconds, and how many places are looked at each time.
 const TIDY_EVERY: usize = 1000;
 const TIDY_PLACES: u32 = 1000;
+
+/// When to try again to mend a zone of which a process that is stopped has a lock, in milliseconds.
+const LATER: usize = 5;
 
 /// How long parked clients go unlooked-at where no bell reaches this worker, in milliseconds: where none could be had,
 /// and while another binary's workers are in a zone.
@@ -158,11 +162,32 @@ unsafe extern "C" fn on_tidy(event: *mut ngx_event_t) {
             }
             main.zones.iter().for_each(|zone| zone.tell_of_damage());
             look_for_strangers(main);
+            MENDING.next();
         }
     });
     // SAFETY: the event is the static one. It keeps no worker from exiting (cancelable), but while clients do, those who
     // read the fill of a process that has died have to learn of it.
     unsafe { ngx_add_timer(event, TIDY_EVERY) };
+}
+
+/// After a worker's death there may be more to do than one look is to take.
+static MENDING: Turns = Turns::new(on_mending);
+
+unsafe extern "C" fn on_mending(_: *mut ngx_event_t) {
+    guard("mending", (), || {
+        // SAFETY: as in `on_tidy`.
+        let Some(main) = (unsafe { worker().zones.as_ref() }) else {
+            return;
+        };
+        let caches = main.zones.iter().filter_map(|zone| zone.cache());
+        // One zone after the other.
+        let left = caches.map(|cache| cache.region().mend(PIECE));
+        match left.into_iter().find(|done| *done != Ok(true)) {
+            Some(Ok(_)) => MENDING.next(),
+            Some(Err(Busy)) => MENDING.later(LATER),
+            None => {}
+        }
+    });
 }
 
 /// Whether the worker is on its way out and should start nothing new.
