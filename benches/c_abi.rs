@@ -206,7 +206,7 @@ unsafe fn function<F: Copy>(file: *mut c_void, name: &CStr) -> F {
     unsafe { transmute_copy(&found) }
 }
 
-unsafe extern "C" fn clock(_: *mut c_void) -> u64 {
+extern "C" fn clock(_: *mut c_void) -> u64 {
     NOW
 }
 

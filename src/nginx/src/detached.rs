@@ -96,6 +96,9 @@ pub(crate) fn start(r: Req) {
 }
 
 /// The first turn: up to where the content handler waits for something.
+///
+/// # Safety
+/// `r` is a live request.
 unsafe extern "C" fn begin(r: *mut ngx_http_request_t) {
     guard("the start of a fetch", (), || {
         // SAFETY: nginx passes a live request.
@@ -116,6 +119,10 @@ pub(crate) fn wake(r: Req) {
 }
 
 /// Both events of a detached connection (after ngx_http_request_handler).
+///
+/// # Safety
+/// `event` is one of a detached connection: its `data` is the connection, the `data` of that is its request, and both
+/// live.
 unsafe extern "C" fn on_event(event: *mut ngx_event_t) {
     guard("an event of a fetch", (), || {
         // SAFETY: an event's `data` is its connection, a detached connection's `data` is its request.
@@ -203,16 +210,16 @@ fn close(c: *mut ngx_connection_t) {
 
 /// Nothing comes from a client that is not there, and nothing goes to it: what the filters let by must never reach the
 /// TLS session that [`tls::share`] has lent.
-unsafe extern "C" fn receive(_: *mut ngx_connection_t, _: *mut u8, _: usize) -> isize {
+extern "C" fn receive(_: *mut ngx_connection_t, _: *mut u8, _: usize) -> isize {
     nginx_sys::NGX_ERROR as isize
 }
 
-unsafe extern "C" fn receive_chain(_: *mut ngx_connection_t, _: *mut ngx_chain_t, _: i64) -> isize {
+extern "C" fn receive_chain(_: *mut ngx_connection_t, _: *mut ngx_chain_t, _: i64) -> isize {
     nginx_sys::NGX_ERROR as isize
 }
 
 /// NGX_CHAIN_ERROR
-unsafe extern "C" fn send_chain(
+extern "C" fn send_chain(
     _: *mut ngx_connection_t,
     _: *mut ngx_chain_t,
     _: i64,

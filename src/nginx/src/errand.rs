@@ -102,7 +102,7 @@ fn go_on() {
     }
 }
 
-unsafe extern "C" fn on_turn(_: *mut ngx_event_t) {
+extern "C" fn on_turn(_: *mut ngx_event_t) {
     guard("a purge", (), || {
         match work() {
             Some(Ok(())) => {

@@ -38,6 +38,10 @@ pub(crate) fn install(cf: *mut ngx_conf_t) -> Option<()> {
     Some(())
 }
 
+/// Each request before its content handler.
+///
+/// # Safety
+/// `r` is a live request.
 unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_int_t {
     let declined = NGX_DECLINED as ngx_int_t;
     guard("a request", declined, || {
@@ -97,6 +101,10 @@ fn read_body_first(r: Req) -> ngx_int_t {
     NGX_DONE as ngx_int_t
 }
 
+/// A request's body is there: it goes on.
+///
+/// # Safety
+/// `r` is a live request.
 unsafe extern "C" fn body_is_read(r: *mut ngx_http_request_t) {
     // SAFETY: nginx passes a live request.
     let r = unsafe { Req::new(r) };

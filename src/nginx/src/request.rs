@@ -208,6 +208,9 @@ impl Req {
 }
 
 /// [`Req::run_phases`] as an event handler of a request.
+///
+/// # Safety
+/// `r` is a live request.
 pub(crate) unsafe extern "C" fn run_phases(r: *mut ngx_http_request_t) {
     // SAFETY: nginx passes a live request.
     unsafe { ngx_http_core_run_phases(r) }

@@ -37,6 +37,10 @@ const VARIABLES: [(&str, Text); 6] = [
     }),
 ];
 
+/// Makes the variables known.
+///
+/// # Safety
+/// `cf` is what nginx is about to read the configuration with.
 pub(crate) unsafe extern "C" fn register(cf: *mut ngx_conf_t) -> ngx_int_t {
     guard("the variables", NGX_ERROR as ngx_int_t, || {
         for (number, (name, _)) in VARIABLES.iter().enumerate() {
@@ -54,6 +58,10 @@ pub(crate) unsafe extern "C" fn register(cf: *mut ngx_conf_t) -> ngx_int_t {
     })
 }
 
+/// The value of a variable.
+///
+/// # Safety
+/// `r` is a live request, and `v` the value to fill.
 unsafe extern "C" fn get(
     r: *mut ngx_http_request_t,
     v: *mut ngx_http_variable_value_t,

@@ -331,6 +331,10 @@ fn block(shm: &ngx_shm_zone_t) -> Option<(NonNull<u8>, usize)> {
     }
 }
 
+/// A zone's memory is there, new or with what the cycle before has left in it.
+///
+/// # Safety
+/// `shm` is a zone that [`Zone::declare`] has filled in, and `old` the data of the same zone in the cycle before, or NULL.
 unsafe extern "C" fn init(shm: *mut ngx_shm_zone_t, old: *mut c_void) -> ngx_int_t {
     guard("zone set-up", NGX_ERROR as ngx_int_t, || {
         // SAFETY: nginx passes the zone that `declare` filled in, and the data of the same zone of the old cycle.
