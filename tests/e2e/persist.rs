@@ -32,17 +32,18 @@ fn ask(nginx: &Nginx, count: usize, status: &str) {
     }
 }
 
+fn began_anew(nginx: &Nginx) {
+    let log = nginx.error_log();
+    assert!(log.contains("zone.swr is new"), "{log}");
+}
+
 #[test]
 fn persist_over_restarts() {
     let origin = Origin::start();
     pages(&origin, 100);
     let conf = conf(&origin, "zone=main:16m file=zone.swr").workers(2);
     let nginx = conf.start();
-    assert!(
-        nginx.error_log().contains("zone.swr is new"),
-        "{}",
-        nginx.log()
-    );
+    began_anew(&nginx);
     ask(&nginx, 100, "MISS");
     let nginx = nginx.restart(&conf);
     ask(&nginx, 100, "HIT");
@@ -222,11 +223,7 @@ fn persist_after_a_death_in_the_making() {
         half.truncate(5 << 20);
         fs::write(file.with_extension("swr.new"), half).expect("written");
     });
-    assert!(
-        nginx.error_log().contains("zone.swr is new"),
-        "{}",
-        nginx.log()
-    );
+    began_anew(&nginx);
     ask(&nginx, 10, "MISS");
     let nginx = nginx.restart(&conf);
     ask(&nginx, 10, "HIT");
