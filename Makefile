@@ -82,7 +82,7 @@ test: modules
 	@scripts/sanitize.sh quick
 	@scripts/test.sh unit vendored debian hosts conformance
 
-# A quarter of an hour, 2 GiB on the disk. SWRCACHE_KILLS: how many deaths at random moments; SWRCACHE_SEED: which.
+# A quarter of an hour, 1 GiB on the disk. SWRCACHE_KILLS: how many deaths at random moments; SWRCACHE_SEED: which.
 test-chaos: module
 	@scripts/test.sh chaos
 
@@ -110,7 +110,8 @@ bench-deps: deps
 fuzz:
 	@scripts/fuzz.sh $(SECONDS)
 
-# SEEDS: how many orders of each test; some twenty seconds each.
+# SEEDS: how many orders of each model, 4 unless told otherwise. Each takes some five minutes of a processor for all of them, so
+# ten minutes on two cores; an hour is the end.
 miri:
 	@scripts/miri.sh $(SEEDS)
 

@@ -3,6 +3,9 @@
 # Needs a nightly Rust with Miri: `rustup component add --toolchain nightly miri rust-src`.
 #
 #   scripts/miri.sh [SEEDS [NAME]]    so many orders (4 unless told otherwise) of the tests whose names have NAME in them
+#
+# One order of all of them takes some five minutes of a processor. It is given up after three times that: then a test waits
+# for what never comes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,9 +18,10 @@ fi
 export MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-permissive-provenance -Zmiri-many-seeds=0..$seeds"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-if ! cargo +nightly miri test --features crash-points --test store_interleavings \
+if ! timeout $((seeds * 900)) cargo +nightly miri test --features crash-points --test store_interleavings \
     --target-dir "${CARGO_TARGET_DIR:-$PWD/target}/miri" ${2:+"$2"} >"$log" 2>&1; then
     cat "$log"
+    echo "miri: it failed, or took longer than $((seeds * 15)) minutes" >&2
     exit 1
 fi
 grep -E '^test result' "$log" | sort | uniq -c | sed 's/; finished.*//'
