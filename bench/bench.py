@@ -41,6 +41,9 @@ STAMPEDES = {  # name: clients, policy, whether it was there before and has expi
 }
 ORIGIN_MS = 100
 STALE_AFTER = 7  # seconds: max-age=5, and nginx counts in whole ones
+# Seconds before a request whose time is taken. The origin may have to share the load's core: that it has been asked
+# to refresh is then over before the next request, and not part of what a client of the cache waits for.
+PAUSE = 0.02
 
 
 @dataclass
@@ -51,13 +54,14 @@ class Plan:
     tls_sizes: tuple
     rounds: int  # of rates
     seconds: int  # of wrk
+    hits: int  # whose latency is taken, a round
     keys: int  # that expire, per rival
     bursts: int  # rounds of stampedes
     limit: int  # seconds for the whole program
 
 
-FULL = Plan((1 << 10, 16 << 10, 128 << 10, 1 << 20), (1 << 10, 16 << 10, 128 << 10, 1 << 20), 7, 1, 25, 5, 900)
-QUICK = Plan((1 << 10, 128 << 10), (1 << 10,), 1, 1, 4, 1, 180)
+FULL = Plan((1 << 10, 16 << 10, 128 << 10, 1 << 20), (1 << 10, 16 << 10, 128 << 10, 1 << 20), 7, 1, 100, 25, 5, 900)
+QUICK = Plan((1 << 10, 128 << 10), (1 << 10,), 1, 1, 10, 4, 1, 180)
 
 
 def say(text):
@@ -144,19 +148,24 @@ def store_what_expires(servers, plan):
     return time.monotonic() + STALE_AFTER
 
 
+def paced(connection, target):
+    """Seconds that a request takes some time after the one before."""
+    time.sleep(PAUSE)
+    return connection.seconds(target)
+
+
 def hit_latencies(rival, n):
     with clients.Connection(rival.port) as connection:
         target = rival.target(1024)
         connection.get(target)
-        return [connection.seconds(target) for _ in range(n)]
+        return [paced(connection, target) for _ in range(n)]
 
 
 def after_expiry(rival, target):
-    """A HIT, the first request after expiry, and the next one on the same connection."""
+    """The first request after expiry, and the next one on the same connection."""
     with clients.Connection(rival.port) as connection:
-        hot = rival.target(1024)
-        hits = [connection.seconds(hot) for _ in range(3)]
-        return {"hit": hits[-1], "first": connection.seconds(target), "next": connection.seconds(target)}
+        connection.get(rival.target(1024))
+        return {"first": paced(connection, target), "next": paced(connection, target)}
 
 
 def measure_expiry(servers, plan):
@@ -165,7 +174,8 @@ def measure_expiry(servers, plan):
     results = {rival.name: {"hits": [], "first": [], "next": []} for rival in rivals}
     for _ in range(5):
         for rival in rivals:
-            results[rival.name]["hits"].append(hit_latencies(rival, 400))
+            results[rival.name]["hits"].append(hit_latencies(rival, plan.hits))
+
     def one(rival, key):
         try:
             took = after_expiry(rival, expiring(rival, "expiry", key, 3000))
@@ -181,7 +191,7 @@ def measure_expiry(servers, plan):
         for rival in rivals:
             threads.append(threading.Thread(target=one, args=(rival, key), daemon=True))
             threads[-1].start()
-            threads[-1].join(0.025)
+            threads[-1].join(4 * PAUSE)
     for thread in threads:
         thread.join(clients.TIMEOUT)
     for name, row in results.items():

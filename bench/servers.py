@@ -220,7 +220,7 @@ http {{
 
     def start_nginx(self):
         """Without the module: what nginx can do at all, and its own cache in three configurations."""
-        limit, static, best, best_tls, read, usual = free_ports(6)
+        limit, limit_tls, static, static_tls, best, best_tls, read, usual = free_ports(8)
         www = self.folder("www")
         for size in self.sizes:
             (www / str(size)).write_bytes(source.body(size))
@@ -247,17 +247,17 @@ http {{
         command = self.nginx("nginx", "", f"""
 {paths}{maps}
     server {{
-        {listen(limit)}
+        {listen(limit, limit_tls)}
         location = /1024 {{ return 200 "{source.body(1024).decode()}"; }}
         location = /16384 {{ return 200 "{"".join(f"${{piece{i}}}" for i in range(len(pieces)))}"; }}
     }}
-    server {{ {listen(static)} root {www}; sendfile on; {fast} }}
+    server {{ {listen(static, static_tls)} root {www}; sendfile on; {fast} }}
     server {{ {listen(best, best_tls)} sendfile on; {fast} {cache("best")} }}
     server {{ {listen(read)} sendfile off; {fast} {cache("read")} }}
     server {{ {listen(usual)} sendfile on; tcp_nopush on; {cache("usual")} }}""")
         self.start("nginx", command, limit)
-        self.add(Rival(RETURN, limit, caches=False, files={size: f"/{size}" for size in self.sizes if size <= 16384}))
-        self.add(Rival(STATIC, static, caches=False, files={size: f"/{size}" for size in self.sizes}))
+        self.add(Rival(RETURN, limit, limit_tls, caches=False, files={size: f"/{size}" for size in self.sizes if size <= 16384}))
+        self.add(Rival(STATIC, static, static_tls, caches=False, files={size: f"/{size}" for size in self.sizes}))
         self.add(Rival(CACHE, best, best_tls))
         self.add(Rival(CACHE_READ, read))
         self.add(Rival(CACHE_USUAL, usual))

@@ -966,7 +966,8 @@ int swrcache_wait(swrcache_cache *cache, uint64_t ticket, uint64_t until);
  *
  * Call it about once a second, from a timer or a thread. Nothing breaks without it; others wait longer for a dead process.
  *
- * Returns 0, or SWRCACHE_EINVAL if `cache` is NULL.
+ * Returns 0; SWRCACHE_EREGION if the memory was found damaged: every request is told to pass until the cache has been closed
+ * and opened anew; SWRCACHE_EINVAL if `cache` is NULL.
  */
 int swrcache_tidy(swrcache_cache *cache);
 

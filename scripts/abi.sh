@@ -25,7 +25,8 @@ print("void swrcache_constants(enum swrcache_constants constant) { (void)constan
 for prototype in re.findall(r"^(?:int|void|uint32_t|const char \*) ?\*?swrcache_\w+\([^;]*\);", text, re.M):
     print(prototype[:-1], "{ __builtin_trap(); }")
 PY
-gcc -g -fPIC -shared -Iinclude -Wl,-soname,"$soname" -o "$work/stubs.so" "$work/stubs.c"
+# Without the folder's name, which differs from run to run.
+gcc -g -fPIC -shared -Iinclude -ffile-prefix-map="$work/=" -Wl,-soname,"$soname" -o "$work/stubs.so" "$work/stubs.c"
 abidw --no-comp-dir-path --no-show-locs --no-corpus-path --out-file "$work/now.abi" "$work/stubs.so"
 
 exported() { nm -D --defined-only "$1" | awk '{ print $NF }' | grep -v '^swrcache_constants$' | sort; }

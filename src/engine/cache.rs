@@ -8,13 +8,14 @@ use super::decide::Asking;
 use super::decision::{Decision, Led, Serve};
 use super::outcome::Response;
 use super::policy::Policy;
+use super::purge::Removal;
 use super::request::{Request, Turn};
 use super::seen::Seen;
 use super::stored::Stored;
 use super::verdict::{Reason, Status};
 use super::written::Written;
 use crate::http::invalidation::invalidates;
-use crate::store::{Effect, Millis, Purge, Region, Targets};
+use crate::store::{Effect, Millis, Region, Targets};
 
 /// A cache: policy over one region. Cheap to clone; all methods may be called from any thread.
 #[derive(Clone)]
@@ -88,42 +89,20 @@ impl Cache {
         Asking::new(&self.region, req, policy, Turn::First, now).head_answered(resp);
     }
 
-    /// A request with a method that is not cached went through to the origin, which answered with `status`: an unsafe one
-    /// that succeeded makes what is stored for its target invalid (RFC 9111 §4.4). Returns how many variants went.
-    pub fn written_through(&self, key: &[u8], method: &[u8], status: u16) -> u32 {
-        match ::http::Method::from_bytes(method) {
-            Ok(method) if invalidates(&method, status) => self.invalidate(key),
-            _ => 0,
-        }
-    }
-
-    /// The same, and for what the response names beside the target.
-    pub fn written(&self, written: &Written<'_>) -> u32 {
-        let (method, status) = (written.method, written.status);
-        let mut removed = self.written_through(written.key, method, status);
-        if ::http::Method::from_bytes(method).is_ok_and(|method| invalidates(&method, status)) {
-            written.each_named(&mut |key| removed += self.invalidate(key));
-        }
-        removed
-    }
-
-    /// Begins to purge the cache groups that the response to an unsafe request names as invalid, if it does (RFC 9875 §3,
-    /// whatever its status). The host goes on with [`Purge::step`] until it is done.
-    pub fn written_groups(&self, written: &Written<'_>, now: Millis) -> Option<Purge> {
-        let labels = written.groups();
+    /// A request with a method that is not cached went through to the origin, which answered: an unsafe one that succeeded
+    /// makes what is stored for its target invalid, and what the response names beside it (RFC 9111 §4.4); whatever its
+    /// status, the response may name groups that are (RFC 9875 §3). Call [`Removal::step`] until it is done.
+    pub fn written(&self, written: &Written<'_>, now: Millis) -> Removal {
         let targets = Targets {
-            labels,
+            labels: written.groups(),
             ..Targets::default()
         };
-        let names_any = !targets.labels.is_empty();
-        names_any
-            .then(|| self.region.purge(targets, Effect::Remove, now).ok())
-            .flatten()
-    }
-
-    /// Drops every variant of `key`; fills and refreshes under way come to nothing. For a response to an unsafe method that
-    /// is no error (RFC 9111 §4.4). Returns how many were stored.
-    pub fn invalidate(&self, key: &[u8]) -> u32 {
-        self.region.remove_key(key)
+        let mut removal = Removal::new(&self.region, targets, Effect::Remove, now);
+        let method = ::http::Method::from_bytes(written.method);
+        if method.is_ok_and(|method| invalidates(&method, written.status)) {
+            removal.drop_key(written.key);
+            written.each_named(&mut |key| removal.drop_key(key));
+        }
+        removal
     }
 }

@@ -90,7 +90,7 @@ fn each_key_has_its_own_response_and_its_own_fetch() {
     for other in ["http://host/", "http://host/1 ", "http://host/01", ""] {
         assert!(matches!(all.ask(other, NOW), Decision::Fetch(_)), "{other}");
     }
-    assert_eq!(all.cache.invalidate(keys[3].as_bytes()), 1);
+    assert_eq!(all.cache.region().remove_key(keys[3].as_bytes()), 1);
     for (n, key) in keys.iter().enumerate() {
         assert_eq!(all.hit(key, NOW).is_some(), n != 3, "{key}");
     }

@@ -65,7 +65,7 @@ pub use filling::{Filling, Finished};
 pub use outcome::{Failure, Outcome, Response};
 pub use permit::{Permit, Purpose};
 pub use policy::{IgnoreFields, Method, MethodSet, Policy, StatusMatch, UseStale, Window};
-pub use purge::{Manner, Selection};
+pub use purge::{Manner, Removal, Selection};
 #[cfg(any(test, fuzzing))]
 pub use record::read_record;
 pub use request::{Request, Turn};

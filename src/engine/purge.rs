@@ -1,8 +1,10 @@
-//! Purging on purpose.
+//! Purging on purpose, and the removal of what a write has made invalid.
+
+use std::sync::Arc;
 
 use super::cache::Cache;
 use super::tags;
-use crate::store::{Busy, Effect, Millis, Purge, Targets};
+use crate::store::{Busy, Effect, Millis, Purge, Region, Targets};
 
 /// What to purge: everything that any of these finds, with all its variants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,10 +30,77 @@ pub enum Manner {
     Soft,
 }
 
+/// A removal of stored responses in pieces, of which nothing is lost while the store is busy.
+#[derive(Debug)]
+pub struct Removal {
+    region: Arc<Region>,
+    /// Whole keys that are still to go.
+    keys: Vec<Box<[u8]>>,
+    rest: Rest,
+    removed: u64,
+}
+
+/// What is to go beside whole keys.
+#[derive(Debug)]
+enum Rest {
+    ToBegin(Targets, Effect, Millis),
+    Begun(Purge),
+}
+
+impl Removal {
+    pub(super) fn new(
+        region: &Arc<Region>,
+        targets: Targets,
+        effect: Effect,
+        now: Millis,
+    ) -> Removal {
+        Removal {
+            region: Arc::clone(region),
+            keys: Vec::new(),
+            rest: Rest::ToBegin(targets, effect, now),
+            removed: 0,
+        }
+    }
+
+    /// Drops a key now, or with the next step where the store is busy.
+    pub(super) fn drop_key(&mut self, key: &[u8]) {
+        match self.region.try_remove_key(key) {
+            Ok(gone) => self.removed += u64::from(gone),
+            Err(Busy) => self.keys.push(key.into()),
+        }
+    }
+
+    /// Goes on over up to `places` places of the store (see [`Region::places`]); true when it is done. Call it again after
+    /// an error, some milliseconds later.
+    pub fn step(&mut self, places: u32) -> Result<bool, Busy> {
+        while let Some(key) = self.keys.last() {
+            self.removed += u64::from(self.region.try_remove_key(key)?);
+            self.keys.pop();
+        }
+        loop {
+            match &mut self.rest {
+                Rest::Begun(purge) => return purge.step(places),
+                Rest::ToBegin(targets, ..) if *targets == Targets::default() => return Ok(true),
+                Rest::ToBegin(targets, effect, now) => {
+                    self.rest = Rest::Begun(self.region.purge(targets.clone(), *effect, *now)?);
+                }
+            }
+        }
+    }
+
+    /// How many responses it has found so far.
+    pub fn removed(&self) -> u64 {
+        match &self.rest {
+            Rest::Begun(purge) => self.removed + purge.purged(),
+            Rest::ToBegin(..) => self.removed,
+        }
+    }
+}
+
 impl Cache {
-    /// Begins a purge; what was asked of the origin before it never comes to be served as if it were new. Call
-    /// [`Purge::step`] until it is done; it then counts the responses it has found.
-    pub fn purge(&self, what: Selection, how: Manner, now: Millis) -> Result<Purge, Busy> {
+    /// A purge: what was asked of the origin before its first step never comes to be served as if it were new. Call
+    /// [`Removal::step`] until it is done; it then counts the responses it has found.
+    pub fn purge(&self, what: Selection, how: Manner, now: Millis) -> Removal {
         let targets = Targets {
             all: what.all,
             keys: what.keys,
@@ -43,6 +112,62 @@ impl Cache {
             Manner::Hard => Effect::Remove,
             Manner::Soft => Effect::Age,
         };
-        self.region().purge(targets, effect, now)
+        Removal::new(self.region(), targets, effect, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Written;
+    use super::*;
+    use crate::store::{NewObject, Publish, RegionOptions, WORDS};
+
+    fn put(region: &Region, key: &[u8], labels: &[u64]) {
+        let new = NewObject {
+            meta: b"",
+            labels,
+            total: Some(0),
+            words: [0; WORDS],
+            dead_at: 9_999,
+            publish: Publish::AtCommit,
+            replaces: None,
+            max_variants: 1,
+        };
+        let fill = region.unclaimed(key).begin(new).expect("room");
+        fill.commit(1).expect("stored");
+    }
+
+    #[test]
+    fn what_a_busy_store_could_not_drop_goes_later() {
+        // RFC 9111 §4.4 and RFC 9875 §3 say MUST: no lock that is held for long may lose one.
+        let region =
+            Arc::new(Region::anonymous(1 << 20, &RegionOptions::default()).expect("memory"));
+        region.enter(None).expect("a slot");
+        let group = tags::group(b"http://h", "g").expect("a label");
+        put(&region, b"httph/a\0", &[]);
+        put(&region, b"httph/b\0", &[]);
+        put(&region, b"httph/c\0", &[group]);
+        let cache = Cache::new(Arc::clone(&region));
+        // A process that is not in the region finds it busy.
+        region.leave();
+        let fields = [("Location", "/b"), ("Cache-Group-Invalidation", "\"g\"")];
+        let mut removal = cache.written(
+            &Written {
+                method: b"POST",
+                status: 201,
+                key: b"httph/a\0",
+                origin: b"http://h",
+                target: b"/a",
+                fields: &fields,
+            },
+            5,
+        );
+        assert_eq!((removal.step(99), removal.removed()), (Err(Busy), 0));
+        region.enter(None).expect("a slot");
+        assert_eq!(region.stats().objects, 3);
+        while !removal.step(9_999).expect("not busy") {}
+        region.sweep(6, region.places());
+        assert_eq!((removal.removed(), region.stats().objects), (3, 0));
+        assert_eq!(removal.step(1), Ok(true));
     }
 }

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::count::{Count, Counters};
 use super::error::{
-    Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EINVAL, SWRCACHE_ETIMEDOUT, SWRCACHE_EUNSUPPORTED,
+    Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EINVAL, SWRCACHE_EREGION, SWRCACHE_ETIMEDOUT,
+    SWRCACHE_EUNSUPPORTED,
 };
 use super::handle::{Handle, Kind, call};
 use super::types::{self, Sized_, bytes, put, text};
 use super::wake::Wake;
-use crate::engine::{self, Manner, Selection};
-use crate::store::{Busy, Millis, Purge, Region, RegionOptions, Share};
+use crate::engine::{self, Manner, Removal, Selection};
+use crate::store::{Busy, Millis, Region, RegionOptions, Share};
 
 /// Memory of this process alone: a process that it forks has no cache there, and is told to pass.
 pub const SWRCACHE_PRIVATE: c_int = 0;
@@ -111,13 +112,13 @@ pub(crate) struct Shared {
 
 impl Shared {
     fn purge(&self, what: Selection, how: Manner) -> std::result::Result<u64, Busy> {
-        self.finish(self.engine.purge(what, how, self.now())?)
+        self.finish(self.engine.purge(what, how, self.now()))
     }
 
-    /// Goes on with a purge to its end; tells how many responses went.
-    pub(crate) fn finish(&self, mut purge: Purge) -> std::result::Result<u64, Busy> {
-        while !purge.step(u32::MAX)? {}
-        Ok(purge.purged())
+    /// Goes on with a removal to its end; tells how many responses went.
+    pub(crate) fn finish(&self, mut removal: Removal) -> std::result::Result<u64, Busy> {
+        while !removal.step(u32::MAX)? {}
+        Ok(removal.removed())
     }
 
     #[inline]
@@ -347,7 +348,8 @@ pub unsafe extern "C" fn swrcache_wait(cache: *mut Cache, ticket: u64, until: u6
 ///
 /// Call it about once a second, from a timer or a thread. Nothing breaks without it; others wait longer for a dead process.
 ///
-/// Returns 0, or SWRCACHE_EINVAL if `cache` is NULL.
+/// Returns 0; SWRCACHE_EREGION if the memory was found damaged: every request is told to pass until the cache has been closed
+/// and opened anew; SWRCACHE_EINVAL if `cache` is NULL.
 ///
 /// # Safety
 /// `cache` is NULL or live.
@@ -357,7 +359,10 @@ pub unsafe extern "C" fn swrcache_tidy(cache: *mut Cache) -> c_int {
         let region = cache.engine.region();
         region.reap();
         region.sweep(cache.now(), TIDY_PLACES);
-        Ok(())
+        match region.is_damaged() {
+            true => Err(SWRCACHE_EREGION.into()),
+            false => Ok(()),
+        }
     })
 }
 
@@ -543,11 +548,16 @@ pub unsafe extern "C" fn swrcache_now(cache: *mut Cache, now: *mut u64) -> c_int
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::ffi::CString;
+    use std::fs::{self, File};
     use std::mem::zeroed;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::FileExt;
     use std::ptr;
 
     use super::*;
     use crate::ffi::*;
+    use crate::store::{NewObject, Publish, WORDS};
 
     thread_local! {
         static PANIC: Cell<bool> = const { Cell::new(false) };
@@ -611,6 +621,64 @@ mod tests {
             swrcache_policy_free(policy);
             swrcache_close(cache);
         }
+    }
+
+    #[test]
+    fn memory_that_was_written_over_is_told_of_and_made_anew() {
+        let path = std::env::temp_dir().join(format!("swrcache-damage-{}", std::process::id()));
+        let name = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
+        let open = || {
+            // SAFETY: integers and pointers.
+            let mut options: Options = unsafe { zeroed() };
+            (options.struct_size, options.size) = (size_of::<Options>(), 4 << 20);
+            (options.memory, options.path) = (SWRCACHE_FILE, name.as_ptr());
+            let mut cache = ptr::null_mut();
+            // SAFETY: the options are filled in, the output is ours.
+            assert_eq!(unsafe { swrcache_open(&options, &mut cache) }, SWRCACHE_OK);
+            cache
+        };
+        let (cache, (other, policy)) = (open(), opened());
+        // What is free lies behind it.
+        let first = NewObject {
+            meta: b"",
+            labels: &[],
+            total: Some(400_000),
+            words: [0; WORDS],
+            dead_at: u64::MAX,
+            publish: Publish::AtCommit,
+            replaces: None,
+            max_variants: 1,
+        };
+        shared(cache, |cache| {
+            let mut fill = cache
+                .engine
+                .region()
+                .unclaimed(b"first")
+                .begin(first)
+                .expect("room");
+            fill.write(&[1; 400_000]).expect("room");
+            fill.commit(1).expect("stored");
+            Ok(())
+        });
+        let file = File::options().write(true).open(&path).expect("a file");
+        file.write_all_at(&[0xff; 3 << 20], 300_000)
+            .expect("written");
+        let (code, decision) = look(cache, policy);
+        assert_eq!((code, decision.action), (SWRCACHE_OK, SWRCACHE_PASS));
+        // SAFETY: live handles; freed once.
+        unsafe {
+            assert_eq!(swrcache_tidy(cache), SWRCACHE_EREGION);
+            swrcache_close(cache);
+            let cache = open();
+            let (code, decision) = look(cache, policy);
+            assert_eq!((code, decision.action), (SWRCACHE_OK, SWRCACHE_FETCH));
+            assert_eq!(swrcache_tidy(cache), SWRCACHE_OK);
+            swrcache_fetch_free(decision.fetch);
+            swrcache_policy_free(policy);
+            swrcache_close(cache);
+            swrcache_close(other);
+        }
+        fs::remove_file(path).expect("removed");
     }
 
     #[test]

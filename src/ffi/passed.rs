@@ -67,10 +67,8 @@ fn written(cache: &Shared, asked: &Asked<'_>, answered: &Answered<'_>) -> Result
         target: asked.target,
         fields: &answered.judge,
     };
-    let mut gone = u64::from(cache.engine.written(&written));
-    if let Some(purge) = cache.engine.written_groups(&written, cache.now()) {
-        gone += cache.finish(purge).map_err(|_| SWRCACHE_EAGAIN)?;
-    }
+    let removal = cache.engine.written(&written, cache.now());
+    let gone = cache.finish(removal).map_err(|_| SWRCACHE_EAGAIN)?;
     cache.counters.add(Count::Purged, gone);
     Ok(())
 }

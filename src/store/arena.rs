@@ -210,11 +210,11 @@ impl<'a> Arena<'a> {
     pub(crate) fn allocate(self, size: u32) -> Option<u32> {
         let size = size.max(MIN_BLOCK);
         let at = self.find(size)?;
-        let (found, kind) = self.look(at)?;
-        if kind != Kind::Free || found < size {
+        let listed = self.look(at);
+        let Some((found, _)) = listed.filter(|(f, kind)| *kind == Kind::Free && *f >= size) else {
             self.poison();
             return None;
-        }
+        };
         self.take_out(at, found)?;
         let taken = self.cut(at, found, size, Kind::Raw)?;
         let used = &self.control().used;

@@ -61,8 +61,12 @@ impl<'a> Keeper<'a> {
 
     /// The oldest entry of a queue.
     pub(crate) fn oldest(&self, queue: u8) -> Option<EntryAt<'a>> {
-        self.inner
-            .entry(self.header().queues.get(queue as usize)?.head.load(Relaxed))
+        let head = self.header().queues.get(queue as usize)?.head.load(Relaxed);
+        let oldest = self.inner.entry(head);
+        if oldest.is_none() && head != 0 {
+            self.arena().poison();
+        }
+        oldest
     }
 
     /// Granules of a queue; bounded, so that a damaged count can be calculated with.

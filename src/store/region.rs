@@ -209,6 +209,11 @@ impl Region {
         self.inner.reap()
     }
 
+    /// Whether it was found to contradict itself. Nothing is stored in it or found any more; another has to be made.
+    pub fn is_damaged(&self) -> bool {
+        self.inner.header().poisoned.load(Relaxed) != 0
+    }
+
     fn member(&self) -> Result<&Member, Busy> {
         self.inner.member().ok_or(Busy)
     }

@@ -113,7 +113,7 @@ impl Timeline {
             "cut" => self.cut(event),
             "large" => self.large(event),
             "purge" => {
-                self.cache.invalidate(path.as_bytes());
+                self.cache.region().remove_key(path.as_bytes());
                 Got::default()
             }
             "hard" => self.purged(event, Manner::Hard),
@@ -132,10 +132,10 @@ impl Timeline {
             "all" => what.all = true,
             other => panic!("purge what? {other}"),
         }
-        let mut purge = self.cache.purge(what, how, event.now).expect("not busy");
+        let mut purge = self.cache.purge(what, how, event.now);
         while !purge.step(100).expect("not busy") {}
         Got {
-            words: vec![format!("purged {}", purge.purged())],
+            words: vec![format!("purged {}", purge.removed())],
         }
     }
 

@@ -168,7 +168,7 @@ impl Walk {
 
     fn rarely(&mut self) {
         match self.dice.roll(40) {
-            0 => drop(self.cache.invalidate(b"key")),
+            0 => drop(self.cache.region().remove_key(b"key")),
             1 => self.permits.clear(),
             2 => self.now += SIE,
             _ => {}

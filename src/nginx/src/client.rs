@@ -213,9 +213,9 @@ impl Client {
                 target: self.r.unparsed_uri(),
                 fields: &fields,
             };
-            self.cache.written(&written);
-            if let Some(purge) = self.cache.written_groups(&written, now()) {
-                errand::start(purge, None);
+            let mut removal = self.cache.written(&written, now());
+            if removal.step(errand::PLACES) != Ok(true) {
+                errand::start(removal, None);
             }
         }
     }

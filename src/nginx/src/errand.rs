@@ -1,4 +1,4 @@
-//! Purges that a worker carries out in pieces between its events, so that its clients don't notice.
+//! Purges, and what writes have made invalid, that a worker carries out in pieces between its events, so that its clients don't notice.
 
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
@@ -7,25 +7,29 @@ use std::ptr;
 use std::time::{Duration, Instant};
 
 use nginx_sys::{
-    ngx_add_timer, ngx_cycle, ngx_event_t, ngx_posted_next_events, ngx_queue_insert_before,
+    NGX_LOG_ERR, ngx_add_timer, ngx_cycle, ngx_event_t, ngx_posted_next_events,
+    ngx_queue_insert_before,
 };
-use swrcache::store::{Busy, Purge};
+use swrcache::engine::Removal;
+use swrcache::store::Busy;
 
-use crate::guard::guard;
+use crate::guard::{guard, log_cycle};
 use crate::purge::{self, Asker};
 use crate::request::Req;
 
 /// How long a piece of work may take, and how many places are looked at between two looks at the clock.
 const PIECE: Duration = Duration::from_micros(500);
-const PLACES: u32 = 1024;
-/// When to try again where a lock is held by a process that is stopped, in milliseconds, and how often.
+pub(crate) const PLACES: u32 = 1024;
+/// When to try again where a lock is held by a process that is stopped, in milliseconds, and how often: half a minute long.
 const LATER: usize = 20;
-const TRIES: u32 = 100;
+const TRIES: u32 = 1500;
+/// How often at the end of the worker.
+const TRIES_AT_END: u32 = 50;
 
-/// A purge under way.
+/// A removal under way.
 struct Errand {
-    purge: Purge,
-    /// Who is to be told of its end; `None` if nobody asked, or the client has gone: the purge goes on.
+    removal: Removal,
+    /// Who is to be told of its end; `None` if nobody asked, or the client has gone: the removal goes on.
     asker: Option<Asker>,
     tries: u32,
 }
@@ -50,10 +54,10 @@ fn list() -> &'static mut VecDeque<Errand> {
     unsafe { &mut *ERRANDS.list.get() }
 }
 
-/// Goes on with a purge that has begun, soon. The asker, if there is one, is told by [`purge::done`].
-pub(crate) fn start(purge: Purge, asker: Option<Asker>) {
+/// Does it, soon. The asker, if there is one, is told by [`purge::done`].
+pub(crate) fn start(removal: Removal, asker: Option<Asker>) {
     list().push_back(Errand {
-        purge,
+        removal,
         asker,
         tries: 0,
     });
@@ -72,8 +76,12 @@ pub(crate) fn forget(r: Req) {
 /// Ends what is under way: the worker exits.
 pub(crate) fn finish_all() {
     for errand in list().drain(..) {
-        let mut purge = errand.purge;
-        while purge.step(u32::MAX) == Ok(false) {}
+        let mut removal = errand.removal;
+        // A step waits for a lock by itself.
+        let done = (0..TRIES_AT_END).any(|_| removal.step(u32::MAX) == Ok(true));
+        if !done {
+            give_up();
+        }
     }
 }
 
@@ -107,7 +115,7 @@ extern "C" fn on_turn(_: *mut ngx_event_t) {
         match work() {
             Some(Ok(())) => {
                 if let Some(errand) = list().pop_front() {
-                    tell(errand.asker, Some(errand.purge.purged()));
+                    tell(errand.asker, Some(errand.removal.removed()));
                 }
             }
             Some(Err(Busy)) => return try_later(),
@@ -124,7 +132,7 @@ fn work() -> Option<Result<(), Busy>> {
     let errand = list().front_mut()?;
     let began = Instant::now();
     while began.elapsed() < PIECE {
-        match errand.purge.step(PLACES) {
+        match errand.removal.step(PLACES) {
             Ok(true) => return Some(Ok(())),
             Ok(false) => {}
             Err(busy) => return Some(Err(busy)),
@@ -140,12 +148,18 @@ fn try_later() {
     errand.tries += 1;
     if errand.tries > TRIES {
         let errand = list().pop_front();
+        give_up();
         tell(errand.and_then(|e| e.asker), None);
     }
     if !list().is_empty() {
         // SAFETY: the event is static and complete.
         unsafe { ngx_add_timer(event(), LATER) };
     }
+}
+
+fn give_up() {
+    let why = "swr_cache: something was to be purged, and a lock could not be had: perhaps not all of it is gone";
+    log_cycle(NGX_LOG_ERR as usize, why);
 }
 
 fn tell(asker: Option<Asker>, purged: Option<u64>) {

@@ -1,7 +1,5 @@
 //! The way in: the PRECONTENT phase, where rewriting and access control are done and no content handler has begun.
 
-use std::io::Write;
-
 use nginx_sys::{
     NGX_DECLINED, NGX_DONE, NGX_HTTP_SPECIAL_RESPONSE, ngx_array_push, ngx_conf_t,
     ngx_http_conf_ctx_t, ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_handler_pt,
@@ -218,14 +216,15 @@ fn is_own_port(r: Req, port: &[u8]) -> bool {
     }
     // SAFETY: a connection has the address that it was accepted at, or that of its `listen`.
     let own = unsafe { nginx_sys::ngx_inet_get_port(c.local_sockaddr) };
-    // On the stack: every request comes by here.
-    let mut text = [0u8; 6];
-    let mut rest = text.as_mut_slice();
-    if write!(rest, ":{own}").is_err() {
-        return false;
-    }
-    let left = rest.len();
-    port == &text[..text.len() - left]
+    // Not by way of `parse`: "+80" and "080" are other texts, and an origin may answer them otherwise.
+    let digits = port.strip_prefix(b":").unwrap_or_default();
+    let number = digits.iter().try_fold(0u32, |n, digit| match digit {
+        b'0'..=b'9' if n > 0 || *digit != b'0' => {
+            Some(n.saturating_mul(10).saturating_add(u32::from(digit - b'0')))
+        }
+        _ => None,
+    });
+    own > 0 && number == Some(own.into())
 }
 
 /// The key of these parts, in the request's pool; nothing if they are all empty.

@@ -88,7 +88,7 @@ unsafe extern "C" fn body_is_read(r: *mut ngx_http_request_t) {
 fn begin(r: Req, asked: Asked) {
     let asker = Asker { r, how: asked.how };
     let cache = r.conf().purged_zone().and_then(|zone| zone.cache());
-    let purge = cache.and_then(|cache| cache.purge(asked.what, asked.how, now()).ok());
+    let purge = cache.map(|cache| cache.purge(asked.what, asked.how, now()));
     match purge {
         Some(purge) if r.on_end(forget, r.as_ptr().cast()).is_some() => {
             errand::start(purge, Some(asker));

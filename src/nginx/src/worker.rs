@@ -19,6 +19,7 @@ use crate::errand;
 use crate::guard::{guard, log_cycle};
 use crate::module::ctx_index;
 use crate::request::now;
+use crate::zone;
 
 /// How often the zones are tidied, in milliseconds, and how many places are looked at each time.
 const TIDY_EVERY: usize = 1000;
@@ -159,6 +160,7 @@ unsafe extern "C" fn on_tidy(event: *mut ngx_event_t) {
                 cache.region().reap();
                 cache.region().sweep(now(), TIDY_PLACES);
             }
+            main.zones.iter().for_each(|zone| zone.tell_of_damage());
             look_for_strangers(main);
         }
     });
@@ -200,7 +202,8 @@ fn worker_processes(cycle: &ngx_cycle_t) -> usize {
 pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     guard("module set-up", NGX_ERROR as ngx_int_t, || {
         // SAFETY: nginx passes the new cycle.
-        let cycle = unsafe { &*cycle };
+        let cycle = unsafe { &mut *cycle };
+        zone::settle(cycle);
         if main_conf(cycle).is_some_and(|main| !main.zones.is_empty()) {
             BELLS.get_or_init(|| {
                 let bells = Bells::new(LEAST_BELLS.max(4 * worker_processes(cycle)));

@@ -3,6 +3,7 @@
 //! | zone init | what happens |
 //! |---|---|
 //! | a reload with the same name, size and file | the handle of the old cycle is taken over, with every entry |
+//! | a reload after the zone was found damaged | as with fresh memory, or with a new file |
 //! | with `file=` | the file is mapped, see `Region::file`; where that can't be, memory that does not outlive this nginx |
 //! | fresh memory | one block of the slab pool, as large as it gives, becomes a region |
 //!
@@ -18,15 +19,16 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nginx_sys::{
-    NGX_ERROR, NGX_LOG_EMERG, NGX_LOG_ERR, NGX_LOG_NOTICE, NGX_LOG_WARN, NGX_OK,
-    ngx_conf_full_name, ngx_conf_t, ngx_int_t, ngx_pagesize, ngx_pid, ngx_shared_memory_add,
-    ngx_shm_zone_t, ngx_slab_alloc, ngx_slab_pool_t, ngx_test_config,
+    NGX_ERROR, NGX_LOG_CRIT, NGX_LOG_EMERG, NGX_LOG_ERR, NGX_LOG_NOTICE, NGX_LOG_WARN, NGX_OK,
+    ngx_conf_full_name, ngx_conf_t, ngx_cycle_t, ngx_int_t, ngx_list_part_t, ngx_list_t,
+    ngx_pagesize, ngx_pid, ngx_shared_memory_add, ngx_shm_zone_t, ngx_slab_alloc, ngx_slab_pool_t,
+    ngx_test_config,
 };
 use swrcache::engine::Cache;
 use swrcache::store::{Found, OnExec, Region, RegionOptions};
 
-use crate::guard::{guard, log_to};
-use crate::pool::Pool;
+use crate::guard::{guard, log_cycle, log_to};
+use crate::pool::{Pool, bytes_of};
 use crate::worker;
 
 /// The optional parameters of `swr_cache_zone`.
@@ -58,6 +60,8 @@ pub(crate) struct Zone {
     cache: OnceCell<ManuallyDrop<Cache>>,
     /// The process that has entered the region through this handle.
     entered: Cell<i32>,
+    /// Its damage has been told of.
+    told: Cell<bool>,
 }
 
 /// What nginx's slab pool needs for itself beside our block, generously.
@@ -124,7 +128,12 @@ impl Zone {
             options,
             cache: OnceCell::new(),
             entered: Cell::new(0),
+            told: Cell::new(false),
         });
+        // SAFETY: the cycle that runs, with its list of zones; there is none at the start.
+        if let Some(old) = unsafe { (*(*cf).cycle).old_cycle.as_mut() } {
+            renew_if_damaged(shm, &mut old.shared_memory);
+        }
         shm.init = Some(init);
         shm.data = (&raw const *zone).cast_mut().cast();
         Ok(zone)
@@ -166,6 +175,21 @@ impl Zone {
         }
     }
 
+    /// Says so, once, if the region was found damaged.
+    pub(crate) fn tell_of_damage(&self) {
+        if self.is_damaged() && !self.told.replace(true) {
+            let name = String::from_utf8_lossy(&self.name);
+            let text = format!(
+                "swr_cache_zone \"{name}\": its memory was found damaged, requests are proxied; a reload makes it anew"
+            );
+            log_cycle(NGX_LOG_CRIT as usize, &text);
+        }
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.cache.get().is_some_and(|c| c.region().is_damaged())
+    }
+
     /// Writes into the zone's file that all ended well. Called in the master, when its workers have ended.
     pub(crate) fn seal(&self) {
         if let (Some(_), Some(cache)) = (self.file(), self.cache.get()) {
@@ -177,7 +201,7 @@ impl Zone {
         let Some(cache) = old.cache.get() else {
             return false;
         };
-        if (self.size, self.file()) != (old.size, old.file()) {
+        if (self.size, self.file()) != (old.size, old.file()) || old.is_damaged() {
             return false;
         }
         let _ = self.cache.set(ManuallyDrop::new(Cache::clone(cache)));
@@ -300,6 +324,40 @@ impl Drop for Zone {
     }
 }
 
+/// Calls `f` with the zones of a cycle that are ours.
+fn each_of_ours(list: &mut ngx_list_t, mut f: impl FnMut(&mut ngx_shm_zone_t)) {
+    let mut part: *mut ngx_list_part_t = &mut list.part;
+    // SAFETY: nginx's list of the zones of a cycle, whose parts have so many elements; nobody else has them meanwhile.
+    unsafe {
+        while let Some(here) = part.as_ref() {
+            let zones: *mut ngx_shm_zone_t = here.elts.cast();
+            (0..here.nelts)
+                .map(|i| &mut *zones.add(i))
+                .filter(|zone| zone.tag == crate::module::tag())
+                .for_each(&mut f);
+            part = here.next;
+        }
+    }
+}
+
+/// Has nginx give new memory to a zone whose old one was found damaged; the old workers keep theirs to their end.
+/// (ngx_init_cycle: a new zone with `noreuse` is not given old memory, and an old one with it is freed.)
+fn renew_if_damaged(new: &mut ngx_shm_zone_t, zones: &mut ngx_list_t) {
+    each_of_ours(zones, |old| {
+        // SAFETY: zones with our tag have a `Zone`, which lives as long as their cycle.
+        let zone = unsafe { old.data.cast::<Zone>().as_ref() };
+        if bytes_of(&old.shm.name) == bytes_of(&new.shm.name) && zone.is_some_and(Zone::is_damaged)
+        {
+            (old.noreuse, new.noreuse) = (1, 1);
+        }
+    });
+}
+
+/// In the master, when a new cycle has its zones: from now on their memory is to be reused as that of any other.
+pub(crate) fn settle(cycle: &mut ngx_cycle_t) {
+    each_of_ours(&mut cycle.shared_memory, |zone| zone.noreuse = 0);
+}
+
 /// The file of a zone, below nginx's prefix unless it begins with a slash.
 pub(crate) fn file_path(cf: *mut ngx_conf_t, value: &[u8]) -> Result<PathBuf, String> {
     // SAFETY: the pool of the cycle being read, which owns the full name.
@@ -311,7 +369,7 @@ pub(crate) fn file_path(cf: *mut ngx_conf_t, value: &[u8]) -> Result<PathBuf, St
     if !crate::request::is_ok(rc) {
         return Err("ran out of memory".into());
     }
-    let path = PathBuf::from(OsStr::from_bytes(crate::pool::bytes_of(&name)));
+    let path = PathBuf::from(OsStr::from_bytes(bytes_of(&name)));
     match path.parent() {
         Some(folder) if folder.is_dir() => Ok(path),
         _ => Err(format!(
