@@ -110,8 +110,8 @@ bench-deps: deps
 fuzz:
 	@scripts/fuzz.sh $(SECONDS)
 
-# SEEDS: how many orders of each model, 4 unless told otherwise. Each takes some five minutes of a processor for all of them, so
-# ten minutes on two cores; an hour is the end.
+# SEEDS: how many orders of each model, 4 unless told otherwise, the same ones each time. One order of all models takes some
+# five minutes of a processor: ten minutes on two; an hour is the end.
 miri:
 	@scripts/miri.sh $(SEEDS)
 
