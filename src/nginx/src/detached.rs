@@ -176,7 +176,7 @@ fn connect(client: Req) -> Option<*mut ngx_connection_t> {
     // SAFETY: NULL, or a fresh connection from nginx's array.
     let to = unsafe { c.as_mut() }?;
     to.set_shared(1);
-    // SAFETY: plain call.
+    // SAFETY: the log of a connection that is open.
     to.pool = unsafe { ngx_create_pool(POOL_SIZE, from.log) };
     count_active(1);
     if to.pool.is_null() || dress(from, to, client).is_none() {
@@ -245,7 +245,7 @@ fn dress(from: &ngx_connection_t, to: &mut ngx_connection_t, client: Req) -> Opt
     to.local_socklen = from.local_socklen;
     to.proxy_protocol = copy_proxy_protocol(pool, from.proxy_protocol)?;
     // nginx looks into it when it decides how to close.
-    // SAFETY: plain allocation.
+    // SAFETY: the pool was made for this connection.
     to.buffer = unsafe { ngx_create_temp_buf(to.pool, 1) };
     if to.buffer.is_null() {
         return None;

@@ -90,7 +90,7 @@ fn has_body(r: Req) -> bool {
 /// A key may be made of the body (`$request_body`), and a fetch sends a copy of it: nginx reads it, then comes back to
 /// this phase (as the mirror module does).
 fn read_body_first(r: Req) -> ngx_int_t {
-    // SAFETY: plain call with a live request.
+    // SAFETY: nginx asks for a live request, as a `Req` is.
     let rc = unsafe { ngx_http_read_client_request_body(r.as_ptr(), Some(body_is_read)) };
     if rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
         return rc;

@@ -42,7 +42,7 @@ pub(crate) unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t
         if r.raw().method as u32 != NGX_HTTP_POST {
             return only_post(r).unwrap_or(failed);
         }
-        // SAFETY: plain call with a live request.
+        // SAFETY: nginx asks for a live request, as a `Req` is.
         let rc = unsafe { ngx_http_read_client_request_body(r.as_ptr(), Some(body_is_read)) };
         match rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
             true => rc,

@@ -45,7 +45,7 @@ pub(crate) unsafe extern "C" fn register(cf: *mut ngx_conf_t) -> ngx_int_t {
     guard("the variables", NGX_ERROR as ngx_int_t, || {
         for (number, (name, _)) in VARIABLES.iter().enumerate() {
             let mut name = str_of(name.as_bytes());
-            // SAFETY: plain call while the configuration is read.
+            // SAFETY: `cf` is nginx's, which copies the name.
             let Some(v) = (unsafe {
                 ngx_http_add_variable(cf, &mut name, NGX_HTTP_VAR_NOCACHEABLE as usize).as_mut()
             }) else {
