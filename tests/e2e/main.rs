@@ -19,6 +19,7 @@ mod faults;
 mod growing;
 mod handlers;
 mod harness;
+mod http3;
 mod overrides;
 mod persist;
 mod purge;

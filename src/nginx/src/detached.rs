@@ -7,6 +7,7 @@
 //! | what | how | why |
 //! |---|---|---|
 //! | connection | `ngx_get_connection` on an eventfd that nobody writes to | nginx wants a real descriptor, and calls -1 "already closed" |
+//! | the same | `shared` | one such descriptor is enough for a worker: nginx closes it with none of its connections |
 //! | events | `active`, and the write event `ready` | upstream code then adds neither to epoll, and believes in a client that takes all |
 //! | variables, captures | deep copies | what `set`, `map` or `auth_request_set` computed for the client holds |
 //! | TLS | the client's session, up-referenced ([`crate::tls`]) | `$scheme` and `$ssl_*` |
@@ -15,7 +16,7 @@
 use std::ffi::c_int;
 use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicIsize, AtomicUsize};
+use std::sync::atomic::{AtomicI32, AtomicIsize, AtomicUsize};
 
 use nginx_sys::{
     NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_buf_t, ngx_chain_t, ngx_close_connection,
@@ -148,25 +149,26 @@ unsafe extern "C" fn on_event(event: *mut ngx_event_t) {
     });
 }
 
-fn eventfd() -> Option<c_int> {
-    // SAFETY: takes no pointers.
-    let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
-    (fd >= 0).then_some(fd)
+/// The descriptor of all connections of this worker that have no client: nothing ever happens to it.
+fn idle_descriptor() -> Option<c_int> {
+    static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
+    if DESCRIPTOR.load(Relaxed) < 0 {
+        // SAFETY: takes no pointers.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+        DESCRIPTOR.store(fd, Relaxed);
+    }
+    Some(DESCRIPTOR.load(Relaxed)).filter(|fd| *fd >= 0)
 }
 
 /// A connection without a client, for a copy of `client`.
 fn connect(client: Req) -> Option<*mut ngx_connection_t> {
     let from = client.connection();
-    let fd = eventfd()?;
-    // SAFETY: the descriptor is open; on failure it is ours to close.
+    let fd = idle_descriptor()?;
+    // SAFETY: the descriptor is open as long as the process.
     let c = unsafe { ngx_get_connection(fd, from.log) };
-    if c.is_null() {
-        // SAFETY: as above.
-        unsafe { libc::close(fd) };
-        return None;
-    }
-    // SAFETY: a fresh connection from nginx's array.
-    let to = unsafe { &mut *c };
+    // SAFETY: NULL, or a fresh connection from nginx's array.
+    let to = unsafe { c.as_mut() }?;
+    to.set_shared(1);
     // SAFETY: plain call.
     to.pool = unsafe { ngx_create_pool(POOL_SIZE, from.log) };
     count_active(1);

@@ -4,6 +4,7 @@
 //! stale is born stale (the origin sends `Age`), and an origin that must be slow is held at a [`Gate`].
 
 mod client;
+mod http3;
 mod nginx;
 mod origin;
 mod php;
@@ -12,6 +13,7 @@ mod tls;
 use std::time::{Duration, Instant};
 
 pub(crate) use client::{Client, Response, at_once};
+pub(crate) use http3::Http3;
 pub(crate) use nginx::{Conf, Folder, Nginx, build, free_port};
 pub(crate) use origin::{Gate, Origin, Recorded, Reply};
 pub(crate) use php::PhpFpm;

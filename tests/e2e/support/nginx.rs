@@ -37,6 +37,7 @@ pub(crate) struct Conf {
     workers: u32,
     tls: bool,
     http2: bool,
+    http3: bool,
     module: bool,
     daemon: bool,
     whole: Option<String>,
@@ -54,6 +55,7 @@ impl Conf {
             workers: 1,
             tls: false,
             http2: false,
+            http3: false,
             module: true,
             daemon: false,
             whole: None,
@@ -156,6 +158,12 @@ impl Conf {
         self
     }
 
+    /// The server listens with HTTP/3, too. It has to have TLS.
+    pub(crate) fn http3(mut self) -> Conf {
+        self.http3 = true;
+        self
+    }
+
     /// Lines of error.log that contain this are expected.
     pub(crate) fn allow(mut self, line: &str) -> Conf {
         self.allowed.push(line.to_owned());
@@ -173,6 +181,10 @@ impl Conf {
         };
         let tls = if self.tls { " ssl" } else { "" };
         let http2 = if self.http2 { " http2" } else { "" };
+        let quic = match self.http3 {
+            true => format!("listen 127.0.0.1:{port} quic reuseport;"),
+            false => String::new(),
+        };
         let identity = if self.tls {
             "ssl_certificate cert.pem; ssl_certificate_key key.pem;"
         } else {
@@ -205,6 +217,7 @@ http {{
 {http}
     server {{
         listen 127.0.0.1:{port}{tls}{http2} backlog=4096;
+        {quic}
         server_name localhost;
         {identity}
 {server}{locations}    }}

@@ -64,7 +64,8 @@ impl Identity {
         Arc::new(config.expect("a server configuration"))
     }
 
-    fn client(&self) -> Arc<ClientConfig> {
+    /// A client's end.
+    pub(crate) fn client(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate_der()).expect("a root");
         let builder =
