@@ -82,7 +82,7 @@ impl World {
     fn recover(&self, what: &str) {
         for _ in 0..20 {
             self.region.reap();
-            if self.region.stats().processes == 1 && self.validate(what).pins <= 5 {
+            if self.region.stats().processes == 1 && self.validate(what).pins <= 4 {
                 return;
             }
         }

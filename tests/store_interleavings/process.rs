@@ -4,6 +4,7 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::time::Duration;
 
 use swrcache::store::*;
 
@@ -117,8 +118,9 @@ impl Run {
         }
         let settled = || {
             self.region.reap();
+            let whole = self.region.mend(Duration::from_secs(1)) == Ok(true);
             let alone = self.region.stats().processes == 1;
-            let found = alone.then(|| self.region.validate().ok())?;
+            let found = (whole && alone).then(|| self.region.validate().ok())?;
             found.filter(|s| s.pins == 0)
         };
         let s = (0..200).find_map(|_| settled());
