@@ -107,8 +107,8 @@ impl Run {
         })
     }
 
-    /// Looks for the dead until all are gone; then everything must be whole, and can be had back.
-    pub(crate) fn end(self, processes: impl IntoIterator<Item = JoinHandle<()>>) {
+    /// Looks for the dead until all are gone; then everything must be whole, and can be had back. What was counted.
+    pub(crate) fn end(self, processes: impl IntoIterator<Item = JoinHandle<()>>) -> Stats {
         while self.left.load(SeqCst) > 0 {
             self.region.reap();
             pause();
@@ -137,7 +137,9 @@ impl Run {
             (0, 0, 0, 1),
             "{s:?}"
         );
-        assert_eq!(self.region.stats().payload, 0);
+        let stats = self.region.stats();
+        assert_eq!(stats.payload, 0);
+        stats
     }
 }
 

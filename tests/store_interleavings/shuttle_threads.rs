@@ -9,7 +9,10 @@ use std::time::Duration;
 use shuttle::rand::Rng;
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 
-use crate::world::{FIRST, Fate, MOST};
+use crate::world::{FIRST, Fate};
+
+/// More than any run has of threads and of processes.
+const MOST: usize = 8;
 
 /// A number below `n`.
 pub(crate) fn below(n: u64) -> u64 {

@@ -9,8 +9,6 @@ use crate::threads::*;
 
 /// The first process of each run, which outlives the others.
 pub(crate) const FIRST: u32 = 1;
-/// More than any run has of threads and of processes.
-pub(crate) const MOST: usize = 8;
 /// How much an access lets the time go on: patience outlasts most holds of a lock, or hardly any.
 const ACCESS: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(1)];
 /// For how many turns of the others one stands still.

@@ -343,15 +343,21 @@ impl Drop for Folder {
     }
 }
 
-/// A port that nothing listens on, below those that the kernel gives to outgoing connections.
+/// A port that nothing listens on; another process may take it before it is used.
 pub(crate) fn free_port() -> u16 {
+    let listener = free_listener();
+    listener.local_addr().expect("its address").port()
+}
+
+/// Listens on a free port, below those that the kernel gives to outgoing connections.
+pub(crate) fn free_listener() -> TcpListener {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id().wrapping_mul(37);
     loop {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = 12_000 + (start.wrapping_add(step) % 20_000) as u16;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return listener;
         }
     }
 }

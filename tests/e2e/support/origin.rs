@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use rustls::ServerConfig;
 
 use super::tls::{self, Identity};
-use super::{PATIENCE, eventually, free_port};
+use super::{PATIENCE, eventually, nginx::free_listener};
 
 /// A request as the origin got it. For SCGI and uwsgi the fields are the parameters.
 #[derive(Debug, Clone)]
@@ -316,13 +316,13 @@ impl Origin {
             connections: Mutex::default(),
             stopping: AtomicBool::new(false),
         };
-        let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let listener = free_listener();
         let origin = Origin {
-            addr,
+            addr: listener.local_addr().expect("its address"),
             shared: Arc::new(shared),
             listening: Mutex::new(None),
         };
-        origin.resume();
+        origin.listen(listener);
         origin
     }
 
@@ -397,7 +397,10 @@ impl Origin {
 
     /// Listens again.
     pub(crate) fn resume(&self) {
-        let listener = TcpListener::bind(self.addr).expect("the origin listens");
+        self.listen(TcpListener::bind(self.addr).expect("the origin listens"));
+    }
+
+    fn listen(&self, listener: TcpListener) {
         self.shared.stopping.store(false, Ordering::SeqCst);
         let shared = self.shared.clone();
         *lock(&self.listening) = Some(thread::spawn(move || shared.listen(&listener)));
