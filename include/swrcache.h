@@ -965,9 +965,12 @@ int swrcache_wait(swrcache_cache *cache, uint64_t ticket, uint64_t until);
  * Tidies up: frees what dead processes held, and drops some entries that are of no use any more.
  *
  * Call it about once a second, from a timer or a thread. Nothing breaks without it; others wait longer for a dead process.
+ * A call takes about a millisecond. After a process has died there may be more to do than that.
  *
- * Returns 0; SWRCACHE_EREGION if the memory was found damaged: every request is told to pass until the cache has been closed
- * and opened anew; SWRCACHE_EINVAL if `cache` is NULL.
+ * Returns 0; SWRCACHE_EAGAIN if there is more to do: call it again soon, between other work (at the next turn of an event loop).
+ * With millions of entries that may go on for some seconds, until which nothing new may be stored; SWRCACHE_EREGION if the memory
+ * was found damaged: every request is told to pass until the cache has been closed and opened anew; SWRCACHE_EINVAL if `cache` is
+ * NULL.
  */
 int swrcache_tidy(swrcache_cache *cache);
 

@@ -254,7 +254,13 @@ public:
         return figures;
     }
     void after_fork() { detail::check(swrcache_after_fork(handle_.get())); }
-    void tidy() { detail::check(swrcache_tidy(handle_.get())); }
+    /// True if there is more to do: call it again soon.
+    bool tidy() {
+        const int code = swrcache_tidy(handle_.get());
+        if (code != SWRCACHE_EAGAIN)
+            detail::check(code);
+        return code == SWRCACHE_EAGAIN;
+    }
     swrcache_cache *get() const noexcept { return handle_.get(); }
 
 private:

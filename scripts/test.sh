@@ -3,7 +3,8 @@
 #
 #   scripts/test.sh unit              all that need no nginx
 #   scripts/test.sh chaos             the store under thousands of deaths, at random moments and at every write, and under
-#                                     thousands of orders of accesses
+#                                     thousands of orders of accesses; nginx under hundreds of deaths, and restarted with a
+#                                     full cache of 1 GiB; a quarter of an hour
 #   scripts/test.sh hosts [NAME]      the C library in the servers that `scripts/clib.sh hosts` has built
 #   scripts/test.sh vendored [NAME]   end to end on build/vendored; only tests whose names have NAME in them
 #   scripts/test.sh debian [NAME]     end to end on build/debian
@@ -52,19 +53,21 @@ while [ $# -gt 0 ]; do
     unit)
         suite "without nginx" run
         suite "deaths at every write to the store, and orders of accesses" \
-            run --features crash-points --test store_crash --test store_interleavings
+            run --features crash-points --test store_crash --test store_mending --test store_interleavings
         doctests
         ;;
     chaos)
         export SWRCACHE_KILLS=${SWRCACHE_KILLS:-2000} SWRCACHE_EVERY_WRITE=1
         suite "$SWRCACHE_KILLS deaths at random" cargo test --release --test store_processes -- killed_children
-        suite "deaths at every write to the store" cargo test --release --features crash-points --test store_crash
+        suite "deaths at every write to the store" cargo test --release --features crash-points --test store_crash --test store_mending
         export SWRCACHE_SCHEDULES=${SWRCACHE_SCHEDULES:-2000}
         suite "$SWRCACHE_SCHEDULES orders of accesses of each kind" \
             cargo test --release --features crash-points --test store_interleavings
         suite "deaths with files" cargo test --release --test store_file
         export SWRCACHE_WORKER_KILLS=${SWRCACHE_WORKER_KILLS:-300}
         suite "$SWRCACHE_WORKER_KILLS deaths of nginx's workers, twice" cargo test --test e2e chaos
+        suite "the first hit after a restart, 200,000 entries in 1 GiB" \
+            cargo test --test e2e persist_first_hit -- --ignored --nocapture
         ;;
     vendored | debian | hosts)
         name=

@@ -494,12 +494,14 @@ static void on_ring(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-static void on_second(evutil_socket_t fd, short what, void *arg)
+/* Every second; at the next turn of the loop while there is more to do. */
+static void on_tidy(evutil_socket_t fd, short what, void *arg)
 {
+    static const struct timeval second = {1, 0}, at_once = {0, 0};
+    struct event **tidy = arg;
     (void)fd;
     (void)what;
-    (void)arg;
-    swrcache_tidy(proxy.cache);
+    evtimer_add(*tidy, swrcache_tidy(proxy.cache) == SWRCACHE_EAGAIN ? &at_once : &second);
 }
 
 static void on_signal(evutil_socket_t fd, short what, void *arg)
@@ -544,7 +546,7 @@ int proxy_run(swrcache_cache *cache, evutil_socket_t listener, const char *origi
         ring = event_new(proxy.base, fd, EV_READ | EV_PERSIST, on_ring, NULL);
         event_add(ring, NULL);
     }
-    struct event *tidy = event_new(proxy.base, -1, EV_PERSIST, on_second, NULL);
+    struct event *tidy = evtimer_new(proxy.base, on_tidy, &tidy);
     evtimer_add(tidy, &second);
     struct event *term = evsignal_new(proxy.base, SIGTERM, on_signal, proxy.base);
     evsignal_add(term, NULL);

@@ -3,8 +3,8 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::count::{Count, Counters};
@@ -16,7 +16,7 @@ use super::handle::{Handle, Kind, call};
 use super::types::{self, Sized_, bytes, put, text};
 use super::wake::Wake;
 use crate::engine::{self, Manner, Removal, Selection};
-use crate::store::{Busy, Millis, Region, RegionOptions, Share};
+use crate::store::{Busy, Millis, Region, RegionOptions, Share, StoreError};
 
 /// Memory of this process alone: a process that it forks has no cache there, and is told to pass.
 pub const SWRCACHE_PRIVATE: c_int = 0;
@@ -40,6 +40,11 @@ pub const SWRCACHE_PURGE_SOFT: c_int = 0x100;
 const PROCESSES: u32 = 64;
 /// How many places of the memory one `swrcache_tidy` looks at.
 const TIDY_PLACES: u32 = 1000;
+/// How long a `swrcache_tidy` goes on with what the one before has left to do.
+const STINT: Duration = Duration::from_millis(1);
+
+/// How long the place of a dead process takes to be cleaned at the most, when there is no other.
+const CLEANED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Tells the time: Unix time in milliseconds. Called from any thread that calls the library; must not call the library, nor
 /// throw or longjmp out.
@@ -108,6 +113,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     /// Background fetches that are not over.
     pub(crate) refreshing: AtomicU32,
+    /// The last call to tidy has left something to do.
+    mending: AtomicBool,
 }
 
 impl Shared {
@@ -218,13 +225,26 @@ unsafe fn region(options: &Options) -> Result<Region> {
     }
 }
 
+/// Takes a place in the region, also if one has to be cleaned first that a dead process has left.
+fn enter(region: &Region, wake: &Wake) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        match region.enter(wake.bell()) {
+            Err(StoreError::NoSlotYet) if began.elapsed() < CLEANED_WITHIN => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            entered => return Ok(entered?),
+        }
+    }
+}
+
 fn open(region: Region, options: &Options) -> Result<Shared> {
     let processes = match options.processes {
         0 => PROCESSES,
         n => n,
     };
     let wake = Wake::new(processes as usize, options.memory == SWRCACHE_FILE)?;
-    region.enter(wake.bell())?;
+    enter(&region, &wake)?;
     Ok(Shared {
         engine: engine::Cache::new(Arc::new(region)),
         wake,
@@ -235,6 +255,7 @@ fn open(region: Region, options: &Options) -> Result<Shared> {
         memory: options.memory,
         counters: Counters::default(),
         refreshing: AtomicU32::new(0),
+        mending: AtomicBool::new(false),
     })
 }
 
@@ -256,7 +277,7 @@ pub unsafe extern "C" fn swrcache_after_fork(cache: *mut Cache) -> c_int {
         }
         cache.wake.forked()?;
         cache.refreshing.store(0, Relaxed);
-        Ok(cache.engine.region().enter(cache.wake.bell())?)
+        enter(cache.engine.region(), &cache.wake)
     })
 }
 
@@ -347,9 +368,12 @@ pub unsafe extern "C" fn swrcache_wait(cache: *mut Cache, ticket: u64, until: u6
 /// Tidies up: frees what dead processes held, and drops some entries that are of no use any more.
 ///
 /// Call it about once a second, from a timer or a thread. Nothing breaks without it; others wait longer for a dead process.
+/// A call takes about a millisecond. After a process has died there may be more to do than that.
 ///
-/// Returns 0; SWRCACHE_EREGION if the memory was found damaged: every request is told to pass until the cache has been closed
-/// and opened anew; SWRCACHE_EINVAL if `cache` is NULL.
+/// Returns 0; SWRCACHE_EAGAIN if there is more to do: call it again soon, between other work (at the next turn of an event loop).
+/// With millions of entries that may go on for some seconds, until which nothing new may be stored; SWRCACHE_EREGION if the memory
+/// was found damaged: every request is told to pass until the cache has been closed and opened anew; SWRCACHE_EINVAL if `cache` is
+/// NULL.
 ///
 /// # Safety
 /// `cache` is NULL or live.
@@ -357,10 +381,19 @@ pub unsafe extern "C" fn swrcache_wait(cache: *mut Cache, ticket: u64, until: u6
 pub unsafe extern "C" fn swrcache_tidy(cache: *mut Cache) -> c_int {
     shared(cache, |cache| {
         let region = cache.engine.region();
-        region.reap();
-        region.sweep(cache.now(), TIDY_PLACES);
-        match region.is_damaged() {
-            true => Err(SWRCACHE_EREGION.into()),
+        let stint = if cache.mending.load(Relaxed) {
+            STINT
+        } else {
+            // This has its own stint.
+            region.reap();
+            region.sweep(cache.now(), TIDY_PLACES);
+            Duration::ZERO
+        };
+        let more = region.mend(stint) == Ok(false);
+        cache.mending.store(more, Relaxed);
+        match more {
+            _ if region.is_damaged() => Err(SWRCACHE_EREGION.into()),
+            true => Err(SWRCACHE_EAGAIN.into()),
             false => Ok(()),
         }
     })

@@ -67,7 +67,7 @@ impl From<StoreError> for Error {
         let code = match &e {
             StoreError::Os(_) => SWRCACHE_ESYS,
             StoreError::TooSmall { .. } | StoreError::TooLarge { .. } => SWRCACHE_EINVAL,
-            StoreError::NoSlot => SWRCACHE_ENOSPC,
+            StoreError::NoSlot | StoreError::NoSlotYet => SWRCACHE_ENOSPC,
             _ => SWRCACHE_EREGION,
         };
         Error::new(code, e.to_string())

@@ -3,8 +3,8 @@
 
 #[cfg(feature = "crash-points")]
 pub(crate) use super::crash::{
-    AtomicU8, AtomicU32, AtomicU64, Mutex, has_ended, now, pid, seed, spin_loop, step, torn_at,
-    yield_now,
+    AtomicU8, AtomicU32, AtomicU64, Mutex, has_ended, now, pid, seed, spin_loop, step,
+    steps_in_a_stint, torn_at, yield_now,
 };
 #[cfg(not(feature = "crash-points"))]
 pub(crate) use parking_lot::Mutex;
@@ -29,6 +29,13 @@ pub(crate) fn now() -> std::time::Instant {
 #[cfg(not(feature = "crash-points"))]
 #[inline]
 pub(crate) fn has_ended(_pid: u32) -> Option<bool> {
+    None
+}
+
+/// How many steps a stint has, where that is not for the clock to say.
+#[cfg(not(feature = "crash-points"))]
+#[inline]
+pub(crate) fn steps_in_a_stint() -> Option<u32> {
     None
 }
 

@@ -28,6 +28,21 @@ pub fn disarm() -> u64 {
     TAKEN.load(Relaxed)
 }
 
+std::thread_local! {
+    static STEPS: std::cell::Cell<Option<u32>> = const { std::cell::Cell::new(None) };
+}
+
+/// From now on stints of a repair or of cleaning up, on this thread of the system's, have so many steps and no time; or the
+/// clock tells again.
+pub fn set_steps_in_a_stint(steps: Option<u32>) {
+    STEPS.set(steps);
+}
+
+/// How many steps a stint has, if that is for the test to say.
+pub(crate) fn steps_in_a_stint() -> Option<u32> {
+    STEPS.get()
+}
+
 /// What there is outside of a region, where a test plays it: threads of one process stand for processes.
 #[derive(Debug)]
 pub struct World {
@@ -169,36 +184,28 @@ macro_rules! atomic {
                     self.0.store(value, order);
                 }
             }
-            /// As in the standard library. What it guards is not to be had by the dead.
-            #[inline]
-            pub fn compare_exchange(
-                &self,
-                old: $value,
-                new: $value,
-                ok: Ordering,
-                not: Ordering,
-            ) -> Result<$value, $value> {
-                if changes() {
-                    self.0.compare_exchange(old, new, ok, not)
-                } else {
-                    Err(self.0.load(not))
-                }
-            }
-            /// As in the standard library. To the dead it looks as if it were done: it is tried until it is.
-            #[inline]
-            pub fn compare_exchange_weak(
-                &self,
-                old: $value,
-                new: $value,
-                ok: Ordering,
-                not: Ordering,
-            ) -> Result<$value, $value> {
-                match self.compare_exchange(old, new, ok, not) {
-                    Err(value) if value == old => Ok(value),
-                    other => other,
-                }
-            }
+            // What it guards is not to be had by the dead.
+            atomic!(@exchange $value, compare_exchange, |_, now| Err(now));
+            // It is tried until it is done: to the dead it looks as if it were.
+            atomic!(@exchange $value, compare_exchange_weak, |old, _| Ok(old));
             atomic!(@change $value, swap fetch_add fetch_or fetch_and fetch_max fetch_min);
+        }
+    };
+    (@exchange $value:ty, $method:ident, $to_the_dead:expr) => {
+        /// As in the standard library.
+        #[inline]
+        pub fn $method(
+            &self,
+            old: $value,
+            new: $value,
+            ok: Ordering,
+            not: Ordering,
+        ) -> Result<$value, $value> {
+            if changes() {
+                return self.0.$method(old, new, ok, not);
+            }
+            let answer: fn($value, $value) -> Result<$value, $value> = $to_the_dead;
+            answer(old, self.0.load(not))
         }
     };
     (@change $value:ty, $($method:ident)+) => {

@@ -160,6 +160,9 @@ pub enum StoreError {
     Unsettled,
     /// Every process slot is taken by a live process.
     NoSlot,
+    /// As `NoSlot`, but some of those processes are dead, and this call has gone on with cleaning up after one, or another process is
+    /// at it: enter again soon.
+    NoSlotYet,
     /// The operating system refused.
     Os(io::Error),
 }
@@ -197,6 +200,7 @@ impl fmt::Display for StoreError {
             StoreError::InUse => f.write_str("another instance has it in use"),
             StoreError::Unsettled => f.write_str("the machine stopped while the zone was in use"),
             StoreError::NoSlot => f.write_str("too many processes use the zone"),
+            StoreError::NoSlotYet => f.write_str("the place of a dead process is being cleaned"),
             StoreError::Os(e) => write!(f, "the zone can't be used: {e}"),
         }
     }

@@ -14,12 +14,15 @@ use std::sync::atomic::fence;
 
 use super::Millis;
 use super::claim::{Claim, NewHead};
-use super::entry::{BROKEN, Body, COMPLETE, GROWING, LABEL, MAX_KEY, MAX_LABELS, REMOVED, UNKNOWN};
+use super::entry::{
+    BROKEN, Body, COMPLETE, EntryAt, GROWING, LABEL, MAX_KEY, MAX_LABELS, REMOVED, UNKNOWN,
+};
 use super::error::{NoSpace, Refused, Superseded, SupersededReason};
 use super::inner::{Inner, take_waiters};
 use super::keeper::Keeper;
 use super::member::Member;
 use super::object::{Object, WORDS, piece};
+use super::pin::AT_ONCE;
 use super::queue::MAIN;
 use super::sum::{Hasher, Words};
 
@@ -216,7 +219,7 @@ fn begin(claim: &Claim, new: &NewObject<'_>) -> Result<(Object, Begun), NoSpace>
     if head > u64::from(u32::MAX) || whole > inner.header().max_object.load(Relaxed) {
         return Err(NoSpace::TooLarge);
     }
-    inner.unpin_deferred(member);
+    inner.unpin_deferred(member, AT_ONCE);
     let begun = begin_entry(claim, member, new)?;
     let object = Object::adopt(inner, member, begun.block).ok_or(NoSpace::Busy)?;
     Ok((object, begun))
@@ -434,36 +437,47 @@ impl Core {
 
     /// Breaks the body, rings its readers, and makes the object unfindable.
     fn break_off(&self) {
-        if let Some((body, member)) = self.growing()
-            && body
-                .phase
-                .compare_exchange(GROWING, BROKEN, AcqRel, Relaxed)
-                .is_ok()
-        {
-            ring_readers(self.inner(), member, body);
+        if let Some((body, member)) = self.growing() {
+            self.inner().break_body(member, body);
         }
         self.unlink();
     }
 
-    /// Makes the object unfindable. If the locks are not to be had, a sweep finds it dead.
+    /// Makes the object unfindable.
     fn unlink(&self) {
         // A copy that a forked child inherited ends nothing.
-        let Some(member) = self.inner().member().filter(|m| self.object.is_of(m)) else {
-            return;
-        };
-        let at = self.object.at();
+        if let Some(member) = self.inner().member().filter(|m| self.object.is_of(m)) {
+            self.inner().abandon(member, &self.object.at());
+        }
+    }
+}
+
+impl Inner {
+    /// Breaks the body of a fill of this process, and rings its readers.
+    pub(crate) fn break_body(&self, member: &Member, body: &Body) {
+        let phase = &body.phase;
+        if phase
+            .compare_exchange(GROWING, BROKEN, AcqRel, Relaxed)
+            .is_ok()
+        {
+            ring_readers(self, member, body);
+        }
+    }
+
+    /// Makes an object unfindable. If the locks are not to be had, a sweep finds it dead.
+    pub(crate) fn abandon(&self, member: &Member, at: &EntryAt<'_>) {
         if !at.is_linked() {
             return;
         }
         at.e.dead_at.store(0, Relaxed);
-        let header = self.inner().header();
+        let header = self.header();
         header.soonest.store(0, Relaxed);
         header.soonest_seen.store(0, Relaxed);
-        let Some(mut keeper) = self.inner().keeper(member) else {
+        let Some(mut keeper) = self.keeper(member) else {
             return;
         };
         if let Some(_shard) = keeper.lock_shard(at.e.hash.load(Relaxed)) {
-            keeper.unlink(&at);
+            keeper.unlink(at);
         }
     }
 }

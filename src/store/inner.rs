@@ -128,7 +128,7 @@ impl Inner {
         if self.member().is_some() {
             return Ok(());
         }
-        let member = self.new_member(bells).ok_or(StoreError::NoSlot)?;
+        let member = self.new_member(bells)?;
         let token = member.token;
         let new = Box::into_raw(Box::new(member));
         if self
@@ -146,21 +146,21 @@ impl Inner {
         Ok(())
     }
 
-    fn new_member(&self, bells: Option<(Arc<Bells>, BellId)>) -> Option<Member> {
+    fn new_member(&self, bells: Option<(Arc<Bells>, BellId)>) -> Result<Member, StoreError> {
         let bell = bells.as_ref().map_or(Bell::default(), |(bells, id)| Bell {
             number: id.0 + 1,
             set: bells.id,
         });
         if let Some(token) = self.processes().take(bell) {
-            return Some(Member::new(token, bells));
+            return Ok(Member::new(token, bells));
         }
-        let (token, dead) = self.processes().take_from_dead(bell)?;
-        let member = Member::new(token, bells);
-        if self.clean_up_before(&member, dead) {
-            return Some(member);
-        }
-        self.processes().give_up(token);
-        None
+        let token = self.processes().take_from_dead(bell);
+        let cleaner = Member::new(token.ok_or(StoreError::NoSlot)?, bells.clone());
+        self.clean_own_slot(&cleaner);
+        // Where it is clean, it has been freed.
+        self.processes().give_up(cleaner.token);
+        let token = self.processes().take(bell);
+        Ok(Member::new(token.ok_or(StoreError::NoSlotYet)?, bells))
     }
 
     fn keep(&self, new: *mut Member) {

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use super::Millis;
 use super::arena::Arena;
+use super::atomic::yield_now;
 use super::claim::NewHead;
 use super::entry::{
     Body, EntryAt, Extent, GROWING, Kind, LABEL, MARKER, MAX_KEY, MAX_LABELS, OBJECT, REMOVED, SUB,
@@ -18,8 +19,10 @@ use super::layout::{Header, UNLINKED};
 use super::lock::{self, Guard};
 use super::member::Member;
 use super::memory::GRANULE;
+use super::mend::NoKeeper;
 use super::process::pin_of;
 use super::queue::{LIMBO, MAIN, SMALL};
+use super::stint::Stint;
 
 /// Largest piece of a body, so that evicting what lies about can make room for it.
 const LARGEST_PIECE: usize = 1 << 20;
@@ -70,26 +73,55 @@ impl Drop for ArenaLock<'_> {
 }
 
 impl Inner {
-    /// Takes the arena lock, and repairs if the holder before died with it. `None` when either can't be done in time.
+    /// Takes the arena lock. `None` when that can't be done in time, and while there is something to repair, of which this may
+    /// do a stint (see `mend.rs`).
     pub(crate) fn keeper<'a>(&'a self, member: &'a Member) -> Option<Keeper<'a>> {
-        let header = self.header();
-        let guard = lock::acquire(&header.arena.lock, member, self.processes())?;
-        if guard.abandoned {
-            header.arena.dirty.store(1, Release);
+        if self.is_dirty() && self.rests(member) {
+            return None;
         }
-        let keeper = Keeper {
+        self.keeper_within(member, None).ok()
+    }
+
+    /// As [`Inner::keeper`], with a stint to repair in.
+    pub(crate) fn keeper_within<'a>(
+        &'a self,
+        member: &'a Member,
+        stint: Option<&mut Stint>,
+    ) -> Result<Keeper<'a>, NoKeeper> {
+        let control = &self.header().arena;
+        // Nobody waits for a lock that would be of no use; nor for that of another thread at its stint.
+        if self.is_dirty()
+            && (self.is_led_by_another(member) || control.lock.load(Relaxed) == member.token)
+        {
+            return Err(NoKeeper::Busy);
+        }
+        let guard = lock::acquire(&control.lock, member, self.processes()).ok_or(NoKeeper::Busy)?;
+        if guard.abandoned {
+            control.dirty.store(1, Release);
+            // If it died at a repair, or at anything during one: what was seen is not true any more.
+            control.mender.store(0, Release);
+        }
+        let mut keeper = Keeper {
             _lock: ArenaLock {
-                header,
+                header: self.header(),
                 _guard: guard,
             },
             ring: self.ring_later(member),
             inner: self,
             member,
         };
-        if header.arena.dirty.load(Acquire) != 0 {
-            keeper.repair()?;
+        if self.is_dirty() {
+            match stint {
+                Some(stint) => keeper.repair(stint)?,
+                None => keeper.repair(&mut self.stint())?,
+            }
         }
-        Some(keeper)
+        Ok(keeper)
+    }
+
+    #[inline]
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.header().arena.dirty.load(Acquire) != 0
     }
 }
 
@@ -104,6 +136,20 @@ impl<'a> Keeper<'a> {
 
     pub(crate) fn lock_shard(&self, hash: u64) -> Option<Guard<'a>> {
         self.inner.lock_shard(self.member, hash)
+    }
+
+    /// As [`Keeper::lock_shard`], within a stint.
+    pub(crate) fn lock_shard_within(&self, hash: u64, stint: &mut Stint) -> Option<Guard<'a>> {
+        loop {
+            if let Some(guard) = self.inner.lock_shard_soon(self.member, hash) {
+                return Some(guard);
+            }
+            let holder = self.inner.shard(self.inner.bucket_of(hash))?.load(Relaxed);
+            if holder != 0 && !self.inner.processes().check(holder) && !stint.waits() {
+                return None;
+            }
+            yield_now();
+        }
     }
 
     /// A block of `size` granules, evicting as needed.
@@ -252,7 +298,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Granules of an entry and its body.
-    fn cost(&self, at: &EntryAt<'_>) -> u32 {
+    pub(crate) fn cost(&self, at: &EntryAt<'_>) -> u32 {
         let size = |block| self.arena().look(block).map_or(0, |(size, _)| size);
         let mut cost = size(at.block);
         let mut next = at.body();

@@ -10,6 +10,7 @@
 //! | header counters, `clock`, slots | atomic |
 //! | the log of purges | the arena lock to write and to judge by it |
 //! | filters of buckets | bits are set under the arena lock before the entry is linked, and cleared under the lock of the shard |
+//! | `mender` | atomic; see `mend.rs` |
 //! | arena control, queues, blocks, `refs` of bodies, linking and unlinking of entries | the arena lock |
 //! | chains, leases, `waiters` of entries, setting a pin | the lock of the shard (with the arena lock to link and unlink) |
 //! | clearing a pin | atomic while the entry is linked, else the arena lock |
@@ -104,13 +105,14 @@ pub(crate) struct Counts {
 #[repr(C)]
 pub(crate) struct ArenaControl {
     pub(crate) lock: AtomicU32,
-    /// Not zero: the last holder died within; repair before use.
+    /// Not zero: a holder died within, and nobody is a keeper before it is repaired.
     pub(crate) dirty: AtomicU32,
     /// Granules in blocks that are not free.
     pub(crate) used: AtomicU64,
     pub(crate) levels: AtomicU32,
     pub(crate) classes: [AtomicU32; LEVELS],
-    _pad: AtomicU32,
+    /// Who puts the region in order after a death, and the count of its pieces (see `mend.rs`).
+    pub(crate) mender: AtomicU32,
     pub(crate) heads: [[AtomicU32; CLASSES]; LEVELS],
 }
 
@@ -132,7 +134,7 @@ pub(crate) struct Slot {
     pub(crate) bell: AtomicU32,
     /// The set that the bell is of; 0 is none.
     pub(crate) bells: AtomicU32,
-    /// Next bucket to clean up after a dead process; its token is above.
+    /// Where cleaning up after a dead process goes on; its token is above.
     pub(crate) reap_cursor: AtomicU64,
 }
 

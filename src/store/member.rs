@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::atomic::{Mutex, MutexGuard};
 use super::bells::{BellId, Bells};
+use super::mend::Mending;
 use super::process::{Token, slot_of};
 
 const STRIPES: usize = 64;
@@ -47,6 +48,8 @@ pub(crate) struct Member {
     pub(crate) deferred: Mutex<Vec<u32>>,
     /// The process that held a lock for too long the last time, and when that was.
     pub(crate) stopped: Mutex<Option<(Token, Instant)>>,
+    /// A mending that it has begun or seen.
+    pub(crate) mending: Mutex<Mending>,
     /// The membership before this one, kept for handles made then.
     pub(crate) previous: *mut Member,
 }
@@ -59,6 +62,7 @@ impl Member {
             pins: std::array::from_fn(|_| Mutex::new(Pins::default())),
             deferred: Mutex::new(Vec::new()),
             stopped: Mutex::new(None),
+            mending: Mutex::new(Mending::default()),
             previous: std::ptr::null_mut(),
         }
     }
@@ -71,6 +75,12 @@ impl Member {
     #[inline]
     pub(crate) fn pins(&self, block: u32) -> MutexGuard<'_, Pins> {
         self.pins[(block.wrapping_mul(0x9e37_79b9) >> 26) as usize % STRIPES].lock()
+    }
+
+    /// The blocks of all that this process has pinned.
+    pub(crate) fn pinned(&self) -> Vec<u32> {
+        let of = |pins: &Mutex<Pins>| pins.lock().keys().copied().collect::<Vec<_>>();
+        self.pins.iter().flat_map(of).collect()
     }
 
     /// Whether this process has no pin at all.

@@ -17,6 +17,7 @@
 //! | `arena`, `queue`, `evict` | the allocator; queues of entries; who goes when there is no room |
 //! | `purge` | making unfindable, or aging, what bears a label or begins with a prefix |
 //! | `repair`, `reap` | after a death under the arena lock; after any death |
+//! | `mend`, `stint`, `marks` | who does these, when, and how much at a time; what a repair notes |
 //! | `file`, `recover`, `sum` | regions in files; what a later start takes over; how it knows that it is right |
 //! | `validate`, `stats` | the walker; the counts |
 //! | `atomic`, `crash` | the atomics of a region; for tests: ends the process at a chosen write, chooses whose access is next |
@@ -40,8 +41,10 @@ mod keeper;
 mod layout;
 mod lease;
 mod lock;
+mod marks;
 mod member;
 mod memory;
+mod mend;
 mod object;
 mod pin;
 mod process;
@@ -52,6 +55,7 @@ mod recover;
 mod region;
 mod repair;
 mod stats;
+mod stint;
 mod sum;
 mod validate;
 

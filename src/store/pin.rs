@@ -8,6 +8,9 @@ use super::layout::UNLINKED;
 use super::member::Member;
 use super::process::pin_of;
 
+/// How many are unpinned in passing that could not be before.
+pub(crate) const AT_ONCE: usize = 64;
+
 impl Inner {
     /// Pins an entry that is linked (its shard is locked) or that this process has pinned already.
     #[inline]
@@ -81,18 +84,16 @@ impl Inner {
         true
     }
 
-    /// Unpins what could not be unpinned before.
-    pub(crate) fn unpin_deferred(&self, member: &Member) {
-        let mut blocks = std::mem::take(&mut *member.deferred.lock());
-        while let Some(block) = blocks.pop() {
+    /// Unpins what could not be unpinned before, up to so many.
+    pub(crate) fn unpin_deferred(&self, member: &Member, most: usize) {
+        for _ in 0..most {
+            let Some(block) = member.deferred.lock().pop() else {
+                return;
+            };
             if !self.try_unpin_unlinked(member, block) {
                 // The arena is still busy: it would be for the others, too.
-                blocks.push(block);
-                break;
+                return member.deferred.lock().push(block);
             }
-        }
-        if !blocks.is_empty() {
-            member.deferred.lock().append(&mut blocks);
         }
     }
 

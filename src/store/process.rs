@@ -13,7 +13,7 @@
 //! |---|---|---|
 //! | Free | `take`: -> Live, generation + 1 | no pin, lease, fill or lock of the slot is anywhere |
 //! | Live | `mark_dying`: -> Dying, by anyone who sees the process dead; `free`: -> Free, by itself when it holds nothing | the process may hold anything |
-//! | Dying | `free`: -> Free, by the reaper after a whole walk over the entries; `take_from_dead`: -> Live, generation + 1, when no slot is free | the process runs no more; its leases and fills count for nothing |
+//! | Dying | `free`: -> Free, by the reaper after a whole walk over the entries; `take_from_dead`: -> Live, generation + 1, to clean it when no slot is free | the process runs no more; its leases and fills count for nothing |
 //!
 //! A *token* names a process for the time that it is in: slot and generation, never 0. Locks and leases carry it.
 
@@ -31,6 +31,7 @@ const STATE_AT: u32 = GENERATION_AT + GENERATION_BITS;
 
 /// Names a process in the region: slot in the low 8 bits, generation above; never 0.
 pub(crate) type Token = u32;
+pub(crate) const TOKEN_BITS: u32 = 8 + GENERATION_BITS;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum State {
@@ -199,11 +200,13 @@ impl<'a> Processes<'a> {
         (0..SLOTS).find_map(take)
     }
 
-    /// Takes the slot of a dead process that has not been cleaned up after; returns the dead one's token too.
-    /// The taker cleans up before it does anything else.
-    pub(crate) fn take_from_dead(self, bell: Bell) -> Option<(Token, Token)> {
+    /// Takes the slot of a dead process that has not been cleaned up after, to do just that. It goes on where others have
+    /// come to, and whoever comes after it goes on where it has come to: it leaves no traces of its own.
+    pub(crate) fn take_from_dead(self, bell: Bell) -> Option<Token> {
         let life = Life::own();
-        (0..SLOTS).find_map(|i| self.take_slot(i, State::Dying, life, bell))
+        let (token, dead) = (0..SLOTS).find_map(|i| self.take_slot(i, State::Dying, life, bell))?;
+        self.set_reap_cursor(token, self.reap_cursor(dead));
+        Some(token)
     }
 
     fn take_slot(self, i: usize, from: State, life: Life, bell: Bell) -> Option<(Token, Token)> {
@@ -236,7 +239,7 @@ impl<'a> Processes<'a> {
 
     /// The same with a slot of this process: one that a forked child has inherited is its parent's.
     pub(crate) fn give_up_own(self, token: Token) {
-        if self.identity(slot_of(token)).pid() == std::process::id() {
+        if self.identity(slot_of(token)).pid() == pid() {
             self.give_up(token);
         }
     }
@@ -295,7 +298,8 @@ impl<'a> Processes<'a> {
         dying
     }
 
-    /// Where the cleaning after a dead process goes on. Another one's place in the same slot is the beginning.
+    /// Where the cleaning after a dead process goes on: a bucket, or behind those a place in limbo (see `reap.rs`). Another one's
+    /// place in the same slot is the beginning.
     pub(crate) fn reap_cursor(self, token: Token) -> usize {
         let word = self.slot(token).map_or(0, |s| s.reap_cursor.load(Relaxed));
         if word >> 32 == u64::from(token) {
@@ -305,10 +309,27 @@ impl<'a> Processes<'a> {
         }
     }
 
-    pub(crate) fn set_reap_cursor(self, token: Token, bucket: usize) {
+    /// Whether the cleaning after a dead process has begun.
+    pub(crate) fn has_reap_cursor(self, token: Token) -> bool {
+        self.slot(token)
+            .is_some_and(|s| s.reap_cursor.load(Relaxed) >> 32 == u64::from(token))
+    }
+
+    pub(crate) fn set_reap_cursor(self, token: Token, place: usize) {
         if let Some(slot) = self.slot(token) {
             slot.reap_cursor
-                .store(u64::from(token) << 32 | bucket as u64, Relaxed);
+                .store(u64::from(token) << 32 | place as u64, Relaxed);
+        }
+    }
+
+    /// Limbo has got another order: what was cleaned of it is not known any more.
+    pub(crate) fn clean_limbo_anew(self, buckets: usize) {
+        for slot in &self.header.slots {
+            let word = slot.reap_cursor.load(Relaxed);
+            if word as u32 as usize > buckets {
+                slot.reap_cursor
+                    .store(word >> 32 << 32 | buckets as u64, Relaxed);
+            }
         }
     }
 

@@ -1,27 +1,50 @@
 //! Cleaning up after processes that died, and after ones that leave.
 //!
 //! A slot marked Dying counts for nothing at once: its leases are free, its fills are broken, its pins hold nothing.
-//! The walk that takes these traces away, so that the slot can be used again, goes on in pieces, under the arena lock,
-//! over all buckets and then over limbo.
+//! The walk that takes these traces away, so that the slot can be used again, goes on in stints (`mend.rs`), under the arena
+//! lock, over all buckets and then over limbo. How far it has come is kept in the slot:
+//!
+//! | place | what is next |
+//! |---|---|
+//! | below the number of buckets | that bucket |
+//! | the number of buckets | limbo, from its old end |
+//! | one more, and `n` | the oldest `n` of limbo. What was visited and stays goes to the young end |
+//!
+//! What comes to limbo meanwhile has been cleaned in its bucket. A repair gives limbo another order: then it begins anew.
+//!
+//! A process that leaves has pinned all that it has a lease on or fills, so that the table of its pins leads to it. What it
+//! waits for rings its slot once more, which nobody minds: who has the slot next looks, and finds nothing.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use std::sync::atomic::fence;
 
 use super::entry::{BROKEN, EntryAt, GROWING};
+use super::error::Busy;
 use super::inner::{Inner, Mask, lease_owner, take_waiters};
 use super::keeper::Keeper;
 use super::layout::UNLINKED;
 use super::member::Member;
+use super::pin::AT_ONCE;
 use super::process::{Token, pin_of, slot_of};
 use super::queue::LIMBO;
+use super::stint::Stint;
 
 /// Buckets cleaned under one hold of the arena lock.
 const BATCH: usize = 256;
-/// Batches in one call: bounds the time that a call takes.
-const BATCHES: usize = 256;
+/// Buckets of a step.
+const STEP: usize = 16;
 /// Every process.
 const ALL: Mask = [!UNLINKED, !UNLINKED];
+
+/// How far cleaning up after one process has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cleaned {
+    Some,
+    StintIsOver,
+    /// Its slot may be given to another.
+    All,
+}
 
 impl Inner {
     /// Marks dead processes and goes on cleaning up after them. Returns how many were newly found dead.
@@ -30,119 +53,139 @@ impl Inner {
             return 0;
         };
         let found = self.processes().find_dead();
-        self.clean_up_all(member, found);
+        self.mend_after(member, found);
         found
     }
 
     /// Rings everyone if some were just found dead, and goes on cleaning up.
-    pub(crate) fn clean_up_all(&self, member: &Member, found: u32) {
+    pub(crate) fn mend_after(&self, member: &Member, found: u32) {
         if found > 0 {
-            // Whoever waits for something of the dead asks again and gets it.
             self.ring(member, ALL);
         }
-        self.unpin_deferred(member);
-        let mut batches = BATCHES;
-        for slot in self.processes().dying() {
-            self.clean_up(member, self.processes().token_in(slot), &mut batches);
-        }
+        let _ = self.mend(&mut self.stint());
+        self.unpin_deferred(member, AT_ONCE);
     }
 
-    fn clean_up(&self, member: &Member, token: Token, batches: &mut usize) {
-        while *batches > 0 {
-            *batches -= 1;
-            let Some(mut keeper) = self.keeper(member) else {
-                return;
-            };
-            if keeper.clean_some(token) {
-                return;
+    /// Rings everyone for each of the dead once: whoever waits for something of theirs asks again and gets it. Who found one dead
+    /// may have had no time to say so (it waited for a lock, or died itself).
+    pub(crate) fn tell_of_dead(&self, member: &Member) {
+        let processes = self.processes();
+        for dead in processes.dying().map(|slot| processes.token_in(slot)) {
+            if !processes.has_reap_cursor(dead) {
+                self.ring(member, ALL);
+                processes.set_reap_cursor(dead, 0);
             }
         }
     }
 
-    /// Takes away the traces of the dead process whose slot this member has taken. False when that was not possible.
-    pub(crate) fn clean_up_before(&self, member: &Member, dead: Token) -> bool {
-        let Some(mut keeper) = self.keeper(member) else {
-            return false;
-        };
-        (0..self.geometry.buckets).all(|bucket| keeper.clean_bucket(bucket, dead)) && {
-            keeper.clean_limbo(dead);
-            keeper.free_shards_of(dead);
-            keeper.ring.add(ALL);
-            true
+    /// Goes on, for a stint, with cleaning the slot that this member has taken from a dead process; frees it at the end.
+    pub(crate) fn clean_own_slot(&self, member: &Member) {
+        let mut stint = self.stint();
+        self.ring(member, ALL);
+        // A repair that nobody else does is done to its end: what this one has seen of it goes with the slot.
+        while let Ok(mut keeper) = self.keeper_within(member, Some(&mut Stint::whole())) {
+            match keeper.clean_some(member.token, &mut stint) {
+                Ok(Cleaned::Some) => {}
+                Ok(Cleaned::All) => {
+                    drop(keeper);
+                    return self.processes().free(member.token);
+                }
+                Ok(Cleaned::StintIsOver) | Err(Busy) => return,
+            }
         }
     }
 
     /// Ends what this process holds; gives its slot back unless handles remain.
     pub(crate) fn leave(&self) {
         let Some(member) = self.member() else { return };
-        self.unpin_deferred(member);
-        // Claims and fills hold their entries: who holds nothing has none, and need not look for them.
-        let ended = member.holds_nothing() || self.give_up(member);
+        self.unpin_deferred(member, usize::MAX);
+        for at in member.pinned().iter().filter_map(|b| self.entry(*b)) {
+            self.give_up(member, &at);
+        }
         self.forget_member();
-        if ended && member.holds_nothing() {
+        self.lay_down(member);
+        if member.holds_nothing() {
             self.processes().free(member.token);
         }
     }
 
-    /// Ends the leases and fills of a process that lives; its pins stay. False if a lock was not to be had.
-    fn give_up(&self, member: &Member) -> bool {
-        let buckets = self.geometry.buckets;
-        let of_linked = (0..buckets).step_by(BATCH).all(|from| {
-            self.keeper(member).is_some_and(|mut keeper| {
-                (from..buckets.min(from + BATCH)).all(|b| keeper.give_up_bucket(b, member.token))
-            })
-        });
-        // Last of all, with what was unlinked meanwhile.
-        of_linked
-            && self
-                .keeper(member)
-                .map(|mut keeper| keeper.give_up_limbo(member.token))
-                .is_some()
+    /// Ends the lease and the fill of a process that lives; its pin stays.
+    fn give_up(&self, member: &Member, at: &EntryAt<'_>) {
+        if let Some((body, ..)) = self.body(at.body())
+            && body.owner.load(Relaxed) == member.token
+            && body.phase.load(Acquire) == GROWING
+        {
+            self.break_body(member, body);
+            self.abandon(member, at);
+        }
+        let lease = at.e.lease.load(Acquire);
+        if lease_owner(lease) == member.token {
+            self.end_lease(member, at, lease);
+        }
     }
 }
 
 impl<'a> Keeper<'a> {
-    /// Cleans the next buckets of a dying slot. True when the slot has been freed.
-    fn clean_some(&mut self, token: Token) -> bool {
-        if self.inner.processes().token_in(slot_of(token)) != token
-            || !self.inner.processes().dying().any(|s| s == slot_of(token))
-        {
-            return true;
-        }
-        let from = self.inner.processes().reap_cursor(token);
-        if from == 0 {
-            // Whoever found it dead may have had no time to say so (it waited for a lock, or died itself).
-            self.ring.add(ALL);
-        }
-        let to = (from + BATCH).min(self.inner.geometry.buckets);
-        for bucket in from..to {
-            if !self.clean_bucket(bucket, token) {
-                return true;
+    /// Goes on with cleaning up after a dead process.
+    pub(crate) fn clean_some(&mut self, token: Token, stint: &mut Stint) -> Result<Cleaned, Busy> {
+        let processes = self.inner.processes();
+        let buckets = self.inner.geometry.buckets;
+        let from = processes.reap_cursor(token);
+        for bucket in from..buckets.min(from + BATCH) {
+            self.clean_bucket(bucket, token, stint)?;
+            processes.set_reap_cursor(token, bucket + 1);
+            if (bucket + 1).is_multiple_of(STEP) && !stint.goes_on() {
+                return Ok(Cleaned::StintIsOver);
             }
-            self.inner.processes().set_reap_cursor(token, bucket + 1);
         }
-        to == self.inner.geometry.buckets && self.finish(token)
+        Ok(match processes.reap_cursor(token).checked_sub(buckets) {
+            None => Cleaned::Some,
+            Some(place) => self.clean_limbo(token, place, stint),
+        })
     }
 
-    /// False when the shard was not to be had.
-    fn clean_bucket(&mut self, bucket: usize, token: Token) -> bool {
+    fn clean_limbo(&mut self, token: Token, place: usize, stint: &mut Stint) -> Cleaned {
+        let mut left = match place {
+            0 => self.queue_count(LIMBO) as usize,
+            n => n - 1,
+        };
+        while let Some(at) = self.oldest(LIMBO).filter(|_| left > 0) {
+            left -= 1;
+            self.clean(&at, token);
+            if !self.free_if_unpinned(&at) {
+                self.pull(&at);
+                self.push(LIMBO, &at);
+            }
+            if !stint.goes_on() {
+                let place = self.inner.geometry.buckets + 1 + left;
+                self.inner.processes().set_reap_cursor(token, place);
+                return Cleaned::StintIsOver;
+            }
+        }
+        self.free_shards_of(token);
+        self.header().counts.reaped.fetch_add(1, Relaxed);
+        self.ring.add(ALL);
+        Cleaned::All
+    }
+
+    /// [`Busy`] when the shard was not to be had.
+    fn clean_bucket(&mut self, bucket: usize, token: Token, stint: &mut Stint) -> Result<(), Busy> {
         if self
             .inner
             .bucket(bucket)
             .is_none_or(|b| b.load(Relaxed) == 0)
         {
-            return true;
+            return Ok(());
         }
-        let Some(_shard) = self.lock_shard(bucket as u64) else {
-            return false;
-        };
+        let shard = self.lock_shard_within(bucket as u64, stint);
+        let _shard = shard.ok_or(Busy)?;
         let mut entries = Vec::new();
         self.inner.walk::<()>(bucket, |at| {
             entries.push(at);
             ControlFlow::Continue(())
         });
         entries.iter().for_each(|at| self.clean_linked(at, token));
-        true
+        Ok(())
     }
 
     fn clean_linked(&mut self, at: &EntryAt<'a>, token: Token) {
@@ -210,77 +253,14 @@ impl<'a> Keeper<'a> {
         at.e.lease.load(Acquire) == 0 && at.e.born.load(Relaxed) <= self.inner.clock()
     }
 
-    /// Visits limbo: `visit` may free the entry.
-    fn each_in_limbo(&mut self, mut visit: impl FnMut(&mut Self, &EntryAt<'a>)) {
-        let mut next = self.oldest(LIMBO);
-        let mut steps = self.queue_count(LIMBO);
-        while let Some(at) = next.filter(|_| steps > 0) {
-            next = self.inner.entry(at.e.newer.load(Relaxed));
-            steps -= 1;
-            visit(self, &at);
-        }
-    }
-
-    fn clean_limbo(&mut self, token: Token) {
-        self.each_in_limbo(|k, at| {
-            k.clean(at, token);
-            k.free_if_unpinned(at);
-        });
-    }
-
-    fn finish(&mut self, token: Token) -> bool {
-        self.clean_limbo(token);
-        self.free_shards_of(token);
-        self.inner.processes().free(token);
-        self.header().counts.reaped.fetch_add(1, Relaxed);
-        self.ring.add(ALL);
-        true
-    }
-
     fn free_shards_of(&self, token: Token) {
-        for shard in 0..self.inner.geometry.shards {
-            if let Some(lock) = self.inner.shard(shard) {
+        let shards = 0..self.inner.geometry.shards;
+        for lock in shards.filter_map(|shard| self.inner.shard(shard)) {
+            let holder = lock.load(Acquire);
+            if holder != 0 && self.is_trace_of(holder, token) {
                 // Chains hold at every moment, so a shard's lock needs no repair.
-                let _ = lock.compare_exchange(token, 0, AcqRel, Relaxed);
+                let _ = lock.compare_exchange(holder, 0, AcqRel, Relaxed);
             }
         }
-    }
-
-    fn give_up_limbo(&mut self, token: Token) {
-        self.each_in_limbo(|k, at| {
-            k.end_lease_of(at, token);
-            k.break_body_of(at, token);
-        });
-    }
-
-    /// False when the shard was not to be had.
-    fn give_up_bucket(&mut self, bucket: usize, token: Token) -> bool {
-        if self
-            .inner
-            .bucket(bucket)
-            .is_none_or(|b| b.load(Relaxed) == 0)
-        {
-            return true;
-        }
-        let Some(_shard) = self.lock_shard(bucket as u64) else {
-            return false;
-        };
-        let mut entries = Vec::new();
-        self.inner.walk::<()>(bucket, |at| {
-            entries.push(at);
-            ControlFlow::Continue(())
-        });
-        let (w, bit) = pin_of(slot_of(token));
-        for at in &entries {
-            self.end_lease_of(at, token);
-            at.e.waiters[w].fetch_and(!bit, AcqRel);
-            if let Some((body, ..)) = self.inner.body(at.body()) {
-                body.waiters[w].fetch_and(!bit, AcqRel);
-            }
-            if self.break_body_of(at, token) {
-                self.unlink(at);
-            }
-        }
-        true
     }
 }

@@ -18,8 +18,10 @@ use super::evict::MOST_HITS;
 use super::inner::Inner;
 use super::keeper::Keeper;
 use super::layout::{Header, UNLINKED};
+use super::marks::Marks;
 use super::memory::GRANULE;
-use super::repair::Marks;
+use super::repair::Repair;
+use super::stint::Stint;
 use super::sum::Words;
 
 /// What a recovery left and took.
@@ -44,6 +46,7 @@ impl Inner {
         let header = self.header();
         header.arena.lock.store(0, Relaxed);
         header.arena.dirty.store(0, Relaxed);
+        header.arena.mender.store(0, Relaxed);
         (0..self.geometry.shards)
             .filter_map(|s| self.shard(s))
             .for_each(|lock| lock.store(0, Relaxed));
@@ -60,9 +63,7 @@ impl Inner {
             return false;
         }
         let alone = self.enter(None).is_ok() && {
-            if let Some(member) = self.member() {
-                self.clean_up_all(member, self.processes().find_dead());
-            }
+            self.processes().find_dead();
             self.processes().live() == 1 && self.seal_entries().is_some()
         };
         self.leave();
@@ -91,7 +92,8 @@ impl Inner {
     }
 
     fn seal_entries(&self) -> Option<()> {
-        let keeper = self.keeper(self.member()?)?;
+        let whole = &mut Stint::whole();
+        let keeper = self.keeper_within(self.member()?, Some(whole)).ok()?;
         keeper.each_block(|at, _, kind| {
             if kind == Kind::Entry
                 && let Some(entry) = self.entry(at)
@@ -105,7 +107,7 @@ impl Inner {
 }
 
 impl Keeper<'_> {
-    fn recover(&self, sealed: Words) -> Option<Recovered> {
+    fn recover(&mut self, sealed: Words) -> Option<Recovered> {
         let geometry = self.inner.geometry;
         let marks = || Marks::new(geometry.arena, geometry.end);
         let mut bodies = Bodies {
@@ -148,8 +150,10 @@ impl Keeper<'_> {
         }
         let kept = entries.iter().filter(|(_, block)| linked.has(*block));
         self.start_anew(kept.map(|(id, _)| *id).max().unwrap_or(0));
-        let kept = self.repair_entries(&bodies.starts, &linked);
-        self.rebuild_free(&kept)?;
+        let entries = entries.iter().map(|(_, block)| *block).collect();
+        Repair::of_linked(self, bodies.starts, linked, entries)
+            .go_on(self, &mut Stint::whole())
+            .ok()?;
         Some(recovered)
     }
 

@@ -5,6 +5,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::fence;
+use std::time::Duration;
 
 use super::Millis;
 use super::bells::{BellId, Bells};
@@ -18,7 +19,9 @@ use super::lease::Ask;
 use super::member::Member;
 use super::memory::{GRANULE, Memory};
 use super::object::Object;
+use super::pin::AT_ONCE;
 use super::stats::Stats;
+use super::stint::Stint;
 
 /// How long uses of a key are remembered after the last one.
 const USES_REMEMBERED: Millis = 3_600_000;
@@ -170,8 +173,9 @@ impl Region {
         self.inner.header().max_object.store(bytes, Relaxed);
     }
 
-    /// Takes a process slot, and cleans up after dead processes. Every process calls it once, after the fork; before
-    /// it, everything answers [`Busy`]. The bell is rung for what this process waits for.
+    /// Takes a process slot, and goes on with cleaning up after dead processes. Every process calls it once, after the fork; before
+    /// it, everything answers [`Busy`]. The bell is rung for what this process waits for. Takes about a millisecond, also if the
+    /// only slots to be had are those of the dead: then it is to be called again ([`StoreError::NoSlotYet`]).
     pub fn enter(&self, bells: Option<(Arc<Bells>, BellId)>) -> Result<(), StoreError> {
         if self.inner.header().poisoned.load(Relaxed) != 0 {
             return Err(StoreError::Corrupt("it was found so before"));
@@ -184,7 +188,7 @@ impl Region {
             let _ = self.inner.unseal();
         }
         if let Some(member) = self.inner.member() {
-            self.inner.clean_up_all(member, found);
+            self.inner.mend_after(member, found);
         }
         Ok(())
     }
@@ -204,10 +208,19 @@ impl Region {
         })
     }
 
-    /// Looks for dead processes and goes on cleaning up after them (in a large region over several calls); everyone
-    /// is rung. Returns how many were newly found dead. Costs some ten microseconds a process when none died.
+    /// Looks for dead processes, rings everyone if there are, and goes on with what they have left behind as
+    /// [`Region::mend`] does, for about a millisecond. Returns how many were newly found dead. Costs some ten microseconds a
+    /// process when none died. Call it about once a second.
     pub fn reap(&self) -> u32 {
         self.inner.reap()
+    }
+
+    /// Goes on, for so long, with what dead processes have left behind: the repair of the arena, if one died in the middle of an
+    /// allocation, and cleaning up after it. True when there is nothing left for this process to do (another may be at it). While it
+    /// is false, call it again soon, between other work: in a region with millions of objects it takes some seconds in all,
+    /// and until a repair is done nothing new is stored. [`Busy`]: a lock is held by a process that is stopped; try later.
+    pub fn mend(&self, within: Duration) -> Result<bool, Busy> {
+        self.inner.mend(&mut Stint::of(within))
     }
 
     /// Whether it was found to contradict itself. Nothing is stored in it or found any more; another has to be made.
@@ -473,7 +486,7 @@ impl Region {
     pub fn sweep(&self, now: Millis, budget: u32) -> u32 {
         let Ok(member) = self.member() else { return 0 };
         self.inner.tick(now);
-        self.inner.unpin_deferred(member);
+        self.inner.unpin_deferred(member, AT_ONCE);
         let mut dropped = 0;
         let mut left = budget.min(self.inner.geometry.buckets as u32 + 1);
         while left > 0 {

@@ -1,52 +1,434 @@
 //! Repair after a keeper died at its work: everything that the arena lock guards is made anew from what is true at
 //! every moment: the sizes in the chain of blocks, the chains of the index, the pins, and the links from entries to
 //! bodies and from extent to extent. What is not reached from there is freed. A repair that is cut short is just begun anew.
+//!
+//! It goes in stints, each under the arena lock; who does it and when is in `mend.rs`. From the first stint to the last
+//! nobody is a keeper, so what the arena lock guards changes only by the repair. What goes on between the stints, and beside
+//! them, is what needs no arena lock, and it takes nothing from what a stint has found:
+//!
+//! | stage | what it finds and writes | what others may do meanwhile |
+//! |---|---|---|
+//! | blocks | where blocks begin | nothing moves or makes a block |
+//! | chains | which entries are linked; drops from the chains what is not whole, or was being unlinked | lookups and leases have the shard's lock, as this has for each chain. Nobody links or unlinks, so what it has found linked stays so. A purge may flag an entry that is linked: then it stays, as without a repair, until a sweep |
+//! | entries | which of the others somebody pins, and what belongs to those that stay | no lookup finds an unlinked entry, so nobody pins it anew. Who gives its pin back finds it unlinked, and keeps the bit until there is a keeper again (`pin.rs`): what was found pinned stays. If that one dies, cleaning up frees it later. Before the bits say that it is unlinked, a pin may be given back as if it were linked: that comes before the look at the pins, or sees the bits. The dead hold nothing, whatever their bits say; who takes the slot of a dead one has no handle before it has cleaned up, which wants a keeper |
+//! | queues | puts them in order | nobody else reads a queue |
+//! | free | makes one block of those that don't stay, side by side | nobody reaches these: no chain leads to them, and nobody holds a pin on them |
+//!
+//! Bodies: a writer fills room that it has had before, and publishes and ends it in words that the repair only reads (`len`,
+//! `phase`) or does not need; it gets no more room meanwhile. Renewed heads share a body: its references are counted anew
+//! from zero, and nobody else looks at them. Leases, waiters, words and times of entries are no business of a repair.
+//!
+//! If the process dies, within a stint or between two, the next one finds blocks, chains, pins and links true, as each of its
+//! writes leaves them so, and begins anew.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
-use super::entry::{Block, EntryAt, Kind, REMOVED};
-use super::inner::take_waiters;
+use super::entry::{Block, Body, EntryAt, Kind, REMOVED};
+use super::error::Busy;
+use super::inner::{Inner, take_waiters};
 use super::keeper::Keeper;
 use super::layout::UNLINKED;
-use super::lock;
+use super::marks::Marks;
 use super::queue::{LIMBO, MAIN, SMALL};
+use super::stint::Stint;
 
-/// A set of granules, in private memory.
-pub(crate) struct Marks {
-    first: u32,
-    bits: Vec<u64>,
+/// How many things are looked at in a step: memory is slow, and so they come near together.
+const TOGETHER: usize = if cfg!(feature = "crash-points") {
+    4
+} else {
+    32
+};
+/// Entries that are sorted at once.
+const RUN: usize = 1024;
+
+/// A repair under way: what it has found so far, in private memory.
+pub(crate) struct Repair {
+    /// How many repairs there had been before.
+    number: u64,
+    /// Where blocks begin.
+    starts: Marks,
+    /// Linked entries; then also those that are pinned, and the bodies of both.
+    kept: Marks,
+    entries: Vec<u32>,
+    /// Ids and blocks of the entries that stay, in runs that are sorted by id.
+    aged: Vec<(u64, u32)>,
+    /// How many of these are in runs.
+    sorted: usize,
+    /// The least id of each run, where it stands, and where the run ends. Ids rise with time: the queues come out in the
+    /// order of age.
+    runs: BinaryHeap<Reverse<(u64, usize, usize)>>,
+    objects: u64,
+    markers: u64,
+    payload: u64,
+    stage: Stage,
 }
 
-impl Marks {
-    pub(crate) fn new(first: u32, end: u32) -> Marks {
-        Marks {
-            first,
-            bits: vec![0; (end - first) as usize / 64 + 1],
+enum Stage {
+    /// The next block.
+    Blocks(u32),
+    /// The next bucket.
+    Chains(usize),
+    /// The next of the entries.
+    Entries(usize),
+    Queues,
+    Free(Holes),
+    Done,
+}
+
+/// How far the free blocks have been made anew.
+#[derive(Default)]
+struct Holes {
+    at: u32,
+    /// Where the hole begins that `at` lies behind.
+    hole: Option<u32>,
+    /// Granules of the block before.
+    before: u32,
+    used: u64,
+}
+
+impl Repair {
+    pub(crate) fn new(keeper: &Keeper<'_>) -> Repair {
+        let geometry = keeper.inner.geometry;
+        let marks = || Marks::new(geometry.arena, geometry.end);
+        Repair {
+            stage: Stage::Blocks(geometry.arena),
+            ..Repair::of_linked(keeper, marks(), marks(), Vec::new())
         }
     }
-    /// Adds one; false if it was there or is out of range.
-    pub(crate) fn add(&mut self, at: u32) -> bool {
-        let i = at.wrapping_sub(self.first) as usize;
-        let Some(word) = self.bits.get_mut(i / 64) else {
-            return false;
-        };
-        let new = *word >> (i % 64) & 1 == 0;
-        *word |= 1 << (i % 64);
-        new
+
+    /// A repair that knows all blocks, all entries, and which of these are linked.
+    pub(crate) fn of_linked(
+        keeper: &Keeper<'_>,
+        starts: Marks,
+        linked: Marks,
+        entries: Vec<u32>,
+    ) -> Repair {
+        Repair {
+            number: keeper.header().counts.repairs.load(Relaxed),
+            starts,
+            kept: linked,
+            entries,
+            aged: Vec::new(),
+            sorted: 0,
+            runs: BinaryHeap::new(),
+            objects: 0,
+            markers: 0,
+            payload: 0,
+            stage: Stage::Entries(0),
+        }
     }
-    pub(crate) fn has(&self, at: u32) -> bool {
-        let i = at.wrapping_sub(self.first) as usize;
-        self.bits
-            .get(i / 64)
-            .is_some_and(|w| w >> (i % 64) & 1 == 1)
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Goes on for a stint; true when all is done. [`Busy`] when a shard is held by a process that is stopped (what was
+    /// found so far stays good), or when the blocks make no sense, which poisons the region.
+    pub(crate) fn go_on(
+        &mut self,
+        keeper: &mut Keeper<'_>,
+        stint: &mut Stint,
+    ) -> Result<bool, Busy> {
+        loop {
+            match &mut self.stage {
+                Stage::Blocks(_) => self.find_blocks(keeper)?,
+                Stage::Chains(_) => self.repair_chains(keeper, stint)?,
+                Stage::Entries(_) => self.find_kept(keeper),
+                Stage::Queues => self.put_in_order(keeper),
+                Stage::Free(_) => self.free_rest(keeper).ok_or(Busy)?,
+                Stage::Done => return Ok(true),
+            }
+            if !stint.goes_on() {
+                return Ok(matches!(self.stage, Stage::Done));
+            }
+        }
+    }
+
+    fn find_blocks(&mut self, keeper: &Keeper<'_>) -> Result<(), Busy> {
+        let Stage::Blocks(at) = &mut self.stage else {
+            return Ok(());
+        };
+        for _ in 0..TOGETHER {
+            match keeper.arena().look(*at) {
+                Some((_, Kind::End)) if *at == keeper.inner.geometry.end => {
+                    self.stage = Stage::Chains(0);
+                    return Ok(());
+                }
+                Some((size, kind)) if kind != Kind::End => {
+                    self.starts.add(*at);
+                    if kind == Kind::Entry {
+                        self.entries.push(*at);
+                    }
+                    *at += size;
+                }
+                _ => {
+                    keeper.arena().poison();
+                    return Err(Busy);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn repair_chains(&mut self, keeper: &Keeper<'_>, stint: &mut Stint) -> Result<(), Busy> {
+        let Stage::Chains(next) = self.stage else {
+            return Ok(());
+        };
+        let inner = keeper.inner;
+        let mut found = [(0, 0); TOGETHER];
+        let (found, after) = taken_buckets(inner, next, &mut found);
+        found.iter().for_each(|(_, first)| {
+            self.starts.come_near(*first);
+            self.kept.come_near(*first);
+        });
+        found.iter().for_each(|(_, first)| {
+            let body = inner.entry(*first).map_or(0, |at| at.body());
+            inner.prefetch_body(body);
+        });
+        for (bucket, _) in found {
+            self.stage = Stage::Chains(*bucket);
+            let shard = keeper.lock_shard_within(*bucket as u64, stint);
+            let _shard = shard.ok_or(Busy)?;
+            self.repair_chain(keeper, *bucket);
+        }
+        self.stage = match after == inner.geometry.buckets {
+            true => Stage::Entries(0),
+            false => Stage::Chains(after),
+        };
+        Ok(())
+    }
+
+    fn repair_chain(&mut self, keeper: &Keeper<'_>, bucket: usize) {
+        let inner = keeper.inner;
+        let Some(mut link) = inner.bucket(bucket) else {
+            return;
+        };
+        loop {
+            let next = link.load(Acquire);
+            if next == 0 {
+                return;
+            }
+            let entry = inner.entry(next).filter(|at| {
+                self.starts.has(next)
+                    && !self.kept.has(next)
+                    && inner.bucket_of(at.e.hash.load(Relaxed)) == bucket
+            });
+            let Some(at) = entry else {
+                link.store(0, Release);
+                return;
+            };
+            let removed = at.e.flags.load(Relaxed) & REMOVED != 0;
+            if removed || !at.is_linked() || !self.has_its_body(inner, &at) {
+                at.e.pins[0].fetch_or(UNLINKED, AcqRel);
+                link.store(at.e.next.load(Relaxed), Release);
+                continue;
+            }
+            at.e.pins[1].fetch_and(!UNLINKED, AcqRel);
+            self.kept.add(next);
+            link = &at.e.next;
+        }
+    }
+
+    fn has_its_body(&self, inner: &Inner, at: &EntryAt<'_>) -> bool {
+        !at.is_object() || (self.starts.has(at.body()) && inner.body(at.body()).is_some())
+    }
+
+    /// Which entries stay, with their bodies.
+    fn find_kept(&mut self, keeper: &mut Keeper<'_>) {
+        let Stage::Entries(next) = self.stage else {
+            return;
+        };
+        let inner = keeper.inner;
+        let stop = (next + TOGETHER).min(self.entries.len());
+        let ahead = self.entries.iter().skip(stop).take(TOGETHER);
+        ahead.for_each(|block| inner.prefetch_entry(*block));
+        for i in next..stop {
+            if let Some(at) = inner.entry(self.entries[i]) {
+                self.judge(keeper, &at);
+            }
+        }
+        let whole_run = self.aged.len() - self.sorted >= RUN;
+        let last = stop == self.entries.len();
+        if whole_run || last {
+            self.end_run();
+        }
+        self.stage = Stage::Entries(stop);
+        if last {
+            keeper.empty_queues();
+            self.entries = Vec::new();
+            self.stage = Stage::Queues;
+        }
+    }
+
+    fn judge(&mut self, keeper: &mut Keeper<'_>, at: &EntryAt<'_>) {
+        let is_linked = self.kept.has(at.block);
+        if !is_linked {
+            at.e.pins[0].fetch_or(UNLINKED, AcqRel);
+            at.e.pins[1].fetch_or(UNLINKED, AcqRel);
+            if keeper.inner.live_pins(at.e) == [0, 0] {
+                keeper.ring.add(take_waiters(&at.e.waiters));
+                return;
+            }
+            self.kept.add(at.block);
+        }
+        self.objects += u64::from(is_linked && at.is_object());
+        self.markers += u64::from(is_linked && !at.is_object());
+        self.payload += at.head_len();
+        if let Some((body, ..)) = keeper.inner.body(at.body()) {
+            self.keep_body(keeper.inner, at.body(), body);
+        }
+        at.e.cost.store(keeper.cost(at), Relaxed);
+        self.aged.push((at.e.id.load(Relaxed), at.block));
+    }
+
+    fn keep_body(&mut self, inner: &Inner, block: u32, body: &Body) {
+        if !self.kept.add(block) {
+            body.refs.fetch_add(1, Relaxed);
+            return;
+        }
+        body.refs.store(1, Relaxed);
+        if body.era.load(Relaxed) != 0 {
+            self.payload += body.len.load(Relaxed);
+        }
+        let mut link = &body.next;
+        loop {
+            let next = link.load(Acquire);
+            match inner.extent(next).filter(|_| self.starts.has(next)) {
+                Some((extent, ..)) if self.kept.add(next) => link = &extent.next,
+                _ => {
+                    // Nothing, or not an extent of ours: the body ends here.
+                    if next != 0 {
+                        link.store(0, Release);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn end_run(&mut self) {
+        let (from, end) = (self.sorted, self.aged.len());
+        self.aged[from..].sort_unstable();
+        if let Some((id, _)) = self.aged.get(from) {
+            self.runs.push(Reverse((*id, from, end)));
+        }
+        self.sorted = end;
+    }
+
+    /// The block of the oldest entry that has not been given yet.
+    fn next_oldest(&mut self) -> Option<u32> {
+        let Reverse((_, at, end)) = self.runs.pop()?;
+        let (_, block) = self.aged[at];
+        if at + 1 < end {
+            self.runs.push(Reverse((self.aged[at + 1].0, at + 1, end)));
+        }
+        Some(block)
+    }
+
+    /// Puts entries into their queues, the oldest first.
+    fn put_in_order(&mut self, keeper: &Keeper<'_>) {
+        let inner = keeper.inner;
+        let mut next = [0; TOGETHER];
+        let mut count = 0;
+        while let Some(block) = (count < TOGETHER).then(|| self.next_oldest()).flatten() {
+            inner.prefetch_entry(block);
+            next[count] = block;
+            count += 1;
+        }
+        for at in next[..count].iter().filter_map(|block| inner.entry(*block)) {
+            let queue = match (at.is_linked(), at.e.queue.load(Relaxed)) {
+                (false, _) => LIMBO,
+                (true, MAIN) => MAIN,
+                (true, _) => SMALL,
+            };
+            keeper.push(queue, &at);
+        }
+        if self.runs.is_empty() {
+            self.aged = Vec::new();
+            keeper.arena().clear_lists();
+            self.stage = Stage::Free(Holes {
+                at: inner.geometry.arena,
+                ..Holes::default()
+            });
+        }
+    }
+
+    /// Frees the blocks that do not stay, and makes the free lists anew.
+    fn free_rest(&mut self, keeper: &Keeper<'_>) -> Option<()> {
+        let Stage::Free(holes) = &mut self.stage else {
+            return Some(());
+        };
+        let end = keeper.inner.geometry.end;
+        for _ in 0..TOGETHER {
+            if holes.at == end {
+                holes.close(keeper)?;
+                holes.follow(keeper)?;
+                self.settle(keeper);
+                return Some(());
+            }
+            // Better not by its head alone: so it need not have come before one goes on.
+            let next = match self.starts.next(holes.at + 1) {
+                Some(next) => next,
+                None => holes.at + keeper.arena().look(holes.at)?.0,
+            };
+            if self.kept.has(holes.at) {
+                holes.close(keeper)?;
+                holes.follow(keeper)?;
+                holes.before = next - holes.at;
+                holes.used += u64::from(holes.before);
+            } else {
+                holes.hole.get_or_insert(holes.at);
+            }
+            holes.at = next;
+        }
+        Some(())
+    }
+
+    /// The counts, last of all.
+    fn settle(&mut self, keeper: &Keeper<'_>) {
+        let Stage::Free(holes) = &self.stage else {
+            return;
+        };
+        let header = keeper.header();
+        header.arena.used.store(holes.used, Relaxed);
+        header.counts.objects.store(self.objects, Relaxed);
+        header.counts.markers.store(self.markers, Relaxed);
+        header.counts.payload.store(self.payload, Relaxed);
+        header.soonest.store(0, Relaxed);
+        let buckets = keeper.inner.geometry.buckets;
+        keeper.inner.processes().clean_limbo_anew(buckets);
+        self.stage = Stage::Done;
     }
 }
 
-impl<'a> Keeper<'a> {
-    fn marks(&self) -> Marks {
-        Marks::new(self.inner.geometry.arena, self.inner.geometry.end)
+impl Holes {
+    /// Makes the hole before `at` one free block.
+    fn close(&mut self, keeper: &Keeper<'_>) -> Option<()> {
+        let Some(hole) = self.hole.take() else {
+            return Some(());
+        };
+        let (arena, size) = (keeper.arena(), self.at - hole);
+        let block = arena.block(hole)?;
+        block.prev.store(self.before, Relaxed);
+        block.word.store(Block::pack(size, Kind::Free), Release);
+        self.before = size;
+        arena.insert(hole, size)
     }
 
+    /// Tells the block at `at` how large the one before is.
+    fn follow(&self, keeper: &Keeper<'_>) -> Option<()> {
+        let prev = &keeper.arena().block(self.at)?.prev;
+        // Most are right, and a page that is not written to is not copied to the disk.
+        if prev.load(Relaxed) != self.before {
+            prev.store(self.before, Relaxed);
+        }
+        Some(())
+    }
+}
+
+impl Keeper<'_> {
     /// Visits all blocks in order; `None` when they do not fill the arena.
     pub(crate) fn each_block(&self, mut visit: impl FnMut(u32, u32, Kind)) -> Option<()> {
         let mut at = self.inner.geometry.arena;
@@ -61,185 +443,35 @@ impl<'a> Keeper<'a> {
         (at == self.inner.geometry.end && self.arena().look(at)?.1 == Kind::End).then_some(())
     }
 
-    /// Makes everything anew. `None` when a shard is held by a process that is stopped (tried again by the next
-    /// keeper), or when the blocks make no sense, which poisons the region.
-    pub(crate) fn repair(&self) -> Option<()> {
-        let mut starts = self.marks();
-        let whole = self.each_block(|at, _, _| {
-            starts.add(at);
-        });
-        if whole.is_none() {
-            self.arena().poison();
-            return None;
-        }
-        let linked = self.repair_chains(&starts)?;
-        let kept = self.repair_entries(&starts, &linked);
-        self.rebuild_free(&kept)?;
-        self.header().counts.repairs.fetch_add(1, Relaxed);
-        self.header().arena.dirty.store(0, Release);
-        Some(())
-    }
-
-    fn repair_chains(&self, starts: &Marks) -> Option<Marks> {
-        let mut linked = self.marks();
-        let geometry = self.inner.geometry;
-        for shard in 0..geometry.shards {
-            let _guard = lock::acquire(
-                self.inner.shard(shard)?,
-                self.member,
-                self.inner.processes(),
-            )?;
-            for bucket in (shard..geometry.buckets).step_by(geometry.shards) {
-                self.repair_chain(bucket, starts, &mut linked)?;
-            }
-        }
-        Some(linked)
-    }
-
-    fn repair_chain(&self, bucket: usize, starts: &Marks, linked: &mut Marks) -> Option<()> {
-        let mut link = self.inner.bucket(bucket)?;
-        loop {
-            let next = link.load(Acquire);
-            if next == 0 {
-                return Some(());
-            }
-            let entry = self.inner.entry(next).filter(|at| {
-                starts.has(next)
-                    && !linked.has(next)
-                    && self.inner.bucket_of(at.e.hash.load(Relaxed)) == bucket
-            });
-            let Some(at) = entry else {
-                link.store(0, Release);
-                return Some(());
-            };
-            let removed = at.e.flags.load(Relaxed) & REMOVED != 0;
-            if removed || !at.is_linked() || !self.has_its_body(&at, starts) {
-                at.e.pins[0].fetch_or(UNLINKED, AcqRel);
-                link.store(at.e.next.load(Relaxed), Release);
-                continue;
-            }
-            at.e.pins[1].fetch_and(!UNLINKED, AcqRel);
-            linked.add(next);
-            link = &at.e.next;
-        }
-    }
-
-    fn has_its_body(&self, at: &EntryAt<'_>, starts: &Marks) -> bool {
-        !at.is_object() || (starts.has(at.body()) && self.inner.body(at.body()).is_some())
-    }
-
-    /// Puts entries into their queues, counts the references of bodies; returns the blocks that stay.
-    pub(crate) fn repair_entries(&self, starts: &Marks, linked: &Marks) -> Marks {
-        let mut entries = Vec::new();
-        let _ = self.each_block(|at, _, kind| {
-            if kind == Kind::Entry {
-                entries.extend(self.inner.entry(at));
-            } else if let Some((body, ..)) = self.inner.body(at) {
-                body.refs.store(0, Relaxed);
-            }
-        });
-        // Ids rise with time: the queues come out in the order of age.
-        entries.sort_by_cached_key(|at| at.e.id.load(Relaxed));
-        self.reset_counts();
-        let mut kept = self.marks();
-        for at in &entries {
-            let is_linked = linked.has(at.block);
-            if !is_linked {
-                at.e.pins[0].fetch_or(UNLINKED, AcqRel);
-                at.e.pins[1].fetch_or(UNLINKED, AcqRel);
-            }
-            if is_linked || self.inner.live_pins(at.e) != [0, 0] {
-                self.keep(at, is_linked, starts, &mut kept);
-            } else {
-                self.inner.ring(self.member, take_waiters(&at.e.waiters));
-            }
-        }
-        kept
-    }
-
-    fn reset_counts(&self) {
+    fn empty_queues(&self) {
         for q in &self.header().queues {
             q.head.store(0, Relaxed);
             q.tail.store(0, Relaxed);
             q.count.store(0, Relaxed);
             q.cost.store(0, Relaxed);
         }
-        let counts = &self.header().counts;
-        for count in [&counts.objects, &counts.markers, &counts.payload] {
-            count.store(0, Relaxed);
-        }
-        self.header().soonest.store(0, Relaxed);
     }
+}
 
-    fn keep(&self, at: &EntryAt<'_>, is_linked: bool, starts: &Marks, kept: &mut Marks) {
-        kept.add(at.block);
-        let queue = match (is_linked, at.e.queue.load(Relaxed)) {
-            (false, _) => LIMBO,
-            (true, MAIN) => MAIN,
-            (true, _) => SMALL,
-        };
-        self.push(queue, at);
-        self.count_payload(at.head_len() as i64);
-        let counts = &self.header().counts;
-        match (is_linked, at.is_object()) {
-            (true, true) => counts.objects.fetch_add(1, Relaxed),
-            (true, false) => counts.markers.fetch_add(1, Relaxed),
-            (false, _) => 0,
-        };
-        self.keep_body(at.body(), starts, kept);
-        self.weigh(at);
-    }
-
-    fn keep_body(&self, block: u32, starts: &Marks, kept: &mut Marks) {
-        let Some((body, ..)) = self.inner.body(block) else {
-            return;
-        };
-        body.refs.fetch_add(1, Relaxed);
-        if !kept.add(block) {
-            return;
-        }
-        if body.era.load(Relaxed) != 0 {
-            self.count_payload(body.len.load(Relaxed) as i64);
-        }
-        let mut link = &body.next;
-        loop {
-            let next = link.load(Acquire);
-            match self.inner.extent(next).filter(|_| starts.has(next)) {
-                Some((extent, ..)) if kept.add(next) => link = &extent.next,
-                _ => {
-                    // Nothing, or not an extent of ours: the body ends here.
-                    link.store(0, Release);
-                    return;
-                }
+/// The next buckets from there on that hold something, with their first entries, which come near; and where to go on after them.
+fn taken_buckets<'f>(
+    inner: &Inner,
+    from: usize,
+    found: &'f mut [(usize, u32); TOGETHER],
+) -> (&'f [(usize, u32)], usize) {
+    let (mut count, mut after) = (0, from);
+    // Not too many empty ones either in one step.
+    for bucket in (from..inner.geometry.buckets).take(16 * TOGETHER) {
+        after = bucket + 1;
+        let first = inner.bucket(bucket).map_or(0, |b| b.load(Acquire));
+        if first != 0 {
+            inner.prefetch_entry(first);
+            found[count] = (bucket, first);
+            count += 1;
+            if count == TOGETHER {
+                break;
             }
         }
     }
-
-    /// Frees all blocks that do not stay, and makes the free lists anew.
-    pub(crate) fn rebuild_free(&self, kept: &Marks) -> Option<()> {
-        let arena = self.arena();
-        arena.clear_lists();
-        let (mut at, end) = (self.inner.geometry.arena, self.inner.geometry.end);
-        let (mut before, mut used) = (0, 0);
-        while at < end {
-            let (mut size, _) = arena.look(at)?;
-            let stays = kept.has(at);
-            while !stays && at + size < end && !kept.has(at + size) {
-                size += arena.look(at + size)?.0;
-            }
-            let block = arena.block(at)?;
-            block.prev.store(before, Relaxed);
-            if stays {
-                used += u64::from(size);
-            } else {
-                block.word.store(Block::pack(size, Kind::Free), Release);
-                arena.insert(at, size)?;
-            }
-            before = size;
-            at += size;
-        }
-        arena.block(end)?.prev.store(before, Relaxed);
-        self.header().arena.used.store(used, Relaxed);
-        Some(())
-    }
+    (&found[..count], after)
 }

@@ -8,12 +8,13 @@ use super::inner::{Inner, lease_owner};
 use super::keeper::Keeper;
 use super::layout::{SLOTS, UNLINKED};
 use super::lock;
+use super::marks::Marks;
 use super::memory::GRANULE;
 use super::process::{State, pin_of, slot_of};
 use super::purge::label_bits;
 use super::queue::{LIMBO, MAIN, SMALL};
-use super::repair::Marks;
 use super::stats::Summary;
+use super::stint::Stint;
 
 /// Fails with a message unless the condition holds.
 macro_rules! ensure {
@@ -40,7 +41,9 @@ pub(crate) fn validate(inner: &Inner) -> Result<Summary, String> {
     let member = inner
         .member()
         .ok_or("this process has not entered, or the region is damaged")?;
-    let keeper = inner.keeper(member).ok_or("the arena is busy")?;
+    let whole = &mut Stint::whole();
+    let keeper = inner.keeper_within(member, Some(whole));
+    let keeper = keeper.map_err(|_| "the arena is busy")?;
     let mut shards = Vec::new();
     for shard in 0..inner.geometry.shards {
         let word = inner.shard(shard).ok_or("shard")?;

@@ -97,6 +97,9 @@ pub(crate) fn start(r: Req) {
 }
 
 /// The first turn: up to where the content handler waits for something.
+///
+/// # Safety
+/// `r` is a live request.
 unsafe extern "C" fn begin(r: *mut ngx_http_request_t) {
     guard("the start of a fetch", (), || {
         // SAFETY: nginx passes a live request.
@@ -117,6 +120,10 @@ pub(crate) fn wake(r: Req) {
 }
 
 /// Both events of a detached connection (after ngx_http_request_handler).
+///
+/// # Safety
+/// `event` is one of a detached connection: its `data` is the connection, the `data` of that is its request, and both
+/// live.
 unsafe extern "C" fn on_event(event: *mut ngx_event_t) {
     guard("an event of a fetch", (), || {
         // SAFETY: an event's `data` is its connection, a detached connection's `data` is its request.
@@ -169,7 +176,7 @@ fn connect(client: Req) -> Option<*mut ngx_connection_t> {
     // SAFETY: NULL, or a fresh connection from nginx's array.
     let to = unsafe { c.as_mut() }?;
     to.set_shared(1);
-    // SAFETY: plain call.
+    // SAFETY: the log of a connection that is open.
     to.pool = unsafe { ngx_create_pool(POOL_SIZE, from.log) };
     count_active(1);
     if to.pool.is_null() || dress(from, to, client).is_none() {
@@ -205,16 +212,16 @@ fn close(c: *mut ngx_connection_t) {
 
 /// Nothing comes from a client that is not there, and nothing goes to it: what the filters let by must never reach the
 /// TLS session that [`tls::share`] has lent.
-unsafe extern "C" fn receive(_: *mut ngx_connection_t, _: *mut u8, _: usize) -> isize {
+extern "C" fn receive(_: *mut ngx_connection_t, _: *mut u8, _: usize) -> isize {
     nginx_sys::NGX_ERROR as isize
 }
 
-unsafe extern "C" fn receive_chain(_: *mut ngx_connection_t, _: *mut ngx_chain_t, _: i64) -> isize {
+extern "C" fn receive_chain(_: *mut ngx_connection_t, _: *mut ngx_chain_t, _: i64) -> isize {
     nginx_sys::NGX_ERROR as isize
 }
 
 /// NGX_CHAIN_ERROR
-unsafe extern "C" fn send_chain(
+extern "C" fn send_chain(
     _: *mut ngx_connection_t,
     _: *mut ngx_chain_t,
     _: i64,
@@ -238,7 +245,7 @@ fn dress(from: &ngx_connection_t, to: &mut ngx_connection_t, client: Req) -> Opt
     to.local_socklen = from.local_socklen;
     to.proxy_protocol = copy_proxy_protocol(pool, from.proxy_protocol)?;
     // nginx looks into it when it decides how to close.
-    // SAFETY: plain allocation.
+    // SAFETY: the pool was made for this connection.
     to.buffer = unsafe { ngx_create_temp_buf(to.pool, 1) };
     if to.buffer.is_null() {
         return None;

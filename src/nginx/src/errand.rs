@@ -2,23 +2,18 @@
 
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
-use std::mem::MaybeUninit;
-use std::ptr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use nginx_sys::{
-    NGX_LOG_ERR, ngx_add_timer, ngx_cycle, ngx_event_t, ngx_posted_next_events,
-    ngx_queue_insert_before,
-};
+use nginx_sys::{NGX_LOG_ERR, ngx_event_t};
 use swrcache::engine::Removal;
 use swrcache::store::Busy;
 
 use crate::guard::{guard, log_cycle};
 use crate::purge::{self, Asker};
 use crate::request::Req;
+use crate::turns::{PIECE, Turns};
 
-/// How long a piece of work may take, and how many places are looked at between two looks at the clock.
-const PIECE: Duration = Duration::from_micros(500);
+/// How many places are looked at between two looks at the clock.
 pub(crate) const PLACES: u32 = 1024;
 /// When to try again where a lock is held by a process that is stopped, in milliseconds, and how often: half a minute long.
 const LATER: usize = 20;
@@ -36,7 +31,6 @@ struct Errand {
 
 struct Errands {
     list: UnsafeCell<VecDeque<Errand>>,
-    event: UnsafeCell<MaybeUninit<ngx_event_t>>,
 }
 
 // SAFETY: nginx runs one thread in a worker.
@@ -44,9 +38,10 @@ unsafe impl Sync for Errands {}
 
 static ERRANDS: Errands = Errands {
     list: UnsafeCell::new(VecDeque::new()),
-    // All-zero is a valid start for this C struct.
-    event: UnsafeCell::new(MaybeUninit::zeroed()),
 };
+
+/// What is left when the worker exits is done then.
+static TURNS: Turns = Turns::new(on_turn);
 
 /// No caller keeps the reference across a call into nginx or another function of this file.
 fn list() -> &'static mut VecDeque<Errand> {
@@ -61,7 +56,7 @@ pub(crate) fn start(removal: Removal, asker: Option<Asker>) {
         asker,
         tries: 0,
     });
-    go_on();
+    TURNS.next();
 }
 
 /// The request ends before its purge does.
@@ -85,32 +80,7 @@ pub(crate) fn finish_all() {
     }
 }
 
-fn event() -> &'static mut ngx_event_t {
-    // SAFETY: zeroed at the start, which is a valid value; one thread, and nginx's references to it last for its calls only.
-    let event = unsafe { (*ERRANDS.event.get()).assume_init_mut() };
-    // SAFETY: nginx has its cycle as long as a process runs.
-    event.log = unsafe { (*ngx_cycle).log };
-    event.handler = Some(on_turn);
-    // nginx's debug log reads a descriptor behind `data`; the event itself is large enough to be read there.
-    event.data = ptr::from_mut(event).cast();
-    // It keeps no worker from exiting: what is left then is done at its end.
-    event.set_cancelable(1);
-    event
-}
-
-/// At the next turn of the event loop (ngx_post_event on the queue of the next one).
-fn go_on() {
-    let event = event();
-    if event.posted() == 0 && event.timer_set() == 0 {
-        event.set_posted(1);
-        // SAFETY: the event is static and in no queue; nginx has made the head (ngx_event_process_init).
-        unsafe {
-            ngx_queue_insert_before(&raw mut ngx_posted_next_events, &raw mut event.queue);
-        }
-    }
-}
-
-unsafe extern "C" fn on_turn(_: *mut ngx_event_t) {
+extern "C" fn on_turn(_: *mut ngx_event_t) {
     guard("a purge", (), || {
         match work() {
             Some(Ok(())) => {
@@ -122,7 +92,7 @@ unsafe extern "C" fn on_turn(_: *mut ngx_event_t) {
             None => {}
         }
         if !list().is_empty() {
-            go_on();
+            TURNS.next();
         }
     });
 }
@@ -152,8 +122,7 @@ fn try_later() {
         tell(errand.and_then(|e| e.asker), None);
     }
     if !list().is_empty() {
-        // SAFETY: the event is static and complete.
-        unsafe { ngx_add_timer(event(), LATER) };
+        TURNS.later(LATER);
     }
 }
 

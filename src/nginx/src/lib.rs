@@ -12,7 +12,7 @@
 //! | `deliver` | a stored response becomes nginx header fields and buffers |
 //! | `detached`, `fetch` | a fetch: a request of the cache's own, without a client, and what becomes of its response |
 //! | `filters` | the two filters at the top of the chain, which swallow the output of a fetch |
-//! | `purge`, `errand` | the purge API; what a worker does in pieces between its events |
+//! | `purge`, `errand`, `turns` | the purge API; what a worker does in pieces between its events |
 //! | `variables` | `$swr_cache_*` |
 //! | `guard`, `request`, `ctx`, `fields`, `pool`, `tls` | the border to nginx: panics, pointers, lists, memory, TLS |
 //!
@@ -37,6 +37,7 @@ mod purge;
 mod request;
 mod response;
 mod tls;
+mod turns;
 mod variables;
 mod worker;
 mod zone;

@@ -11,7 +11,7 @@ use nginx_sys::{
     ngx_handle_read_event, ngx_http_conf_ctx_t, ngx_http_module, ngx_int_t, ngx_process,
     ngx_queue_empty, ngx_queue_init, ngx_queue_insert_before, ngx_queue_remove, ngx_queue_t,
 };
-use swrcache::store::{BellId, Bells};
+use swrcache::store::{BellId, Bells, Busy};
 
 use crate::client::Client;
 use crate::conf::MainConf;
@@ -19,11 +19,15 @@ use crate::errand;
 use crate::guard::{guard, log_cycle};
 use crate::module::ctx_index;
 use crate::request::now;
+use crate::turns::{PIECE, Turns};
 use crate::zone;
 
 /// How often the zones are tidied, in milliseconds, and how many places are looked at each time.
 const TIDY_EVERY: usize = 1000;
 const TIDY_PLACES: u32 = 1000;
+
+/// When to try again to mend a zone of which a process that is stopped has a lock, in milliseconds.
+const LATER: usize = 5;
 
 /// How long parked clients go unlooked-at where no bell reaches this worker, in milliseconds: where none could be had,
 /// and while another binary's workers are in a zone.
@@ -132,7 +136,7 @@ fn look_at_parked() {
     }
 }
 
-unsafe extern "C" fn on_bell(_: *mut ngx_event_t) {
+extern "C" fn on_bell(_: *mut ngx_event_t) {
     guard("the bell", (), || {
         if let (Some(bells), Some(bell)) = (bells(), worker().bell) {
             bells.drain(bell);
@@ -141,13 +145,17 @@ unsafe extern "C" fn on_bell(_: *mut ngx_event_t) {
     });
 }
 
-unsafe extern "C" fn on_look(_: *mut ngx_event_t) {
+extern "C" fn on_look(_: *mut ngx_event_t) {
     guard("the timer of parked clients", (), || {
         look_at_parked();
         look_later();
     });
 }
 
+/// The timer that cleans up.
+///
+/// # Safety
+/// `event` is the timer itself, which is static.
 unsafe extern "C" fn on_tidy(event: *mut ngx_event_t) {
     guard("tidying", (), || {
         // SAFETY: the configuration lives as long as the worker's cycle.
@@ -158,11 +166,32 @@ unsafe extern "C" fn on_tidy(event: *mut ngx_event_t) {
             }
             main.zones.iter().for_each(|zone| zone.tell_of_damage());
             look_for_strangers(main);
+            MENDING.next();
         }
     });
     // SAFETY: the event is the static one. It keeps no worker from exiting (cancelable), but while clients do, those who
     // read the fill of a process that has died have to learn of it.
     unsafe { ngx_add_timer(event, TIDY_EVERY) };
+}
+
+/// After a worker's death there may be more to do than one look is to take.
+static MENDING: Turns = Turns::new(on_mending);
+
+unsafe extern "C" fn on_mending(_: *mut ngx_event_t) {
+    guard("mending", (), || {
+        // SAFETY: as in `on_tidy`.
+        let Some(main) = (unsafe { worker().zones.as_ref() }) else {
+            return;
+        };
+        let caches = main.zones.iter().filter_map(|zone| zone.cache());
+        // One zone after the other.
+        let left = caches.map(|cache| cache.region().mend(PIECE));
+        match left.into_iter().find(|done| *done != Ok(true)) {
+            Some(Ok(_)) => MENDING.next(),
+            Some(Err(Busy)) => MENDING.later(LATER),
+            None => {}
+        }
+    });
 }
 
 /// Whether the worker is on its way out and should start nothing new.
@@ -192,6 +221,9 @@ fn worker_processes(cycle: &ngx_cycle_t) -> usize {
 }
 
 /// In the master, before workers are forked.
+///
+/// # Safety
+/// `cycle` is the new cycle, with its configuration.
 pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     guard("module set-up", NGX_ERROR as ngx_int_t, || {
         // SAFETY: nginx passes the new cycle.
@@ -214,6 +246,9 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
 }
 
 /// In each worker, after the fork.
+///
+/// # Safety
+/// As [`init_module`], with the cycle that this process serves.
 pub(crate) unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     guard("worker set-up", NGX_OK as ngx_int_t, || {
         // SAFETY: nginx passes the cycle; `ngx_process` is set before.
@@ -279,6 +314,9 @@ fn listen(cycle: &ngx_cycle_t, bell: BellId) -> Option<()> {
 }
 
 /// In each worker, at its end.
+///
+/// # Safety
+/// The cycle of this process is still there.
 pub(crate) unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
     guard("worker end", (), || {
         let worker = worker();
@@ -294,6 +332,9 @@ pub(crate) unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
 }
 
 /// In the master, at its end, when its workers have ended.
+///
+/// # Safety
+/// `cycle` is the cycle of the master, with its configuration.
 pub(crate) unsafe extern "C" fn exit_master(cycle: *mut ngx_cycle_t) {
     guard("master end", (), || {
         // SAFETY: nginx passes its cycle.

@@ -1,0 +1,72 @@
+//! A repair and cleaning up, in stints of a single step, against all that goes on beside them and between them.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use swrcache::store::*;
+
+use crate::process::*;
+use crate::store_support::FAR;
+use crate::world::mortal;
+use crate::{NOW, check, explore, get, hold, put};
+
+/// Steps that a process mends at the most, with lookups between them.
+const STEPS: usize = 80;
+
+/// What is done between two steps.
+fn look(p: &Process, i: usize) -> Option<Object> {
+    let object = get(&p.region, &[b'a' + (i % 4) as u8])?;
+    check(&object);
+    if i.is_multiple_of(3) {
+        let _ = p.region.claim_object(&object, NOW, FAR, true);
+    }
+    Some(object)
+}
+
+/// Some die while they store something; others mend, look and hold, and die, too, or stand still until they are replaced.
+#[test]
+fn lookups_go_on_beside_a_repair() {
+    static REPAIRS: AtomicU64 = AtomicU64::new(0);
+    explore(|| {
+        let run = Run::new();
+        // The scheduler's tasks share a thread.
+        crash::set_steps_in_a_stint(Some(1));
+        for i in 0..4u8 {
+            assert!(put(&run.region, &[b'a' + i], u64::from(i), 4000));
+        }
+        let filler = |pid: u32| {
+            run.process(pid, move |p| {
+                mortal(400);
+                (0..3).for_each(|i| _ = put(&p.region, &[pid as u8, i], u64::from(pid), 5000));
+            })
+        };
+        let mender = |pid: u32| {
+            run.process(pid, move |p| {
+                mortal(3000);
+                let mut held = None;
+                for i in 0..STEPS {
+                    p.region.reap();
+                    let _ = p.region.mend(Duration::ZERO);
+                    // Sometimes the last handle to what is not to be found any more.
+                    held = look(p, i).or(held);
+                }
+                held.iter().for_each(hold);
+            })
+        };
+        let reader = run.process(6, |p| {
+            for i in 0..8 {
+                look(p, i).iter().for_each(hold);
+                if i == 4 {
+                    p.region.remove_key(b"b");
+                }
+            }
+        });
+        let processes = [filler(2), filler(3), mender(4), mender(5), reader];
+        let region = run.region.clone();
+        run.end(processes);
+        REPAIRS.fetch_add(region.stats().repairs, Relaxed);
+        crash::set_steps_in_a_stint(None);
+    });
+    let repairs = REPAIRS.load(Relaxed);
+    assert!(cfg!(miri) || repairs > 0, "{repairs} repairs");
+}
