@@ -11,7 +11,7 @@
 #   make miri     the store's protocols under Miri: undefined behaviour, races, weak order
 #   make check    formatting, lints, symbols
 #   make bench    measurements side by side with other caches, and of the store, into README.md
-#   make bench-store   the store alone: density, hit ratios, throughput, scale, restarts; into bench/store.md
+#   make bench-store   the store alone: density, hit ratios, throughput, scale, restarts; into bench/store.md; fails where a budget is missed
 
 NGINX ?=
 DEBIAN_NGINX ?= /usr/sbin/nginx

@@ -1,14 +1,19 @@
-//! Measures of the store: density, hit ratio against exact LRU, throughput, scale, slow readers, restart, purges,
-//! deaths; then the time of a hit, of a fill and of a renewal. `make bench-store` writes the tables of the first to
-//! bench/store.md.
+//! Measures of the store. `cargo bench --bench store -- tables` prints tables: density, hit ratio against exact LRU, scale, slow
+//! readers, restart, purges, deaths. All else is criterion's: the time of a hit, of a fill and of a renewal, and the throughput of
+//! threads and processes. `make bench-store` writes bench/store.md from both.
 
-use std::collections::{BTreeMap, HashMap};
+#[path = "store/hit_ratio.rs"]
+mod hit_ratio;
+#[path = "store/scale.rs"]
+mod scale;
+#[path = "store/throughput.rs"]
+mod throughput;
+
 use std::hint::black_box;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use swrcache::store::*;
 
 const FAR: Millis = u64::MAX - 1;
@@ -53,26 +58,6 @@ impl Random {
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 11) as f64 / (1u64 << 53) as f64
-    }
-}
-
-/// Zipf by the inverse of the summed weights.
-struct Zipf(Vec<f64>);
-
-impl Zipf {
-    fn new(n: usize, s: f64) -> Zipf {
-        let mut sum = 0.0;
-        let sums: Vec<f64> = (1..=n)
-            .map(|k| {
-                sum += (k as f64).powf(-s);
-                sum
-            })
-            .collect();
-        Zipf(sums)
-    }
-    fn draw(&self, random: &mut Random) -> u64 {
-        let x = random.unit() * self.0.last().copied().unwrap_or(0.0);
-        self.0.partition_point(|s| *s < x) as u64
     }
 }
 
@@ -150,210 +135,6 @@ fn purges() {
         let (many, few, all) = (took(tag(1)), took(tag(2)), took(prefix));
         println!("| {entries} | {many:.1} ms | {few:.1} ms | {all:.0} ms |");
     }
-}
-
-/// Exact LRU of a number of objects.
-#[derive(Default)]
-struct Lru {
-    at: HashMap<u64, u64>,
-    order: BTreeMap<u64, u64>,
-    clock: u64,
-}
-
-impl Lru {
-    fn touch(&mut self, k: u64, room: usize) -> bool {
-        self.clock += 1;
-        let old = self.at.insert(k, self.clock);
-        if let Some(old) = old {
-            self.order.remove(&old);
-        }
-        self.order.insert(self.clock, k);
-        if self.at.len() > room
-            && let Some((_, oldest)) = self.order.pop_first()
-        {
-            self.at.remove(&oldest);
-        }
-        old.is_some()
-    }
-}
-
-fn hit_ratio(s: f64, scans: bool) {
-    let zipf = Zipf::new(200_000, s);
-    let (region, mut lru, mut random) = (region(32 << 20), Lru::default(), Random(3));
-    let (mut ours, mut theirs, mut asked, mut scan) = (0u64, 0u64, 0u64, 1 << 32);
-    let room = (0..60_000)
-        .take_while(|i| {
-            put(&region, &key(1 << 40 | i), &[1; 400], &[0; 1024]) && region.stats().evictions == 0
-        })
-        .count();
-    for i in 0..1_500_000u64 {
-        let is_scan = scans && i % 100_000 >= 70_000;
-        let k = if is_scan {
-            scan += 1;
-            scan
-        } else {
-            zipf.draw(&mut random)
-        };
-        let hit = region
-            .lookup(&key(k), 1, &mut |_| true)
-            .expect("not busy")
-            .object
-            .is_some();
-        if !hit {
-            put(&region, &key(k), &[1; 400], &[0; 1024]);
-        }
-        let lru_hit = lru.touch(k, room);
-        if i > 300_000 && !is_scan {
-            asked += 1;
-            ours += u64::from(hit);
-            theirs += u64::from(lru_hit);
-        }
-    }
-    let share = |n: u64| n as f64 / asked as f64 * 100.0;
-    let with = if scans { ", with scans" } else { "" };
-    println!(
-        "| Zipf {s}{with} | {:.1} % | {:.1} % |",
-        share(ours),
-        share(theirs)
-    );
-}
-
-/// Exact LRU by bytes.
-#[derive(Default)]
-struct ByteLru {
-    at: HashMap<u64, (u64, u64)>,
-    order: BTreeMap<u64, u64>,
-    clock: u64,
-    bytes: u64,
-}
-
-impl ByteLru {
-    fn touch(&mut self, k: u64, size: u64, room: u64) -> bool {
-        self.clock += 1;
-        let old = self.at.insert(k, (self.clock, size));
-        match old {
-            Some((then, _)) => _ = self.order.remove(&then),
-            None => self.bytes += size,
-        }
-        self.order.insert(self.clock, k);
-        while self.bytes > room
-            && let Some((_, oldest)) = self.order.pop_first()
-            && let Some((_, size)) = self.at.remove(&oldest)
-        {
-            self.bytes -= size;
-        }
-        old.is_some()
-    }
-}
-
-/// A web trace: Zipf 0.9 over a million objects with log-normal sizes, one in twenty requests for something that is
-/// never asked for again. LRU has as many bytes as the zone has payload in the end.
-fn web_trace() {
-    let (zipf, region) = (Zipf::new(1_000_000, 0.9), region(256 << 20));
-    let sizes: Vec<u32> = {
-        let mut random = Random(11);
-        (0..1_000_000)
-            .map(|_| web_size(&mut random) as u32)
-            .collect()
-    };
-    let body = vec![0u8; 2 << 20];
-    let mut lru = ByteLru::default();
-    let (mut random, mut once) = (Random(17), 1u64 << 32);
-    let (mut asked, mut ours, mut theirs) = (0u64, [0u64; 2], [0u64; 2]);
-    for i in 0..2_000_000u64 {
-        let (k, size) = if random.unit() < 0.05 {
-            once += 1;
-            (once, web_size(&mut random) as u64)
-        } else {
-            let k = zipf.draw(&mut random);
-            (k, u64::from(sizes[k as usize % sizes.len()]))
-        };
-        let found = region.lookup(&key(k), 1, &mut |_| true);
-        let hit = found.is_ok_and(|f| f.object.is_some());
-        if !hit {
-            put(&region, &key(k), &[1; 400], &body[..size as usize]);
-        }
-        let lru_hit = lru.touch(k, size + 440, 235 << 20);
-        if i >= 500_000 {
-            asked += 1;
-            ours[0] += u64::from(hit);
-            ours[1] += size * u64::from(hit);
-            theirs[0] += u64::from(lru_hit);
-            theirs[1] += size * u64::from(lru_hit);
-        }
-    }
-    println!(
-        "| log-normal web trace, 256 MiB | {:.1} % | {:.1} % |",
-        ours[0] as f64 / asked as f64 * 100.0,
-        theirs[0] as f64 / asked as f64 * 100.0
-    );
-    println!(
-        "| the same, bytes served for each byte LRU serves | {:.2} | 1 |",
-        ours[1] as f64 / theirs[1] as f64
-    );
-}
-
-/// Lookups of random keys in ever larger zones.
-fn scale() {
-    println!("\n### Scale\n");
-    println!(
-        "Bodies of 1 KiB; a lookup pins and unpins a random key. It reads as many cache lines in a large zone as in a small one; \
-         what grows is the time of such a read, in the last column.\n"
-    );
-    println!(
-        "| zone | objects | filled at | lookup | lookup of an absent key | a read of memory somewhere in as much |\n\
-         |---|---|---|---|---|---|"
-    );
-    for (zone, count) in [
-        (16usize << 20, 8_000u64),
-        (64 << 20, 32_000),
-        (256 << 20, 128_000),
-        (1 << 30, 512_000),
-        (4 << 30, 2_000_000),
-    ] {
-        let region = region(zone);
-        let began = Instant::now();
-        (0..count).for_each(|i| _ = put(&region, &key(i), &[1; 400], &[0; 1024]));
-        let filled = count as f64 / began.elapsed().as_secs_f64();
-        let found = region.stats().objects;
-        let hit = time_of_lookups(&region, count, 0);
-        let miss = time_of_lookups(&region, count, 1 << 40);
-        println!(
-            "| {} MiB | {found} | {:.0} k/s | {hit:.0} ns | {miss:.0} ns | {:.0} ns |",
-            zone >> 20,
-            filled / 1000.0,
-            time_of_reads(zone)
-        );
-    }
-}
-
-/// What the machine takes for one read that nothing could foresee: what lookups in so much memory are made of.
-fn time_of_reads(len: usize) -> f64 {
-    let mut memory = vec![0u64; len / 8];
-    // Every page is there.
-    memory.iter_mut().step_by(512).for_each(|word| *word = 1);
-    let (mut at, reads, began) = (1u64, 1_000_000, Instant::now());
-    for i in 0..reads {
-        // The next place depends on what was read.
-        let word = black_box(memory[at as usize % memory.len()]);
-        at = (at + word + i).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
-    }
-    began.elapsed().as_nanos() as f64 / reads as f64
-}
-
-fn time_of_lookups(region: &Region, count: u64, from: u64) -> f64 {
-    let mut random = Random(23);
-    let keys: Vec<Vec<u8>> = (0..200_000)
-        .map(|_| key(from + (random.unit() * count as f64) as u64))
-        .collect();
-    let round = || {
-        let began = Instant::now();
-        for key in &keys {
-            black_box(region.lookup(key, 1, &mut |_| true).map(|f| f.object)).ok();
-        }
-        began.elapsed().as_nanos() as f64 / keys.len() as f64
-    };
-    (0..3).map(|_| round()).fold(f64::MAX, f64::min)
 }
 
 /// Ten thousand objects are held by slow readers while everything else is evicted again and again.
@@ -545,105 +326,56 @@ fn repair_after_death(region: &Region, round: u64, seen: &Seen) -> Option<Durati
     Some(took)
 }
 
-/// Lookups a second by so many processes and threads in each.
-fn throughput() {
-    println!("\n### Throughput\n");
-    println!(
-        "Lookups (pin and unpin) of 20,000 keys, bodies of 1 KiB; fills of 1 KiB that evict.\n"
-    );
-    println!("| processes | threads in each | lookups | fills |\n|---|---|---|---|");
-    for (processes, threads) in [(1, 1), (1, 2), (1, 4), (1, 8), (2, 1), (2, 4)] {
-        let rate = |fills: bool| {
-            let region = region(64 << 20);
-            (0..20_000).for_each(|i| _ = put(&region, &key(i), &[1; 400], &[0; 1024]));
-            region.leave();
-            let done = shared(&[const { AtomicU64::new(0) }; 2]);
-            let children: Vec<Process> = (0..processes)
-                .map(|p| {
-                    Process::of(|| {
-                        region.enter(None).expect("enter");
-                        done[p].store(run_threads(&region, threads, fills, p), Relaxed);
-                    })
-                })
-                .collect();
-            children.into_iter().for_each(|c| assert_eq!(c.wait(), 0));
-            let all: u64 = done.iter().map(|d| d.load(Relaxed)).sum();
-            all as f64 / RUN.as_secs_f64()
-        };
-        let (lookups, fills) = (rate(false), rate(true));
-        println!(
-            "| {processes} | {threads} | {:.2} M/s | {:.0} k/s |",
-            lookups / 1e6,
-            fills / 1e3
-        );
+/// Words that children share with us, zeroed; never unmapped.
+fn mapped(len: usize) -> &'static [AtomicU64] {
+    // SAFETY: a new shared mapping, zeroed; atomics of any value.
+    unsafe {
+        let prot = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let at = libc::mmap(std::ptr::null_mut(), len, prot, flags, -1, 0);
+        assert_ne!(at, libc::MAP_FAILED);
+        // Where the system gives any.
+        libc::madvise(at, len, libc::MADV_HUGEPAGE);
+        std::slice::from_raw_parts(at.cast(), len / 8)
     }
-}
-
-const RUN: Duration = Duration::from_secs(1);
-
-fn run_threads(region: &Region, threads: u64, fills: bool, process: usize) -> u64 {
-    let until = Instant::now() + RUN;
-    std::thread::scope(|scope| {
-        let all: Vec<_> = (0..threads)
-            .map(|t| {
-                scope.spawn(move || {
-                    let keys: Vec<Vec<u8>> = (0..20_000).map(key).collect();
-                    let (mut n, mut i) = (0u64, (t * 101) as usize + process);
-                    while !n.is_multiple_of(64) || Instant::now() < until {
-                        i = (i + 7919) % keys.len();
-                        if fills {
-                            let fresh = (process as u64 + 1) << 40 | t << 32 | n;
-                            put(region, &key(fresh), &[1; 400], &[0; 1024]);
-                        } else {
-                            black_box(region.lookup(&keys[i], 1, &mut |_| true).map(|f| f.others))
-                                .ok();
-                        }
-                        n += 1;
-                    }
-                    n
-                })
-            })
-            .collect();
-        all.into_iter().map(|t| t.join().unwrap_or(0)).sum()
-    })
 }
 
 /// A copy that children share with us: atomics only.
 fn shared<T>(value: &T) -> &'static T {
     assert!(size_of::<T>() <= 4096);
-    // SAFETY: a new shared mapping, zeroed and large enough, never unmapped; the atomics in it are copied bytewise
-    // before anybody else sees it.
+    let at = mapped(4096).as_ptr().cast_mut().cast::<T>();
+    // SAFETY: the mapping is large enough and aligned; the atomics are copied bytewise before anybody else sees it.
     unsafe {
-        let prot = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
-        let at = libc::mmap(std::ptr::null_mut(), 4096, prot, flags, -1, 0);
-        assert_ne!(at, libc::MAP_FAILED);
-        at.cast::<T>().copy_from_nonoverlapping(value, 1);
-        &*at.cast()
+        at.copy_from_nonoverlapping(value, 1);
+        &*at
     }
 }
 
+/// The tables by name.
+const TABLES: [(&str, fn()); 7] = [
+    ("density", density),
+    ("hit-ratio", hit_ratio::hit_ratios),
+    ("scale", scale::scale),
+    ("slow-readers", pinned),
+    ("restart", restart),
+    ("purges", purges),
+    ("deaths", deaths),
+];
+
+/// Prints all tables for the filter `tables`, one for `table-NAME`.
 fn tables(_: &mut Criterion) {
-    if std::env::args().any(|a| a == "--test") {
-        return;
+    scale::huge_pages(false);
+    let asked: Vec<String> = std::env::args()
+        .filter(|a| a.starts_with("table"))
+        .collect();
+    for (name, print) in TABLES {
+        if asked
+            .iter()
+            .any(|a| a == "tables" || *a == format!("table-{name}"))
+        {
+            print();
+        }
     }
-    density();
-    println!("\n### Hit ratio\n");
-    println!(
-        "Zipf: 200,000 keys, a 32 MiB zone, bodies of 1 KiB; a scan is 30 % of the requests, each for a new key.\n"
-    );
-    println!("| requests | here | exact LRU |\n|---|---|---|");
-    for s in [0.8, 1.0] {
-        hit_ratio(s, false);
-        hit_ratio(s, true);
-    }
-    web_trace();
-    throughput();
-    scale();
-    pinned();
-    restart();
-    purges();
-    deaths();
     println!();
 }
 
@@ -686,34 +418,6 @@ fn hits(c: &mut Criterion) {
     });
 }
 
-fn threads(c: &mut Criterion) {
-    let region = Arc::new(region(64 << 20));
-    let keys: Arc<Vec<Vec<u8>>> = Arc::new((0..20_000).map(key).collect());
-    keys.iter()
-        .for_each(|k| _ = put(&region, k, &[1; 400], &[0; 1024]));
-    let mut group = c.benchmark_group("20,000 lookups");
-    for n in [1usize, 2] {
-        group.throughput(Throughput::Elements(20_000 * n as u64));
-        group.bench_function(format!("{n} threads"), |b| {
-            b.iter(|| {
-                std::thread::scope(|scope| {
-                    for t in 0..n {
-                        let (region, keys) = (&region, &keys);
-                        scope.spawn(move || {
-                            for i in 0..keys.len() {
-                                let k = &keys[(i * 7919 + t * 101) % keys.len()];
-                                black_box(region.lookup(k, 1, &mut |_| true).map(|f| f.others))
-                                    .ok();
-                            }
-                        });
-                    }
-                });
-            });
-        });
-    }
-    group.finish();
-}
-
 fn fills(c: &mut Criterion) {
     let region = region(64 << 20);
     let mut i = 0;
@@ -738,6 +442,6 @@ fn fills(c: &mut Criterion) {
 criterion_group! {
     name = store;
     config = Criterion::default().sample_size(30).measurement_time(std::time::Duration::from_secs(2)).without_plots();
-    targets = tables, hits, threads, fills
+    targets = tables, hits, fills, throughput::throughput
 }
 criterion_main!(store);

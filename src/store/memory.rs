@@ -22,6 +22,10 @@ unsafe impl Shared for AtomicU32 {}
 // SAFETY: an atomic integer of alignment 8.
 unsafe impl Shared for AtomicU64 {}
 
+/// From how many bytes on memory is to have huge pages.
+#[cfg(not(miri))]
+const LARGE: usize = 64 << 20;
+
 /// Unit of allocation and of references, in bytes.
 pub(crate) const GRANULE: usize = 16;
 
@@ -93,6 +97,21 @@ impl Memory {
 
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Asks for huge pages under it, where it is large: the reads of a lookup lie anywhere in it, and with small pages each also misses
+    /// the table of pages. The system may do nothing of the kind. Not for a file: of a huge page that lies in one all is written back
+    /// where a byte has changed.
+    pub(crate) fn want_huge_pages(&self) {
+        #[cfg(not(miri))]
+        if self.len >= LARGE && self.file.is_none() {
+            let skipped = self.base.as_ptr().align_offset(PAGE);
+            // SAFETY: whole pages within the memory, whose content this leaves as it is.
+            unsafe {
+                let at = self.base.as_ptr().add(skipped);
+                libc::madvise(at.cast(), self.len - skipped, libc::MADV_HUGEPAGE)
+            };
+        }
     }
 
     /// Waits until the first `len` bytes are on the disk, if the memory is a file's.

@@ -141,6 +141,7 @@ impl Region {
 
     pub(crate) fn format(memory: Memory, opt: &RegionOptions) -> Result<Region, StoreError> {
         let geometry = Geometry::of(memory.len())?;
+        memory.want_huge_pages();
         // SAFETY: nobody uses the memory yet, by the promise made to `create`.
         unsafe { memory.zero(0, geometry.arena as usize * GRANULE) };
         let header: &Header = memory.at(0).ok_or(StoreError::Corrupt("header"))?;
