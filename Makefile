@@ -6,7 +6,8 @@
 #   make test     every test, the end-to-end tests on both nginxes
 #   make conformance   the suite of cache-tests.fyi, compared with tests/conformance/missed.txt; part of `make test`
 #   make fuzz     each parser on arbitrary bytes, a while
-#   make test-chaos   the store under thousands of deaths and orders of accesses, nginx under hundreds of deaths
+#   make test-chaos   the store under thousands of deaths and orders of accesses, nginx under hundreds of deaths, and its
+#                     first hit after a restart with a full cache
 #   make miri     the store's protocols under Miri: undefined behaviour, races, weak order
 #   make check    formatting, lints, symbols
 #   make bench    measurements side by side with other caches, and of the store, into README.md
@@ -81,7 +82,7 @@ test: modules
 	@scripts/sanitize.sh quick
 	@scripts/test.sh unit vendored debian hosts conformance
 
-# SWRCACHE_KILLS: how many deaths at random moments; SWRCACHE_SEED: which.
+# A quarter of an hour, 1 GiB on the disk. SWRCACHE_KILLS: how many deaths at random moments; SWRCACHE_SEED: which.
 test-chaos: module
 	@scripts/test.sh chaos
 
@@ -109,7 +110,8 @@ bench-deps: deps
 fuzz:
 	@scripts/fuzz.sh $(SECONDS)
 
-# SEEDS: how many orders of each test; some twenty seconds each.
+# SEEDS: how many orders of each model, 4 unless told otherwise, the same ones each time. One order of all models takes some
+# five minutes of a processor: ten minutes on two; an hour is the end.
 miri:
 	@scripts/miri.sh $(SEEDS)
 

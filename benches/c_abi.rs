@@ -21,33 +21,16 @@ use swrcache::engine::{
 use swrcache::ffi;
 use swrcache::store::{Cursor, Region, RegionOptions};
 
-const NOW: u64 = 1_700_000_000_000;
-const KEY: &[u8] = b"httpwww.example.com/some/path/to/a/page.html?with=query";
+mod support;
+
+use support::{BROWSER, KEY, NOW};
+
 const STALE: &[u8] = b"httpwww.example.com/stale";
 const BODY: [u8; 1024] = [b'x'; 1024];
 const MEMORY: usize = 64 << 20;
 const TURNS: usize = 61;
 const A_TURN: Duration = Duration::from_millis(4);
 
-/// What a browser sends.
-const BROWSER: [(&str, &str); 10] = [
-    ("Host", "www.example.com"),
-    (
-        "User-Agent",
-        "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-    ),
-    (
-        "Accept",
-        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-    ),
-    ("Accept-Language", "en-US,en;q=0.5"),
-    ("Accept-Encoding", "gzip, deflate, br, zstd"),
-    ("Connection", "keep-alive"),
-    ("Cookie", "session=0123456789abcdef; theme=dark"),
-    ("Upgrade-Insecure-Requests", "1"),
-    ("Sec-Fetch-Dest", "document"),
-    ("Sec-Fetch-Mode", "navigate"),
-];
 const FRESH: [(&str, &str); 3] = [
     ("Content-Type", "text/html"),
     ("Cache-Control", "max-age=60, stale-while-revalidate=300"),
@@ -206,7 +189,7 @@ unsafe fn function<F: Copy>(file: *mut c_void, name: &CStr) -> F {
     unsafe { transmute_copy(&found) }
 }
 
-unsafe extern "C" fn clock(_: *mut c_void) -> u64 {
+extern "C" fn clock(_: *mut c_void) -> u64 {
     NOW
 }
 

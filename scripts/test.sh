@@ -3,7 +3,8 @@
 #
 #   scripts/test.sh unit              all that need no nginx
 #   scripts/test.sh chaos             the store under thousands of deaths, at random moments and at every write, and under
-#                                     thousands of orders of accesses
+#                                     thousands of orders of accesses; nginx under hundreds of deaths, and restarted with a
+#                                     full cache of 1 GiB; a quarter of an hour
 #   scripts/test.sh hosts [NAME]      the C library in the servers that `scripts/clib.sh hosts` has built
 #   scripts/test.sh vendored [NAME]   end to end on build/vendored; only tests whose names have NAME in them
 #   scripts/test.sh debian [NAME]     end to end on build/debian
@@ -65,6 +66,8 @@ while [ $# -gt 0 ]; do
         suite "deaths with files" cargo test --release --test store_file
         export SWRCACHE_WORKER_KILLS=${SWRCACHE_WORKER_KILLS:-300}
         suite "$SWRCACHE_WORKER_KILLS deaths of nginx's workers, twice" cargo test --test e2e chaos
+        suite "the first hit after a restart, 200,000 entries in 1 GiB" \
+            cargo test --test e2e persist_first_hit -- --ignored --nocapture
         ;;
     vendored | debian | hosts)
         name=

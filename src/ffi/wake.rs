@@ -201,7 +201,7 @@ impl Watched {
     }
 
     fn set(&self, after: Duration) {
-        // SAFETY: integers.
+        // SAFETY: made of integers, of which zero is one.
         let mut at: libc::itimerspec = unsafe { std::mem::zeroed() };
         at.it_value.tv_nsec = libc::c_long::from(after.subsec_nanos() as i32);
         at.it_value.tv_sec = after.as_secs() as libc::time_t;

@@ -195,6 +195,7 @@ impl Claim {
             return Err(refused);
         }
         self.inner.sum_up(&at, Words::Free);
+        at.set_whole();
         at.e.freq.store(old_at.e.freq.load(Relaxed), Relaxed);
         let main = old_at.e.queue.load(Relaxed) == MAIN;
         keeper.link(&at, main).ok_or(Refused::Busy)?;

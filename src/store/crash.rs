@@ -184,36 +184,28 @@ macro_rules! atomic {
                     self.0.store(value, order);
                 }
             }
-            /// As in the standard library. What it guards is not to be had by the dead.
-            #[inline]
-            pub fn compare_exchange(
-                &self,
-                old: $value,
-                new: $value,
-                ok: Ordering,
-                not: Ordering,
-            ) -> Result<$value, $value> {
-                if changes() {
-                    self.0.compare_exchange(old, new, ok, not)
-                } else {
-                    Err(self.0.load(not))
-                }
-            }
-            /// As in the standard library. To the dead it looks as if it were done: it is tried until it is.
-            #[inline]
-            pub fn compare_exchange_weak(
-                &self,
-                old: $value,
-                new: $value,
-                ok: Ordering,
-                not: Ordering,
-            ) -> Result<$value, $value> {
-                match self.compare_exchange(old, new, ok, not) {
-                    Err(value) if value == old => Ok(value),
-                    other => other,
-                }
-            }
+            // What it guards is not to be had by the dead.
+            atomic!(@exchange $value, compare_exchange, |_, now| Err(now));
+            // It is tried until it is done: to the dead it looks as if it were.
+            atomic!(@exchange $value, compare_exchange_weak, |old, _| Ok(old));
             atomic!(@change $value, swap fetch_add fetch_or fetch_and fetch_max fetch_min);
+        }
+    };
+    (@exchange $value:ty, $method:ident, $to_the_dead:expr) => {
+        /// As in the standard library.
+        #[inline]
+        pub fn $method(
+            &self,
+            old: $value,
+            new: $value,
+            ok: Ordering,
+            not: Ordering,
+        ) -> Result<$value, $value> {
+            if changes() {
+                return self.0.$method(old, new, ok, not);
+            }
+            let answer: fn($value, $value) -> Result<$value, $value> = $to_the_dead;
+            answer(old, self.0.load(not))
         }
     };
     (@change $value:ty, $($method:ident)+) => {

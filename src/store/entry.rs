@@ -20,11 +20,13 @@
 //! | Complete | nobody | have it all; renewed heads share it |
 //! | Broken | nobody | end abnormally; lookups don't find it |
 //!
+//! An entry that is made current with a complete body says so itself ([`WHOLE`]), which spares a lookup the reading of the body.
+//!
 //! # The life of a marker
 //! A marker is an entry of kind marker: it carries the lease on `(key, sub)`, and for sub 0 what is remembered of the
 //! key. It is unlinked when its claim ends and nothing is remembered, and may be evicted or swept when it is not leased.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::atomic::{AtomicU8, AtomicU32, AtomicU64};
 use super::layout::UNLINKED;
@@ -110,6 +112,9 @@ pub(crate) const OBJECT: u8 = 1;
 pub(crate) const MARKER: u8 = 2;
 /// In `flags`: removed by hand, so that a fetch begun before must not bring it back.
 pub(crate) const REMOVED: u8 = 1;
+
+/// In `flags`: its body is complete, and will be. Where it is not set, the body has to be asked.
+pub(crate) const WHOLE: u8 = 2;
 
 /// Head of an object or marker; labels, key and meta follow it. What a lookup needs comes first.
 #[repr(C)]
@@ -268,6 +273,15 @@ impl<'a> EntryAt<'a> {
     #[inline]
     pub(crate) fn is_object(&self) -> bool {
         self.e.kind.load(Relaxed) == OBJECT
+    }
+    /// Whether its body is complete, as far as the entry knows.
+    #[inline]
+    pub(crate) fn is_whole(&self) -> bool {
+        self.e.flags.load(Acquire) & WHOLE != 0
+    }
+    /// Says that its body is complete, when it is.
+    pub(crate) fn set_whole(&self) {
+        self.e.flags.fetch_or(WHOLE, Release);
     }
     pub(crate) fn body(&self) -> u32 {
         self.e.body.load(Relaxed)

@@ -400,6 +400,7 @@ impl Core {
             );
         }
         keeper.weigh(&at);
+        at.set_whole();
         keeper.count_body(self.object.body_block());
         let hash = at.e.hash.load(Relaxed);
         let _shard = keeper.lock_shard(hash).ok_or(SupersededReason::Busy)?;

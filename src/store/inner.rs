@@ -22,6 +22,8 @@ use super::process::{Bell, Processes, Token, pin_of};
 const CLOCKS_DIFFER: Millis = 60_000;
 /// Entries of a chain that are looked at; a longer chain is a ring.
 const LONGEST_CHAIN: usize = 1 << 20;
+/// Cache lines of an entry that a lookup reads: its head, and a key of usual length.
+const LINES_AHEAD: usize = 4;
 
 pub(crate) struct Inner {
     pub(crate) memory: Memory,
@@ -318,6 +320,22 @@ impl Inner {
         (size_of::<Extent>() + room <= most).then_some((extent, at + size_of::<Extent>(), room))
     }
 
+    /// Has what a lookup reads of an entry come near: its head, and the key behind it. The block can be any: it is not read.
+    #[inline]
+    pub(crate) fn prefetch_entry(&self, block: u32) {
+        let at = block as usize * GRANULE;
+        if block != 0 {
+            (0..LINES_AHEAD).for_each(|line| self.memory.prefetch(at + line * 64));
+        }
+    }
+
+    /// Has the head of a body come near, and its first bytes.
+    #[inline]
+    pub(crate) fn prefetch_body(&self, block: u32) {
+        let at = block as usize * GRANULE;
+        (0..2).for_each(|line| self.memory.prefetch(at + line * 64));
+    }
+
     /// Visits the linked entries of a bucket, the most recent first, until told to stop. The shard is locked.
     #[inline]
     pub(crate) fn walk<'a, B>(
@@ -326,9 +344,11 @@ impl Inner {
         mut visit: impl FnMut(EntryAt<'a>) -> ControlFlow<B>,
     ) -> Option<B> {
         let mut at = self.bucket(bucket)?.load(Acquire);
+        self.prefetch_entry(at);
         for _ in 0..LONGEST_CHAIN {
             let entry = self.entry(at)?;
             at = entry.e.next.load(Acquire);
+            self.prefetch_entry(at);
             if !entry.is_linked() {
                 continue;
             }

@@ -143,6 +143,7 @@ impl Memory {
     }
 
     /// Has memory come near that will be read soon. Nothing depends on it.
+    #[inline]
     pub(crate) fn prefetch(&self, off: usize) {
         #[cfg(target_arch = "x86_64")]
         if off < self.len {

@@ -239,7 +239,7 @@ impl<'a> Processes<'a> {
 
     /// The same with a slot of this process: one that a forked child has inherited is its parent's.
     pub(crate) fn give_up_own(self, token: Token) {
-        if self.identity(slot_of(token)).pid() == std::process::id() {
+        if self.identity(slot_of(token)).pid() == pid() {
             self.give_up(token);
         }
     }

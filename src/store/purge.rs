@@ -26,7 +26,6 @@ use super::inner::{Inner, Ring, take_waiters};
 use super::keeper::Keeper;
 use super::layout::PurgeRecord;
 use super::member::Member;
-use super::memory::GRANULE;
 use super::region::Region;
 
 /// What a purge is for: everything that any of these finds.
@@ -91,8 +90,6 @@ const LABEL: u64 = 4;
 const ALL: u64 = 5;
 /// Buckets that are looked at together.
 const TOGETHER: usize = 32;
-/// Cache lines of an entry that a look at it reads, without its key.
-const LINES_AHEAD: usize = 4;
 /// Bytes of a word of a key's tail.
 const TAIL_WORD: usize = 4;
 /// Bits of a record's `what` that name its kind; above them is a length.
@@ -405,10 +402,7 @@ fn touch(inner: &Inner, buckets: &[usize]) {
         *head = inner.bucket(*bucket).map_or(0, |b| b.load(Relaxed));
     }
     for head in &heads[..buckets.len().min(TOGETHER)] {
-        let at = *head as usize * GRANULE;
-        for line in 0..LINES_AHEAD {
-            inner.memory.prefetch(at + line * 64);
-        }
+        inner.prefetch_entry(*head);
     }
 }
 

@@ -16,7 +16,7 @@
 //! waits for rings its slot once more, which nobody minds: who has the slot next looks, and finds nothing.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use std::sync::atomic::fence;
 
 use super::entry::{BROKEN, EntryAt, GROWING};
@@ -233,11 +233,15 @@ impl<'a> Keeper<'a> {
         let Some((body, ..)) = self.inner.body(at.body()) else {
             return false;
         };
-        if body.phase.load(Acquire) != GROWING || !self.is_trace_of(body.owner.load(Relaxed), token)
+        // Another thread of a process that leaves may be completing it: what is complete stays so.
+        if !self.is_trace_of(body.owner.load(Relaxed), token)
+            || body
+                .phase
+                .compare_exchange(GROWING, BROKEN, AcqRel, Relaxed)
+                .is_err()
         {
             return false;
         }
-        body.phase.store(BROKEN, Release);
         // As in `ring_readers`: we see the watcher's bit, or it sees the phase.
         fence(SeqCst);
         self.ring.add(take_waiters(&body.waiters));

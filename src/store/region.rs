@@ -263,7 +263,12 @@ impl Region {
         let (mut chosen, mut newest) = (None, None);
         let (mut others, mut marker) = (0, MarkerView::default());
         self.inner.walk::<()>(self.inner.bucket_of(hash), |at| {
-            if at.e.hash.load(Relaxed) != hash || at.key() != key {
+            if at.e.hash.load(Relaxed) != hash {
+                return ControlFlow::Continue(());
+            }
+            // Who finds it wants its body next.
+            self.inner.prefetch_body(at.body());
+            if at.key() != key {
             } else if !at.is_object() {
                 if at.e.words[SUB].load(Relaxed) == 0 {
                     marker = view(&at, now);
@@ -292,10 +297,11 @@ impl Region {
 
     fn lives(&self, at: &EntryAt<'_>, now: Millis) -> bool {
         at.e.dead_at.load(Relaxed) > now
-            && self
-                .inner
-                .body(at.body())
-                .is_some_and(|(b, ..)| self.inner.phase(b) != BROKEN)
+            && (at.is_whole()
+                || self
+                    .inner
+                    .body(at.body())
+                    .is_some_and(|(b, ..)| self.inner.phase(b) != BROKEN))
     }
 
     /// Counts a hit and pins. The shard is locked.

@@ -197,7 +197,7 @@ impl Repair {
         });
         found.iter().for_each(|(_, first)| {
             let body = inner.entry(*first).map_or(0, |at| at.body());
-            inner.come_near(body, BODY_LINES);
+            inner.prefetch_body(body);
         });
         for (bucket, _) in found {
             self.stage = Stage::Chains(*bucket);
@@ -258,7 +258,7 @@ impl Repair {
         }
         let stop = (next + TOGETHER).min(self.entries.len());
         let ahead = self.entries.iter().skip(stop).take(TOGETHER);
-        ahead.for_each(|block| inner.come_near(*block, ENTRY_LINES));
+        ahead.for_each(|block| inner.prefetch_entry(*block));
         for i in next..stop {
             if let Some(at) = inner.entry(self.entries[i]) {
                 self.judge(keeper, &at);
@@ -347,7 +347,7 @@ impl Repair {
         let mut next = [0; TOGETHER];
         let mut count = 0;
         while let Some(block) = (count < TOGETHER).then(|| self.next_oldest()).flatten() {
-            inner.come_near(block, ENTRY_LINES);
+            inner.prefetch_entry(block);
             next[count] = block;
             count += 1;
         }
@@ -477,10 +477,6 @@ impl Keeper<'_> {
     }
 }
 
-/// Cache lines of an entry without its key, and of the head of a body.
-const ENTRY_LINES: usize = 4;
-const BODY_LINES: usize = 2;
-
 /// The next buckets from there on that hold something, with their first entries, which come near; and where to go on after them.
 fn taken_buckets<'f>(
     inner: &Inner,
@@ -493,7 +489,7 @@ fn taken_buckets<'f>(
         after = bucket + 1;
         let first = inner.bucket(bucket).map_or(0, |b| b.load(Acquire));
         if first != 0 {
-            inner.come_near(first, ENTRY_LINES);
+            inner.prefetch_entry(first);
             found[count] = (bucket, first);
             count += 1;
             if count == TOGETHER {
@@ -502,11 +498,4 @@ fn taken_buckets<'f>(
         }
     }
     (&found[..count], after)
-}
-
-impl Inner {
-    /// Has the first lines of a block come near. Nothing depends on it.
-    pub(crate) fn come_near(&self, block: u32, lines: usize) {
-        (0..lines).for_each(|i| self.memory.prefetch(block as usize * GRANULE + i * 64));
-    }
 }

@@ -289,6 +289,10 @@ fn check_body(
         "body {body_block}: {len} of {total}"
     );
     ensure!(
+        phase == COMPLETE || !at.is_whole(),
+        "entry {block} calls its body whole, which is in phase {phase}"
+    );
+    ensure!(
         phase != COMPLETE || len == total,
         "body {body_block} is complete with {len} of {total}"
     );

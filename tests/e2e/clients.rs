@@ -72,13 +72,7 @@ fn client_keep_alive_and_pipelining() {
 fn client_tls() {
     let origin = Origin::start();
     let body = "sealed ".repeat(50_000);
-    origin.script(
-        "/",
-        [
-            Reply::aged(100, WINDOWS, "old"),
-            Reply::cached(WINDOWS, body.clone()),
-        ],
-    );
+    origin.expired("/", WINDOWS, Reply::cached(WINDOWS, body.clone()));
     let lines = "proxy_set_header X-Forwarded-Proto $scheme;";
     let nginx = Conf::caching_with(&origin, lines).tls().start();
     let mut client = nginx.client();
@@ -95,13 +89,7 @@ fn client_tls() {
 fn client_tls_gone_before_its_refresh() {
     let origin = Origin::start();
     let gate = Gate::closed();
-    origin.script(
-        "/",
-        [
-            Reply::aged(100, WINDOWS, "old"),
-            Reply::cached(WINDOWS, "new").hold(&gate),
-        ],
-    );
+    origin.expired("/", WINDOWS, Reply::cached(WINDOWS, "new").hold(&gate));
     let lines =
         "proxy_set_header X-Cipher $ssl_cipher; proxy_set_header X-Forwarded-Proto $scheme;";
     let nginx = Conf::caching_with(&origin, lines).tls().start();
@@ -122,13 +110,7 @@ fn client_tls_gone_before_its_refresh() {
 fn client_http2() {
     let origin = Origin::start();
     let body = "frame ".repeat(50_000);
-    origin.script(
-        "/",
-        [
-            Reply::aged(100, WINDOWS, "old"),
-            Reply::cached(WINDOWS, body.clone()),
-        ],
-    );
+    origin.expired("/", WINDOWS, Reply::cached(WINDOWS, body.clone()));
     let nginx = Conf::caching(&origin).http2().start();
     let url = format!("http://{}/", nginx.addr);
     let get = |url: &str| curl(&["--http2-prior-knowledge", "-H", "Host: localhost", url]);
@@ -163,13 +145,7 @@ fn client_http2() {
 fn client_http2_over_tls() {
     let origin = Origin::start();
     let gate = Gate::closed();
-    origin.script(
-        "/",
-        [
-            Reply::aged(100, WINDOWS, "old"),
-            Reply::cached(WINDOWS, "new").hold(&gate),
-        ],
-    );
+    origin.expired("/", WINDOWS, Reply::cached(WINDOWS, "new").hold(&gate));
     let nginx = Conf::caching(&origin).tls().http2().start();
     let url = format!("https://{}/", nginx.addr);
     let get = || curl(&["--http2", "-k", "-H", "Host: localhost", &url]);

@@ -10,13 +10,7 @@ const WINDOWS: &str = "max-age=60, stale-while-revalidate=300, stale-if-error=86
 fn cycle_first_request_after_expiry_never_waits() {
     let origin = Origin::start();
     let gate = Gate::closed();
-    origin.script(
-        "/",
-        [
-            Reply::aged(100, WINDOWS, "old"),
-            Reply::cached(WINDOWS, "new").hold(&gate),
-        ],
-    );
+    origin.expired("/", WINDOWS, Reply::cached(WINDOWS, "new").hold(&gate));
     let nginx = Conf::caching(&origin).start();
     let mut client = nginx.client();
 
@@ -55,13 +49,7 @@ fn cycle_fresh_is_served_without_the_origin() {
 fn cycle_thousand_at_once_on_an_expired_key() {
     let origin = Origin::start();
     let gate = Gate::closed();
-    origin.script(
-        "/",
-        [
-            Reply::aged(100, WINDOWS, "old"),
-            Reply::cached(WINDOWS, "new").hold(&gate),
-        ],
-    );
+    origin.expired("/", WINDOWS, Reply::cached(WINDOWS, "new").hold(&gate));
     let nginx = Conf::caching(&origin).workers(2).start();
     nginx.get("/").is(200, "MISS", "old");
 
@@ -98,13 +86,7 @@ fn cycle_by_the_clock() {
 fn cycle_same_connection_is_not_held() {
     let origin = Origin::start();
     let gate = Gate::closed();
-    origin.script(
-        "/",
-        [
-            Reply::aged(100, WINDOWS, "old"),
-            Reply::cached(WINDOWS, "new").hold(&gate),
-        ],
-    );
+    origin.expired("/", WINDOWS, Reply::cached(WINDOWS, "new").hold(&gate));
     origin.on("/other", Reply::cached(WINDOWS, "other"));
     let nginx = Conf::caching(&origin).http("tcp_nopush on;").start();
     let mut client = nginx.client();
@@ -152,13 +134,7 @@ fn cycle_refresh_max() {
     let origin = Origin::start();
     let gate = Gate::closed();
     for path in ["/1", "/2", "/3"] {
-        origin.script(
-            path,
-            [
-                Reply::aged(100, WINDOWS, "old"),
-                Reply::cached(WINDOWS, "new").hold(&gate),
-            ],
-        );
+        origin.expired(path, WINDOWS, Reply::cached(WINDOWS, "new").hold(&gate));
     }
     let nginx = Conf::caching_with(&origin, "swr_cache_refresh_max 2;").start();
     for path in ["/1", "/2", "/3"] {
@@ -179,13 +155,7 @@ fn cycle_refresh_max() {
 fn legacy_first_waits_others_do_not() {
     let origin = Origin::start();
     let gate = Gate::closed();
-    origin.script(
-        "/",
-        [
-            Reply::aged(100, WINDOWS, "old"),
-            Reply::cached(WINDOWS, "new").hold(&gate),
-        ],
-    );
+    origin.expired("/", WINDOWS, Reply::cached(WINDOWS, "new").hold(&gate));
     let nginx = Conf::caching_with(&origin, "swr_cache_background_update off;").start();
     nginx.get("/").is(200, "MISS", "old");
     let mut first = nginx.client();

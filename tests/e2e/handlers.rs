@@ -20,13 +20,7 @@ fn cycle(nginx: &Nginx, path: &str) {
 
 /// Old first, new ever after.
 fn two_takes(origin: &Origin, path: &str) {
-    origin.script(
-        path,
-        [
-            Reply::aged(100, WINDOWS, "old"),
-            Reply::cached(WINDOWS, "new"),
-        ],
-    );
+    origin.expired(path, WINDOWS, Reply::cached(WINDOWS, "new"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Zones in files: restart, sudden death, binary upgrade, another instance, and files that are of no use.
 
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::support::*;
 
@@ -32,17 +32,18 @@ fn ask(nginx: &Nginx, count: usize, status: &str) {
     }
 }
 
+fn began_anew(nginx: &Nginx) {
+    let log = nginx.error_log();
+    assert!(log.contains("zone.swr is new"), "{log}");
+}
+
 #[test]
 fn persist_over_restarts() {
     let origin = Origin::start();
     pages(&origin, 100);
     let conf = conf(&origin, "zone=main:16m file=zone.swr").workers(2);
     let nginx = conf.start();
-    assert!(
-        nginx.error_log().contains("zone.swr is new"),
-        "{}",
-        nginx.log()
-    );
+    began_anew(&nginx);
     ask(&nginx, 100, "MISS");
     let nginx = nginx.restart(&conf);
     ask(&nginx, 100, "HIT");
@@ -222,11 +223,7 @@ fn persist_after_a_death_in_the_making() {
         half.truncate(5 << 20);
         fs::write(file.with_extension("swr.new"), half).expect("written");
     });
-    assert!(
-        nginx.error_log().contains("zone.swr is new"),
-        "{}",
-        nginx.log()
-    );
+    began_anew(&nginx);
     ask(&nginx, 10, "MISS");
     let nginx = nginx.restart(&conf);
     ask(&nginx, 10, "HIT");
@@ -312,4 +309,55 @@ fn persist_many_entries_come_up_in_no_time() {
     let nginx = nginx.restart_after(&conf, || began = Instant::now());
     nginx.get("/many?4999").is(200, "HIT", &"x".repeat(2000));
     println!("the first hit came {:?} after the start", began.elapsed());
+}
+
+/// A full cache of 1 GiB serves within a second of nginx's start, whether it had ended well or was killed.
+#[test]
+#[ignore = "most of a minute, and 1 GiB: make test-chaos"]
+fn persist_first_hit_within_a_second() {
+    const ENTRIES: usize = 200_000;
+    let pages = free_port();
+    let page = "page ".repeat(780);
+    let conf = Conf::new()
+        .http(&format!(
+            "swr_cache_zone zone=main:1g file=zone.swr; keepalive_requests {ENTRIES}; \
+             upstream pages {{ server 127.0.0.1:{pages}; keepalive 8; }} \
+             server {{ listen 127.0.0.1:{pages}; \
+             location / {{ add_header Cache-Control max-age=86400; return 200 '{page}'; }} }}"
+        ))
+        .location(
+            "/",
+            "swr_cache main; proxy_pass http://pages; proxy_http_version 1.1; proxy_set_header Connection '';",
+        );
+    let mut nginx = conf.start();
+    std::thread::scope(|scope| {
+        for first in 0..4 {
+            let (mut client, page) = (nginx.client(), &page);
+            scope.spawn(move || {
+                for i in (first..ENTRIES).step_by(4) {
+                    client.get(&format!("/{i}")).is(200, "MISS", page);
+                }
+            });
+        }
+    });
+    for ended_well in [true, false] {
+        // The best of three: others may want the processors, too.
+        let mut least = Duration::MAX;
+        for _ in 0..3 {
+            let mut began = Instant::now();
+            nginx = if ended_well {
+                nginx.restart_after(&conf, || began = Instant::now())
+            } else {
+                nginx.kill_and_restart_after(&conf, || began = Instant::now())
+            };
+            nginx.get("/123456").is(200, "HIT", &page);
+            least = least.min(began.elapsed());
+        }
+        println!("ended well: {ended_well}; the first hit came after {least:?}");
+        assert!(least < Duration::from_secs(1), "{least:?}");
+        let log = nginx.log();
+        let taken = format!("{ENTRIES} entries are taken from the file");
+        assert!(log.contains(&taken), "{log}");
+        assert_eq!(log.contains("not closed well"), !ended_well, "{log}");
+    }
 }

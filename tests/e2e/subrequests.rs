@@ -13,13 +13,7 @@ fn ssi_includes_come_from_the_cache() {
         Reply::cached("max-age=60", page).header("Content-Type", "text/html"),
     );
     origin.on("/part", Reply::cached("max-age=60", "part"));
-    origin.script(
-        "/late",
-        [
-            Reply::aged(100, WINDOWS, "old"),
-            Reply::cached(WINDOWS, "new"),
-        ],
-    );
+    origin.expired("/late", WINDOWS, Reply::cached(WINDOWS, "new"));
     let nginx = Conf::caching_with(&origin, "ssi on;").start();
     assert_eq!(nginx.get("/page").text(), "part, part and old");
     assert_eq!(nginx.get("/page").text(), "part, part and old");
@@ -47,13 +41,7 @@ fn auth_request_guards_what_is_stored() {
             403
         })
     });
-    origin.script(
-        "/",
-        [
-            Reply::aged(100, WINDOWS, "old"),
-            Reply::cached(WINDOWS, "new"),
-        ],
-    );
+    origin.expired("/", WINDOWS, Reply::cached(WINDOWS, "new"));
     let pass = format!("proxy_pass http://{};", origin.addr);
     let nginx = Conf::new()
         .zone()
@@ -96,13 +84,7 @@ fn auth_request_answers_are_cached() {
 fn variables_hold_in_the_fetch() {
     let origin = Origin::start();
     origin.on("/auth", Reply::new(204).header("X-Tenant", "blue"));
-    origin.script(
-        "/",
-        [
-            Reply::aged(100, WINDOWS, "old"),
-            Reply::cached(WINDOWS, "new"),
-        ],
-    );
+    origin.expired("/", WINDOWS, Reply::cached(WINDOWS, "new"));
     let pass = format!("proxy_pass http://{};", origin.addr);
     let nginx = Conf::new()
         .zone()

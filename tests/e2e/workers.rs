@@ -165,12 +165,10 @@ fn reload_under_load() {
 fn reload_in_the_middle_of_fetches() {
     let origin = Origin::start();
     let gate = Gate::closed();
-    origin.script(
+    origin.expired(
         "/refresh",
-        [
-            Reply::aged(100, WINDOWS, "old"),
-            Reply::cached(WINDOWS, "new").hold(&gate),
-        ],
+        WINDOWS,
+        Reply::cached(WINDOWS, "new").hold(&gate),
     );
     origin.on("/fill", Reply::cached(WINDOWS, "filled").hold(&gate));
     let nginx = Conf::caching(&origin).start();
@@ -207,13 +205,7 @@ fn quit_in_the_middle_of_a_fill() {
 fn quit_with_a_refresh_under_way() {
     let origin = Origin::start();
     let gate = Gate::closed();
-    origin.script(
-        "/",
-        [
-            Reply::aged(100, WINDOWS, "old"),
-            Reply::cached(WINDOWS, "new").hold(&gate),
-        ],
-    );
+    origin.expired("/", WINDOWS, Reply::cached(WINDOWS, "new").hold(&gate));
     let nginx = Conf::caching(&origin)
         .main("worker_shutdown_timeout 1s;")
         .start();

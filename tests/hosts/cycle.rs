@@ -25,13 +25,7 @@ pub(crate) fn script(name: &str) {
 /// MISS, HIT, UPDATING at once, HIT.
 fn first_after_expiry_never_waits(host: &Host, origin: &Origin) {
     let gate = Gate::closed();
-    origin.script(
-        "/cycle",
-        [
-            Reply::aged(100, WINDOWS, "old"),
-            Reply::cached(WINDOWS, "new").hold(&gate),
-        ],
-    );
+    origin.expired("/cycle", WINDOWS, Reply::cached(WINDOWS, "new").hold(&gate));
     let mut client = host.client();
     client.get("/cycle").is(200, "MISS", "old");
     for _ in 0..5 {
@@ -214,13 +208,7 @@ fn written_through(host: &Host, origin: &Origin) {
 /// 1,000 concurrent on an expired key: all are answered at once, and one origin request is made.
 fn thousand_at_once(host: &Host, origin: &Origin) {
     let gate = Gate::closed();
-    origin.script(
-        "/storm",
-        [
-            Reply::aged(100, WINDOWS, "old"),
-            Reply::cached(WINDOWS, "new").hold(&gate),
-        ],
-    );
+    origin.expired("/storm", WINDOWS, Reply::cached(WINDOWS, "new").hold(&gate));
     host.get("/storm").is(200, "MISS", "old");
     for response in at_once(host.addr, 1000, "/storm", &[]) {
         response.is(200, "UPDATING", "old");

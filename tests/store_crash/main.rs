@@ -40,7 +40,8 @@ struct Operation {
     name: &'static str,
     /// Whether it may take objects that it is not about.
     evicts: bool,
-    /// Every so many writes, where an operation repeats a few of them many times; see [`everywhere`].
+    /// Every so many writes, where an operation repeats a few of them many times; a twentieth of that in the long form
+    /// ([`everywhere`]): every tenth where each try costs a hundred processes, every one elsewhere.
     stride: u64,
     prepare: fn(&Region) -> Armed<'_>,
 }
@@ -130,7 +131,6 @@ fn crash_at_each_write(operation: &Operation) {
             println!("  {}: {n} writes", operation.name);
             return;
         }
-        // Where each write costs a hundred processes, not every one is tried in the long form either.
         n += if everywhere() {
             (operation.stride / 20).max(1)
         } else {

@@ -3,8 +3,8 @@
 //! Threads stand for processes: each has its own handle to the same memory, and one that dies makes no more writes, at
 //! whatever access that was. The time, who lives and who waits are the scheduler's (`crash::enter`), so that a run
 //! depends on its schedule alone; one that fails prints its seed, and `SHUTTLE_RANDOM_SEED` makes it again. Accesses are
-//! sequentially consistent here. `make miri` runs the same, without deaths, on threads of Miri's, in the weaker order of
-//! the language, and sees races, too.
+//! sequentially consistent here. `make miri` runs the same on threads of Miri's, in the weaker order of the language, and
+//! sees races, too.
 //!
 //! `SWRCACHE_SCHEDULES` says how many schedules of each kind; `make test-chaos` wants thousands.
 
@@ -16,14 +16,20 @@ use swrcache::store::*;
 mod store_support;
 
 mod mending;
-mod process;
+#[cfg(miri)]
+#[path = "miri_threads.rs"]
 mod threads;
+#[cfg(not(miri))]
+#[path = "shuttle_threads.rs"]
+mod threads;
+
+mod process;
 mod world;
 
 use process::*;
 use store_support::{FAR, body, check_bytes};
 use threads::*;
-use world::{WORLD, is_dead, mortal};
+use world::{WORLD, mortal};
 
 const NOW: Millis = 10;
 
@@ -64,7 +70,7 @@ fn hold(object: &Object) {
     let len = check(object);
     for _ in 0..below(200) {
         // As if it were an access.
-        AtomicBool::new(false).load(SeqCst);
+        choose();
     }
     assert!(check(object) >= len);
 }
@@ -91,9 +97,7 @@ fn get(region: &Region, key: &[u8]) -> Option<Object> {
 
 /// Runs it in many orders.
 fn explore(run: fn()) {
-    if !cfg!(miri) {
-        crash::enter(WORLD);
-    }
+    crash::enter(WORLD);
     run_all(run);
 }
 

@@ -691,6 +691,10 @@ pub(crate) fn phase_result(client: &mut Client, step: Step) -> ngx_int_t {
     }
 }
 
+/// The client can take more.
+///
+/// # Safety
+/// `r` is a live request.
 unsafe extern "C" fn on_writable(r: *mut ngx_http_request_t) {
     guard("the write event of a client", (), || {
         // SAFETY: nginx passes a live request.
@@ -703,6 +707,9 @@ unsafe extern "C" fn on_writable(r: *mut ngx_http_request_t) {
 }
 
 /// The client's timer has expired, or its fetch has brought something.
+///
+/// # Safety
+/// `event` is the timer of a client: its `data` is that client, which is still there.
 unsafe extern "C" fn on_timer(event: *mut ngx_event_t) {
     guard("the timer of a client", (), || {
         // SAFETY: `data` is the client that set the timer; it takes the timer out before it is gone.
@@ -717,6 +724,9 @@ unsafe extern "C" fn on_timer(event: *mut ngx_event_t) {
 }
 
 /// The request has ended: answered, given up by the client, or torn down.
+///
+/// # Safety
+/// `data` is the client of a request, whose pool is still there.
 unsafe extern "C" fn on_request_end(data: *mut c_void) {
     guard("the end of a request", (), || {
         // SAFETY: the record lives in the request's pool, which is still there.

@@ -277,10 +277,18 @@ fn keep<T>(cf: *mut ngx_conf_t, value: T) -> *mut c_void {
     })
 }
 
+/// The configuration of the whole, before any directive.
+///
+/// # Safety
+/// `cf` is what nginx reads the configuration with, and has a pool.
 pub(crate) unsafe extern "C" fn create_main(cf: *mut ngx_conf_t) -> *mut c_void {
     keep(cf, MainConf::default())
 }
 
+/// That of a location, before any directive.
+///
+/// # Safety
+/// As [`create_main`].
 pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_void {
     keep(
         cf,
@@ -295,6 +303,10 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
     )
 }
 
+/// What a location takes over from the one around it.
+///
+/// # Safety
+/// `cf` as for [`create_main`]; `above` and `here` are what [`create_location`] made for the two contexts.
 pub(crate) unsafe extern "C" fn merge_location(
     cf: *mut ngx_conf_t,
     above: *mut c_void,

@@ -109,6 +109,10 @@ fn recover<'a>(r: Req) -> Option<&'a mut Ctx> {
     None
 }
 
+/// The record of a request goes with its pool.
+///
+/// # Safety
+/// `data` is a [`Ctx`] that is dropped nowhere else, and is not used afterwards.
 #[inline(never)]
 unsafe extern "C" fn drop_ctx(data: *mut c_void) {
     // SAFETY: `data` is the record that `attach` wrote; the pool calls this once.

@@ -427,7 +427,7 @@ impl Reader {
     /// Has nginx send the header now, when no byte of the body is there yet.
     fn flush_header(&mut self, r: Req) -> ngx_int_t {
         self.begun = true;
-        // SAFETY: plain call with a live request.
+        // SAFETY: nginx asks for a live request, as a `Req` is.
         unsafe { ngx_http_send_special(r.as_ptr(), NGX_HTTP_FLUSH as usize) }
     }
 

@@ -7,6 +7,7 @@
 //! | what | how | why |
 //! |---|---|---|
 //! | connection | `ngx_get_connection` on an eventfd that nobody writes to | nginx wants a real descriptor, and calls -1 "already closed" |
+//! | the same | `shared` | one such descriptor is enough for a worker: nginx closes it with none of its connections |
 //! | events | `active`, and the write event `ready` | upstream code then adds neither to epoll, and believes in a client that takes all |
 //! | variables, captures | deep copies | what `set`, `map` or `auth_request_set` computed for the client holds |
 //! | TLS | the client's session, up-referenced ([`crate::tls`]) | `$scheme` and `$ssl_*` |
@@ -15,7 +16,7 @@
 use std::ffi::c_int;
 use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicIsize, AtomicUsize};
+use std::sync::atomic::{AtomicI32, AtomicIsize, AtomicUsize};
 
 use nginx_sys::{
     NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_buf_t, ngx_chain_t, ngx_close_connection,
@@ -96,6 +97,9 @@ pub(crate) fn start(r: Req) {
 }
 
 /// The first turn: up to where the content handler waits for something.
+///
+/// # Safety
+/// `r` is a live request.
 unsafe extern "C" fn begin(r: *mut ngx_http_request_t) {
     guard("the start of a fetch", (), || {
         // SAFETY: nginx passes a live request.
@@ -116,6 +120,10 @@ pub(crate) fn wake(r: Req) {
 }
 
 /// Both events of a detached connection (after ngx_http_request_handler).
+///
+/// # Safety
+/// `event` is one of a detached connection: its `data` is the connection, the `data` of that is its request, and both
+/// live.
 unsafe extern "C" fn on_event(event: *mut ngx_event_t) {
     guard("an event of a fetch", (), || {
         // SAFETY: an event's `data` is its connection, a detached connection's `data` is its request.
@@ -148,26 +156,27 @@ unsafe extern "C" fn on_event(event: *mut ngx_event_t) {
     });
 }
 
-fn eventfd() -> Option<c_int> {
-    // SAFETY: takes no pointers.
-    let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
-    (fd >= 0).then_some(fd)
+/// The descriptor of all connections of this worker that have no client: nothing ever happens to it.
+fn idle_descriptor() -> Option<c_int> {
+    static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
+    if DESCRIPTOR.load(Relaxed) < 0 {
+        // SAFETY: takes no pointers.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+        DESCRIPTOR.store(fd, Relaxed);
+    }
+    Some(DESCRIPTOR.load(Relaxed)).filter(|fd| *fd >= 0)
 }
 
 /// A connection without a client, for a copy of `client`.
 fn connect(client: Req) -> Option<*mut ngx_connection_t> {
     let from = client.connection();
-    let fd = eventfd()?;
-    // SAFETY: the descriptor is open; on failure it is ours to close.
+    let fd = idle_descriptor()?;
+    // SAFETY: the descriptor is open as long as the process.
     let c = unsafe { ngx_get_connection(fd, from.log) };
-    if c.is_null() {
-        // SAFETY: as above.
-        unsafe { libc::close(fd) };
-        return None;
-    }
-    // SAFETY: a fresh connection from nginx's array.
-    let to = unsafe { &mut *c };
-    // SAFETY: plain call.
+    // SAFETY: NULL, or a fresh connection from nginx's array.
+    let to = unsafe { c.as_mut() }?;
+    to.set_shared(1);
+    // SAFETY: the log of a connection that is open.
     to.pool = unsafe { ngx_create_pool(POOL_SIZE, from.log) };
     count_active(1);
     if to.pool.is_null() || dress(from, to, client).is_none() {
@@ -203,16 +212,16 @@ fn close(c: *mut ngx_connection_t) {
 
 /// Nothing comes from a client that is not there, and nothing goes to it: what the filters let by must never reach the
 /// TLS session that [`tls::share`] has lent.
-unsafe extern "C" fn receive(_: *mut ngx_connection_t, _: *mut u8, _: usize) -> isize {
+extern "C" fn receive(_: *mut ngx_connection_t, _: *mut u8, _: usize) -> isize {
     nginx_sys::NGX_ERROR as isize
 }
 
-unsafe extern "C" fn receive_chain(_: *mut ngx_connection_t, _: *mut ngx_chain_t, _: i64) -> isize {
+extern "C" fn receive_chain(_: *mut ngx_connection_t, _: *mut ngx_chain_t, _: i64) -> isize {
     nginx_sys::NGX_ERROR as isize
 }
 
 /// NGX_CHAIN_ERROR
-unsafe extern "C" fn send_chain(
+extern "C" fn send_chain(
     _: *mut ngx_connection_t,
     _: *mut ngx_chain_t,
     _: i64,
@@ -236,7 +245,7 @@ fn dress(from: &ngx_connection_t, to: &mut ngx_connection_t, client: Req) -> Opt
     to.local_socklen = from.local_socklen;
     to.proxy_protocol = copy_proxy_protocol(pool, from.proxy_protocol)?;
     // nginx looks into it when it decides how to close.
-    // SAFETY: plain allocation.
+    // SAFETY: the pool was made for this connection.
     to.buffer = unsafe { ngx_create_temp_buf(to.pool, 1) };
     if to.buffer.is_null() {
         return None;

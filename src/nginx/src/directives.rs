@@ -46,6 +46,9 @@ macro_rules! location {
 
 macro_rules! command {
     ($name:literal, $contexts:expr, $offset:expr, $conf:ty, $parser:expr) => {{
+        /// # Safety
+        /// `cf` is what nginx reads the configuration with, with the directive's arguments; `conf` is what our create
+        /// function made for this context.
         unsafe extern "C" fn set(cf: *mut ngx_conf_t, _: *mut ngx_command_t, conf: *mut c_void) -> *mut c_char {
             guard(concat!("the directive ", $name), FAILED, || {
                 // SAFETY: nginx passes the configuration that our create function made for this context.

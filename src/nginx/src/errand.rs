@@ -80,7 +80,7 @@ pub(crate) fn finish_all() {
     }
 }
 
-unsafe extern "C" fn on_turn(_: *mut ngx_event_t) {
+extern "C" fn on_turn(_: *mut ngx_event_t) {
     guard("a purge", (), || {
         match work() {
             Some(Ok(())) => {

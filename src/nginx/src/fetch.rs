@@ -624,6 +624,10 @@ fn skip(buf: &mut ngx_buf_t, n: u64) {
     }
 }
 
+/// The request has ended: by its last byte, or torn down.
+///
+/// # Safety
+/// `data` is the [`Ctx`] of a request, whose pool is still there.
 unsafe extern "C" fn on_request_end(data: *mut c_void) {
     guard("the end of a fetch", (), || {
         // SAFETY: the record lives in the request's pool, which is still there.

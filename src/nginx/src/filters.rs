@@ -37,6 +37,10 @@ pub(crate) fn install() {
     }
 }
 
+/// The header filter.
+///
+/// # Safety
+/// `r` is a live request.
 unsafe extern "C" fn header(r: *mut ngx_http_request_t) -> ngx_int_t {
     let failed = NGX_ERROR as ngx_int_t;
     let swallowed = guard("a response header", Some(failed), || {
@@ -73,6 +77,10 @@ unsafe extern "C" fn header(r: *mut ngx_http_request_t) -> ngx_int_t {
     }
 }
 
+/// The body filter.
+///
+/// # Safety
+/// `r` is a live request, and `chain` what comes of its body: buffers that live until the call returns, or NULL.
 unsafe extern "C" fn body(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -> ngx_int_t {
     let failed = NGX_ERROR as ngx_int_t;
     let swallowed = guard("a response body", Some(failed), || {

@@ -36,6 +36,10 @@ pub(crate) fn install(cf: *mut ngx_conf_t) -> Option<()> {
     Some(())
 }
 
+/// Each request before its content handler.
+///
+/// # Safety
+/// `r` is a live request.
 unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_int_t {
     let declined = NGX_DECLINED as ngx_int_t;
     guard("a request", declined, || {
@@ -86,7 +90,7 @@ fn has_body(r: Req) -> bool {
 /// A key may be made of the body (`$request_body`), and a fetch sends a copy of it: nginx reads it, then comes back to
 /// this phase (as the mirror module does).
 fn read_body_first(r: Req) -> ngx_int_t {
-    // SAFETY: plain call with a live request.
+    // SAFETY: nginx asks for a live request, as a `Req` is.
     let rc = unsafe { ngx_http_read_client_request_body(r.as_ptr(), Some(body_is_read)) };
     if rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
         return rc;
@@ -95,6 +99,10 @@ fn read_body_first(r: Req) -> ngx_int_t {
     NGX_DONE as ngx_int_t
 }
 
+/// A request's body is there: it goes on.
+///
+/// # Safety
+/// `r` is a live request.
 unsafe extern "C" fn body_is_read(r: *mut ngx_http_request_t) {
     // SAFETY: nginx passes a live request.
     let r = unsafe { Req::new(r) };

@@ -56,6 +56,9 @@ fn upstream<'a>(r: Req) -> Option<&'a mut ngx_http_upstream_t> {
 }
 
 /// In the place of the upstream's `process_header`.
+///
+/// # Safety
+/// `r` is a live request.
 unsafe extern "C" fn process_header(r: *mut ngx_http_request_t) -> ngx_int_t {
     let failed = NGX_ERROR as ngx_int_t;
     guard("the header of an origin", failed, || {
@@ -65,6 +68,9 @@ unsafe extern "C" fn process_header(r: *mut ngx_http_request_t) -> ngx_int_t {
 }
 
 /// In the place of the upstream's `reinit_request`: the next server is tried.
+///
+/// # Safety
+/// As [`process_header`].
 unsafe extern "C" fn reinit_request(r: *mut ngx_http_request_t) -> ngx_int_t {
     let failed = NGX_ERROR as ngx_int_t;
     guard("the next origin", failed, || {

@@ -64,6 +64,10 @@ pub(crate) fn tag() -> *mut c_void {
     ptr::addr_of_mut!(ngx_http_swr_cache_module).cast()
 }
 
+/// The configuration has been read.
+///
+/// # Safety
+/// `cf` is what nginx has read it with.
 unsafe extern "C" fn postconfiguration(cf: *mut nginx_sys::ngx_conf_t) -> ngx_int_t {
     crate::guard::guard(
         "postconfiguration",

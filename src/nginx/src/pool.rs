@@ -32,6 +32,8 @@ impl Pool {
 
     /// Moves `value` into the pool; it is dropped when the pool is destroyed.
     pub(crate) fn keep<T>(self, value: T) -> Option<*mut T> {
+        /// # Safety
+        /// `data` is a `T` that is dropped nowhere else, and is not used afterwards.
         unsafe extern "C" fn drop_it<T>(data: *mut c_void) {
             // SAFETY: `data` is the `T` that `keep` wrote, and the pool calls this once.
             crate::guard::guard("cleanup", (), || unsafe {

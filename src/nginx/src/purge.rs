@@ -31,6 +31,9 @@ pub(crate) struct Asker {
 }
 
 /// The content handler of `swr_cache_purge`.
+///
+/// # Safety
+/// `r` is a live request.
 pub(crate) unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t {
     let failed = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
     guard("a purge", failed, || {
@@ -39,7 +42,7 @@ pub(crate) unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t
         if r.raw().method as u32 != NGX_HTTP_POST {
             return only_post(r).unwrap_or(failed);
         }
-        // SAFETY: plain call with a live request.
+        // SAFETY: nginx asks for a live request, as a `Req` is.
         let rc = unsafe { ngx_http_read_client_request_body(r.as_ptr(), Some(body_is_read)) };
         match rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
             true => rc,
@@ -66,6 +69,10 @@ fn only_post(r: Req) -> Option<ngx_int_t> {
     Some(NGX_HTTP_NOT_ALLOWED as ngx_int_t)
 }
 
+/// The body of a purge is there.
+///
+/// # Safety
+/// `r` is a live request.
 unsafe extern "C" fn body_is_read(r: *mut ngx_http_request_t) {
     guard("a purge", (), || {
         // SAFETY: nginx passes a live request.
@@ -90,6 +97,10 @@ fn begin(r: Req, asked: Asked) {
     }
 }
 
+/// The client of a purge is gone.
+///
+/// # Safety
+/// `r` is a request that is about to end, and still lives.
 unsafe extern "C" fn forget(r: *mut c_void) {
     guard("a purge", (), || {
         // SAFETY: the request that `begin` gave, at its end.

@@ -95,7 +95,7 @@ impl Req {
         handler: unsafe extern "C" fn(*mut c_void),
         data: *mut c_void,
     ) -> Option<()> {
-        // SAFETY: plain call with a live request.
+        // SAFETY: nginx asks for a live request, as a `Req` is.
         let cleanup = unsafe { ngx_http_cleanup_add(self.0, 0).as_mut()? };
         cleanup.handler = Some(handler);
         cleanup.data = data;
@@ -103,12 +103,12 @@ impl Req {
     }
 
     pub(crate) fn discard_body(self) -> ngx_int_t {
-        // SAFETY: plain call with a live request.
+        // SAFETY: nginx asks for a live request, as a `Req` is.
         unsafe { ngx_http_discard_request_body(self.0) }
     }
 
     pub(crate) fn send_header(self) -> ngx_int_t {
-        // SAFETY: plain call with a live request.
+        // SAFETY: nginx asks for a live request, as a `Req` is.
         unsafe { ngx_http_send_header(self.0) }
     }
 
@@ -133,7 +133,7 @@ impl Req {
     }
 
     pub(crate) fn run_phases(self) {
-        // SAFETY: plain call with a live request.
+        // SAFETY: nginx asks for a live request, as a `Req` is.
         unsafe { ngx_http_core_run_phases(self.0) }
     }
 
@@ -208,6 +208,9 @@ impl Req {
 }
 
 /// [`Req::run_phases`] as an event handler of a request.
+///
+/// # Safety
+/// `r` is a live request.
 pub(crate) unsafe extern "C" fn run_phases(r: *mut ngx_http_request_t) {
     // SAFETY: nginx passes a live request.
     unsafe { ngx_http_core_run_phases(r) }

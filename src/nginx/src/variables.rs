@@ -37,11 +37,15 @@ const VARIABLES: [(&str, Text); 6] = [
     }),
 ];
 
+/// Makes the variables known.
+///
+/// # Safety
+/// `cf` is what nginx is about to read the configuration with.
 pub(crate) unsafe extern "C" fn register(cf: *mut ngx_conf_t) -> ngx_int_t {
     guard("the variables", NGX_ERROR as ngx_int_t, || {
         for (number, (name, _)) in VARIABLES.iter().enumerate() {
             let mut name = str_of(name.as_bytes());
-            // SAFETY: plain call while the configuration is read.
+            // SAFETY: `cf` is nginx's, which copies the name.
             let Some(v) = (unsafe {
                 ngx_http_add_variable(cf, &mut name, NGX_HTTP_VAR_NOCACHEABLE as usize).as_mut()
             }) else {
@@ -54,6 +58,10 @@ pub(crate) unsafe extern "C" fn register(cf: *mut ngx_conf_t) -> ngx_int_t {
     })
 }
 
+/// The value of a variable.
+///
+/// # Safety
+/// `r` is a live request, and `v` the value to fill.
 unsafe extern "C" fn get(
     r: *mut ngx_http_request_t,
     v: *mut ngx_http_variable_value_t,

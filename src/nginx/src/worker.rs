@@ -136,7 +136,7 @@ fn look_at_parked() {
     }
 }
 
-unsafe extern "C" fn on_bell(_: *mut ngx_event_t) {
+extern "C" fn on_bell(_: *mut ngx_event_t) {
     guard("the bell", (), || {
         if let (Some(bells), Some(bell)) = (bells(), worker().bell) {
             bells.drain(bell);
@@ -145,13 +145,17 @@ unsafe extern "C" fn on_bell(_: *mut ngx_event_t) {
     });
 }
 
-unsafe extern "C" fn on_look(_: *mut ngx_event_t) {
+extern "C" fn on_look(_: *mut ngx_event_t) {
     guard("the timer of parked clients", (), || {
         look_at_parked();
         look_later();
     });
 }
 
+/// The timer that cleans up.
+///
+/// # Safety
+/// `event` is the timer itself, which is static.
 unsafe extern "C" fn on_tidy(event: *mut ngx_event_t) {
     guard("tidying", (), || {
         // SAFETY: the configuration lives as long as the worker's cycle.
@@ -217,6 +221,9 @@ fn worker_processes(cycle: &ngx_cycle_t) -> usize {
 }
 
 /// In the master, before workers are forked.
+///
+/// # Safety
+/// `cycle` is the new cycle, with its configuration.
 pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     guard("module set-up", NGX_ERROR as ngx_int_t, || {
         // SAFETY: nginx passes the new cycle.
@@ -239,6 +246,9 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
 }
 
 /// In each worker, after the fork.
+///
+/// # Safety
+/// As [`init_module`], with the cycle that this process serves.
 pub(crate) unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     guard("worker set-up", NGX_OK as ngx_int_t, || {
         // SAFETY: nginx passes the cycle; `ngx_process` is set before.
@@ -304,6 +314,9 @@ fn listen(cycle: &ngx_cycle_t, bell: BellId) -> Option<()> {
 }
 
 /// In each worker, at its end.
+///
+/// # Safety
+/// The cycle of this process is still there.
 pub(crate) unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
     guard("worker end", (), || {
         let worker = worker();
@@ -319,6 +332,9 @@ pub(crate) unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
 }
 
 /// In the master, at its end, when its workers have ended.
+///
+/// # Safety
+/// `cycle` is the cycle of the master, with its configuration.
 pub(crate) unsafe extern "C" fn exit_master(cycle: *mut ngx_cycle_t) {
     guard("master end", (), || {
         // SAFETY: nginx passes its cycle.

@@ -66,13 +66,13 @@ pub(crate) struct Zone {
 
 /// What nginx's slab pool needs for itself beside our block, generously.
 fn least_size() -> usize {
-    // SAFETY: set once at start-up.
+    // SAFETY: nginx writes it before it reads any configuration, and never again.
     Region::min_len() + Region::min_len() / 64 + 16 * unsafe { ngx_pagesize }
 }
 
 /// The most that a zone can have: what the store lays out, and in memory what this machine has.
 fn greatest_size(options: &ZoneOptions) -> usize {
-    // SAFETY: plain calls.
+    // SAFETY: sysconf takes no pointers.
     let (pages, page) = unsafe {
         (
             libc::sysconf(libc::_SC_PHYS_PAGES),
@@ -113,7 +113,7 @@ impl Zone {
         // SAFETY: the pool of the cycle being read, which owns the zone's name.
         let pool = unsafe { Pool::new((*cf).pool) };
         let mut owned = pool.copy(name).ok_or("ran out of memory")?;
-        // SAFETY: plain call; nginx logs the reason when it refuses.
+        // SAFETY: `cf` is nginx's, and the name lives as long as its cycle. nginx logs the reason when it refuses.
         let shm = unsafe {
             let size = match options.file {
                 Some(_) => 8 * ngx_pagesize,
@@ -364,7 +364,7 @@ pub(crate) fn file_path(cf: *mut ngx_conf_t, value: &[u8]) -> Result<PathBuf, St
     let mut name = unsafe { Pool::new((*cf).pool) }
         .copy(value)
         .ok_or("ran out of memory")?;
-    // SAFETY: plain call; the name is given a copy of its own where it changes.
+    // SAFETY: the cycle being read; the name is given a copy of its own where it changes.
     let rc = unsafe { ngx_conf_full_name((*cf).cycle, &mut name, 0) };
     if !crate::request::is_ok(rc) {
         return Err("ran out of memory".into());
@@ -389,6 +389,10 @@ fn block(shm: &ngx_shm_zone_t) -> Option<(NonNull<u8>, usize)> {
     }
 }
 
+/// A zone's memory is there, new or with what the cycle before has left in it.
+///
+/// # Safety
+/// `shm` is a zone that [`Zone::declare`] has filled in, and `old` the data of the same zone in the cycle before, or NULL.
 unsafe extern "C" fn init(shm: *mut ngx_shm_zone_t, old: *mut c_void) -> ngx_int_t {
     guard("zone set-up", NGX_ERROR as ngx_int_t, || {
         // SAFETY: nginx passes the zone that `declare` filled in, and the data of the same zone of the old cycle.

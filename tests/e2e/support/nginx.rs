@@ -534,7 +534,13 @@ impl Nginx {
 
     /// Kills the master and all workers at once, and starts it again in the same place.
     #[track_caller]
-    pub(crate) fn kill_and_restart(mut self, conf: &Conf) -> Nginx {
+    pub(crate) fn kill_and_restart(self, conf: &Conf) -> Nginx {
+        self.kill_and_restart_after(conf, || ())
+    }
+
+    /// As [`Nginx::kill_and_restart`]; `between` runs while nothing of it does.
+    #[track_caller]
+    pub(crate) fn kill_and_restart_after(mut self, conf: &Conf, between: impl FnOnce()) -> Nginx {
         let workers = self.workers();
         self.kill();
         eventually("all of it is gone", || {
@@ -542,6 +548,7 @@ impl Nginx {
                 .iter()
                 .all(|pid| !Path::new(&format!("/proc/{pid}")).exists())
         });
+        between();
         self.again(conf)
     }
 

@@ -340,6 +340,11 @@ impl Origin {
         });
     }
 
+    /// First `old`, which has expired when it comes, with the windows that `control` grants; then this one.
+    pub(crate) fn expired(&self, path: &str, control: &str, then: Reply) {
+        self.script(path, [Reply::aged(100, control, "old"), then]);
+    }
+
     /// Whatever the function says.
     pub(crate) fn handle(
         &self,

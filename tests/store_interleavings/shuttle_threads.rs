@@ -1,0 +1,138 @@
+//! The scheduler's threads. All of them share one of the system's.
+
+pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+pub(crate) use shuttle::thread::{JoinHandle, spawn, yield_now};
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use shuttle::rand::Rng;
+use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
+
+use crate::world::{FIRST, Fate, MOST};
+
+/// A number below `n`.
+pub(crate) fn below(n: u64) -> u64 {
+    shuttle::rand::thread_rng().gen_range(0..n)
+}
+
+/// Under schedules that choose anew at each access, and under such that let one go on for long.
+pub(crate) fn run_all(run: fn()) {
+    let count = std::env::var("SWRCACHE_SCHEDULES").map_or(20, |n| n.parse().expect("a number"));
+    let under = |scheduler: Box<dyn Scheduler + Send>| {
+        let mut config = shuttle::Config::new();
+        config.stack_size = 1 << 20;
+        // The seed is printed anyway.
+        config.failure_persistence = shuttle::FailurePersistence::None;
+        shuttle::Runner::new(scheduler, config).run(run);
+    };
+    under(Box::new(RandomScheduler::new(count)));
+    under(Box::new(PctScheduler::new(3, count)));
+}
+
+#[derive(Default)]
+struct State {
+    time: Duration,
+    /// How much the next access lets it go on.
+    access: Duration,
+    /// The process of each thread; 0 is the first one.
+    pids: [u32; MOST],
+    dead: [bool; MOST],
+    /// After how many more accesses something happens to a process.
+    fates: [Option<(u64, Fate)>; MOST],
+}
+
+std::thread_local! {
+    static STATE: RefCell<State> = RefCell::default();
+}
+
+fn with<T>(act: impl FnOnce(&mut State, usize) -> T) -> T {
+    let thread: usize = shuttle::current::me().into();
+    STATE.with_borrow_mut(|state| {
+        let pid = state.pids[thread].max(FIRST);
+        act(state, pid as usize)
+    })
+}
+
+pub(crate) fn forget_all() {
+    STATE.take();
+}
+
+/// From now on this thread is that process, and an access takes so long.
+pub(crate) fn be(pid: u32, access: Duration) {
+    let thread: usize = shuttle::current::me().into();
+    with(|state, _| {
+        state.pids[thread] = pid;
+        state.access = access;
+    });
+}
+
+/// The process of this thread.
+pub(crate) fn own() -> u32 {
+    with(|_, pid| pid as u32)
+}
+
+pub(crate) fn is_dead(pid: u32) -> bool {
+    with(|state, _| state.dead[pid as usize])
+}
+
+/// Others see that it is dead.
+pub(crate) fn bury(pid: u32) {
+    with(|state, _| state.dead[pid as usize] = true);
+}
+
+/// The process of this thread makes no more accesses that count.
+pub(crate) fn perish() {
+    bury(own());
+}
+
+pub(crate) fn lives() -> bool {
+    !is_dead(own())
+}
+
+/// What happens to this process after how many more accesses.
+pub(crate) fn destine(fate: Option<(u64, Fate)>) {
+    with(|state, pid| state.fates[pid] = fate);
+}
+
+/// The time is the same for all.
+pub(crate) fn now() -> Duration {
+    with(|state, pid| {
+        if state.dead[pid] {
+            // It waits for nobody.
+            state.time += Duration::from_secs(1);
+        }
+        state.time
+    })
+}
+
+/// Any access of the scheduler's own lets it choose.
+pub(crate) fn choose() {
+    AtomicBool::new(false).load(SeqCst);
+}
+
+/// Lets the others go on.
+pub(crate) fn pause() {
+    yield_now();
+}
+
+/// An access is about to be made; false: by one who is dead.
+pub(crate) fn turn() -> bool {
+    if !lives() {
+        return false;
+    }
+    choose();
+    let due = with(|state, pid| {
+        state.time += state.access;
+        let (left, fate) = state.fates[pid].as_mut()?;
+        if *left > 0 {
+            *left -= 1;
+            return None;
+        }
+        let fate = *fate;
+        state.fates[pid] = None;
+        Some(fate)
+    });
+    due.into_iter().for_each(Fate::befall);
+    true
+}
