@@ -37,6 +37,10 @@ impl Marks {
         }
         (word != 0).then(|| self.first + (at * 64) as u32 + word.trailing_zeros())
     }
+    /// As [`shorten`].
+    pub(crate) fn shorten(&mut self) -> bool {
+        shorten(&mut self.bits)
+    }
     /// Has the memory come near that tells of it. Nothing depends on it.
     pub(crate) fn come_near(&self, at: u32) {
         if let Some(word) = self.bits.get(at.wrapping_sub(self.first) as usize / 64) {
@@ -49,6 +53,18 @@ impl Marks {
             .get(i / 64)
             .is_some_and(|w| w >> (i % 64) & 1 == 1)
     }
+}
+
+/// Bytes of a list that are given back at once.
+const AT_ONCE: usize = 2 << 20;
+
+/// Gives the end of a list back to the system. False if nothing was left.
+pub(crate) fn shorten<T>(list: &mut Vec<T>) -> bool {
+    let some = list.capacity() > 0;
+    let len = list.capacity().saturating_sub(AT_ONCE / size_of::<T>());
+    list.truncate(len);
+    list.shrink_to(len);
+    some
 }
 
 #[cfg(target_arch = "x86_64")]

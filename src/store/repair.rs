@@ -25,12 +25,13 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
-use super::entry::{Block, Body, EntryAt, Kind, REMOVED};
+use super::entry::{Block, Body, Entry, EntryAt, Kind, REMOVED};
 use super::error::Busy;
 use super::inner::{Inner, take_waiters};
 use super::keeper::Keeper;
 use super::layout::UNLINKED;
-use super::marks::Marks;
+use super::marks::{Marks, shorten};
+use super::memory::GRANULE;
 use super::queue::{LIMBO, MAIN, SMALL};
 use super::stint::Stint;
 
@@ -40,6 +41,8 @@ const TOGETHER: usize = if cfg!(feature = "crash-points") {
 } else {
     32
 };
+/// Granules of the smallest entry.
+const ENTRY_GRANULES: usize = size_of::<Entry>() / GRANULE;
 /// Entries that are sorted at once.
 const RUN: usize = 1024;
 
@@ -74,6 +77,7 @@ enum Stage {
     Entries(usize),
     Queues,
     Free(Holes),
+    GiveBack,
     Done,
 }
 
@@ -92,9 +96,16 @@ impl Repair {
     pub(crate) fn new(keeper: &Keeper<'_>) -> Repair {
         let geometry = keeper.inner.geometry;
         let marks = || Marks::new(geometry.arena, geometry.end);
+        // About as many; more would be moved, which takes some milliseconds.
+        let entries = [SMALL, MAIN, LIMBO]
+            .map(|q| keeper.queue_count(q))
+            .iter()
+            .sum::<u64>();
+        let most = (geometry.end - geometry.arena) as usize / ENTRY_GRANULES;
+        let entries = Vec::with_capacity((entries as usize + RUN).min(most));
         Repair {
             stage: Stage::Blocks(geometry.arena),
-            ..Repair::of_linked(keeper, marks(), marks(), Vec::new())
+            ..Repair::of_linked(keeper, marks(), marks(), entries)
         }
     }
 
@@ -138,6 +149,7 @@ impl Repair {
                 Stage::Entries(_) => self.find_kept(keeper),
                 Stage::Queues => self.put_in_order(keeper),
                 Stage::Free(_) => self.free_rest(keeper).ok_or(Busy)?,
+                Stage::GiveBack => self.give_back(),
                 Stage::Done => return Ok(true),
             }
             if !stint.goes_on() {
@@ -241,6 +253,9 @@ impl Repair {
             return;
         };
         let inner = keeper.inner;
+        if next == 0 {
+            self.aged.reserve_exact(self.entries.len());
+        }
         let stop = (next + TOGETHER).min(self.entries.len());
         let ahead = self.entries.iter().skip(stop).take(TOGETHER);
         ahead.for_each(|block| inner.prefetch_entry(*block));
@@ -257,7 +272,6 @@ impl Repair {
         self.stage = Stage::Entries(stop);
         if last {
             keeper.empty_queues();
-            self.entries = Vec::new();
             self.stage = Stage::Queues;
         }
     }
@@ -346,7 +360,6 @@ impl Repair {
             keeper.push(queue, &at);
         }
         if self.runs.is_empty() {
-            self.aged = Vec::new();
             keeper.arena().clear_lists();
             self.stage = Stage::Free(Holes {
                 at: inner.geometry.arena,
@@ -399,7 +412,18 @@ impl Repair {
         header.soonest.store(0, Relaxed);
         let buckets = keeper.inner.geometry.buckets;
         keeper.inner.processes().clean_limbo_anew(buckets);
-        self.stage = Stage::Done;
+        self.stage = Stage::GiveBack;
+    }
+
+    /// Gives private memory back, not all at once: the system needs some milliseconds for that.
+    fn give_back(&mut self) {
+        let left = shorten(&mut self.aged)
+            || shorten(&mut self.entries)
+            || self.starts.shorten()
+            || self.kept.shorten();
+        if !left {
+            self.stage = Stage::Done;
+        }
     }
 }
 

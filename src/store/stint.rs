@@ -4,9 +4,6 @@ use std::time::{Duration, Instant};
 
 use super::atomic::{now, steps_in_a_stint};
 
-/// Steps between two looks at the clock. A step takes some ten microseconds at the most.
-const STEPS: u32 = 8;
-
 /// How long work that goes on to its end waits for locks in all.
 const PATIENCE: Duration = Duration::from_millis(20);
 
@@ -16,20 +13,17 @@ pub(crate) struct Stint {
     until: Option<Instant>,
     /// When it has no patience left.
     waits_until: Option<Instant>,
-    /// Steps until the next look at the clock, or where a test says how many there are, until the end.
-    left: u32,
-    counted: bool,
+    /// Steps until the end, where a test says how many there are.
+    steps: Option<u32>,
 }
 
 impl Stint {
     pub(crate) fn of(time: Duration) -> Stint {
-        let steps = steps_in_a_stint();
         let until = Some(now() + time);
         Stint {
             until,
             waits_until: until,
-            left: steps.unwrap_or(STEPS),
-            counted: steps.is_some(),
+            steps: steps_in_a_stint(),
         }
     }
 
@@ -38,8 +32,7 @@ impl Stint {
         Stint {
             until: None,
             waits_until: None,
-            left: 0,
-            counted: false,
+            steps: None,
         }
     }
 
@@ -49,19 +42,15 @@ impl Stint {
         now < *self.waits_until.get_or_insert(now + PATIENCE)
     }
 
-    /// A step has been done. Whether there is time for another one.
+    /// A step, some ten microseconds at the most, has been done. Whether there is time for another one.
     pub(crate) fn goes_on(&mut self) -> bool {
-        let Some(until) = self.until else {
-            return true;
-        };
-        self.left = self.left.saturating_sub(1);
-        if self.left > 0 {
-            return true;
+        match (self.until, &mut self.steps) {
+            (None, _) => true,
+            (Some(until), None) => now() < until,
+            (Some(_), Some(steps)) => {
+                *steps = steps.saturating_sub(1);
+                *steps > 0
+            }
         }
-        if self.counted || now() >= until {
-            return false;
-        }
-        self.left = STEPS;
-        true
     }
 }
