@@ -7,10 +7,10 @@
 use std::ptr;
 
 use nginx_sys::{
-    NGX_ERROR, NGX_HTTP_FLUSH, NGX_HTTP_NOT_MODIFIED, NGX_HTTP_PRECONDITION_FAILED, NGX_OK,
-    ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_chain_update_chains, ngx_create_temp_buf,
-    ngx_file_t, ngx_http_send_special, ngx_http_upstream_state_t, ngx_int_t, ngx_list_push,
-    ngx_read_file, ngx_str_t, ngx_table_elt_t,
+    NGX_ERROR, NGX_HTTP_FLUSH, NGX_HTTP_NOT_MODIFIED, NGX_HTTP_PRECONDITION_FAILED,
+    NGX_HTTP_VERSION_11, NGX_OK, ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t,
+    ngx_chain_update_chains, ngx_create_temp_buf, ngx_file_t, ngx_http_send_special,
+    ngx_http_upstream_state_t, ngx_int_t, ngx_list_push, ngx_read_file, ngx_str_t, ngx_table_elt_t,
 };
 use swrcache::engine::{Answer, Part, Reason, Serve, Stored, cache_status};
 use swrcache::store::{Cursor, Phase};
@@ -27,6 +27,11 @@ const NAME: &str = "swrcache";
 /// Buffers of a relay: their size, and how many a client may have in flight.
 const RELAY_BUFFER: usize = 32 * 1024;
 const RELAY_BUFFERS: u32 = 8;
+
+/// A body of some length goes out in two writes, the first of so many bytes: the client takes these while the kernel copies the
+/// rest (a sixth more requests of 128 KiB a second). What is longer overlaps in one.
+const FIRST_WRITE: u64 = 64 * 1024;
+const MOST_IN_TWO: u64 = 256 * 1024;
 
 /// How far [`start`] got.
 pub(crate) enum Started {
@@ -60,10 +65,8 @@ pub(crate) fn start(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> S
     }
     let mut reader = Reader::default();
     if body.phase == Phase::Complete {
-        let done = reader
-            .chunks(r, stored, body.len, true)
-            .map_or(NGX_ERROR as ngx_int_t, |chain| r.output(chain));
-        return Started::Done(done);
+        let done = reader.send_whole(r, stored, body.len);
+        return Started::Done(done.unwrap_or(NGX_ERROR as ngx_int_t));
     }
     Started::Reading(reader)
 }
@@ -375,6 +378,27 @@ pub(crate) struct Reader {
     begun: bool,
 }
 
+/// What comes behind some bytes of a body.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    /// More, in the same turn.
+    More,
+    /// More, some time; what is there shall go out.
+    Wait,
+    End,
+}
+
+/// Whether a body goes out in two writes: not where it is framed or encrypted, and not where ranges are cut from it (see
+/// [`ranges_apply`]).
+fn goes_in_two(r: Req, len: u64) -> bool {
+    let raw = r.raw();
+    (FIRST_WRITE + 1..=MOST_IN_TWO).contains(&len)
+        && r.is_main()
+        && r.connection().ssl.is_null()
+        && raw.http_version <= NGX_HTTP_VERSION_11 as usize
+        && raw.headers_in.range.is_null()
+}
+
 /// Where a reader stands after a turn.
 pub(crate) enum Pumped {
     /// The answer is out, or broke off.
@@ -388,17 +412,31 @@ pub(crate) enum Pumped {
 }
 
 impl Reader {
-    /// Buffers over the published bytes up to `end`; with `last`, the end of the body is marked.
+    /// Sends a body that is complete; gives nginx's return code.
+    fn send_whole(&mut self, r: Req, stored: &Stored, len: u64) -> Option<ngx_int_t> {
+        if goes_in_two(r, len) {
+            let first = self.chunks(r, stored, FIRST_WRITE, Then::More)?;
+            let rc = r.output(first);
+            if rc == NGX_ERROR as ngx_int_t {
+                return Some(rc);
+            }
+        }
+        let rest = self.chunks(r, stored, len, Then::End)?;
+        Some(r.output(rest))
+    }
+
+    /// Buffers over the published bytes up to `end`.
     fn chunks(
         &mut self,
         r: Req,
         stored: &Stored,
         end: u64,
-        last: bool,
+        then: Then,
     ) -> Option<*mut ngx_chain_t> {
         let mut chain = Building::new();
         while self.cursor.pos() < end {
-            let bytes = stored.object().read(&mut self.cursor, usize::MAX);
+            let most = usize::try_from(end - self.cursor.pos()).unwrap_or(usize::MAX);
+            let bytes = stored.object().read(&mut self.cursor, most);
             if bytes.is_empty() {
                 return None;
             }
@@ -412,12 +450,12 @@ impl Reader {
             buf.end = buf.last;
             buf.set_memory(1);
         }
-        if last {
+        if then == Then::End {
             if chain.head.is_null() {
                 chain.add(self.bufs.link(r)?);
             }
             mark_last(r, chain.last_buf()?);
-        } else if let Some(buf) = chain.last_buf() {
+        } else if let Some(buf) = chain.last_buf().filter(|_| then == Then::Wait) {
             // What the origin has sent, the client shall see now, not when the next buffer fills.
             buf.set_flush(1);
         }
@@ -444,7 +482,8 @@ impl Reader {
         let body = stored.object().body();
         let last = body.phase == Phase::Complete;
         if self.cursor.pos() < body.len || last {
-            let Some(chain) = self.chunks(r, stored, body.len, last) else {
+            let then = if last { Then::End } else { Then::Wait };
+            let Some(chain) = self.chunks(r, stored, body.len, then) else {
                 return failed;
             };
             self.begun = true;
