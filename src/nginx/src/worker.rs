@@ -177,7 +177,7 @@ unsafe extern "C" fn on_tidy(event: *mut ngx_event_t) {
 /// After a worker's death there may be more to do than one look is to take.
 static MENDING: Turns = Turns::new(on_mending);
 
-unsafe extern "C" fn on_mending(_: *mut ngx_event_t) {
+extern "C" fn on_mending(_: *mut ngx_event_t) {
     guard("mending", (), || {
         // SAFETY: as in `on_tidy`.
         let Some(main) = (unsafe { worker().zones.as_ref() }) else {
