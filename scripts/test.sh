@@ -66,8 +66,9 @@ while [ $# -gt 0 ]; do
         suite "deaths with files" cargo test --release --test store_file
         export SWRCACHE_WORKER_KILLS=${SWRCACHE_WORKER_KILLS:-300}
         suite "$SWRCACHE_WORKER_KILLS deaths of nginx's workers, twice" cargo test --test e2e chaos
-        suite "the first hit after a restart, 200,000 entries in 1 GiB" \
-            cargo test --test e2e persist_first_hit -- --ignored --nocapture
+        export SWRCACHE_RESTART_ENTRIES=${SWRCACHE_RESTART_ENTRIES:-200000}
+        suite "the first hit after a restart, $SWRCACHE_RESTART_ENTRIES entries" \
+            cargo test --test e2e persist_first_hit -- --nocapture
         ;;
     vendored | debian | hosts)
         name=

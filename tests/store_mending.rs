@@ -123,8 +123,8 @@ impl Town {
         }
     }
 
-    /// Somebody dies before that write of a fill that evicts. True if a repair is needed, which has then begun.
-    fn death(&self, write: u64) -> bool {
+    /// Somebody dies before that write of a fill that evicts.
+    fn die_filling(&self, write: u64) {
         let child = Child::fork(|| {
             enter(&self.region);
             fill_up(&self.region);
@@ -132,6 +132,11 @@ impl Town {
             put(&self.region, b"target", 5, 9000);
         });
         assert_eq!(child.wait(), None, "it lived");
+    }
+
+    /// The same. True if a repair is needed, which has then begun.
+    fn death(&self, write: u64) -> bool {
+        self.die_filling(write);
         self.region.reap();
         put(&self.region, b"nobody has room", 1, 10).is_none()
     }
@@ -373,18 +378,7 @@ fn die_mending(prepare: impl Fn(&Town), stride: u64) -> u64 {
 
 fn crash_in_repair() {
     for write in DEATHS {
-        let writes = die_mending(
-            |town| {
-                let child = Child::fork(|| {
-                    enter(&town.region);
-                    fill_up(&town.region);
-                    crash::arm(write);
-                    put(&town.region, b"target", 5, 9000);
-                });
-                assert_eq!(child.wait(), None, "it lived");
-            },
-            48,
-        );
+        let writes = die_mending(|town| town.die_filling(write), 48);
         println!("  mending after a death before write {write}: {writes} writes");
     }
 }

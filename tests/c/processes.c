@@ -38,7 +38,7 @@ void forked(void)
 static void temporary(char *path, size_t size, const char *name)
 {
     const char *folder = getenv("TMPDIR");
-    int length = snprintf(path, size, "%s/swrcache-%s-XXXXXX", folder && *folder ? folder : "/tmp", name);
+    int length = snprintf(path, size, "%s/swrcache-%s-XXXXXX", folder && *folder ? folder : P_tmpdir, name);
     HOLDS(length > 0 && (size_t)length < size);
     int fd = mkstemp(path);
     HOLDS(fd >= 0 && close(fd) == 0);

@@ -2,7 +2,8 @@
 
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use nginx_sys::{NGX_LOG_ERR, ngx_event_t};
 use swrcache::engine::Removal;
@@ -72,8 +73,14 @@ pub(crate) fn forget(r: Req) {
 pub(crate) fn finish_all() {
     for errand in list().drain(..) {
         let mut removal = errand.removal;
-        // A step waits for a lock by itself.
-        let done = (0..TRIES_AT_END).any(|_| removal.step(u32::MAX) == Ok(true));
+        let done = (0..TRIES_AT_END).any(|_| {
+            let done = removal.step(u32::MAX) == Ok(true);
+            if !done {
+                // Another puts the zone in order, and says no at once. No client is left here to notice.
+                sleep(Duration::from_millis(LATER as u64));
+            }
+            done
+        });
         if !done {
             give_up();
         }
