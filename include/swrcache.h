@@ -11,7 +11,10 @@
  *    that is used up (a fetch that is over) is still freed by you, and every call on it has an answer: SWRCACHE_ESTATE.
  *  - A cache, a policy in use and a refresher may be used by any threads at once. A reply and a fetch may go from thread to
  *    thread, but are used by one at a time; a second one gets SWRCACHE_EBUSY. Freeing is for the last user alone.
- *  - Structs start with `size_t struct_size`: zero them, and set it to sizeof. New versions add members at the end.
+ *  - Structs start with `size_t struct_size`: zero them, and set it to sizeof. New versions add members at the end, and never
+ *    change the SONAME for it: a program built with another version of this header gets and gives the members that both know, what it
+ *    lacks counts as 0, and a member that the library does not know is SWRCACHE_EINVAL if it is not 0. swrcache_field and
+ *    swrcache_range have no size: they stay as they are.
  *  - Strings that you give have a length, which may be SWRCACHE_NUL for one that ends with NUL, or are said to end with NUL.
  *    Strings that you get in a swrcache_field are not NUL-terminated. The library keeps none of your pointers after a call.
  *  - An error inside the library gives SWRCACHE_EPANIC, and from then on SWRCACHE_EPOISONED for that handle; it can still be
@@ -22,7 +25,7 @@
  *
  *   swrcache_lookup -+- SWRCACHE_SERVE: send decision.reply. If there is a decision.fetch: carry it out in the background.
  *                    +- SWRCACHE_FETCH: carry out decision.fetch; the client waits.
- *                    +- SWRCACHE_WAIT:  look up again when the event descriptor rings, or at decision.until.
+ *                    +- SWRCACHE_WAIT:  look up again when the loop's swrcache_watch rings, or at decision.until.
  *                    +- SWRCACHE_PASS:  proxy it yourself.
  *                    +- SWRCACHE_GATEWAY_TIMEOUT: send 504.
  *
@@ -49,6 +52,8 @@ typedef struct swrcache_policy swrcache_policy;
 typedef struct swrcache_reply swrcache_reply;
 /** A fetch to carry out. One thread at a time. */
 typedef struct swrcache_fetch swrcache_fetch;
+/** A watcher of an event loop. Any thread may use it at any time. */
+typedef struct swrcache_watch swrcache_watch;
 /** A pool of threads that fetch. Any thread may use it at any time. */
 typedef struct swrcache_refresher swrcache_refresher;
 
@@ -101,6 +106,11 @@ typedef struct swrcache_refresher swrcache_refresher;
 #define SWRCACHE_PURGE_SOFT 256
 
 /**
+ * So many processes at most may have a cache open at the same time.
+ */
+#define SWRCACHE_MAX_PROCESSES 126
+
+/**
  * It worked.
  */
 #define SWRCACHE_OK 0
@@ -111,7 +121,7 @@ typedef struct swrcache_refresher swrcache_refresher;
 #define SWRCACHE_EINVAL 1
 
 /**
- * `struct_size` is smaller than the least that this function needs: set it to `sizeof` of the struct.
+ * `struct_size` is no size of this struct in any version: set it to `sizeof` of the struct.
  */
 #define SWRCACHE_ESIZE 2
 
@@ -224,7 +234,7 @@ typedef struct swrcache_refresher swrcache_refresher;
 #define SWRCACHE_SERVE 1
 
 /**
- * Wait: another request fetches this. Look up again with `SWRCACHE_WAITED` when the event descriptor rings, or with
+ * Wait: another request fetches this. Look up again with `SWRCACHE_WAITED` when a `swrcache_watch` rings, or with
  * `SWRCACHE_TIMED_OUT` at `until`. Keep the first `until` of several.
  */
 #define SWRCACHE_WAIT 2
@@ -395,7 +405,8 @@ typedef struct swrcache_options {
    */
   int memory;
   /**
-   * How many processes there will be at most, old and new ones of a restart together; 0 is 64.
+   * How many processes there will be at most, old and new ones of a restart together: 1 to `SWRCACHE_MAX_PROCESSES`, 0 is 64.
+   * Each takes a descriptor of every process, by which they wake each other. `SWRCACHE_PRIVATE` has one process, whatever this says.
    */
   uint32_t processes;
   /**
@@ -909,8 +920,9 @@ int swrcache_open(const struct swrcache_options *options, swrcache_cache **cache
 /**
  * Makes the cache usable in a process that was forked after `swrcache_open`.
  *
- * Call it once in each child, before anything else of the library. Fork while no other thread of the parent is inside the
- * library. Replies and fetches of the parent mean nothing in the child: don't use them there. The parent goes on as before.
+ * Call it in each child, before anything else of the library; calling it again changes nothing. Fork while no other thread of the
+ * parent is inside the library. Replies, fetches and watchers of the parent mean nothing in the child: free them or leave them, but
+ * don't use them there. The parent goes on as before. What it takes, `swrcache_close` and the end of the process give back.
  *
  * Returns 0; SWRCACHE_ENOSPC if too many processes use the cache; SWRCACHE_EUNSUPPORTED for `SWRCACHE_PRIVATE` memory;
  * SWRCACHE_ESYS if the system refused; SWRCACHE_EINVAL if `cache` is NULL.
@@ -925,31 +937,6 @@ int swrcache_after_fork(swrcache_cache *cache);
  * Call it when no other thread uses the cache.
  */
 void swrcache_close(swrcache_cache *cache);
-
-/**
- * The descriptor to watch for reading in an event loop: readable when something has moved that this process waits for.
- *
- * Call `swrcache_event_clear`, then look up again all requests that were told to wait, and read on in all replies that said
- * SWRCACHE_EAGAIN. It may ring for nothing. The descriptor (an eventfd, or an epoll of one) belongs to the cache: neither read nor close it. It
- * is this process's own: ask again after `swrcache_after_fork`. Where processes share a `SWRCACHE_FILE` that were not forked from one
- * another, they can't ring each other: then it becomes readable by itself, 20 ms after something was to be waited for.
- *
- * Any thread.
- *
- * Returns 0; SWRCACHE_EUNSUPPORTED (and `*fd` is -1) if there are more processes than the options said; SWRCACHE_EINVAL for a
- * NULL.
- */
-int swrcache_event_fd(swrcache_cache *cache,
-                      int *fd);
-
-/**
- * Makes the descriptor unreadable again. Clear first, then look what has moved.
- *
- * Any thread.
- *
- * Returns 0, or SWRCACHE_EINVAL if `cache` is NULL.
- */
-int swrcache_event_clear(swrcache_cache *cache);
 
 /**
  * Waits, for a server with threads, until something has moved since the lookup that gave `ticket`
@@ -1347,7 +1334,7 @@ void swrcache_refresher_free(swrcache_refresher *refresher);
  * Call it as often as you like; what `*head` points to lives as long as the reply and stays as it is. On failure `*head` is as
  * it was. One thread at a time.
  *
- * Returns 0; SWRCACHE_EINVAL for a NULL; SWRCACHE_ESIZE if `head->struct_size` is too small; SWRCACHE_EBUSY if another thread
+ * Returns 0; SWRCACHE_EINVAL for a NULL; SWRCACHE.ESIZE; SWRCACHE_EBUSY if another thread
  * uses the reply.
  */
 int swrcache_reply_head(swrcache_reply *reply,
@@ -1361,8 +1348,8 @@ int swrcache_reply_head(swrcache_reply *reply,
  *
  * One thread at a time.
  *
- * Returns 0; SWRCACHE_EAGAIN if the body is still being fetched and there is nothing more yet: read on when the event
- * descriptor rings, or use `swrcache_reply_read_wait`; SWRCACHE_EBROKEN if the rest will never come: break the client's
+ * Returns 0; SWRCACHE_EAGAIN if the body is still being fetched and there is nothing more yet: read on when a
+ * `swrcache_watch` rings, or use `swrcache_reply_read_wait`; SWRCACHE_EBROKEN if the rest will never come: break the client's
  * connection off, so that it knows; SWRCACHE_EINVAL for a NULL or a capacity of 0; SWRCACHE_EBUSY.
  */
 int swrcache_reply_read(swrcache_reply *reply,
@@ -1386,6 +1373,53 @@ int swrcache_reply_read_wait(swrcache_reply *reply,
  * When no other thread uses it.
  */
 void swrcache_reply_free(swrcache_reply *reply);
+
+/**
+ * Makes a watcher: a descriptor that becomes readable when something has moved that this process waits for.
+ *
+ * Each event loop has one of its own, as many as there are: every watcher hears every ring, and none takes one from another, nor
+ * from threads that wait (`swrcache_lookup_wait`, `swrcache_wait`, `swrcache_reply_read_wait`). `*watch` is yours, to be freed with
+ * `swrcache_watch_free`; NULL on failure. It is of this process alone: make it after `swrcache_after_fork`. Make it before the loop
+ * first looks up.
+ *
+ * Any thread.
+ *
+ * Returns 0; SWRCACHE_ESYS if the system refused a descriptor; SWRCACHE_EINVAL for a NULL.
+ */
+int swrcache_watch_new(swrcache_cache *cache,
+                       swrcache_watch **watch);
+
+/**
+ * Tells the descriptor to watch for reading.
+ *
+ * When it is readable, call `swrcache_watch_clear`, then look up again all requests of this loop that were told to wait, and read on
+ * in all its replies that said SWRCACHE_EAGAIN. It may ring for nothing, also the first time. It is an epoll, to be watched
+ * level-triggered or edge-triggered by poll, select, epoll or io_uring; neither read nor close it: it lives as long as the watcher.
+ * Where processes share a `SWRCACHE_FILE` that were not forked from one another, or are more than the options said, nobody can ring:
+ * then it becomes readable by itself, 20 ms after something was to be waited for.
+ *
+ * Any thread.
+ *
+ * Returns 0; SWRCACHE_ESTATE in a process that was forked after the watcher was made; SWRCACHE_EINVAL for a NULL. On failure `*fd` is
+ * -1.
+ */
+int swrcache_watch_fd(swrcache_watch *watch,
+                      int *fd);
+
+/**
+ * Makes the descriptor unreadable again. Clear first, then look what has moved.
+ *
+ * Any thread.
+ *
+ * Returns 0; SWRCACHE_ESTATE in a process that was forked after the watcher was made; SWRCACHE_EINVAL for a NULL.
+ */
+int swrcache_watch_clear(swrcache_watch *watch);
+
+/**
+ * Frees a watcher and closes its descriptor: take that out of the loop before. NULL is ignored.
+ * When no other thread uses it.
+ */
+void swrcache_watch_free(swrcache_watch *watch);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -13,7 +13,7 @@
 
 #include "proxy.h"
 
-#define MAX_WORKERS 64
+#define MAX_WORKERS 60
 
 static pid_t workers[MAX_WORKERS];
 static volatile sig_atomic_t ending;
@@ -53,7 +53,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     options.memory = SWRCACHE_SHARED;
     options.size = 64 << 20;
-    options.processes = 2 * MAX_WORKERS;
+    options.processes = 2 * MAX_WORKERS + 1;  /* while the workers of a restart follow the old ones */
     if ((rc = swrcache_open(&options, &cache)) != SWRCACHE_OK) {
         fprintf(stderr, "swrcache: %s: %s\n", swrcache_strerror(rc), swrcache_last_error());
         return 1;

@@ -51,6 +51,7 @@ static struct {
     struct event_base *base;
     swrcache_cache *cache;
     swrcache_policy *policy;
+    swrcache_watch *watch;
     const char *origin_host;
     unsigned short origin_port;
     TAILQ_HEAD(, client) parked;     /* waiting, or following a body that grows */
@@ -480,7 +481,7 @@ static void on_ring(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     (void)arg;
-    swrcache_event_clear(proxy.cache);
+    swrcache_watch_clear(proxy.watch);
     TAILQ_CONCAT(&round, &proxy.parked, link);
     while ((client = TAILQ_FIRST(&round)) != NULL) {
         TAILQ_REMOVE(&round, client, link);
@@ -538,14 +539,12 @@ int proxy_run(swrcache_cache *cache, evutil_socket_t listener, const char *origi
     proxy.origin_port = origin_port;
     proxy.base = event_base_new();
     TAILQ_INIT(&proxy.parked);
-    if (swrcache_policy_new(&proxy.policy) != SWRCACHE_OK)
+    if (swrcache_policy_new(&proxy.policy) != SWRCACHE_OK || swrcache_watch_new(cache, &proxy.watch) != SWRCACHE_OK)
         return 1;
 
-    struct event *ring = NULL;
-    if (swrcache_event_fd(cache, &fd) == SWRCACHE_OK) {
-        ring = event_new(proxy.base, fd, EV_READ | EV_PERSIST, on_ring, NULL);
-        event_add(ring, NULL);
-    }
+    swrcache_watch_fd(proxy.watch, &fd);
+    struct event *ring = event_new(proxy.base, fd, EV_READ | EV_PERSIST, on_ring, NULL);
+    event_add(ring, NULL);
     struct event *tidy = evtimer_new(proxy.base, on_tidy, &tidy);
     evtimer_add(tidy, &second);
     struct event *term = evsignal_new(proxy.base, SIGTERM, on_signal, proxy.base);
@@ -561,8 +560,8 @@ int proxy_run(swrcache_cache *cache, evutil_socket_t listener, const char *origi
     evhttp_free(server);
     event_free(term);
     event_free(tidy);
-    if (ring)
-        event_free(ring);
+    event_free(ring);
+    swrcache_watch_free(proxy.watch);
     event_base_free(proxy.base);
     swrcache_policy_free(proxy.policy);
     return 0;

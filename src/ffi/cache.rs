@@ -1,6 +1,7 @@
 //! The cache of a process: open, wait, purge, look at the figures, close.
 
 use std::ffi::{c_char, c_int, c_void};
+use std::mem::offset_of;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -36,7 +37,10 @@ pub const SWRCACHE_PURGE_ALL: c_int = 3;
 /// Or this to the kind of a purge to mark entries stale instead of dropping them.
 pub const SWRCACHE_PURGE_SOFT: c_int = 0x100;
 
-/// Rings go to at most so many processes, should the options not say.
+/// So many processes at most may have a cache open at the same time.
+pub const SWRCACHE_MAX_PROCESSES: u32 = 126;
+
+/// How many processes, should the options not say.
 const PROCESSES: u32 = 64;
 /// How many places of the memory one `swrcache_tidy` looks at.
 const TIDY_PLACES: u32 = 1000;
@@ -58,7 +62,8 @@ pub struct Options {
     pub struct_size: usize,
     /// `SWRCACHE_PRIVATE`, `SWRCACHE_SHARED` or `SWRCACHE_FILE`.
     pub memory: c_int,
-    /// How many processes there will be at most, old and new ones of a restart together; 0 is 64.
+    /// How many processes there will be at most, old and new ones of a restart together: 1 to `SWRCACHE_MAX_PROCESSES`, 0 is 64.
+    /// Each takes a descriptor of every process, by which they wake each other. `SWRCACHE_PRIVATE` has one process, whatever this says.
     pub processes: u32,
     /// Bytes of memory: keys, heads and bodies fit into it, and nothing grows beyond.
     pub size: usize,
@@ -74,7 +79,9 @@ pub struct Options {
 
 // SAFETY: repr(C), its size first; integers, pointers, and a nullable function pointer that the caller promises to be
 // one.
-unsafe impl Sized_ for Options {}
+unsafe impl Sized_ for Options {
+    const LEAST: usize = offset_of!(Options, max_object);
+}
 
 /// The host's clock.
 #[derive(Clone, Copy)]
@@ -110,6 +117,8 @@ pub(crate) struct Shared {
     pub(crate) wake: Wake,
     time: Time,
     memory: c_int,
+    /// The process that opened it: this one, or an ancestor.
+    opened_by: u32,
     pub(crate) counters: Counters,
     /// Background fetches that are not over.
     pub(crate) refreshing: AtomicU32,
@@ -135,7 +144,8 @@ impl Shared {
 
     /// Whether there are processes in the memory that can't ring this one.
     pub(crate) fn unrung(&self) -> bool {
-        self.memory == SWRCACHE_FILE && self.engine.region().has_strangers()
+        self.wake.has_no_bell()
+            || self.memory == SWRCACHE_FILE && self.engine.region().has_strangers()
     }
 
     /// Something is to be waited for by way of the descriptor.
@@ -156,18 +166,32 @@ impl Shared {
         let now = Instant::now();
         now.checked_add(left).unwrap_or(now)
     }
-}
 
-impl Drop for Shared {
-    fn drop(&mut self) {
+    /// Gives back what this process has of the memory that others share.
+    fn leave(&self) {
         self.engine.region().leave();
         self.engine.region().seal();
         self.wake.close();
     }
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
 /// What is behind a `swrcache_cache`.
 pub struct CacheValue(pub(crate) Arc<Shared>);
+
+impl Drop for CacheValue {
+    fn drop(&mut self) {
+        // Handles that a child has inherited keep what is shared, and nobody may free them.
+        if self.0.opened_by != std::process::id() {
+            self.0.leave();
+        }
+    }
+}
 
 impl Kind for CacheValue {
     const MAGIC: u32 = 0x7377_7201;
@@ -240,6 +264,13 @@ fn enter(region: &Region, wake: &Wake) -> Result<()> {
 
 fn open(region: Region, options: &Options) -> Result<Shared> {
     let processes = match options.processes {
+        n if n > SWRCACHE_MAX_PROCESSES => {
+            return Err(Error::new(
+                SWRCACHE_EINVAL,
+                format!("{n} processes are more than {SWRCACHE_MAX_PROCESSES}"),
+            ));
+        }
+        _ if options.memory == SWRCACHE_PRIVATE => 1,
         0 => PROCESSES,
         n => n,
     };
@@ -253,6 +284,7 @@ fn open(region: Region, options: &Options) -> Result<Shared> {
             user: options.clock_user,
         },
         memory: options.memory,
+        opened_by: std::process::id(),
         counters: Counters::default(),
         refreshing: AtomicU32::new(0),
         mending: AtomicBool::new(false),
@@ -261,8 +293,9 @@ fn open(region: Region, options: &Options) -> Result<Shared> {
 
 /// Makes the cache usable in a process that was forked after `swrcache_open`.
 ///
-/// Call it once in each child, before anything else of the library. Fork while no other thread of the parent is inside the
-/// library. Replies and fetches of the parent mean nothing in the child: don't use them there. The parent goes on as before.
+/// Call it in each child, before anything else of the library; calling it again changes nothing. Fork while no other thread of the
+/// parent is inside the library. Replies, fetches and watchers of the parent mean nothing in the child: free them or leave them, but
+/// don't use them there. The parent goes on as before. What it takes, `swrcache_close` and the end of the process give back.
 ///
 /// Returns 0; SWRCACHE_ENOSPC if too many processes use the cache; SWRCACHE_EUNSUPPORTED for `SWRCACHE_PRIVATE` memory;
 /// SWRCACHE_ESYS if the system refused; SWRCACHE_EINVAL if `cache` is NULL.
@@ -275,15 +308,19 @@ pub unsafe extern "C" fn swrcache_after_fork(cache: *mut Cache) -> c_int {
         if cache.memory == SWRCACHE_PRIVATE {
             return Err(SWRCACHE_EUNSUPPORTED.into());
         }
+        if cache.wake.is_own() {
+            return Ok(());
+        }
         cache.wake.forked()?;
         cache.refreshing.store(0, Relaxed);
-        enter(cache.engine.region(), &cache.wake)
+        enter(cache.engine.region(), &cache.wake).inspect_err(|_| cache.wake.close())
     })
 }
 
 /// Closes the cache in this process. NULL is ignored.
 ///
-/// Free its refreshers before. Replies and fetches that are still there stay usable, and keep the memory until they are freed.
+/// Free its refreshers before. Replies, fetches and watchers that are still there stay usable, and keep the memory until they are
+/// freed; but in a process that was forked after the cache was opened its fetches are given up, and its place is free for another.
 /// A file stays where it is, with what it holds.
 /// Call it when no other thread uses the cache.
 ///
@@ -300,49 +337,6 @@ pub(crate) fn shared(cache: *const Cache, f: impl FnOnce(&Arc<Shared>) -> Result
     call(|| {
         // SAFETY: NULL or live, by the contract of each caller.
         unsafe { Handle::with_ref(cache, |cache| f(&cache.0)) }
-    })
-}
-
-/// The descriptor to watch for reading in an event loop: readable when something has moved that this process waits for.
-///
-/// Call `swrcache_event_clear`, then look up again all requests that were told to wait, and read on in all replies that said
-/// SWRCACHE_EAGAIN. It may ring for nothing. The descriptor (an eventfd, or an epoll of one) belongs to the cache: neither read nor close it. It
-/// is this process's own: ask again after `swrcache_after_fork`. Where processes share a `SWRCACHE_FILE` that were not forked from one
-/// another, they can't ring each other: then it becomes readable by itself, 20 ms after something was to be waited for.
-///
-/// Any thread.
-///
-/// Returns 0; SWRCACHE_EUNSUPPORTED (and `*fd` is -1) if there are more processes than the options said; SWRCACHE_EINVAL for a
-/// NULL.
-///
-/// # Safety
-/// `cache` is NULL or live; `fd` is NULL or writable.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn swrcache_event_fd(cache: *mut Cache, fd: *mut c_int) -> c_int {
-    shared(cache, |cache| {
-        let found = cache.wake.fd();
-        // SAFETY: NULL or writable.
-        unsafe { put(fd, found) }?;
-        match found {
-            -1 => Err(SWRCACHE_EUNSUPPORTED.into()),
-            _ => Ok(()),
-        }
-    })
-}
-
-/// Makes the descriptor unreadable again. Clear first, then look what has moved.
-///
-/// Any thread.
-///
-/// Returns 0, or SWRCACHE_EINVAL if `cache` is NULL.
-///
-/// # Safety
-/// `cache` is NULL or live.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn swrcache_event_clear(cache: *mut Cache) -> c_int {
-    shared(cache, |cache| {
-        cache.wake.heard();
-        Ok(())
     })
 }
 
@@ -515,7 +509,9 @@ pub struct Statistics {
 }
 
 // SAFETY: repr(C), its size first; integers.
-unsafe impl Sized_ for Statistics {}
+unsafe impl Sized_ for Statistics {
+    const LEAST: usize = offset_of!(Statistics, capacity);
+}
 
 /// Tells the figures. Any thread; takes no lock.
 ///

@@ -9,7 +9,7 @@ use crate::store::{NoSpace, StoreError};
 pub const SWRCACHE_OK: c_int = 0;
 /// An argument is wrong: a NULL where there must be none, a length that cannot be, an unknown constant.
 pub const SWRCACHE_EINVAL: c_int = 1;
-/// `struct_size` is smaller than the least that this function needs: set it to `sizeof` of the struct.
+/// `struct_size` is no size of this struct in any version: set it to `sizeof` of the struct.
 pub const SWRCACHE_ESIZE: c_int = 2;
 /// The call does not fit the state of the handle: it has been used up, or this is not its turn yet.
 pub const SWRCACHE_ESTATE: c_int = 3;
@@ -119,7 +119,7 @@ fn words(code: c_int) -> &'static CStr {
     match code {
         SWRCACHE_OK => c"no error",
         SWRCACHE_EINVAL => c"invalid argument",
-        SWRCACHE_ESIZE => c"struct_size is too small",
+        SWRCACHE_ESIZE => c"struct_size is no size of the struct",
         SWRCACHE_ESTATE => c"the call does not fit the state of the handle",
         SWRCACHE_EBUSY => c"the handle is in use by another thread",
         SWRCACHE_EAGAIN => c"nothing yet, wait and ask again",

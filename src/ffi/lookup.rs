@@ -1,6 +1,7 @@
 //! A request becomes a decision.
 
 use std::ffi::{c_char, c_int};
+use std::mem::offset_of;
 use std::mem::{self, ManuallyDrop};
 use std::ptr;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::engine::{self, Decision as Verdict, Part, Permit, Reason, Status, Tur
 pub const SWRCACHE_PASS: c_int = 0;
 /// Serve: answer with `reply`. If there is a `fetch` too, carry it out beside, in the background.
 pub const SWRCACHE_SERVE: c_int = 1;
-/// Wait: another request fetches this. Look up again with `SWRCACHE_WAITED` when the event descriptor rings, or with
+/// Wait: another request fetches this. Look up again with `SWRCACHE_WAITED` when a `swrcache_watch` rings, or with
 /// `SWRCACHE_TIMED_OUT` at `until`. Keep the first `until` of several.
 pub const SWRCACHE_WAIT: c_int = 2;
 /// Fetch: carry out `fetch`; the client waits for what comes of it.
@@ -71,7 +72,9 @@ pub struct Decision {
 }
 
 // SAFETY: repr(C), its size first; integers and pointers.
-unsafe impl Sized_ for Decision {}
+unsafe impl Sized_ for Decision {
+    const LEAST: usize = offset_of!(Decision, until);
+}
 
 impl Decision {
     #[inline]
@@ -170,22 +173,22 @@ unsafe fn looked_up(
     decide: impl FnOnce(&Arc<Shared>, &Arc<Settings>, &mut Asked<'_>, &mut Decision),
 ) -> c_int {
     call(|| {
-        let mut room = Key::new();
-        // SAFETY: NULL or writable. This is what stays there if anything fails.
-        unsafe { types::write(decision, Decision::pass(c"error".as_ptr())) }?;
-        // SAFETY: not NULL, or there had been an error; just written; the caller's own.
-        let decision = unsafe { &mut *decision };
-        // SAFETY: the caller's promise.
-        let mut asked = unsafe { Asked::read(request, &mut room) }?;
-        // SAFETY: NULL or live handles, says the caller.
-        unsafe {
-            Handle::with_ref(cache, |cache| {
-                Handle::with_ref(policy, |policy| {
-                    decide(&cache.0, &policy.0, &mut asked, decision);
-                    Ok(())
+        let look = |decision: &mut Decision| {
+            let mut room = Key::new();
+            // SAFETY: the caller's promise.
+            let mut asked = unsafe { Asked::read(request, &mut room) }?;
+            // SAFETY: NULL or live handles, says the caller.
+            unsafe {
+                Handle::with_ref(cache, |cache| {
+                    Handle::with_ref(policy, |policy| {
+                        decide(&cache.0, &policy.0, &mut asked, decision);
+                        Ok(())
+                    })
                 })
-            })
-        }
+            }
+        };
+        // SAFETY: NULL or writable.
+        unsafe { types::fill(decision, Decision::pass(c"error".as_ptr()), look) }
     })
 }
 

@@ -8,6 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | `cache` | open, fork, wait, purge, figures |
+//! | `watch` | descriptors for event loops |
 //! | `policy` | directives by name |
 //! | `request`, `lookup` | request -> decision |
 //! | `passed` | what the cache learns of requests that it took no part in |
@@ -31,6 +32,7 @@ mod request;
 mod response;
 mod types;
 mod wake;
+mod watch;
 
 pub use cache::*;
 pub use error::{
@@ -55,6 +57,7 @@ pub use response::{
     SWRCACHE_FAIL_TIMEOUT,
 };
 pub use types::{Field, SWRCACHE_NUL};
+pub use watch::*;
 
 /// The version of the binary interface that this header describes. It changes with the SONAME.
 pub const SWRCACHE_ABI_VERSION: u32 = 0;

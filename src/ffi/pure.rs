@@ -1,6 +1,7 @@
 //! The rules alone, for servers that keep responses themselves: no cache, no clock, no state.
 
 use std::ffi::{c_char, c_int};
+use std::mem::offset_of;
 
 use super::error::{Error, Result, SWRCACHE_EINVAL};
 use super::handle::{Handle, call};
@@ -59,7 +60,9 @@ pub struct Verdict {
 }
 
 // SAFETY: repr(C), its size first; integers and a pointer.
-unsafe impl Sized_ for Verdict {}
+unsafe impl Sized_ for Verdict {
+    const LEAST: usize = offset_of!(Verdict, initial_age);
+}
 
 /// The validators of a response that a server keeps itself.
 #[repr(C)]
@@ -82,7 +85,9 @@ pub struct Validators {
 }
 
 // SAFETY: repr(C), its size first; integers and pointers.
-unsafe impl Sized_ for Validators {}
+unsafe impl Sized_ for Validators {
+    const LEAST: usize = offset_of!(Validators, date);
+}
 
 /// A range of bytes.
 #[repr(C)]

@@ -1,6 +1,7 @@
 //! The optional refresher: threads that carry out fetches with the host's function, for servers without an event loop.
 
 use std::ffi::{c_int, c_void};
+use std::mem::offset_of;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -38,7 +39,9 @@ pub struct RefresherOptions {
 
 // SAFETY: repr(C), its size first; integers, a pointer, and a nullable function pointer that the caller promises to be
 // one.
-unsafe impl Sized_ for RefresherOptions {}
+unsafe impl Sized_ for RefresherOptions {
+    const LEAST: usize = offset_of!(RefresherOptions, user);
+}
 
 /// A fetch on its way to a thread; freed when nobody takes it.
 struct Job(*mut Fetch);

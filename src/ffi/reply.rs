@@ -2,6 +2,7 @@
 
 use std::ffi::{c_char, c_int};
 use std::mem::ManuallyDrop;
+use std::mem::offset_of;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -70,7 +71,9 @@ pub struct Head {
 }
 
 // SAFETY: repr(C), its size first; integers and pointers.
-unsafe impl Sized_ for Head {}
+unsafe impl Sized_ for Head {
+    const LEAST: usize = offset_of!(Head, body_length);
+}
 
 /// Field lines, and the memory of those that the store does not have.
 struct Lines {
@@ -432,7 +435,7 @@ impl ReplyValue {
 /// Call it as often as you like; what `*head` points to lives as long as the reply and stays as it is. On failure `*head` is as
 /// it was. One thread at a time.
 ///
-/// Returns 0; SWRCACHE_EINVAL for a NULL; SWRCACHE_ESIZE if `head->struct_size` is too small; SWRCACHE_EBUSY if another thread
+/// Returns 0; SWRCACHE_EINVAL for a NULL; SWRCACHE.ESIZE; SWRCACHE_EBUSY if another thread
 /// uses the reply.
 ///
 /// # Safety
@@ -452,8 +455,8 @@ pub unsafe extern "C" fn swrcache_reply_head(reply: *mut Reply, head: *mut Head)
 ///
 /// One thread at a time.
 ///
-/// Returns 0; SWRCACHE_EAGAIN if the body is still being fetched and there is nothing more yet: read on when the event
-/// descriptor rings, or use `swrcache_reply_read_wait`; SWRCACHE_EBROKEN if the rest will never come: break the client's
+/// Returns 0; SWRCACHE_EAGAIN if the body is still being fetched and there is nothing more yet: read on when a
+/// `swrcache_watch` rings, or use `swrcache_reply_read_wait`; SWRCACHE_EBROKEN if the rest will never come: break the client's
 /// connection off, so that it knows; SWRCACHE_EINVAL for a NULL or a capacity of 0; SWRCACHE_EBUSY.
 ///
 /// # Safety

@@ -1,6 +1,7 @@
 //! A request of the caller's, as the engine sees it.
 
 use std::ffi::{c_char, c_int};
+use std::mem::offset_of;
 
 use smallvec::SmallVec;
 
@@ -51,7 +52,9 @@ pub struct Request {
 }
 
 // SAFETY: repr(C), its size first; integers and pointers.
-unsafe impl Sized_ for Request {}
+unsafe impl Sized_ for Request {
+    const LEAST: usize = offset_of!(Request, flags);
+}
 
 /// Room for a key: most fit onto the stack.
 pub(crate) type Key = SmallVec<[u8; 256]>;
@@ -78,7 +81,7 @@ impl<'a> Asked<'a> {
     #[inline(always)]
     pub(crate) unsafe fn read(request: *const Request, room: &'a mut Key) -> Result<Asked<'a>> {
         // SAFETY: the caller's promise, here and below.
-        let request = unsafe { types::view(request) }?;
+        let request = unsafe { types::read(request) }?;
         // SAFETY: see above.
         let (method, key) = unsafe {
             (

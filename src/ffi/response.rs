@@ -1,6 +1,7 @@
 //! The origin's response, as the engine sees it.
 
 use std::ffi::c_int;
+use std::mem::offset_of;
 
 use super::error::{Error, Result, SWRCACHE_EINVAL};
 use super::request::SWRCACHE_NO_CACHE;
@@ -46,7 +47,9 @@ pub struct Response {
 }
 
 // SAFETY: repr(C), its size first; integers and pointers.
-unsafe impl Sized_ for Response {}
+unsafe impl Sized_ for Response {
+    const LEAST: usize = offset_of!(Response, shown);
+}
 
 /// A response of the caller's, checked.
 pub(crate) struct Answered<'a> {
@@ -65,7 +68,7 @@ impl<'a> Answered<'a> {
     /// NULL, or `struct_size` bytes are readable, and what they point to, for as long as the result is used.
     pub(crate) unsafe fn read(response: *const Response) -> Result<Answered<'a>> {
         // SAFETY: the caller's promise, here and below.
-        let response = unsafe { types::view(response) }?;
+        let response = unsafe { types::read(response) }?;
         // SAFETY: see above.
         let judge = unsafe { Lines::new(response.fields, response.field_count) }?;
         let shown = match response.shown.is_null() {

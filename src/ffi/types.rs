@@ -1,7 +1,7 @@
 //! What crosses the border by value: structs of C, read with care.
 
 use std::ffi::{CStr, c_char, c_int};
-use std::mem::{MaybeUninit, size_of};
+use std::mem::{MaybeUninit, align_of, size_of};
 use std::ptr;
 
 use super::error::{Error, Result, SWRCACHE_EINVAL, SWRCACHE_ESIZE};
@@ -29,9 +29,18 @@ pub struct Field {
 
 /// Structs that start with their size, of which any bytes are valid.
 ///
+/// Versions of a struct differ in members at its end. A caller built with another version has a smaller or a larger struct: what
+/// it lacks counts as 0, and what this version does not know must be 0 in what it gives, and becomes 0 in what it gets.
+///
 /// # Safety
-/// `repr(C)`, made of integers and pointers only, with `struct_size: usize` first.
-pub(crate) unsafe trait Sized_: Copy {}
+/// `repr(C)`, made of integers and pointers (NULL allowed) only, with `struct_size: usize` first.
+pub(crate) unsafe trait Sized_: Copy {
+    /// The bytes up to the last member without which the struct says nothing.
+    const LEAST: usize;
+}
+
+/// No version of a struct is larger: a size beyond it was never set.
+const LARGEST: usize = 4096;
 
 /// The bytes of the struct that the caller has.
 ///
@@ -44,9 +53,13 @@ unsafe fn size_given<T: Sized_>(from: *const T) -> Result<usize> {
     }
     // SAFETY: the first word is there, says the caller.
     let given = unsafe { from.cast::<usize>().read() };
-    match given < size_of::<T>() {
-        true => Err(SWRCACHE_ESIZE.into()),
-        false => Ok(given),
+    // Members begin and end at words, so that no part of one is taken for the whole.
+    match (T::LEAST..=LARGEST).contains(&given) && given % align_of::<T>() == 0 {
+        true => Ok(given),
+        false => Err(Error::new(
+            SWRCACHE_ESIZE,
+            format!("struct_size can't be {given}; set it to sizeof"),
+        )),
     }
 }
 
@@ -54,23 +67,43 @@ unsafe fn size_given<T: Sized_>(from: *const T) -> Result<usize> {
 ///
 /// # Safety
 /// NULL, or `struct_size` bytes are readable.
+#[inline]
 pub(crate) unsafe fn read<T: Sized_>(from: *const T) -> Result<T> {
     // SAFETY: the caller's promise.
-    unsafe { size_given(from) }?;
-    // SAFETY: at least the size of T is readable, says the struct; any bytes are a valid T.
-    Ok(unsafe { from.read() })
+    let given = unsafe { size_given(from) }?;
+    match given == size_of::<T>() {
+        // SAFETY: so much is readable, says the struct; any bytes are a valid T.
+        true => Ok(unsafe { from.read() }),
+        // SAFETY: as above.
+        false => unsafe { read_other(from, given) },
+    }
 }
 
-/// Looks at a struct where it is.
+/// Copies in a struct of another version.
 ///
 /// # Safety
-/// NULL, or `struct_size` bytes are readable, and stay as they are while the result is used.
-#[inline]
-pub(crate) unsafe fn view<'a, T: Sized_>(from: *const T) -> Result<&'a T> {
-    // SAFETY: the caller's promise.
-    unsafe { size_given(from) }?;
-    // SAFETY: at least the size of T is readable, says the struct; any bytes are a valid T.
-    Ok(unsafe { &*from })
+/// `given` bytes are readable.
+#[cold]
+unsafe fn read_other<T: Sized_>(from: *const T, given: usize) -> Result<T> {
+    let known = given.min(size_of::<T>());
+    let from = from.cast::<u8>();
+    // SAFETY: readable, says the caller.
+    let unknown = unsafe { std::slice::from_raw_parts(from.add(known), given - known) };
+    if unknown.iter().any(|byte| *byte != 0) {
+        return Err(Error::new(
+            SWRCACHE_EINVAL,
+            "a struct has a member that this version of the library does not know",
+        ));
+    }
+    let mut value = MaybeUninit::<T>::zeroed();
+    // SAFETY: `known` bytes are in both; zeros and any bytes over them are a valid T.
+    unsafe {
+        value
+            .as_mut_ptr()
+            .cast::<u8>()
+            .copy_from_nonoverlapping(from, known);
+        Ok(value.assume_init())
+    }
 }
 
 /// Copies a struct out; keeps the size that stands in it.
@@ -82,12 +115,42 @@ pub(crate) unsafe fn write<T: Sized_>(to: *mut T, value: T) -> Result<()> {
     // SAFETY: the caller's promise.
     let given = unsafe { size_given(to) }?;
     let mut value = MaybeUninit::new(value);
-    // SAFETY: the size is the first word of every `Sized_`, and `to` has room for a T.
+    // SAFETY: the size is the first word of every `Sized_`; of `to` so many bytes are written as it has.
     unsafe {
         value.as_mut_ptr().cast::<usize>().write(given);
-        to.copy_from_nonoverlapping(value.as_ptr(), 1);
+        match given == size_of::<T>() {
+            true => to.copy_from_nonoverlapping(value.as_ptr(), 1),
+            false => {
+                let known = given.min(size_of::<T>());
+                let to = to.cast::<u8>();
+                to.copy_from_nonoverlapping(value.as_ptr().cast(), known);
+                to.add(known).write_bytes(0, given - known);
+            }
+        }
     }
     Ok(())
+}
+
+/// Has `f` fill in a struct of the caller's, in which `value` stands before and after a panic: where it is, if all of it is there.
+///
+/// # Safety
+/// NULL, or `struct_size` bytes are writable.
+#[inline]
+pub(crate) unsafe fn fill<T: Sized_>(
+    to: *mut T,
+    mut value: T,
+    f: impl FnOnce(&mut T) -> Result<()>,
+) -> Result<()> {
+    // SAFETY: the caller's promise, here and below.
+    unsafe { write(to, value) }?;
+    // SAFETY: not NULL, or there had been an error; the size stands in it.
+    if unsafe { to.cast::<usize>().read() } >= size_of::<T>() {
+        // SAFETY: just written, and the caller's own.
+        return f(unsafe { &mut *to });
+    }
+    f(&mut value)?;
+    // SAFETY: see above.
+    unsafe { write(to, value) }
 }
 
 /// Stores one result through a pointer that was checked for NULL before.

@@ -1,11 +1,14 @@
-//! Waiting for what other processes and threads do: one bell a process, heard by any number of threads.
+//! Waiting for what other processes and threads do.
 //!
-//! The bell is an eventfd. Whoever drains it, a waiting thread or the host's event loop, counts the ring
-//! (`generation`), so that a thread that took a *ticket* before it looked can't miss what came after.
+//! A process has one bell, an eventfd of the set that it shares with those it was forked with. The bell is never read: whoever waits
+//! has an epoll of his own in which the bell is edge-triggered, so that the kernel tells each of every ring and nobody takes a ring
+//! from another. Such are the [`Watcher`]s of the host's event loops, and one that the threads of a process share: the thread
+//! that listens on it counts the ring (`generation`) for the others, so that a thread that took a *ticket* before it looked
+//! can't miss what came after.
 //!
-//! Processes that map the same file without having been forked from one another have no bell in common. Where there are such, a
-//! waiting thread looks by itself every [`UNRUNG`], and so does the host's loop: the descriptor that it watches is then an epoll
-//! of the bell and a timer, which is set when something is to be waited for.
+//! Processes that map the same file without having been forked from one another have no bell in common, and more processes than
+//! there are bells have none at all. A waiting thread then looks by itself every [`UNRUNG`], and watchers hear a timer too, which
+//! is set when something is to be waited for.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -30,22 +33,30 @@ pub(crate) struct Wake {
     turn: Condvar,
 }
 
+/// What a process has of its own; a forked one begins anew.
 struct State {
+    pid: u32,
     bell: Option<BellId>,
-    watched: Option<Watched>,
-    /// A thread waits on the descriptor; the others wait for it.
+    /// Rings in place of a bell, where one may be missing.
+    timer: Option<Arc<Timer>>,
+    /// What the threads of this process listen on, made when one first waits.
+    threads: Option<Arc<Watcher>>,
+    /// A thread listens; the others wait for it.
     listening: bool,
 }
 
 impl Wake {
+    /// With bells for so many processes.
     pub(crate) fn new(processes: usize, strangers: bool) -> io::Result<Wake> {
         let wake = Wake {
             bells: Arc::new(Bells::new(processes)?),
             strangers,
             generation: AtomicU64::new(0),
             state: Mutex::new(State {
+                pid: 0,
                 bell: None,
-                watched: None,
+                timer: None,
+                threads: None,
                 listening: false,
             }),
             turn: Condvar::new(),
@@ -59,63 +70,64 @@ impl Wake {
         Some((Arc::clone(&self.bells), self.state.lock().bell?))
     }
 
+    /// Whether all of this is the calling process's own, not what it inherited.
+    pub(crate) fn is_own(&self) -> bool {
+        self.state.lock().pid == std::process::id()
+    }
+
     /// Takes a bell of this process's own, also in a forked child.
     pub(crate) fn forked(&self) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.bell = self.bells.claim();
-        state.listening = false;
-        state.watched = match state.bell {
-            Some(bell) if self.strangers => Some(Watched::new(self.bells.fd(bell))?),
-            _ => None,
+        let bell = self.bells.claim();
+        let timer = match bell {
+            Some(_) if !self.strangers => None,
+            _ => Some(Arc::new(Timer::new()?)),
+        };
+        *state = State {
+            pid: std::process::id(),
+            bell,
+            timer,
+            threads: None,
+            listening: false,
         };
         Ok(())
     }
 
-    /// Makes the descriptor readable after a while, should nobody ring.
+    /// Makes watchers readable after a while, should nobody ring.
     pub(crate) fn look_soon(&self) {
-        if let Some(watched) = &self.state.lock().watched {
-            watched.set(UNRUNG);
+        if let Some(timer) = &self.state.lock().timer {
+            timer.set(UNRUNG);
         }
+    }
+
+    /// Whether this process has no bell.
+    pub(crate) fn has_no_bell(&self) -> bool {
+        self.state.lock().bell.is_none()
     }
 
     /// Gives the bell back.
     pub(crate) fn close(&self) {
-        if let Some(bell) = self.state.lock().bell.take() {
+        let mut state = self.state.lock();
+        if state.pid == std::process::id()
+            && let Some(bell) = state.bell.take()
+        {
             self.bells.release(bell);
         }
     }
 
-    /// The descriptor that becomes readable when the bell rings; -1 if there was none left.
-    pub(crate) fn fd(&self) -> RawFd {
-        let state = self.state.lock();
-        match (&state.watched, state.bell) {
-            (Some(watched), _) => watched.both.as_raw_fd(),
-            (None, Some(bell)) => self.bells.fd(bell),
-            (None, None) => -1,
-        }
+    /// A watcher of this process.
+    pub(crate) fn watcher(&self) -> io::Result<Watcher> {
+        self.watcher_of(&self.state.lock())
+    }
+
+    fn watcher_of(&self, state: &State) -> io::Result<Watcher> {
+        let bell = state.bell.map(|bell| self.bells.fd(bell));
+        Watcher::new(bell, state.timer.clone())
     }
 
     /// What to give to [`Wake::wait`]; taken before one looks.
     pub(crate) fn ticket(&self) -> u64 {
         self.generation.load(Acquire)
-    }
-
-    /// Hears the bell: the descriptor is not readable any more, and waiting threads look again.
-    pub(crate) fn heard(&self) {
-        let mut state = self.state.lock();
-        self.hear(&mut state);
-    }
-
-    fn hear(&self, state: &mut State) {
-        if let Some(bell) = state.bell {
-            self.bells.drain(bell);
-        }
-        if let Some(watched) = &state.watched {
-            watched.drain();
-        }
-        self.generation
-            .store(self.generation.load(Acquire).wrapping_add(1), Release);
-        self.turn.notify_all();
     }
 
     /// Waits until something has happened since the ticket was taken; false when `until` comes first.
@@ -135,58 +147,59 @@ impl Wake {
                 continue;
             }
             state.listening = true;
-            let fd = state.bell.map_or(-1, |bell| self.bells.fd(bell));
+            let threads = self.threads(&mut state);
             drop(state);
-            let rung = listen(fd, until - now, unrung);
+            let rung = listen(threads.as_deref(), until - now, unrung);
             state = self.state.lock();
             state.listening = false;
             if rung {
-                self.hear(&mut state);
-            } else {
-                // Somebody else has to listen now.
-                self.turn.notify_all();
+                self.generation
+                    .store(self.generation.load(Acquire).wrapping_add(1), Release);
             }
+            // Those who wait look again, or one of them listens now.
+            self.turn.notify_all();
         }
+    }
+
+    /// What the threads listen on; nothing if no descriptor is to be had.
+    fn threads(&self, state: &mut State) -> Option<Arc<Watcher>> {
+        if state.threads.is_none() {
+            state.threads = self.watcher_of(state).ok().map(Arc::new);
+        }
+        state.threads.clone()
     }
 }
 
-/// Waits on the descriptor; whether it is time to look.
-fn listen(fd: RawFd, left: Duration, unrung: bool) -> bool {
-    let alone = fd < 0 || unrung;
+/// Waits for a ring; whether it is time to look.
+fn listen(threads: Option<&Watcher>, left: Duration, unrung: bool) -> bool {
+    let alone = threads.is_none() || unrung;
     let slice = if alone { left.min(UNRUNG) } else { left };
-    let mut poll = libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
+    let rung = match threads {
+        Some(watcher) => watcher.hear(slice),
+        None => {
+            std::thread::sleep(slice);
+            false
+        }
     };
-    // One more than the whole milliseconds, so that the wait does not end in a spin.
-    let ms = i32::try_from(slice.as_millis().saturating_add(1)).unwrap_or(i32::MAX);
-    // SAFETY: one pollfd is passed, and it lives on the stack.
-    let ready = unsafe { libc::poll(&raw mut poll, 1, ms) };
-    ready > 0 || alone
+    rung || alone
 }
 
-/// A bell and a timer, watched by one descriptor.
-struct Watched {
+/// One who hears every ring of the process's bell: an epoll of the bell and, where there is one, the timer.
+pub(crate) struct Watcher {
     both: OwnedFd,
-    timer: OwnedFd,
+    /// The registration ends when the last descriptor of the timer is closed.
+    _timer: Option<Arc<Timer>>,
 }
 
-impl Watched {
-    fn new(bell: RawFd) -> io::Result<Watched> {
-        // SAFETY: these take no pointers.
-        let (both, timer) = unsafe {
-            (
-                owned(libc::epoll_create1(libc::EPOLL_CLOEXEC))?,
-                owned(libc::timerfd_create(
-                    libc::CLOCK_MONOTONIC,
-                    libc::TFD_NONBLOCK | libc::TFD_CLOEXEC,
-                ))?,
-            )
-        };
-        for fd in [bell, timer.as_raw_fd()] {
+impl Watcher {
+    fn new(bell: Option<RawFd>, timer: Option<Arc<Timer>>) -> io::Result<Watcher> {
+        // SAFETY: it takes no pointers, and what it returns is new.
+        let both = unsafe { owned(libc::epoll_create1(libc::EPOLL_CLOEXEC)) }?;
+        let timer_fd = timer.as_ref().map(|timer| timer.0.as_raw_fd());
+        for fd in bell.into_iter().chain(timer_fd) {
             let mut event = libc::epoll_event {
-                events: libc::EPOLLIN as u32,
+                // Edge-triggered: every write to the eventfd is an event to every epoll, whoever has heard it before.
+                events: (libc::EPOLLIN | libc::EPOLLET) as u32,
                 u64: 0,
             };
             // SAFETY: open descriptors, and an event on the stack.
@@ -197,29 +210,61 @@ impl Watched {
                 return Err(io::Error::last_os_error());
             }
         }
-        Ok(Watched { both, timer })
+        Ok(Watcher {
+            both,
+            _timer: timer,
+        })
     }
 
+    /// Readable when there was a ring since [`Watcher::clear`].
+    pub(crate) fn fd(&self) -> RawFd {
+        self.both.as_raw_fd()
+    }
+
+    /// Makes the descriptor unreadable again.
+    pub(crate) fn clear(&self) {
+        self.hear(Duration::ZERO);
+    }
+
+    /// Whether there was a ring since the last time, waiting so long for it.
+    fn hear(&self, left: Duration) -> bool {
+        // Room for the bell and the timer.
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; 2];
+        let ms = match left {
+            Duration::ZERO => 0,
+            // One more than the whole milliseconds, so that a wait does not end in a spin.
+            left => i32::try_from(left.as_millis().saturating_add(1)).unwrap_or(i32::MAX),
+        };
+        // SAFETY: an open descriptor, and room for two events.
+        unsafe { libc::epoll_wait(self.fd(), events.as_mut_ptr(), 2, ms) > 0 }
+    }
+}
+
+/// A timerfd that is never read: setting it anew begins anew.
+struct Timer(OwnedFd);
+
+impl Timer {
+    fn new() -> io::Result<Timer> {
+        let flags = libc::TFD_NONBLOCK | libc::TFD_CLOEXEC;
+        // SAFETY: it takes no pointers, and what it returns is new.
+        unsafe { owned(libc::timerfd_create(libc::CLOCK_MONOTONIC, flags)).map(Timer) }
+    }
+
+    /// Goes off so long from now, unless it is set already: it must go off also if it is asked for all the time.
     fn set(&self, after: Duration) {
         // SAFETY: made of integers, of which zero is one.
         let mut at: libc::itimerspec = unsafe { std::mem::zeroed() };
+        // SAFETY: an open descriptor, and a time on the stack.
+        unsafe { libc::timerfd_gettime(self.0.as_raw_fd(), &raw mut at) };
+        if at.it_value.tv_sec != 0 || at.it_value.tv_nsec != 0 {
+            return;
+        }
         at.it_value.tv_nsec = libc::c_long::from(after.subsec_nanos() as i32);
         at.it_value.tv_sec = after.as_secs() as libc::time_t;
-        // SAFETY: an open descriptor, and a time on the stack.
+        // SAFETY: as above.
         unsafe {
-            libc::timerfd_settime(
-                self.timer.as_raw_fd(),
-                0,
-                &raw const at,
-                std::ptr::null_mut(),
-            );
+            libc::timerfd_settime(self.0.as_raw_fd(), 0, &raw const at, std::ptr::null_mut());
         }
-    }
-
-    fn drain(&self) {
-        let mut expired = 0u64;
-        // SAFETY: an open descriptor that does not block, and room for what it tells. Nothing to read is no fault.
-        unsafe { libc::read(self.timer.as_raw_fd(), (&raw mut expired).cast(), 8) };
     }
 }
 

@@ -22,6 +22,7 @@ void nulls(void)
     swrcache_validators validators = {.struct_size = sizeof validators, .status = 200};
     swrcache_head head = {.struct_size = sizeof head};
     swrcache_refresher *refresher;
+    swrcache_watch *watch;
     swrcache_reply *reply = NULL;
     swrcache_range range;
     struct iovec iov;
@@ -37,9 +38,16 @@ void nulls(void)
     IS(swrcache_open(&options, NULL), SWRCACHE_EINVAL);
     IS(swrcache_open(&options, &none), SWRCACHE_EINVAL);  /* a file without a path */
     IS(swrcache_after_fork(NULL), SWRCACHE_EINVAL);
-    IS(swrcache_event_fd(NULL, &fd), SWRCACHE_EINVAL);
-    IS(swrcache_event_fd(cache, NULL), SWRCACHE_EINVAL);
-    IS(swrcache_event_clear(NULL), SWRCACHE_EINVAL);
+    IS(swrcache_watch_new(NULL, &watch), SWRCACHE_EINVAL);
+    HOLDS(watch == NULL);
+    IS(swrcache_watch_new(cache, NULL), SWRCACHE_EINVAL);
+    IS(swrcache_watch_new(cache, &watch), SWRCACHE_OK);
+    IS(swrcache_watch_fd(NULL, &fd), SWRCACHE_EINVAL);
+    HOLDS(fd == -1);
+    IS(swrcache_watch_fd(watch, NULL), SWRCACHE_EINVAL);
+    IS(swrcache_watch_clear(NULL), SWRCACHE_EINVAL);
+    swrcache_watch_free(watch);
+    swrcache_watch_free(NULL);
     IS(swrcache_wait(NULL, 0, 0), SWRCACHE_EINVAL);
     IS(swrcache_tidy(NULL), SWRCACHE_EINVAL);
     IS(swrcache_purge(NULL, SWRCACHE_PURGE_KEY, "k", 1, &number), SWRCACHE_EINVAL);
@@ -178,6 +186,8 @@ void lies(void)
 
     /* Structs of which only the size is there. */
     IS(swrcache_open((const swrcache_options *)(void *)&small, &none), SWRCACHE_ESIZE);
+    swrcache_options options = {.struct_size = sizeof options, .size = 8 << 20, .processes = SWRCACHE_MAX_PROCESSES + 1};
+    IS(swrcache_open(&options, &none), SWRCACHE_EINVAL);
     IS(swrcache_lookup(cache, policy, (const swrcache_request *)(void *)&small, &decision), SWRCACHE_ESIZE);
     IS(swrcache_lookup(cache, policy, &request, (swrcache_decision *)(void *)&small), SWRCACHE_ESIZE);
     IS(swrcache_stats(cache, (swrcache_statistics *)(void *)&small), SWRCACHE_ESIZE);

@@ -51,6 +51,7 @@ void strangers(void)
     int from[2], fd;
     swrcache_options options = {.struct_size = sizeof options, .memory = SWRCACHE_FILE, .size = 8 << 20};
     swrcache_cache *cache;
+    swrcache_watch *watch;
     char byte = 0;
     temporary(path, sizeof path, "strangers");
     HOLDS(unlink(path) == 0 && pipe(from) == 0);
@@ -79,13 +80,14 @@ void strangers(void)
     HOLDS(read(from[0], &byte, 1) == 1);
     swrcache_policy *policy = new_policy();
     IS(swrcache_open(&options, &cache), SWRCACHE_OK);
-    IS(swrcache_event_fd(cache, &fd), SWRCACHE_OK);
+    IS(swrcache_watch_new(cache, &watch), SWRCACHE_OK);
+    IS(swrcache_watch_fd(watch, &fd), SWRCACHE_OK);
     swrcache_request request = {.struct_size = sizeof request, .method = "GET", .key = "k", .key_len = 1};
     swrcache_decision decision = {.struct_size = sizeof decision};
     int rings = 0;
     for (;;) {
         struct pollfd poll_for = {fd, POLLIN, 0};
-        IS(swrcache_event_clear(cache), SWRCACHE_OK);
+        IS(swrcache_watch_clear(watch), SWRCACHE_OK);
         IS(swrcache_lookup(cache, policy, &request, &decision), SWRCACHE_OK);
         if (decision.action != SWRCACHE_WAIT)
             break;
@@ -100,6 +102,7 @@ void strangers(void)
     IS(decision.action, SWRCACHE_SERVE);
     swrcache_reply_free(decision.reply);
     wait_for(child);
+    swrcache_watch_free(watch);
     close(from[0]);
     close(from[1]);
     unlink(path);

@@ -95,12 +95,14 @@ int main(int argc, char **argv)
         passes();
         conditions();
         forked();
+        given_back();
         strangers();
         pure();
         file();
     }
     full();
     threads();
+    watchers();
     printf("%d checks\n", checks);
     return 0;
 }

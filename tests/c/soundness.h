@@ -55,5 +55,8 @@ void file(void);
 /* threads.c */
 void full(void);
 void threads(void);
+/* watchers.c */
+void watchers(void);
+void given_back(void);
 
 #endif

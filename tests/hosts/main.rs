@@ -12,3 +12,4 @@ mod cycle;
 mod host;
 mod package;
 mod prefork;
+mod structs;
