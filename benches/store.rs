@@ -33,7 +33,7 @@ fn put_labelled(region: &Region, key: &[u8], labels: &[u64], meta: &[u8], body: 
         meta,
         labels,
         total: Some(body.len() as u64),
-        words: [0; WORDS],
+        attributes: [0; ATTRIBUTES],
         dead_at: FAR,
         publish: Publish::AtCommit,
         replaces: None,
@@ -367,7 +367,7 @@ fn order_after_death(region: &Region, round: u64, count: u64, seen: &Seen) -> Op
                 order.filled = began.elapsed();
             }
         }
-        done = order.timed(|| region.mend(Duration::from_micros(500))) == Ok(true);
+        done = order.timed(|| region.maintain(Duration::from_micros(500))) == Ok(true);
         // Who has died without the lock is found by looking.
         if done && region.stats().processes > 2 {
             order.timed(|| region.reap());
@@ -491,7 +491,7 @@ fn fills(c: &mut Criterion) {
             let old = found.object.expect("the last one is there");
             region
                 .unclaimed(old.key())
-                .renew(&old, NewHead::new(&[2; 400], [0; WORDS], FAR), 1)
+                .renew(&old, NewHead::new(&[2; 400], [0; ATTRIBUTES], FAR), 1)
                 .is_ok()
         });
     });

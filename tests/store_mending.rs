@@ -29,7 +29,7 @@ const TESTS: &[Test] = &[
 ];
 
 fn main() -> ExitCode {
-    crash::set_steps_in_a_stint(Some(1));
+    crash::set_steps_per_budget(Some(1));
     run(&[TESTS])
 }
 
@@ -58,7 +58,7 @@ fn enter(region: &Region) {
 
 /// A step; true when there is nothing left to do.
 fn step(region: &Region) -> bool {
-    region.mend(Duration::ZERO).expect("nobody is stopped")
+    region.maintain(Duration::ZERO).expect("nobody is stopped")
 }
 
 /// One more than a repair or cleaning up of these regions has steps, generously.
@@ -104,7 +104,7 @@ impl Town {
         let old = put(&region, b"renewed", 70, 2000).expect("room");
         let head = meta(70, b"renewed");
         let renewed =
-            claim_on(&region, &old).renew(&old, NewHead::new(&head, [1; WORDS], FAR), NOW);
+            claim_on(&region, &old).renew(&old, NewHead::new(&head, [1; ATTRIBUTES], FAR), NOW);
         held.extend([old, renewed.expect("renewed")]);
         let head = meta(79, b"growing");
         let mut growing = region
@@ -283,7 +283,7 @@ const DEEDS: &[(&str, Deed)] = &[
             town.look();
             assert!(put(&town.region, b"more", 4, 100).is_none());
             assert_eq!(
-                town.region.mend(Duration::ZERO),
+                town.region.maintain(Duration::ZERO),
                 Ok(true),
                 "it is not in charge"
             );

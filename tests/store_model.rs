@@ -101,7 +101,7 @@ impl World {
             meta: &expected.meta,
             labels: &[],
             total: (self.random.below(2) == 0).then_some(expected.body.len() as u64),
-            words: [1; WORDS],
+            attributes: [1; ATTRIBUTES],
             dead_at: expected.dead_at,
             publish: Publish::AtCommit,
             replaces,
@@ -161,7 +161,7 @@ impl World {
         };
         match claim.renew(
             &old,
-            NewHead::new(&expected.meta, [2; WORDS], expected.dead_at),
+            NewHead::new(&expected.meta, [2; ATTRIBUTES], expected.dead_at),
             self.now,
         ) {
             Ok(object) => {

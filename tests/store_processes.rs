@@ -61,7 +61,7 @@ fn fill(claim: Claim, random: &mut Random, old: Option<&Object>) {
     }
     match old {
         Some(old) if nonce == nonce_of(old) && old.body().len == len => {
-            let _ = fill.commit_as_renewal(old, NewHead::new(&meta, [0; WORDS], FAR), 2);
+            let _ = fill.commit_as_renewal(old, NewHead::new(&meta, [0; ATTRIBUTES], FAR), 2);
         }
         _ if random.below(20) == 0 => drop(fill),
         _ => match fill.commit(2) {
@@ -102,7 +102,7 @@ fn step(region: &Region, random: &mut Random, kept: &mut Vec<Object>) {
         3 => {
             if let Attempt::Won(claim) = region.claim_object(&object, 1, 1000, false) {
                 let meta = object.meta().to_vec();
-                let _ = claim.renew(&object, NewHead::new(&meta, [0; WORDS], FAR), 2);
+                let _ = claim.renew(&object, NewHead::new(&meta, [0; ATTRIBUTES], FAR), 2);
             }
         }
         4 if kept.len() < 20 => kept.push(object),
@@ -210,7 +210,7 @@ fn wait_for(fd: libc::c_int) {
     assert_eq!(ready, 1, "the bell was not rung");
 }
 
-fn enter_with_bell(region: &Region, bells: &Arc<Bells>) -> BellId {
+fn enter_with_bell(region: &Region, bells: &Arc<Wakers>) -> WakerId {
     let bell = bells.claim().expect("a free bell");
     region
         .enter(Some((Arc::clone(bells), bell)))
@@ -220,7 +220,7 @@ fn enter_with_bell(region: &Region, bells: &Arc<Bells>) -> BellId {
 
 fn waiters_are_rung_across_processes() {
     let region = anonymous();
-    let bells = Arc::new(Bells::new(4).expect("bells"));
+    let bells = Arc::new(Wakers::new(4).expect("bells"));
     let waits = Gate::new();
     enter_with_bell(&region, &bells);
     let Ok(Attempt::Won(claim)) = region.claim_key(b"key", 0, 1, 1000, false) else {
@@ -301,7 +301,7 @@ fn two_processes_get_one_claim() {
 
 fn the_claim_of_a_killed_process_is_free_again() {
     let region = anonymous();
-    let bells = Arc::new(Bells::new(2).expect("bells"));
+    let bells = Arc::new(Wakers::new(2).expect("bells"));
     let bell = enter_with_bell(&region, &bells);
     let holds = Gate::new();
     let child = Child::fork(|| {

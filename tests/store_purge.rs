@@ -144,7 +144,7 @@ fn aging_leaves_what_it_finds_and_says_since_when() {
     assert!(later.step(u32::MAX).expect("step"));
     assert_eq!((later.purged(), a.aged()), (2, 4), "the first counts");
     // A renewal that was asked for afterwards is as new.
-    let head = NewHead::new(b"new", [0; WORDS], FAR);
+    let head = NewHead::new(b"new", [0; ATTRIBUTES], FAR);
     let renewed = claim(&region, "/a").renew(&a, head, 10).expect("renewed");
     assert_eq!(renewed.aged(), 0);
     drop((a, renewed));
@@ -207,7 +207,7 @@ fn a_purge_wins_over_what_was_asked_for_before() {
             purge(&region, target(), effect);
             let head = NewHead {
                 labels: &[1],
-                ..NewHead::new(b"new", [0; WORDS], FAR)
+                ..NewHead::new(b"new", [0; ATTRIBUTES], FAR)
             };
             let _ = before.renew(&old, head, 5);
             drop(old);
@@ -237,7 +237,7 @@ fn a_renewal_with_other_labels_does_not_escape() {
         let mut purge = region.purge(labels(&[1]), effect, 4).expect("begin");
         let head = NewHead {
             labels: &[2],
-            ..NewHead::new(b"new", [0; WORDS], FAR)
+            ..NewHead::new(b"new", [0; ATTRIBUTES], FAR)
         };
         let _ = before.renew(&old, head, 5);
         drop(old);
@@ -313,7 +313,7 @@ fn what_an_object_cannot_have() {
             meta: b"",
             labels,
             total: None,
-            words: [0; WORDS],
+            attributes: [0; ATTRIBUTES],
             dead_at: FAR,
             publish: Publish::AtCommit,
             replaces: None,

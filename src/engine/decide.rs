@@ -159,7 +159,7 @@ impl<'a> Asking<'a> {
             }
         };
         if let Some(inactive) = self.policy.inactive {
-            let last = stored.object().word(words::ACCESS);
+            let last = stored.object().attribute(words::ACCESS);
             if last.load(Relaxed).saturating_add(inactive) < self.now {
                 self.region.remove(stored.object());
                 return None;
@@ -386,7 +386,7 @@ impl<'a> Asking<'a> {
     }
 
     fn is_pausing(&self, found: &Found) -> bool {
-        pausing(found.stored.object().word(words::BACKOFF), self.now)
+        pausing(found.stored.object().attribute(words::BACKOFF), self.now)
     }
 
     fn may_refresh(&self, found: &Found) -> bool {

@@ -18,8 +18,8 @@ use super::verdict::Reason;
 use super::{variant, words};
 use crate::http::Fields;
 use crate::store::{
-    Claim, Cursor, Fill, Millis, NewHead, NewObject, NoSpace, Phase, Publish, Region,
-    SupersededReason, WORDS,
+    ATTRIBUTES, Claim, Cursor, Fill, Millis, NewHead, NewObject, NoSpace, Phase, Publish, Region,
+    SupersededReason,
 };
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ pub(crate) struct Draft {
     pub(crate) labels: Vec<u64>,
     pub(crate) dead_at: Millis,
     total: Option<u64>,
-    words: [u64; WORDS],
+    words: [u64; ATTRIBUTES],
     /// The origin sent no validator, and the cache makes one.
     hashed: bool,
     now: Millis,
@@ -58,7 +58,7 @@ impl Draft {
         if !judge::is_of_use(&windows, validator && policy.revalidate, now) {
             return None;
         }
-        let mut words = [0; WORDS];
+        let mut words = [0; ATTRIBUTES];
         words[words::ACCESS] = now;
         words[words::SINCE] = now.min(head.date);
         let grace = head.lifetime.clamp(KEEP_MIN, KEEP_MAX);
@@ -167,7 +167,7 @@ impl Filling {
             meta: &draft.meta,
             labels: &draft.labels,
             total: draft.total,
-            words: draft.words,
+            attributes: draft.words,
             dead_at: draft.dead_at,
             publish,
             replaces,
@@ -253,7 +253,7 @@ impl Filling {
     pub fn finish(self, now: Millis) -> Finished {
         if let Some(hash) = &self.0.hash {
             // Zero is "not known".
-            self.0.fill.set_word(words::HASH, hash.digest().max(1));
+            self.0.fill.set_attribute(words::HASH, hash.digest().max(1));
         }
         let length = self.0.fill.len();
         match &self.0.same {
@@ -261,7 +261,7 @@ impl Filling {
             // The entry was too old to be kept beside: the new object inherits since when its bytes are known.
             Some(same) if self.streaming() => {
                 let since = same.entry.word(words::SINCE);
-                self.0.fill.set_word(words::SINCE, since);
+                self.0.fill.set_attribute(words::SINCE, since);
                 self.finish_new(now)
             }
             Some(_) => self.finish_same(now),
@@ -287,7 +287,7 @@ impl Filling {
         let head = NewHead {
             meta: &meta,
             labels: &labels,
-            words,
+            attributes: words,
             dead_at,
         };
         match fill.commit_as_renewal(old, head, now) {
@@ -344,7 +344,7 @@ impl Progress {
     fn break_off(&self, now: Millis) -> Option<Stored> {
         pass::release_waiters(&self.region, self.key(), now);
         let entry = self.terms.entry.as_ref()?;
-        let state = entry.object().word(words::BACKOFF);
+        let state = entry.object().attribute(words::BACKOFF);
         self.backoff.failed(state, self.key(), None, now);
         let allowed = self.terms.purpose == Purpose::Fetch && now < self.terms.fallback_until;
         allowed.then(|| entry.clone())

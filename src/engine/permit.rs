@@ -187,7 +187,7 @@ impl Permit {
     pub(crate) fn pause(&self, retry_after: Option<Millis>, policy: &Policy, now: Millis) {
         if let Some(entry) = &self.terms.entry {
             let object = entry.object();
-            let state = object.word(words::BACKOFF);
+            let state = object.attribute(words::BACKOFF);
             Backoff::of(policy).failed(state, object.key(), retry_after, now);
         }
     }

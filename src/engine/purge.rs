@@ -120,14 +120,14 @@ impl Cache {
 mod tests {
     use super::super::Written;
     use super::*;
-    use crate::store::{NewObject, Publish, RegionOptions, WORDS};
+    use crate::store::{ATTRIBUTES, NewObject, Publish, RegionOptions};
 
     fn put(region: &Region, key: &[u8], labels: &[u64]) {
         let new = NewObject {
             meta: b"",
             labels,
             total: Some(0),
-            words: [0; WORDS],
+            attributes: [0; ATTRIBUTES],
             dead_at: 9_999,
             publish: Publish::AtCommit,
             replaces: None,

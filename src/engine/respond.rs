@@ -14,7 +14,7 @@ use super::{siblings, words};
 use crate::http::fields::count;
 use crate::http::update::{Freshen, StoredValidators, freshens, head_freshens};
 use crate::http::{Fields, retry_after};
-use crate::store::{Millis, NewHead, NoSpace, WORDS};
+use crate::store::{ATTRIBUTES, Millis, NewHead, NoSpace};
 
 /// How a fetch failed: the word for it, whether stale-if-error covers it here, and what the origin asked for.
 struct Fault {
@@ -410,7 +410,7 @@ impl Answered<'_> {
         let head = NewHead {
             meta: &draft.meta,
             labels: &draft.labels,
-            words,
+            attributes: words,
             dead_at: draft.dead_at,
         };
         let renewed = claim.renew(entry.object(), head, self.now);
@@ -424,8 +424,8 @@ impl Answered<'_> {
 }
 
 /// What changes stays: bytes and hash, and since when they are known; the pause is over.
-pub(crate) fn renewed_words(entry: &Stored) -> [u64; WORDS] {
-    let mut words = [0; WORDS];
+pub(crate) fn renewed_words(entry: &Stored) -> [u64; ATTRIBUTES] {
+    let mut words = [0; ATTRIBUTES];
     for index in [words::ACCESS, words::HASH, words::SINCE] {
         words[index] = entry.word(index);
     }

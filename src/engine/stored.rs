@@ -166,7 +166,7 @@ impl Stored {
     }
 
     pub(crate) fn word(&self, index: usize) -> u64 {
-        self.object.word(index).load(Relaxed)
+        self.object.attribute(index).load(Relaxed)
     }
 
     /// Since when these bytes are known, in whole seconds.

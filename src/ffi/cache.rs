@@ -383,7 +383,7 @@ pub unsafe extern "C" fn swrcache_tidy(cache: *mut Cache) -> c_int {
             region.sweep(cache.now(), TIDY_PLACES);
             Duration::ZERO
         };
-        let more = region.mend(stint) == Ok(false);
+        let more = region.maintain(stint) == Ok(false);
         cache.mending.store(more, Relaxed);
         match more {
             _ if region.is_damaged() => Err(SWRCACHE_EREGION.into()),
@@ -586,7 +586,7 @@ mod tests {
 
     use super::*;
     use crate::ffi::*;
-    use crate::store::{NewObject, Publish, WORDS};
+    use crate::store::{ATTRIBUTES, NewObject, Publish};
 
     thread_local! {
         static PANIC: Cell<bool> = const { Cell::new(false) };
@@ -672,7 +672,7 @@ mod tests {
             meta: b"",
             labels: &[],
             total: Some(400_000),
-            words: [0; WORDS],
+            attributes: [0; ATTRIBUTES],
             dead_at: u64::MAX,
             publish: Publish::AtCommit,
             replaces: None,

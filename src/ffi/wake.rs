@@ -19,13 +19,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::store::{BellId, Bells};
+use crate::store::{WakerId, Wakers};
 
 /// How long a process waits before it looks by itself where nobody may ring.
 const UNRUNG: Duration = Duration::from_millis(20);
 
 pub(crate) struct Wake {
-    bells: Arc<Bells>,
+    bells: Arc<Wakers>,
     /// Processes may come that can't ring this one.
     strangers: bool,
     generation: AtomicU64,
@@ -36,7 +36,7 @@ pub(crate) struct Wake {
 /// What a process has of its own; a forked one begins anew.
 struct State {
     pid: u32,
-    bell: Option<BellId>,
+    bell: Option<WakerId>,
     /// Rings in place of a bell, where one may be missing.
     timer: Option<Arc<Timer>>,
     /// What the threads of this process listen on, made when one first waits.
@@ -49,7 +49,7 @@ impl Wake {
     /// With bells for so many processes.
     pub(crate) fn new(processes: usize, strangers: bool) -> io::Result<Wake> {
         let wake = Wake {
-            bells: Arc::new(Bells::new(processes)?),
+            bells: Arc::new(Wakers::new(processes)?),
             strangers,
             generation: AtomicU64::new(0),
             state: Mutex::new(State {
@@ -66,7 +66,7 @@ impl Wake {
     }
 
     /// The bell of this process, to be given to the region.
-    pub(crate) fn bell(&self) -> Option<(Arc<Bells>, BellId)> {
+    pub(crate) fn bell(&self) -> Option<(Arc<Wakers>, WakerId)> {
         Some((Arc::clone(&self.bells), self.state.lock().bell?))
     }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use super::object::Object;
+use crate::store::handle::object::Object;
 
 /// A lock could not be had in time, there was no room for the bookkeeping, the process has not entered the
 /// region, or the region is damaged. The caller goes on as if there were no cache.
@@ -28,7 +28,7 @@ pub enum NoSpace {
     Busy,
     /// More bytes than the announced total.
     BeyondTotal,
-    /// The fill has been ended by another hand ([`Region::leave`](super::Region::leave), or a repair).
+    /// The fill has been ended by another hand ([`Region::leave`](crate::store::Region::leave), or a repair).
     Ended,
 }
 

@@ -7,21 +7,21 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::fence;
 use std::time::Duration;
 
-use super::Millis;
-use super::bells::{BellId, Bells};
-use super::claim::{Attempt, Claim};
-use super::entry::{BROKEN, EntryAt, NOTE, PASS_UNTIL, SUB, USES};
-use super::error::{Busy, StoreError};
-use super::file::{OnExec, Share};
-use super::inner::Inner;
-use super::layout::{Geometry, Header, MAGIC, VERSION};
-use super::lease::Ask;
-use super::member::Member;
-use super::memory::{GRANULE, Memory};
-use super::object::Object;
-use super::pin::AT_ONCE;
-use super::stats::Stats;
-use super::stint::Stint;
+use crate::store::error::{Busy, StoreError};
+use crate::store::handle::claim::{Attempt, Claim};
+use crate::store::handle::object::Object;
+use crate::store::index::core::Core;
+use crate::store::index::lease::Ask;
+use crate::store::index::pin::AT_ONCE;
+use crate::store::index::stats::Stats;
+use crate::store::memory::block::{BROKEN, EntryAt, NOTE, PASS_UNTIL, SUB, USES};
+use crate::store::memory::bytes::{GRANULE, Memory};
+use crate::store::memory::layout::Millis;
+use crate::store::memory::layout::{Geometry, Header, MAGIC, VERSION};
+use crate::store::process::budget::TimeBudget;
+use crate::store::process::local::Member;
+use crate::store::process::wakers::{WakerId, Wakers};
+use crate::store::upkeep::file::{OnExec, Share};
 
 /// How long uses of a key are remembered after the last one.
 const USES_REMEMBERED: Millis = 3_600_000;
@@ -71,7 +71,7 @@ pub struct MarkerView {
 /// fills are of the process that made them; in a forked child the inherited copies do nothing.
 #[derive(Clone, Debug)]
 pub struct Region {
-    pub(crate) inner: Arc<Inner>,
+    pub(crate) core: Arc<Core>,
 }
 
 impl Region {
@@ -118,8 +118,8 @@ impl Region {
     #[cfg(test)]
     pub(crate) fn colliding(len: usize) -> Region {
         let mut region = Region::anonymous(len, &RegionOptions::default()).expect("a region");
-        let inner = Arc::get_mut(&mut region.inner).expect("the only handle");
-        inner.hash_key = super::hash::HashKey::colliding();
+        let core = Arc::get_mut(&mut region.core).expect("the only handle");
+        core.hash_key = crate::store::memory::hash::HashKey::colliding();
         region
     }
 
@@ -135,7 +135,7 @@ impl Region {
 
     pub(crate) fn wrap(memory: Memory, geometry: Geometry) -> Result<Region, StoreError> {
         Ok(Region {
-            inner: Arc::new(Inner::new(memory, geometry)?),
+            core: Arc::new(Core::new(memory, geometry)?),
         })
     }
 
@@ -148,47 +148,49 @@ impl Region {
         header.version.store(VERSION, Relaxed);
         header.era.store(1, Relaxed);
         header.len.store(memory.len() as u64, Relaxed);
-        header.seed.store(super::atomic::seed(), Relaxed);
+        header
+            .seed
+            .store(crate::store::memory::platform::seed(), Relaxed);
         header.soonest.store(u64::MAX, Relaxed);
         header.soonest_seen.store(u64::MAX, Relaxed);
         let region = Region::wrap(memory, geometry)?;
         region.set_max_object(opt.max_object);
         region
-            .inner
+            .core
             .arena()
             .format()
             .ok_or(StoreError::Corrupt("arena"))?;
         // Last of all: memory with the magic is a whole region.
-        region.inner.header().magic.store(MAGIC, Release);
+        region.core.header().magic.store(MAGIC, Release);
         Ok(region)
     }
 
     /// Sets the largest permitted object (key, meta and body); 0 is an eighth of the region.
     pub fn set_max_object(&self, bytes: u64) {
         let bytes = if bytes == 0 {
-            self.inner.geometry.len as u64 / 8
+            self.core.geometry.len as u64 / 8
         } else {
             bytes
         };
-        self.inner.header().max_object.store(bytes, Relaxed);
+        self.core.header().max_object.store(bytes, Relaxed);
     }
 
     /// Takes a process slot, and goes on with cleaning up after dead processes. Every process calls it once, after the fork; before
     /// it, everything answers [`Busy`]. The bell is rung for what this process waits for. Takes about a millisecond, also if the
     /// only slots to be had are those of the dead: then it is to be called again ([`StoreError::NoSlotYet`]).
-    pub fn enter(&self, bells: Option<(Arc<Bells>, BellId)>) -> Result<(), StoreError> {
-        if self.inner.header().poisoned.load(Relaxed) != 0 {
+    pub fn enter(&self, wakers: Option<(Arc<Wakers>, WakerId)>) -> Result<(), StoreError> {
+        if self.core.header().poisoned.load(Relaxed) != 0 {
             return Err(StoreError::Corrupt("it was found so before"));
         }
-        let found = self.inner.processes().find_dead();
-        self.inner.enter(bells)?;
+        let found = self.core.processes().find_dead();
+        self.core.enter(wakers)?;
         // Pairs with the fence in `seal`: it sees us in the table, or we see its mark.
         fence(SeqCst);
-        if self.inner.header().clean.load(Relaxed) != 0 {
-            let _ = self.inner.unseal();
+        if self.core.header().clean.load(Relaxed) != 0 {
+            let _ = self.core.unseal();
         }
-        if let Some(member) = self.inner.member() {
-            self.inner.mend_after(member, found);
+        if let Some(member) = self.core.member() {
+            self.core.maintain_after(member, found);
         }
         Ok(())
     }
@@ -196,40 +198,40 @@ impl Region {
     /// Ends the claims and fills of this process and gives its slot back. Call it when nothing uses the region.
     /// While objects are still held, the slot stays taken: until the last of them and of the handles goes, or the process ends.
     pub fn leave(&self) {
-        self.inner.leave();
+        self.core.leave();
     }
 
     /// Whether a process is in the region that this one's bells don't reach (and whose bells may not reach this one), as
     /// while one binary takes over from another: what is waited for must then be looked at now and then.
     pub fn has_strangers(&self) -> bool {
-        self.inner.member().is_some_and(|member| {
-            let set = member.bells.as_ref().map_or(0, |(bells, _)| bells.id);
-            self.inner.processes().has_strangers(member.slot(), set)
+        self.core.member().is_some_and(|member| {
+            let set = member.wakers.as_ref().map_or(0, |(wakers, _)| wakers.id);
+            self.core.processes().has_strangers(member.slot(), set)
         })
     }
 
     /// Looks for dead processes, rings everyone if there are, and goes on with what they have left behind as
-    /// [`Region::mend`] does, for about a millisecond. Returns how many were newly found dead. Costs some ten microseconds a
+    /// [`Region::maintain`] does, for about a millisecond. Returns how many were newly found dead. Costs some ten microseconds a
     /// process when none died. Call it about once a second.
     pub fn reap(&self) -> u32 {
-        self.inner.reap()
+        self.core.reap()
     }
 
     /// Goes on, for so long, with what dead processes have left behind: the repair of the arena, if one died in the middle of an
     /// allocation, and cleaning up after it. True when there is nothing left for this process to do (another may be at it). While it
     /// is false, call it again soon, between other work: in a region with millions of objects it takes some seconds in all,
     /// and until a repair is done nothing new is stored. [`Busy`]: a lock is held by a process that is stopped; try later.
-    pub fn mend(&self, within: Duration) -> Result<bool, Busy> {
-        self.inner.mend(&mut Stint::of(within))
+    pub fn maintain(&self, within: Duration) -> Result<bool, Busy> {
+        self.core.maintain(&mut TimeBudget::of(within))
     }
 
     /// Whether it was found to contradict itself. Nothing is stored in it or found any more; another has to be made.
     pub fn is_damaged(&self) -> bool {
-        self.inner.header().poisoned.load(Relaxed) != 0
+        self.core.header().poisoned.load(Relaxed) != 0
     }
 
     fn member(&self) -> Result<&Member, Busy> {
-        self.inner.member().ok_or(Busy)
+        self.core.member().ok_or(Busy)
     }
 
     /// Walks the living objects of `key`, the most recent first, until `select(meta)` is true; pins that one.
@@ -244,7 +246,7 @@ impl Region {
             let found = self.look(key, now, select)?;
             // What came out of a file is read through once before it is believed.
             let shown = found.object.iter().chain(&found.newest);
-            match shown.into_iter().find(|o| !self.inner.is_sound(o)) {
+            match shown.into_iter().find(|o| !self.core.is_sound(o)) {
                 None => return Ok(found),
                 Some(damaged) => _ = self.remove(damaged),
             }
@@ -259,19 +261,19 @@ impl Region {
         select: &mut dyn FnMut(&[u8]) -> bool,
     ) -> Result<Lookup, Busy> {
         let member = self.member()?;
-        let hash = self.inner.hash_key.hash(key);
-        let _shard = self.inner.lock_shard(member, hash).ok_or(Busy)?;
+        let hash = self.core.hash_key.hash(key);
+        let _shard = self.core.lock_shard(member, hash).ok_or(Busy)?;
         let (mut chosen, mut newest) = (None, None);
         let (mut others, mut marker) = (0, MarkerView::default());
-        self.inner.walk::<()>(self.inner.bucket_of(hash), |at| {
+        self.core.walk::<()>(self.core.bucket_of(hash), |at| {
             if at.e.hash.load(Relaxed) != hash {
                 return ControlFlow::Continue(());
             }
             // Who finds it wants its body next.
-            self.inner.prefetch_body(at.body());
+            self.core.prefetch_body(at.body());
             if at.key() != key {
             } else if !at.is_object() {
-                if at.e.words[SUB].load(Relaxed) == 0 {
+                if at.e.attributes[SUB].load(Relaxed) == 0 {
                     marker = view(&at, now);
                 }
             } else if self.lives(&at, now) {
@@ -300,16 +302,16 @@ impl Region {
         at.e.dead_at.load(Relaxed) > now
             && (at.is_whole()
                 || self
-                    .inner
+                    .core
                     .body(at.body())
-                    .is_some_and(|(b, ..)| self.inner.phase(b) != BROKEN))
+                    .is_some_and(|(b, ..)| self.core.phase(b) != BROKEN))
     }
 
     /// Counts a hit and pins. The shard is locked.
     fn hold(&self, member: &Member, at: &EntryAt<'_>) -> Object {
-        self.inner.count_hit(at);
-        self.inner.pin(member, at);
-        Object::pinned(&self.inner, member, at)
+        self.core.count_hit(at);
+        self.core.pin(member, at);
+        Object::pinned(&self.core, member, at)
     }
 
     /// Asks for the claim on the marker `(key, sub)`. With `wait`, and if another holds it, this process is rung
@@ -323,13 +325,13 @@ impl Region {
         wait: bool,
     ) -> Result<Attempt, Busy> {
         let member = self.member()?;
-        self.inner.tick(now);
+        self.core.advance_clock(now);
         let ask = Ask {
             now,
             deadline,
             wait,
         };
-        self.inner.with_marker(member, (key, sub), deadline, |at| {
+        self.core.with_marker(member, (key, sub), deadline, |at| {
             self.attempt(member, at, ask)
         })
     }
@@ -346,11 +348,11 @@ impl Region {
         let Ok(member) = self.member() else {
             return Attempt::Held { deadline: now };
         };
-        if !Arc::ptr_eq(&self.inner, &object.inner) || !object.is_of(member) {
+        if !Arc::ptr_eq(&self.core, &object.core) || !object.is_of(member) {
             return Attempt::Held { deadline: now };
         }
-        self.inner.tick(now);
-        match self.inner.lock_shard(member, at.e.hash.load(Relaxed)) {
+        self.core.advance_clock(now);
+        match self.core.lock_shard(member, at.e.hash.load(Relaxed)) {
             Some(_shard) => self.attempt(
                 member,
                 &at,
@@ -365,13 +367,10 @@ impl Region {
     }
 
     fn attempt(&self, member: &Member, at: &EntryAt<'_>, ask: Ask) -> Attempt {
-        match self.inner.try_lease(member, at, ask) {
+        match self.core.try_lease(member, at, ask) {
             Ok(lease) => {
-                self.inner.pin(member, at);
-                Attempt::Won(Claim::leased(
-                    Object::pinned(&self.inner, member, at),
-                    lease,
-                ))
+                self.core.pin(member, at);
+                Attempt::Won(Claim::leased(Object::pinned(&self.core, member, at), lease))
             }
             Err(deadline) => Attempt::Held { deadline },
         }
@@ -379,39 +378,45 @@ impl Region {
 
     /// A claim that collides with nobody.
     pub fn unclaimed(&self, key: &[u8]) -> Claim {
-        Claim::on_nothing(Arc::clone(&self.inner), key)
+        Claim::on_nothing(Arc::clone(&self.core), key)
     }
 
     /// Remembers that the key passes through until then. Does nothing when the region is busy.
     pub fn mark_pass(&self, key: &[u8], until: Millis, now: Millis) {
         let _ = self.remember(key, until, now, |at| {
-            at.e.words[PASS_UNTIL].store(until, Relaxed)
+            at.e.attributes[PASS_UNTIL].store(until, Relaxed)
         });
     }
 
     /// Forgets that the key passes through.
     pub fn clear_pass(&self, key: &[u8]) {
         let Ok(member) = self.member() else { return };
-        let hash = self.inner.hash_key.hash(key);
-        let Some(_shard) = self.inner.lock_shard(member, hash) else {
+        let hash = self.core.hash_key.hash(key);
+        let Some(_shard) = self.core.lock_shard(member, hash) else {
             return;
         };
-        if let Some(at) = self.inner.find_marker(hash, key, 0) {
-            at.e.words[PASS_UNTIL].store(0, Relaxed);
+        if let Some(at) = self.core.find_marker(hash, key, 0) {
+            at.e.attributes[PASS_UNTIL].store(0, Relaxed);
         }
     }
 
     /// Counts a use of the key and returns how many there were, this one included; 1 when the region is busy.
     /// Uses are forgotten an hour after the last.
     pub fn note_use(&self, key: &[u8], now: Millis) -> u32 {
-        let count = |at: &EntryAt<'_>| at.e.words[USES].fetch_add(1, Relaxed).saturating_add(1);
+        let count = |at: &EntryAt<'_>| {
+            at.e.attributes[USES]
+                .fetch_add(1, Relaxed)
+                .saturating_add(1)
+        };
         let uses = self.remember(key, now.saturating_add(USES_REMEMBERED), now, count);
         uses.map_or(1, |n| u32::try_from(n).unwrap_or(u32::MAX))
     }
 
     /// Sets the marker's note; it is forgotten after `until`.
     pub fn annotate(&self, key: &[u8], note: u64, until: Millis, now: Millis) {
-        let _ = self.remember(key, until, now, |at| at.e.words[NOTE].store(note, Relaxed));
+        let _ = self.remember(key, until, now, |at| {
+            at.e.attributes[NOTE].store(note, Relaxed)
+        });
     }
 
     fn remember<T>(
@@ -422,12 +427,12 @@ impl Region {
         set: impl FnOnce(&EntryAt<'_>) -> T,
     ) -> Result<T, Busy> {
         let member = self.member()?;
-        self.inner.tick(now);
-        self.inner.with_marker(member, (key, 0), until, |at| {
+        self.core.advance_clock(now);
+        self.core.with_marker(member, (key, 0), until, |at| {
             if at.e.born.load(Relaxed) <= now {
                 [PASS_UNTIL, USES, NOTE]
                     .iter()
-                    .for_each(|i| at.e.words[*i].store(0, Relaxed));
+                    .for_each(|i| at.e.attributes[*i].store(0, Relaxed));
             }
             at.e.born.fetch_max(until, Relaxed);
             at.e.dead_at.fetch_max(until, Relaxed);
@@ -441,17 +446,17 @@ impl Region {
         let Ok(member) = self.member() else {
             return false;
         };
-        if !Arc::ptr_eq(&self.inner, &object.inner) || !object.is_of(member) {
+        if !Arc::ptr_eq(&self.core, &object.core) || !object.is_of(member) {
             return false;
         }
-        let Some(mut keeper) = self.inner.keeper(member) else {
+        let Some(mut guard) = self.core.arena_guard(member) else {
             return false;
         };
         let at = object.at();
-        let Some(_shard) = keeper.lock_shard(at.e.hash.load(Relaxed)) else {
+        let Some(_shard) = guard.lock_shard(at.e.hash.load(Relaxed)) else {
             return false;
         };
-        keeper.remove(&at)
+        guard.remove(&at)
     }
 
     /// Removes all objects of the key and what is remembered of it, and voids the claims on it (their commits are
@@ -462,14 +467,14 @@ impl Region {
 
     /// As [`Region::remove_key`], but says so when the region was busy and nothing was removed.
     pub fn try_remove_key(&self, key: &[u8]) -> Result<u32, Busy> {
-        let mut keeper = self.inner.keeper(self.member()?).ok_or(Busy)?;
-        let hash = self.inner.hash_key.hash(key);
-        let _shard = keeper.lock_shard(hash).ok_or(Busy)?;
-        if let Some(epoch) = self.inner.epoch(hash) {
+        let mut guard = self.core.arena_guard(self.member()?).ok_or(Busy)?;
+        let hash = self.core.hash_key.hash(key);
+        let _shard = guard.lock_shard(hash).ok_or(Busy)?;
+        if let Some(epoch) = self.core.epoch(hash) {
             epoch.fetch_add(1, Relaxed);
         }
         let mut of_key = Vec::new();
-        self.inner.walk::<()>(self.inner.bucket_of(hash), |at| {
+        self.core.walk::<()>(self.core.bucket_of(hash), |at| {
             if at.e.hash.load(Relaxed) == hash && at.key() == key {
                 of_key.push((at, at.is_object()));
             }
@@ -477,7 +482,7 @@ impl Region {
         });
         let removed = of_key
             .iter()
-            .filter(|(at, is_object)| keeper.remove(at) && *is_object);
+            .filter(|(at, is_object)| guard.remove(at) && *is_object);
         Ok(removed.count() as u32)
     }
 
@@ -485,15 +490,15 @@ impl Region {
     /// sweep stopped. Returns how many were dropped.
     pub fn sweep(&self, now: Millis, budget: u32) -> u32 {
         let Ok(member) = self.member() else { return 0 };
-        self.inner.tick(now);
-        self.inner.unpin_deferred(member, AT_ONCE);
+        self.core.advance_clock(now);
+        self.core.unpin_deferred(member, AT_ONCE);
         let mut dropped = 0;
-        let mut left = budget.min(self.inner.geometry.buckets as u32 + 1);
+        let mut left = budget.min(self.core.geometry.buckets as u32 + 1);
         while left > 0 {
-            let Some(mut keeper) = self.inner.keeper(member) else {
+            let Some(mut guard) = self.core.arena_guard(member) else {
                 break;
             };
-            dropped += keeper.sweep_some(now, left.min(SWEEP_BATCH));
+            dropped += guard.sweep_some(now, left.min(SWEEP_BATCH));
             left = left.saturating_sub(SWEEP_BATCH);
         }
         dropped
@@ -501,22 +506,21 @@ impl Region {
 
     /// How many places a whole sweep looks at.
     pub fn places(&self) -> u32 {
-        self.inner.geometry.buckets as u32
+        self.core.geometry.buckets as u32
     }
 
     /// The counts.
     pub fn stats(&self) -> Stats {
-        let header = self.inner.header();
+        let header = self.core.header();
         let counts = &header.counts;
         Stats {
-            size: self.inner.geometry.len as u64,
-            capacity: u64::from(self.inner.geometry.end - self.inner.geometry.arena)
-                * GRANULE as u64,
+            size: self.core.geometry.len as u64,
+            capacity: u64::from(self.core.geometry.end - self.core.geometry.arena) * GRANULE as u64,
             used: header.arena.used.load(Relaxed).wrapping_mul(GRANULE as u64),
             payload: (counts.payload.load(Relaxed) as i64).max(0) as u64,
             objects: counts.objects.load(Relaxed),
             markers: counts.markers.load(Relaxed),
-            limbo: header.queues[super::queue::LIMBO as usize]
+            limbo: header.queues[crate::store::index::queue::LIMBO as usize]
                 .count
                 .load(Relaxed),
             evictions: counts.evictions.load(Relaxed),
@@ -524,7 +528,7 @@ impl Region {
             expired: counts.expired.load(Relaxed),
             inserted: counts.inserted.load(Relaxed),
             refused: counts.refused.load(Relaxed),
-            processes: self.inner.processes().live(),
+            processes: self.core.processes().live(),
             reaped: counts.reaped.load(Relaxed),
             repairs: counts.repairs.load(Relaxed),
             max_object: header.max_object.load(Relaxed),
@@ -532,8 +536,8 @@ impl Region {
     }
 
     /// Walks everything and checks that it holds together. Stops the region for its time. This process must have entered.
-    pub fn validate(&self) -> Result<super::Summary, String> {
-        super::validate::validate(&self.inner)
+    pub fn validate(&self) -> Result<crate::store::Summary, String> {
+        crate::store::upkeep::validate::validate(&self.core)
     }
 }
 
@@ -568,13 +572,13 @@ pub(crate) fn check(memory: &Memory, geometry: &Geometry) -> Result<(), StoreErr
     if header.poisoned.load(Relaxed) != 0 {
         return Err(StoreError::Corrupt("it was found so before"));
     }
-    let arena = super::arena::Arena {
+    let arena = crate::store::memory::arena::Arena {
         memory,
         header,
         geometry,
     };
     match (arena.look(geometry.arena), arena.look(geometry.end)) {
-        (Some(_), Some((1, super::entry::Kind::End))) => Ok(()),
+        (Some(_), Some((1, crate::store::memory::block::Kind::End))) => Ok(()),
         _ => Err(StoreError::Corrupt("the ends of the arena")),
     }
 }
@@ -584,8 +588,8 @@ fn view(at: &EntryAt<'_>, now: Millis) -> MarkerView {
         return MarkerView::default();
     }
     MarkerView {
-        pass_until: at.e.words[PASS_UNTIL].load(Relaxed),
-        uses: u32::try_from(at.e.words[USES].load(Relaxed)).unwrap_or(u32::MAX),
-        note: at.e.words[NOTE].load(Relaxed),
+        pass_until: at.e.attributes[PASS_UNTIL].load(Relaxed),
+        uses: u32::try_from(at.e.attributes[USES].load(Relaxed)).unwrap_or(u32::MAX),
+        note: at.e.attributes[NOTE].load(Relaxed),
     }
 }

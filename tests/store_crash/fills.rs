@@ -44,7 +44,7 @@ pub(crate) fn fill(region: &Region, total: Option<u64>, publish: Publish) {
     for part in body(5, 0..len).chunks(2000) {
         fill.write(part).expect("room");
         fill.extend(FAR + 1);
-        fill.set_word(1, 7);
+        fill.set_attribute(1, 7);
     }
     fill.commit(NOW).expect("current");
 }
@@ -100,7 +100,7 @@ fn crash_in_renewals() {
             claim_on(region, &old)
                 .renew(
                     &old,
-                    NewHead::new(&meta(4, b"target"), [1; WORDS], FAR),
+                    NewHead::new(&meta(4, b"target"), [1; ATTRIBUTES], FAR),
                     NOW,
                 )
                 .expect("renewed");
@@ -118,7 +118,7 @@ fn crash_in_renewals() {
             fill.write(&body(4, 0..800)).expect("room");
             fill.commit_as_renewal(
                 &old,
-                NewHead::new(&meta(4, b"target"), [1; WORDS], FAR),
+                NewHead::new(&meta(4, b"target"), [1; ATTRIBUTES], FAR),
                 NOW,
             )
             .expect("renewed");
@@ -132,7 +132,7 @@ fn crash_in_renewals() {
             claim
                 .renew(
                     &old,
-                    NewHead::new(&meta(4, b"target"), [1; WORDS], FAR),
+                    NewHead::new(&meta(4, b"target"), [1; ATTRIBUTES], FAR),
                     NOW,
                 )
                 .expect_err("refused");

@@ -35,7 +35,7 @@ fn crash_in_pins() {
             let renewed = claim_on(region, &old)
                 .renew(
                     &old,
-                    NewHead::new(&meta(3, b"target"), [1; WORDS], FAR),
+                    NewHead::new(&meta(3, b"target"), [1; ATTRIBUTES], FAR),
                     NOW,
                 )
                 .expect("renewed");

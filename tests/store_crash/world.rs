@@ -16,8 +16,8 @@ pub(crate) const BYSTANDERS: [&[u8]; 4] = [
 /// A region with others in it, whom no death may touch.
 pub(crate) struct World {
     pub(crate) region: Region,
-    pub(crate) bells: Arc<Bells>,
-    pub(crate) bell: BellId,
+    pub(crate) bells: Arc<Wakers>,
+    pub(crate) bell: WakerId,
     current: Object,
     lingering: Object,
     growing: Fill,
@@ -29,7 +29,7 @@ impl World {
         let region = Region::anonymous(Region::min_len() + 64 * 1024, &RegionOptions::default())
             .expect("region");
         region.set_max_object(64 * 1024);
-        let bells = Arc::new(Bells::new(4).expect("bells"));
+        let bells = Arc::new(Wakers::new(4).expect("bells"));
         let bell = bells.claim().expect("a bell");
         region
             .enter(Some((Arc::clone(&bells), bell)))

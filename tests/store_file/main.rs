@@ -72,7 +72,7 @@ fn try_put(region: &Region, i: u64) -> Option<Object> {
     let mut fill = region
         .unclaimed(&key(i))
         .begin(NewObject {
-            words: [1, 2, 3, 4],
+            attributes: [1, 2, 3, 4],
             ..new(&i.to_le_bytes(), total, Publish::AtCommit)
         })
         .ok()?;

@@ -39,7 +39,7 @@ fn a_file_comes_up_warm() {
         if round > 0 {
             let found = region.lookup(&key(7), 1, &mut |_| true).expect("not busy");
             let object = found.object.expect("there");
-            let words = [0, 1, 2, 3].map(|i| object.word(i).load(Relaxed));
+            let words = [0, 1, 2, 3].map(|i| object.attribute(i).load(Relaxed));
             assert_eq!(words, [1, 2, 10 * (round - 1), 4]);
             assert_eq!((object.born(), object.dead_at()), (1, FAR));
         }
@@ -50,7 +50,7 @@ fn a_file_comes_up_warm() {
         found
             .object
             .expect("there")
-            .word(2)
+            .attribute(2)
             .store(10 * round, Relaxed);
         region.leave();
         assert!(region.seal());

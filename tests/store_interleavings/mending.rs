@@ -30,7 +30,7 @@ fn lookups_go_on_beside_a_repair() {
     explore(|| {
         let run = Run::new();
         // The scheduler's tasks share a thread.
-        crash::set_steps_in_a_stint(Some(1));
+        crash::set_steps_per_budget(Some(1));
         for i in 0..4u8 {
             assert!(put(&run.region, &[b'a' + i], u64::from(i), 4000));
         }
@@ -43,12 +43,12 @@ fn lookups_go_on_beside_a_repair() {
         let mender = |pid: u32| {
             run.process(pid, move |p| {
                 // Miri's threads have one each.
-                crash::set_steps_in_a_stint(Some(1));
+                crash::set_steps_per_budget(Some(1));
                 mortal(3000);
                 let mut held = None;
                 for i in 0..STEPS {
                     p.region.reap();
-                    let _ = p.region.mend(Duration::ZERO);
+                    let _ = p.region.maintain(Duration::ZERO);
                     // Sometimes the last handle to what is not to be found any more.
                     held = look(p, i).or(held);
                 }
@@ -65,7 +65,7 @@ fn lookups_go_on_beside_a_repair() {
         });
         let processes = [filler(2), filler(3), mender(4), mender(5), reader];
         REPAIRS.fetch_add(run.end(processes).repairs, Relaxed);
-        crash::set_steps_in_a_stint(None);
+        crash::set_steps_per_budget(None);
     });
     let repairs = REPAIRS.load(Relaxed);
     assert!(cfg!(miri) || repairs > 0, "{repairs} repairs");

@@ -36,7 +36,7 @@ impl Drop for Shared {
 /// A run: the memory, the bells, and the first process's handle.
 pub(crate) struct Run {
     pub(crate) region: Region,
-    pub(crate) bells: Arc<Bells>,
+    pub(crate) bells: Arc<Wakers>,
     left: Arc<AtomicUsize>,
     memory: Arc<Shared>,
 }
@@ -44,8 +44,8 @@ pub(crate) struct Run {
 /// A process's handle and its bell.
 pub(crate) struct Process {
     pub(crate) region: Region,
-    pub(crate) bells: Arc<Bells>,
-    pub(crate) bell: BellId,
+    pub(crate) bells: Arc<Wakers>,
+    pub(crate) bell: WakerId,
     _memory: Arc<Shared>,
 }
 
@@ -59,7 +59,7 @@ impl Run {
         let region = unsafe { Region::create(memory.0, LEN, &RegionOptions::default()) };
         let run = Run {
             region: region.expect("a region"),
-            bells: Arc::new(Bells::new(6).expect("bells")),
+            bells: Arc::new(Wakers::new(6).expect("bells")),
             left: Arc::default(),
             memory: Arc::new(memory),
         };
@@ -118,7 +118,7 @@ impl Run {
         }
         let settled = || {
             self.region.reap();
-            let whole = self.region.mend(Duration::from_secs(1)) == Ok(true);
+            let whole = self.region.maintain(Duration::from_secs(1)) == Ok(true);
             let alone = self.region.stats().processes == 1;
             let found = (whole && alone).then(|| self.region.validate().ok())?;
             found.filter(|s| s.pins == 0)

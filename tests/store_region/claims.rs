@@ -50,7 +50,7 @@ fn a_claim_on_an_object_refreshes_it() {
         (
             renewed.meta(),
             renewed.born(),
-            renewed.word(3).load(Relaxed)
+            renewed.attribute(3).load(Relaxed)
         ),
         (&b"new meta"[..], 50, 4)
     );

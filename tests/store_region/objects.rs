@@ -31,8 +31,8 @@ fn what_is_stored_is_found_and_read() {
     assert!(got.is_current() && get(&region, b"other").is_none());
     assert_eq!(got.chunk(5), b"bytes");
     assert_eq!(got.chunk(10), b"");
-    got.word(2).store(7, Relaxed);
-    assert_eq!(put_object.word(2).load(Relaxed), 7);
+    got.attribute(2).store(7, Relaxed);
+    assert_eq!(put_object.attribute(2).load(Relaxed), 7);
     assert_eq!(valid(&region).pins, 1);
     drop((got, put_object));
     assert_eq!(region.remove_key(b"key"), 1);

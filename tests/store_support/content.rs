@@ -54,7 +54,7 @@ pub(crate) fn new(meta: &[u8], total: Option<u64>, publish: Publish) -> NewObjec
         meta,
         labels: &[],
         total,
-        words: [0; WORDS],
+        attributes: [0; ATTRIBUTES],
         dead_at: FAR,
         publish,
         replaces: None,

@@ -11,7 +11,7 @@ use nginx_sys::{
     ngx_handle_read_event, ngx_http_conf_ctx_t, ngx_http_module, ngx_int_t, ngx_process,
     ngx_queue_empty, ngx_queue_init, ngx_queue_insert_before, ngx_queue_remove, ngx_queue_t,
 };
-use swrcache::store::{BellId, Bells, Busy};
+use swrcache::store::{Busy, WakerId, Wakers};
 
 use crate::client::Client;
 use crate::conf::MainConf;
@@ -37,10 +37,10 @@ const WITHOUT_BELL: usize = 20;
 const LEAST_BELLS: usize = 64;
 
 /// The bells of all workers of this master, made before the first fork and kept across reloads.
-static BELLS: OnceLock<Option<Arc<Bells>>> = OnceLock::new();
+static BELLS: OnceLock<Option<Arc<Wakers>>> = OnceLock::new();
 
 struct Worker {
-    bell: Option<BellId>,
+    bell: Option<WakerId>,
     zones: *const MainConf,
     parked: ngx_queue_t,
     tidy: ngx_event_t,
@@ -63,12 +63,12 @@ fn worker() -> &'static mut Worker {
     unsafe { &mut *WORKER.0.get() }
 }
 
-fn bells() -> Option<&'static Arc<Bells>> {
+fn bells() -> Option<&'static Arc<Wakers>> {
     BELLS.get().and_then(Option::as_ref)
 }
 
 /// The bell by which other workers wake this one.
-pub(crate) fn bell() -> Option<(Arc<Bells>, BellId)> {
+pub(crate) fn bell() -> Option<(Arc<Wakers>, WakerId)> {
     Some((Arc::clone(bells()?), worker().bell?))
 }
 
@@ -185,7 +185,7 @@ extern "C" fn on_mending(_: *mut ngx_event_t) {
         };
         let caches = main.zones.iter().filter_map(|zone| zone.cache());
         // One zone after the other.
-        let left = caches.map(|cache| cache.region().mend(PIECE));
+        let left = caches.map(|cache| cache.region().maintain(PIECE));
         match left.into_iter().find(|done| *done != Ok(true)) {
             Some(Ok(_)) => MENDING.next(),
             Some(Err(Busy)) => MENDING.later(LATER),
@@ -231,7 +231,7 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
         zone::settle(cycle);
         if main_conf(cycle).is_some_and(|main| !main.zones.is_empty()) {
             BELLS.get_or_init(|| {
-                let bells = Bells::new(LEAST_BELLS.max(4 * worker_processes(cycle)));
+                let bells = Wakers::new(LEAST_BELLS.max(4 * worker_processes(cycle)));
                 if let Err(e) = &bells {
                     log_cycle(
                         NGX_LOG_WARN as usize,
@@ -299,7 +299,7 @@ fn set_up(
 }
 
 /// Puts the bell's descriptor into the worker's epoll.
-fn listen(cycle: &ngx_cycle_t, bell: BellId) -> Option<()> {
+fn listen(cycle: &ngx_cycle_t, bell: WakerId) -> Option<()> {
     let fd = bells()?.fd(bell);
     // SAFETY: the descriptor is open for the life of the process; `channel` keeps nginx from calling it a leaked
     // connection at exit (ngx_worker_process_exit).

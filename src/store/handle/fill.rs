@@ -1,0 +1,492 @@
+//! Fills: objects that grow.
+//!
+//! | step | lookups | readers of the object | if the process dies |
+//! |---|---|---|---|
+//! | begin, `Publish::Now` | find it | follow it | see Broken; it is unlinked |
+//! | begin, `Publish::AtCommit` | find what was there before | follow it | see Broken; it is freed |
+//! | write | - | see the bytes, are rung | as above |
+//! | commit | find it, and not what it replaces | see Complete, are rung | before: as above; after: it stays |
+//! | drop, abort | don't find it | see Broken, are rung | - |
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::fence;
+
+use crate::store::error::{NoSpace, Refused, Superseded, SupersededReason};
+use crate::store::handle::claim::{Claim, NewHead};
+use crate::store::handle::object::{ATTRIBUTES, Object, piece};
+use crate::store::index::arena_guard::ArenaGuard;
+use crate::store::index::checksum::{Hasher, Scope};
+use crate::store::index::core::{Core, take_waiters};
+use crate::store::index::pin::AT_ONCE;
+use crate::store::index::queue::MAIN;
+use crate::store::memory::block::{
+    BROKEN, Body, COMPLETE, EntryAt, GROWING, LABEL, MAX_KEY, MAX_LABELS, REMOVED, UNKNOWN,
+};
+use crate::store::memory::layout::Millis;
+use crate::store::process::local::Member;
+
+/// When lookups find a new object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publish {
+    /// At once, while it grows.
+    Now,
+    /// When it is committed.
+    AtCommit,
+}
+
+/// What a new object is made of.
+#[derive(Debug)]
+pub struct NewObject<'a> {
+    /// Opaque bytes, handed to `select` in lookups.
+    pub meta: &'a [u8],
+    /// Numbers by which purges find it, at most [`MAX_LABELS`](crate::store::MAX_LABELS).
+    pub labels: &'a [u64],
+    /// The length of the body where it is known.
+    pub total: Option<u64>,
+    /// First values of the object's words.
+    pub attributes: [u64; ATTRIBUTES],
+    /// From when on it is of no use to anybody.
+    pub dead_at: Millis,
+    /// When lookups find it.
+    pub publish: Publish,
+    /// The object that its commit removes. If that is removed by hand before, the commit is superseded.
+    pub replaces: Option<&'a Object>,
+    /// How many objects the key may have; the oldest go first. 0 is no limit.
+    pub max_variants: u32,
+}
+
+/// A growing object. `Drop` breaks it: it is unlinked and its readers are rung. `Send`.
+#[derive(Debug)]
+pub struct Fill {
+    /// Taken out when the fill ends in another way than by being dropped.
+    state: Option<Growing>,
+}
+
+#[derive(Debug)]
+struct Growing {
+    // Dropped in this order: the claim's waiters are rung when the object is settled.
+    object: Object,
+    replaces: Option<Object>,
+    claim: Claim,
+    max_variants: u32,
+    len: u64,
+    hasher: Option<Hasher>,
+    /// Bytes of all pieces.
+    reserved: u64,
+    last: u32,
+    /// The piece that is written to, and where it begins.
+    current: u32,
+    start: u64,
+}
+
+/// What `begin` has put into the region.
+struct Begun {
+    block: u32,
+    first: u32,
+    last: u32,
+    reserved: u64,
+}
+
+impl Fill {
+    pub(crate) fn begin(claim: Claim, new: &NewObject<'_>) -> Result<Fill, (Claim, NoSpace)> {
+        match begin(&claim, new) {
+            Ok((object, begun)) => Ok(Fill {
+                state: Some(Growing {
+                    hasher: object.core.body_hasher(),
+                    object,
+                    replaces: new.replaces.cloned(),
+                    claim,
+                    max_variants: new.max_variants,
+                    len: 0,
+                    reserved: begun.reserved,
+                    last: begun.last,
+                    current: begun.first,
+                    start: 0,
+                }),
+            }),
+            Err(e) => Err((claim, e)),
+        }
+    }
+
+    fn state(&self) -> &Growing {
+        match &self.state {
+            Some(state) => state,
+            // Only the methods that consume the fill take it out.
+            None => unreachable!("a fill in use has its state"),
+        }
+    }
+
+    fn into_state(mut self) -> Growing {
+        match self.state.take() {
+            Some(state) => state,
+            None => unreachable!("a fill in use has its state"),
+        }
+    }
+
+    /// Appends bytes and publishes them. On an error nothing was appended.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), NoSpace> {
+        match &mut self.state {
+            Some(state) => state.write(bytes),
+            None => Err(NoSpace::Ended),
+        }
+    }
+
+    /// The object, to read along.
+    pub fn object(&self) -> Object {
+        self.state().object.clone()
+    }
+
+    /// Bytes written.
+    pub fn len(&self) -> u64 {
+        self.state().len
+    }
+
+    /// Whether nothing has been written.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Sets a word of the object.
+    pub fn set_attribute(&self, i: usize, value: u64) {
+        self.state().object.attribute(i).store(value, Release);
+    }
+
+    /// Whether a commit would (as of now) make the object current.
+    pub fn is_valid(&self) -> bool {
+        self.state().is_valid()
+    }
+
+    /// Moves the deadline of the claim.
+    pub fn extend(&self, deadline: Millis) {
+        self.state().claim.extend(deadline);
+    }
+
+    /// Completes the object, makes it current, removes what it replaces, ends the claim, rings.
+    pub fn commit(self, now: Millis) -> Result<Object, Superseded> {
+        let state = self.into_state();
+        let settled = state.commit(now);
+        let object = state.object.clone();
+        // The claim ends here, with the state: those who waited find the object.
+        drop(state);
+        match settled {
+            Ok(()) => Ok(object),
+            Err(reason) => Err(Superseded { object, reason }),
+        }
+    }
+
+    /// The body turned out to be the one of `old`: drops the new one, swaps the head of `old` for a new one with
+    /// its old body, ends the claim, rings. Readers of the fill end well.
+    pub fn commit_as_renewal(
+        self,
+        old: &Object,
+        new: NewHead<'_>,
+        now: Millis,
+    ) -> Result<Object, Refused> {
+        let state = self.into_state();
+        let renewed = match state.complete() {
+            Ok(()) => state.claim.swap_head(old, new, now),
+            Err(_) => Err(Refused::NotCurrent),
+        };
+        state.unlink();
+        renewed
+    }
+
+    /// Breaks the object but keeps the claim, so that the failure can be recorded under it.
+    pub fn abort(self) -> Claim {
+        let state = self.into_state();
+        state.break_off();
+        state.claim
+    }
+}
+
+impl Drop for Fill {
+    fn drop(&mut self) {
+        if let Some(state) = &self.state {
+            state.break_off();
+        }
+    }
+}
+
+fn begin(claim: &Claim, new: &NewObject<'_>) -> Result<(Object, Begun), NoSpace> {
+    let core = &claim.core;
+    let member = core.member().ok_or(NoSpace::Busy)?;
+    if claim.key().len() > MAX_KEY || new.labels.len() > MAX_LABELS {
+        return Err(NoSpace::TooLarge);
+    }
+    let head = (claim.key().len() + new.meta.len() + new.labels.len() * LABEL) as u64;
+    let whole = head.saturating_add(new.total.unwrap_or(0));
+    if head > u64::from(u32::MAX) || whole > core.header().max_object.load(Relaxed) {
+        return Err(NoSpace::TooLarge);
+    }
+    core.unpin_deferred(member, AT_ONCE);
+    let begun = begin_entry(claim, member, new)?;
+    let object = Object::adopt(core, member, begun.block).ok_or(NoSpace::Busy)?;
+    Ok((object, begun))
+}
+
+fn begin_entry(claim: &Claim, member: &Member, new: &NewObject<'_>) -> Result<Begun, NoSpace> {
+    let mut guard = claim.core.arena_guard(member).ok_or(NoSpace::Busy)?;
+    let (first, last, start) = guard.reserve(new.total).ok_or(NoSpace::Full)?;
+    let new_head = NewHead {
+        meta: new.meta,
+        labels: new.labels,
+        attributes: new.attributes,
+        dead_at: new.dead_at,
+    };
+    let head = guard.object_head(claim.key(), &new_head, claim.core.clock());
+    let Some(at) = guard.make_entry(&head, first.block) else {
+        guard.drop_body(first.block);
+        return Err(NoSpace::Full);
+    };
+    let admitted = guard.admits(&at, claim.purges);
+    if new.publish == Publish::Now && claim.is_valid() && admitted {
+        let Some(_shard) = guard.lock_shard(head.hash) else {
+            guard.discard(&at);
+            return Err(NoSpace::Busy);
+        };
+        let main = guard.remembers(head.hash);
+        guard.link(&at, main).ok_or(NoSpace::Busy)?;
+        if let Some(place) = claim.place() {
+            guard.wakeups.add(take_waiters(&place.at().e.waiters));
+        }
+    }
+    Ok(Begun {
+        block: at.block,
+        first: first.block,
+        last: last.block,
+        reserved: start + last.room as u64,
+    })
+}
+
+impl Growing {
+    fn core(&self) -> &Arc<Core> {
+        &self.object.core
+    }
+
+    /// The body, while this process may write to it.
+    fn growing(&self) -> Option<(&Body, &Member)> {
+        let member = self.core().member().filter(|m| self.object.is_of(m))?;
+        let (body, ..) = self.core().body(self.object.body_block())?;
+        (body.phase.load(Acquire) == GROWING).then_some((body, member))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), NoSpace> {
+        let (body, _) = self.growing().ok_or(NoSpace::Ended)?;
+        let total = body.total.load(Relaxed);
+        let end = self.len.saturating_add(bytes.len() as u64);
+        if total != UNKNOWN && end > total {
+            return Err(NoSpace::BeyondTotal);
+        }
+        self.grow_to(end, total)?;
+        self.copy(bytes).ok_or(NoSpace::Ended)?;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.0.update(bytes);
+        }
+        self.publish(bytes.len());
+        Ok(())
+    }
+
+    /// Makes room for bytes up to `end`.
+    fn grow_to(&mut self, end: u64, total: u64) -> Result<(), NoSpace> {
+        if end <= self.reserved {
+            return Ok(());
+        }
+        let max = self.core().header().max_object.load(Relaxed);
+        if total != UNKNOWN || self.object.at().head_len().saturating_add(end) > max {
+            return Err(NoSpace::TooLarge);
+        }
+        let core = Arc::clone(self.core());
+        let member = core.member().ok_or(NoSpace::Ended)?;
+        let mut guard = core.arena_guard(member).ok_or(NoSpace::Busy)?;
+        while self.reserved < end {
+            let needed = usize::try_from(end - self.reserved).unwrap_or(usize::MAX);
+            let want = ArenaGuard::growth(self.reserved, needed);
+            let piece = guard
+                .extend(self.last, self.reserved, want)
+                .ok_or(NoSpace::Full)?;
+            self.last = piece.block;
+            self.reserved += piece.room as u64;
+        }
+        guard.update_cost(&self.object.at());
+        Ok(())
+    }
+
+    /// Copies bytes behind those that are there; they are not published yet.
+    fn copy(&mut self, mut bytes: &[u8]) -> Option<()> {
+        let mut pos = self.len;
+        while !bytes.is_empty() {
+            let (next, at, room) = piece(&self.object.core, self.current)?;
+            let off = usize::try_from(pos - self.start).ok()?;
+            if off >= room {
+                let block = next.load(Acquire);
+                self.object
+                    .core
+                    .extent(block)
+                    .filter(|(.., room)| *room > 0)?;
+                (self.current, self.start) = (block, self.start + room as u64);
+                continue;
+            }
+            let n = bytes.len().min(room - off);
+            // SAFETY: the bytes lie in a piece of our own growing body, behind the published length, which readers
+            // never pass; `&mut self` makes us the only writer, and our pin keeps the body.
+            unsafe { self.object.core.memory.write(at + off, &bytes[..n]) }.then_some(())?;
+            pos += n as u64;
+            bytes = &bytes[n..];
+        }
+        Some(())
+    }
+
+    fn publish(&mut self, n: usize) {
+        self.len += n as u64;
+        let Some((body, member)) = self.growing() else {
+            return;
+        };
+        body.len.store(self.len, Release);
+        wake_readers(self.core(), member, body);
+    }
+
+    fn is_valid(&self) -> bool {
+        let removed = |o: &Object| o.at().e.flags.load(Relaxed) & REMOVED != 0;
+        let at = self.object.at();
+        // What is published already stays as long as nobody removes it.
+        (at.is_linked() || self.claim.is_valid())
+            && !removed(&self.object)
+            && !self.replaces.as_ref().is_some_and(removed)
+    }
+
+    /// Says that the body is whole.
+    fn complete(&self) -> Result<(), SupersededReason> {
+        let (body, member) = self.growing().ok_or(SupersededReason::Voided)?;
+        let total = body.total.load(Relaxed);
+        if total != UNKNOWN && total != self.len {
+            self.break_off();
+            return Err(SupersededReason::Incomplete);
+        }
+        body.total.store(self.len, Release);
+        if let Some(hasher) = &self.hasher {
+            body.sum.store(hasher.0.digest(), Release);
+        }
+        // A writer that has been ended meanwhile (leave) must not make its object whole again.
+        if body
+            .phase
+            .compare_exchange(GROWING, COMPLETE, AcqRel, Relaxed)
+            .is_err()
+        {
+            return Err(SupersededReason::Voided);
+        }
+        wake_readers(self.core(), member, body);
+        Ok(())
+    }
+
+    fn commit(&self, now: Millis) -> Result<(), SupersededReason> {
+        self.core().advance_clock(now);
+        self.complete()?;
+        let member = self.core().member().ok_or(SupersededReason::Voided)?;
+        match self.core().arena_guard(member) {
+            Some(mut guard) => self.settle(&mut guard, now),
+            None if self.object.is_current() => Ok(()),
+            None => Err(SupersededReason::Busy),
+        }
+    }
+
+    /// Makes the object current and removes what it replaces.
+    fn settle(&self, guard: &mut ArenaGuard<'_>, now: Millis) -> Result<(), SupersededReason> {
+        let at = self.object.at();
+        if self.current == self.last {
+            let _ = guard.trim(
+                self.last,
+                usize::try_from(self.len - self.start).unwrap_or(usize::MAX),
+            );
+        }
+        guard.update_cost(&at);
+        at.set_whole();
+        guard.count_body(self.object.body_block());
+        let hash = at.e.hash.load(Relaxed);
+        let _shard = guard.lock_shard(hash).ok_or(SupersededReason::Busy)?;
+        let admitted = at.is_linked() || guard.admits(&at, self.claim.purges);
+        if !admitted || !self.is_valid() {
+            guard.unlink(&at);
+            return Err(SupersededReason::Voided);
+        }
+        if !at.is_linked() {
+            let old_in_main = self
+                .replaces
+                .as_ref()
+                .is_some_and(|o| o.at().e.queue.load(Relaxed) == MAIN);
+            let main = old_in_main || guard.remembers(hash);
+            at.e.born.store(now, Relaxed);
+            self.core().write_checksum(&at, Scope::Free);
+            guard.link(&at, main).ok_or(SupersededReason::Busy)?;
+        } else {
+            self.core().write_checksum(&at, Scope::Free);
+        }
+        if let Some(old) = self
+            .replaces
+            .as_ref()
+            .filter(|o| o.key() == self.object.key())
+        {
+            guard.unlink(&old.at());
+        }
+        if self.max_variants > 0 {
+            guard.limit_variants(&at, self.max_variants);
+        }
+        guard.header().counts.inserted.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// Breaks the body, rings its readers, and makes the object unfindable.
+    fn break_off(&self) {
+        if let Some((body, member)) = self.growing() {
+            self.core().break_body(member, body);
+        }
+        self.unlink();
+    }
+
+    /// Makes the object unfindable.
+    fn unlink(&self) {
+        // A copy that a forked child inherited ends nothing.
+        if let Some(member) = self.core().member().filter(|m| self.object.is_of(m)) {
+            self.core().abandon(member, &self.object.at());
+        }
+    }
+}
+
+impl Core {
+    /// Breaks the body of a fill of this process, and rings its readers.
+    pub(crate) fn break_body(&self, member: &Member, body: &Body) {
+        let phase = &body.phase;
+        if phase
+            .compare_exchange(GROWING, BROKEN, AcqRel, Relaxed)
+            .is_ok()
+        {
+            wake_readers(self, member, body);
+        }
+    }
+
+    /// Makes an object unfindable. If the locks are not to be had, a sweep finds it dead.
+    pub(crate) fn abandon(&self, member: &Member, at: &EntryAt<'_>) {
+        if !at.is_linked() {
+            return;
+        }
+        at.e.dead_at.store(0, Relaxed);
+        let header = self.header();
+        header.soonest.store(0, Relaxed);
+        header.soonest_seen.store(0, Relaxed);
+        let Some(mut guard) = self.arena_guard(member) else {
+            return;
+        };
+        if let Some(_shard) = guard.lock_shard(at.e.hash.load(Relaxed)) {
+            guard.unlink(at);
+        }
+    }
+}
+
+/// Rings those who watch the body; after its length or phase was stored.
+fn wake_readers(core: &Core, member: &Member, body: &Body) {
+    // Pairs with the fence in `Object::watch`: we see the watcher's bit, or it sees what we stored.
+    fence(SeqCst);
+    if body.waiters.iter().any(|w| w.load(Relaxed) != 0) {
+        core.wake(member, take_waiters(&body.waiters));
+    }
+}

@@ -1,0 +1,331 @@
+//! A pinned object: its key, meta, words and body cannot go away while the handle lives.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
+use std::sync::atomic::fence;
+
+use crate::store::index::core::Core;
+use crate::store::memory::block::{BROKEN, COMPLETE, Entry, EntryAt, UNKNOWN, content};
+use crate::store::memory::layout::Millis;
+use crate::store::memory::platform::AtomicU32;
+use crate::store::process::local::Member;
+use crate::store::process::table::pin_of;
+
+/// How many 64-bit words every object carries for its user. Opaque to the store.
+pub const ATTRIBUTES: usize = 4;
+
+/// Where a body stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// More bytes may come.
+    Growing,
+    /// All bytes are there.
+    Complete,
+    /// No more bytes will come, and what is there is not the whole.
+    Broken,
+}
+
+/// How much of a body is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyState {
+    /// Published bytes: these can be read.
+    pub len: u64,
+    /// The whole length where it is known: announced, or by completion.
+    pub total: Option<u64>,
+    /// Where the body stands.
+    pub phase: Phase,
+}
+
+/// A place in a body; makes following reads cheap. Plain data, valid for the object it was used with;
+/// with another object it just starts afresh.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cursor {
+    pos: u64,
+    /// Object that `block` belongs to; 0 is none.
+    id: u64,
+    block: u32,
+    start: u64,
+}
+
+impl Cursor {
+    /// A cursor at byte `pos`.
+    pub fn at(pos: u64) -> Cursor {
+        Cursor {
+            pos,
+            ..Cursor::default()
+        }
+    }
+    /// The next byte to be read.
+    pub fn pos(&self) -> u64 {
+        self.pos
+    }
+}
+
+/// A pinned handle to an object. `Clone` is another pin, `Drop` unpins. `Send + Sync`. It keeps the process's
+/// mapping of the region alive. A handle inherited through a fork keeps nothing from going away: don't use it there.
+pub struct Object {
+    pub(crate) core: Arc<Core>,
+    /// Who pinned it; lives as long as `core`.
+    member: *const Member,
+    block: u32,
+    body: u32,
+    key_len: u32,
+    meta_len: u32,
+    labels: u16,
+}
+
+// SAFETY: the pointer leads to a `Member`, which is Sync and lives as long as `core`; all else is Send and Sync.
+unsafe impl Send for Object {}
+// SAFETY: as for Send.
+unsafe impl Sync for Object {}
+
+impl std::fmt::Debug for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Object")
+            .field("id", &self.id())
+            .field("body", &self.body())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Clone for Object {
+    fn clone(&self) -> Self {
+        if self.core.is_current(self.member) {
+            // SAFETY: members live as long as `core`.
+            self.core.pin_again(unsafe { &*self.member }, self.block);
+        }
+        Object {
+            core: Arc::clone(&self.core),
+            ..*self
+        }
+    }
+}
+
+impl Drop for Object {
+    #[inline]
+    fn drop(&mut self) {
+        if self.core.is_current(self.member) {
+            // SAFETY: members live as long as `core`.
+            self.core.unpin(unsafe { &*self.member }, self.block);
+        }
+    }
+}
+
+impl Object {
+    /// A handle for a pin that has been counted already.
+    #[inline]
+    pub(crate) fn pinned(core: &Arc<Core>, member: &Member, at: &EntryAt<'_>) -> Object {
+        Object {
+            core: Arc::clone(core),
+            member,
+            block: at.block,
+            body: at.body(),
+            key_len: at.key_len as u32,
+            meta_len: at.meta_len as u32,
+            labels: at.labels as u16,
+        }
+    }
+
+    /// As [`Object::pinned`], by block.
+    pub(crate) fn adopt(core: &Arc<Core>, member: &Member, block: u32) -> Option<Object> {
+        core.entry(block)
+            .map(|at| Object::pinned(core, member, &at))
+    }
+
+    /// The entry, by what was checked when it was pinned.
+    #[inline]
+    pub(crate) fn at(&self) -> EntryAt<'_> {
+        let memory = &self.core.memory;
+        match memory.at::<Entry>(content(self.block)) {
+            Some(e) => EntryAt {
+                block: self.block,
+                e,
+                memory,
+                labels: self.labels.into(),
+                key_len: self.key_len as usize,
+                meta_len: self.meta_len as usize,
+            },
+            // It lay there when the handle was made, and the memory does not shrink.
+            None => unreachable!("a pinned entry lies in the region"),
+        }
+    }
+
+    pub(crate) fn is_of(&self, member: &Member) -> bool {
+        std::ptr::eq(self.member, member)
+    }
+
+    /// The key.
+    pub fn key(&self) -> &[u8] {
+        self.at().key()
+    }
+
+    /// The meta bytes.
+    #[inline]
+    pub fn meta(&self) -> &[u8] {
+        self.at().meta()
+    }
+
+    /// One of the [`ATTRIBUTES`] words. An index beyond them gives the last.
+    #[inline]
+    pub fn attribute(&self, i: usize) -> &std::sync::atomic::AtomicU64 {
+        &self.at().e.attributes[i.min(ATTRIBUTES - 1)]
+    }
+
+    /// How much of the body is there.
+    pub fn body(&self) -> BodyState {
+        let Some((body, ..)) = self.core.body(self.body) else {
+            return BodyState {
+                len: 0,
+                total: None,
+                phase: Phase::Broken,
+            };
+        };
+        // The phase first: a body that is complete has all its bytes published.
+        let phase = match self.core.phase(body) {
+            COMPLETE => Phase::Complete,
+            BROKEN => Phase::Broken,
+            _ => Phase::Growing,
+        };
+        let len = body.len.load(Acquire);
+        let total = Some(body.total.load(Acquire)).filter(|t| *t != UNKNOWN);
+        BodyState {
+            len,
+            total: if phase == Phase::Complete {
+                Some(len)
+            } else {
+                total
+            },
+            phase,
+        }
+    }
+
+    /// The published bytes from `from` that lie together; empty if there are none (yet).
+    /// Walks the pieces from the first: follow a body with [`Object::read`].
+    pub fn chunk(&self, from: u64) -> &[u8] {
+        self.read(&mut Cursor::at(from), usize::MAX)
+    }
+
+    /// The next published bytes at the cursor that lie together, at most `max`; moves the cursor past them.
+    /// Empty when there are none (yet).
+    pub fn read(&self, cursor: &mut Cursor, max: usize) -> &[u8] {
+        self.try_read(cursor, max).unwrap_or_default()
+    }
+
+    fn try_read(&self, cursor: &mut Cursor, max: usize) -> Option<&[u8]> {
+        let (body, ..) = self.core.body(self.body)?;
+        let len = body.len.load(Acquire);
+        if cursor.pos >= len {
+            return None;
+        }
+        let id = self.id();
+        if cursor.id != id || cursor.pos < cursor.start {
+            *cursor = Cursor {
+                pos: cursor.pos,
+                id,
+                block: self.body,
+                start: 0,
+            };
+        }
+        let (at, room) = self.seek(cursor)?;
+        let off = usize::try_from(cursor.pos - cursor.start).ok()?;
+        let there = usize::try_from(len - cursor.pos).unwrap_or(usize::MAX);
+        let n = (room - off).min(there).min(max);
+        // SAFETY: these bytes lie below the published length, so their writer is done with them, and the pin keeps the
+        // body's blocks from being used for anything else while `self` lives.
+        let bytes = unsafe { self.core.memory.bytes(at + off, n) }?;
+        cursor.pos += n as u64;
+        Some(bytes)
+    }
+
+    /// Moves the cursor to the piece that holds its position; where the piece's bytes lie, and how many there are.
+    fn seek(&self, cursor: &mut Cursor) -> Option<(usize, usize)> {
+        loop {
+            let (next, at, room) = piece(&self.core, cursor.block)?;
+            if cursor.pos - cursor.start < room as u64 {
+                return Some((at, room));
+            }
+            let block = next.load(Acquire);
+            let start = cursor.start + room as u64;
+            // Pieces follow each other without gaps; a damaged chain ends the body, and can't lead round for ever.
+            let (extent, _, more) = self.core.extent(block)?;
+            if more == 0 || extent.start.load(Relaxed) != start {
+                return None;
+            }
+            (cursor.block, cursor.start) = (block, start);
+        }
+    }
+
+    /// Rings this process once when the body grows or ends. Look at [`Object::body`] again *after* this call,
+    /// then wait; call it again after each ring.
+    pub fn watch(&self) {
+        let (Some(member), Some((body, ..))) = (self.core.member(), self.core.body(self.body))
+        else {
+            return;
+        };
+        let (w, bit) = pin_of(member.slot());
+        body.waiters[w].fetch_or(bit, AcqRel);
+        // Pairs with the fence in the writer: it sees our bit, or we see its length.
+        fence(SeqCst);
+    }
+
+    /// The labels.
+    pub fn labels(&self) -> Vec<u64> {
+        self.at().labels().collect()
+    }
+
+    /// Ages it as of `now`, as [`Effect::Age`](crate::store::Effect) does, unless that has happened before.
+    pub fn age_from(&self, now: Millis) {
+        let aged = &self.at().e.aged;
+        let _ = aged.compare_exchange(0, now.max(1), Relaxed, Relaxed);
+    }
+
+    /// When it was aged (the earliest time, if there are several); 0 is never.
+    #[inline]
+    pub fn aged(&self) -> Millis {
+        self.at().e.aged.load(Relaxed)
+    }
+
+    /// Whether lookups can still find it.
+    pub fn is_current(&self) -> bool {
+        self.at().is_current()
+    }
+
+    /// Never the same for two objects of a region. A renewed object has a new one.
+    pub fn id(&self) -> u64 {
+        self.at().e.id.load(Relaxed)
+    }
+
+    /// From when on it is of no use to anybody.
+    pub fn dead_at(&self) -> Millis {
+        self.at().e.dead_at.load(Relaxed)
+    }
+
+    /// When it was made current.
+    pub fn born(&self) -> Millis {
+        self.at().e.born.load(Relaxed)
+    }
+
+    /// Whether somebody holds a live claim on it.
+    pub fn is_claimed(&self, now: Millis) -> bool {
+        self.core.is_leased(self.at().e, now)
+    }
+
+    /// Whether both have the same body (one is a renewal of the other).
+    pub fn shares_body(&self, other: &Object) -> bool {
+        Arc::ptr_eq(&self.core, &other.core) && self.body == other.body
+    }
+
+    pub(crate) fn body_block(&self) -> u32 {
+        self.body
+    }
+}
+
+/// The link to the next piece of a body, where this one's bytes lie, and how many there can be.
+pub(crate) fn piece(core: &Core, block: u32) -> Option<(&AtomicU32, usize, usize)> {
+    match core.body(block) {
+        Some((body, at, room)) => Some((&body.next, at, room)),
+        None => core
+            .extent(block)
+            .map(|(extent, at, room)| (&extent.next, at, room)),
+    }
+}

@@ -1,0 +1,11 @@
+//! The bytes of a region: where everything lies, and access by checked offset.
+
+pub(crate) mod arena;
+pub(crate) mod bitset;
+pub(crate) mod block;
+pub(crate) mod bytes;
+#[cfg(feature = "crash-points")]
+pub mod crash;
+pub(crate) mod hash;
+pub(crate) mod layout;
+pub(crate) mod platform;

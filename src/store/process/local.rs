@@ -1,0 +1,90 @@
+//! What a process knows of its own place in a region: its token, its bells, and how often it has pinned what.
+//!
+//! In the region a process has one bit for each entry; how many handles it has to it is counted here. All of this is
+//! private memory: a forked child inherits a copy, but not the page that makes it current, so the child starts
+//! with nothing and handles it inherited do nothing when they are dropped.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::store::memory::platform::{Mutex, MutexGuard};
+use crate::store::process::table::{Token, slot_of};
+use crate::store::process::wakers::{WakerId, Wakers};
+use crate::store::upkeep::maintenance::Progress;
+
+const STRIPES: usize = 64;
+
+/// Hashes a block number; the keys are not chosen by anybody.
+#[derive(Default)]
+pub(crate) struct BlockHasher(u64);
+
+impl Hasher for BlockHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for b in bytes {
+            self.write_u32(u32::from(*b));
+        }
+    }
+    fn write_u32(&mut self, n: u32) {
+        self.0 = (self.0 ^ u64::from(n))
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29);
+    }
+}
+
+/// Counts of handles by block.
+pub(crate) type Pins = HashMap<u32, u32, BuildHasherDefault<BlockHasher>>;
+
+/// A process's membership in a region.
+pub(crate) struct Member {
+    pub(crate) token: Token,
+    pub(crate) wakers: Option<(Arc<Wakers>, WakerId)>,
+    pins: [Mutex<Pins>; STRIPES],
+    /// Unlinked entries that could not be unpinned, because the arena was busy.
+    pub(crate) deferred: Mutex<Vec<u32>>,
+    /// The process that held a lock for too long the last time, and when that was.
+    pub(crate) stopped: Mutex<Option<(Token, Instant)>>,
+    /// A mending that it has begun or seen.
+    pub(crate) progress: Mutex<Progress>,
+    /// The membership before this one, kept for handles made then.
+    pub(crate) previous: *mut Member,
+}
+
+impl Member {
+    pub(crate) fn new(token: Token, wakers: Option<(Arc<Wakers>, WakerId)>) -> Member {
+        Member {
+            token,
+            wakers,
+            pins: std::array::from_fn(|_| Mutex::new(Pins::default())),
+            deferred: Mutex::new(Vec::new()),
+            stopped: Mutex::new(None),
+            progress: Mutex::new(Progress::default()),
+            previous: std::ptr::null_mut(),
+        }
+    }
+
+    pub(crate) fn slot(&self) -> usize {
+        slot_of(self.token)
+    }
+
+    /// The counts that a block's is among.
+    #[inline]
+    pub(crate) fn pins(&self, block: u32) -> MutexGuard<'_, Pins> {
+        self.pins[(block.wrapping_mul(0x9e37_79b9) >> 26) as usize % STRIPES].lock()
+    }
+
+    /// The blocks of all that this process has pinned.
+    pub(crate) fn pinned(&self) -> Vec<u32> {
+        let of = |pins: &Mutex<Pins>| pins.lock().keys().copied().collect::<Vec<_>>();
+        self.pins.iter().flat_map(of).collect()
+    }
+
+    /// Whether this process has no pin at all.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.deferred.lock().is_empty() && self.pins.iter().all(|p| p.lock().is_empty())
+    }
+}

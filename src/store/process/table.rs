@@ -1,0 +1,434 @@
+//! Who is in the region: a table of processes, and whether they still live.
+//!
+//! A slot is one word, so that taking it is one step:
+//!
+//! | bits | what |
+//! |---|---|
+//! | 0..22 | pid (Linux: below 2^22) |
+//! | 22..46 | start time in clock ticks since boot, low bits; 0 when /proc could not be read |
+//! | 46..62 | generation: how often the slot has been taken |
+//! | 62..64 | state |
+//!
+//! | state | who moves it on | what holds |
+//! |---|---|---|
+//! | Free | `take`: -> Live, generation + 1 | no pin, lease, fill or lock of the slot is anywhere |
+//! | Live | `mark_dying`: -> Dying, by anyone who sees the process dead; `free`: -> Free, by itself when it holds nothing | the process may hold anything |
+//! | Dying | `free`: -> Free, by the reaper after a whole walk over the entries; `take_from_dead`: -> Live, generation + 1, to clean it when no slot is free | the process runs no more; its leases and fills count for nothing |
+//!
+//! A *token* names a process for the time that it is in: slot and generation, never 0. Locks and leases carry it.
+
+use std::fs;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+use crate::store::memory::layout::{Header, SLOTS, Slot};
+use crate::store::memory::platform::{has_ended, pid};
+
+const PID_BITS: u32 = 22;
+const START_BITS: u32 = 24;
+const GENERATION_BITS: u32 = 16;
+const GENERATION_AT: u32 = PID_BITS + START_BITS;
+const STATE_AT: u32 = GENERATION_AT + GENERATION_BITS;
+
+/// Names a process in the region: slot in the low 8 bits, generation above; never 0.
+pub(crate) type Token = u32;
+pub(crate) const TOKEN_BITS: u32 = 8 + GENERATION_BITS;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    Free,
+    Live,
+    Dying,
+}
+
+/// A slot's word, taken apart.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SlotWord(u64);
+
+impl SlotWord {
+    fn new(life: ProcessId, generation: u64, state: State) -> SlotWord {
+        let pid = u64::from(life.pid) & ((1 << PID_BITS) - 1);
+        let start = life.start & ((1 << START_BITS) - 1);
+        SlotWord(pid | start << PID_BITS | generation << GENERATION_AT | (state as u64) << STATE_AT)
+    }
+    fn pid(self) -> u32 {
+        (self.0 & ((1 << PID_BITS) - 1)) as u32
+    }
+    fn start(self) -> u64 {
+        self.0 >> PID_BITS & ((1 << START_BITS) - 1)
+    }
+    fn generation(self) -> u64 {
+        self.0 >> GENERATION_AT & ((1 << GENERATION_BITS) - 1)
+    }
+    pub(crate) fn state(self) -> State {
+        match self.0 >> STATE_AT {
+            1 => State::Live,
+            2 => State::Dying,
+            _ => State::Free,
+        }
+    }
+    fn with_state(self, state: State) -> SlotWord {
+        SlotWord(self.0 & ((1 << STATE_AT) - 1) | (state as u64) << STATE_AT)
+    }
+    fn life(self) -> ProcessId {
+        ProcessId {
+            pid: self.pid(),
+            start: self.start(),
+        }
+    }
+}
+
+/// A process, told apart from a later one of the same pid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProcessId {
+    pub(crate) pid: u32,
+    /// Start time in clock ticks, low 24 bits; 0 when unknown.
+    pub(crate) start: u64,
+}
+
+impl ProcessId {
+    /// This process.
+    pub(crate) fn own() -> ProcessId {
+        let pid = pid();
+        let start = match read_stat(pid) {
+            Stat::Runs(start) => start,
+            Stat::Ended | Stat::Unknown => 0,
+        };
+        ProcessId { pid, start }
+    }
+
+    /// Whether the process has ended for certain. Reads `/proc`: some ten microseconds.
+    pub(crate) fn has_ended(self) -> bool {
+        if let Some(ended) = has_ended(self.pid) {
+            return ended;
+        }
+        match read_stat(self.pid) {
+            Stat::Ended => true,
+            Stat::Runs(start) => self.start != 0 && start != 0 && start != self.start,
+            // No entry in /proc: gone, or hidden from us (hidepid).
+            Stat::Unknown => no_such_process(self.pid),
+        }
+    }
+
+    pub(crate) fn to_word(self) -> u64 {
+        SlotWord::new(self, 0, State::Live).0
+    }
+
+    pub(crate) fn from_word(word: u64) -> ProcessId {
+        SlotWord(word).life()
+    }
+}
+
+enum Stat {
+    Runs(u64),
+    Ended,
+    Unknown,
+}
+
+/// Reads state, number of threads and start time: fields 3, 20 and 22 of `/proc/PID/stat`, proc(5).
+fn read_stat(pid: u32) -> Stat {
+    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return Stat::Unknown;
+    };
+    // The second field, the name in parentheses, may hold anything; the last ')' ends it.
+    let Some((_, rest)) = text.rsplit_once(')') else {
+        return Stat::Unknown;
+    };
+    let mut fields = rest.split_ascii_whitespace();
+    let (state, threads, start) = (fields.next(), fields.nth(16), fields.nth(1));
+    let number = |s: Option<&str>| s.and_then(|s| s.parse::<u64>().ok());
+    match (state, number(threads), number(start)) {
+        // A zombie whose other threads still run is no dead process.
+        (Some("Z" | "X" | "x"), Some(0 | 1), _) => Stat::Ended,
+        (Some(_), _, Some(start)) => Stat::Runs(start & ((1 << START_BITS) - 1)),
+        _ => Stat::Unknown,
+    }
+}
+
+fn no_such_process(pid: u32) -> bool {
+    let Ok(pid) = libc::pid_t::try_from(pid) else {
+        return true;
+    };
+    // SAFETY: signal 0 only asks whether the process exists.
+    let answer = unsafe { libc::kill(pid, 0) };
+    answer != 0 && std::io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
+}
+
+fn token_of(slot: usize, id: SlotWord) -> Token {
+    (id.generation() as u32) << 8 | slot as u32
+}
+
+pub(crate) fn slot_of(token: Token) -> usize {
+    (token & 0xff) as usize
+}
+
+/// The pin word and the bit in it that belong to a slot.
+pub(crate) fn pin_of(slot: usize) -> (usize, u64) {
+    ((slot / 63) & 1, 1 << (slot % 63))
+}
+
+/// By what a process is woken.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WakerRef {
+    /// Number plus one; 0 is none.
+    pub(crate) number: u32,
+    /// The set that it is of.
+    pub(crate) set: u32,
+}
+
+/// The table of processes of a region.
+#[derive(Clone, Copy)]
+pub(crate) struct Processes<'a> {
+    pub(crate) header: &'a Header,
+}
+
+impl<'a> Processes<'a> {
+    fn slot(self, token: Token) -> Option<&'a Slot> {
+        self.header.slots.get(slot_of(token))
+    }
+
+    pub(crate) fn identity(self, slot: usize) -> SlotWord {
+        match self.header.slots.get(slot) {
+            Some(s) => SlotWord(s.identity.load(Acquire)),
+            None => SlotWord(0),
+        }
+    }
+
+    /// Takes a free slot for this process.
+    pub(crate) fn take(self, waker: WakerRef) -> Option<Token> {
+        let life = ProcessId::own();
+        let take = |i| Some(self.take_slot(i, State::Free, life, waker)?.0);
+        (0..SLOTS).find_map(take)
+    }
+
+    /// Takes the slot of a dead process that has not been cleaned up after, to do just that. It goes on where others have
+    /// come to, and whoever comes after it goes on where it has come to: it leaves no traces of its own.
+    pub(crate) fn take_from_dead(self, waker: WakerRef) -> Option<Token> {
+        let life = ProcessId::own();
+        let (token, dead) =
+            (0..SLOTS).find_map(|i| self.take_slot(i, State::Dying, life, waker))?;
+        self.set_reap_cursor(token, self.reap_cursor(dead));
+        Some(token)
+    }
+
+    fn take_slot(
+        self,
+        i: usize,
+        from: State,
+        life: ProcessId,
+        waker: WakerRef,
+    ) -> Option<(Token, Token)> {
+        let slot = &self.header.slots[i];
+        let old = self.identity(i);
+        if old.state() != from {
+            return None;
+        }
+        // Generation 0 is left out, so that no token is 0.
+        let generation = match (old.generation() + 1) & ((1 << GENERATION_BITS) - 1) {
+            0 => 1,
+            g => g,
+        };
+        let new = SlotWord::new(life, generation, State::Live);
+        slot.identity
+            .compare_exchange(old.0, new.0, AcqRel, Relaxed)
+            .ok()?;
+        slot.waker.store(waker.number, Release);
+        slot.wakers.store(waker.set, Release);
+        Some((token_of(i, new), token_of(i, old)))
+    }
+
+    /// Gives a slot to the reaper.
+    pub(crate) fn give_up(self, token: Token) {
+        let id = self.identity(slot_of(token));
+        if token_of(slot_of(token), id) == token && id.state() == State::Live {
+            self.mark_dying(slot_of(token), id);
+        }
+    }
+
+    /// The same with a slot of this process: one that a forked child has inherited is its parent's.
+    pub(crate) fn give_up_own(self, token: Token) {
+        if self.identity(slot_of(token)).pid() == pid() {
+            self.give_up(token);
+        }
+    }
+
+    /// Whether the process that the token names is known to be gone. Looks at the table only: a few nanoseconds.
+    #[inline]
+    pub(crate) fn is_gone(self, token: Token) -> bool {
+        let id = self.identity(slot_of(token));
+        id.state() != State::Live || token_of(slot_of(token), id) != token
+    }
+
+    /// Asks the system whether the process that the token names has ended, and marks it so. True when it is gone.
+    pub(crate) fn check(self, token: Token) -> bool {
+        if self.is_gone(token) {
+            return true;
+        }
+        let id = self.identity(slot_of(token));
+        id.life().has_ended() && (self.mark_dying(slot_of(token), id) || self.is_gone(token))
+    }
+
+    /// Looks at every live process; returns how many were newly found dead.
+    pub(crate) fn find_dead(self) -> u32 {
+        let dead = |i: &usize| {
+            let id = self.identity(*i);
+            id.state() == State::Live && id.life().has_ended() && self.mark_dying(*i, id)
+        };
+        (0..SLOTS).filter(dead).count() as u32
+    }
+
+    fn mark_dying(self, i: usize, id: SlotWord) -> bool {
+        let Some(slot) = self.header.slots.get(i) else {
+            return true;
+        };
+        let dying = id.with_state(State::Dying);
+        slot.identity
+            .compare_exchange(id.0, dying.0, AcqRel, Relaxed)
+            .is_ok()
+    }
+
+    /// Slots to be cleaned up after.
+    pub(crate) fn dying(self) -> impl Iterator<Item = usize> + 'a {
+        (0..SLOTS).filter(move |i| self.identity(*i).state() == State::Dying)
+    }
+
+    /// Those of a set of pins whose processes are dead. The slot's own word decides, so that a pin counts for nothing
+    /// from the very step that marks its process, and counts again only for the next one that has taken the slot.
+    pub(crate) fn dying_among(self, w: usize, set: u64) -> u64 {
+        let (mut left, mut dying) = (set, 0);
+        while left != 0 {
+            let bit = left.trailing_zeros() as usize;
+            left &= left - 1;
+            if self.identity(w * 63 + bit).state() == State::Dying {
+                dying |= 1 << bit;
+            }
+        }
+        dying
+    }
+
+    /// Where the cleaning after a dead process goes on: a bucket, or behind those a place in limbo (see `reap.rs`). Another one's
+    /// place in the same slot is the beginning.
+    pub(crate) fn reap_cursor(self, token: Token) -> usize {
+        let word = self.slot(token).map_or(0, |s| s.reap_cursor.load(Relaxed));
+        if word >> 32 == u64::from(token) {
+            word as u32 as usize
+        } else {
+            0
+        }
+    }
+
+    /// Whether the cleaning after a dead process has begun.
+    pub(crate) fn has_reap_cursor(self, token: Token) -> bool {
+        self.slot(token)
+            .is_some_and(|s| s.reap_cursor.load(Relaxed) >> 32 == u64::from(token))
+    }
+
+    pub(crate) fn set_reap_cursor(self, token: Token, place: usize) {
+        if let Some(slot) = self.slot(token) {
+            slot.reap_cursor
+                .store(u64::from(token) << 32 | place as u64, Relaxed);
+        }
+    }
+
+    /// Limbo has got another order: what was cleaned of it is not known any more.
+    pub(crate) fn clean_limbo_anew(self, buckets: usize) {
+        for slot in &self.header.slots {
+            let word = slot.reap_cursor.load(Relaxed);
+            if word as u32 as usize > buckets {
+                slot.reap_cursor
+                    .store(word >> 32 << 32 | buckets as u64, Relaxed);
+            }
+        }
+    }
+
+    pub(crate) fn token_in(self, slot: usize) -> Token {
+        token_of(slot, self.identity(slot))
+    }
+
+    /// Frees a slot whose process holds nothing any more.
+    pub(crate) fn free(self, token: Token) {
+        let Some(slot) = self.slot(token) else { return };
+        let id = self.identity(slot_of(token));
+        if token_of(slot_of(token), id) != token {
+            return;
+        }
+        // In one step, as another process may be taking the slot over. Its bell stays: who takes it sets its own.
+        let free = id.with_state(State::Free).0;
+        let _ = slot.identity.compare_exchange(id.0, free, AcqRel, Relaxed);
+    }
+
+    /// Forgets every process: none of them lives.
+    pub(crate) fn clear(self) {
+        for (i, slot) in self.header.slots.iter().enumerate() {
+            let free = self.identity(i).with_state(State::Free);
+            slot.identity.store(free.0, Release);
+            slot.waker.store(0, Relaxed);
+            slot.wakers.store(0, Relaxed);
+        }
+    }
+
+    /// Whether a live process beside `own` can't be rung by this set of bells.
+    pub(crate) fn has_strangers(self, own: usize, set: u32) -> bool {
+        let slots = self.header.slots.iter().enumerate();
+        slots
+            .filter(|(i, _)| *i != own && self.identity(*i).state() == State::Live)
+            .any(|(_, slot)| slot.wakers.load(Relaxed) != set)
+    }
+
+    pub(crate) fn live(self) -> u32 {
+        (0..SLOTS)
+            .filter(|i| self.identity(*i).state() == State::Live)
+            .count() as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_lives_and_one_of_another_start_time_does_not() {
+        let own = ProcessId::own();
+        assert!(!own.has_ended());
+        assert_ne!(own.start, 0);
+        assert!(
+            ProcessId {
+                start: own.start ^ 1,
+                ..own
+            }
+            .has_ended()
+        );
+        assert!(
+            ProcessId {
+                pid: (1 << 22) - 1,
+                start: 1
+            }
+            .has_ended()
+        );
+        assert_eq!(ProcessId::from_word(own.to_word()), own);
+    }
+
+    #[test]
+    fn an_unreaped_child_counts_as_ended() {
+        let mut child = std::process::Command::new("true").spawn().expect("spawn");
+        let pid = child.id();
+        while !(ProcessId { pid, start: 0 }).has_ended() {
+            std::thread::yield_now();
+        }
+        child.wait().expect("wait");
+        assert!(ProcessId { pid, start: 0 }.has_ended());
+    }
+
+    #[test]
+    fn an_identity_keeps_its_parts_apart() {
+        let life = ProcessId {
+            pid: (1 << 22) - 1,
+            start: (1 << 24) - 1,
+        };
+        let id = SlotWord::new(life, (1 << 16) - 1, State::Dying);
+        assert_eq!(
+            (id.life(), id.generation(), id.state()),
+            (life, (1 << 16) - 1, State::Dying)
+        );
+        assert_eq!(id.with_state(State::Free).life(), life);
+    }
+}
