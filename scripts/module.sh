@@ -29,7 +29,7 @@ vendored() {
     # The messages say where this very build put nginx; older builds may lie beside it.
     messages=$(cargo build --release -p swrcache-nginx --features vendored --target-dir "$target/nginx" \
         --message-format=json-render-diagnostics)
-    out=$(sed -n 's|.*"out_dir":"\([^"]*/nginx-sys-[^"/]*/out\)".*|\1|p' <<<"$messages")
+    out=$(sed -n 's|.*"out_dir":"\([^"]*/swrcache-nginx-sys-[^"/]*/out\)".*|\1|p' <<<"$messages")
     put build/vendored "$out/objs/nginx" "$target/nginx/release/libngx_http_swr_cache_module.so"
 }
 
@@ -65,7 +65,7 @@ installed() {
             { tail -20 build/debian/configure.log >&2; fail "configure failed: build/debian/configure.log"; }
         printf '%s' "$is" >"$into/configured"
     fi
-    NGINX_BUILD_DIR=$PWD/$into/objs cargo build --release -p swrcache-nginx --target-dir "$target/debian"
+    NGINX_SOURCE_DIR=$PWD/$into NGINX_BUILD_DIR=$PWD/$into/objs cargo build --release -p swrcache-nginx --target-dir "$target/debian"
     put build/debian "$nginx" "$target/debian/release/libngx_http_swr_cache_module.so"
 }
 

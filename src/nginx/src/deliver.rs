@@ -113,9 +113,9 @@ fn set_field(r: Req, name: &[u8], value: &[u8]) -> Option<()> {
         }
         Some(b'l') if name.eq_ignore_ascii_case(b"location") => out.location = e,
         Some(b'e') if name.eq_ignore_ascii_case(b"etag") => out.etag = e,
-        #[cfg(header_lists)]
+        #[cfg(nginx_has = "ngx_table_elt_s.next")]
         Some(b'e') if name.eq_ignore_ascii_case(b"expires") => out.expires = e,
-        #[cfg(header_lists)]
+        #[cfg(nginx_has = "ngx_table_elt_s.next")]
         Some(b'c') if name.eq_ignore_ascii_case(b"cache-control") => {
             // SAFETY: `e` was just pushed; the list hangs together by `next`.
             unsafe { (*e).next = out.cache_control };

@@ -326,7 +326,7 @@ fn copy_proxy_protocol(
     unsafe { ptr::copy_nonoverlapping(from, to, 1) };
     to.src_addr = pool.copy_str(from.src_addr)?;
     to.dst_addr = pool.copy_str(from.dst_addr)?;
-    #[cfg(header_lists)]
+    #[cfg(nginx_has = "ngx_table_elt_s.next")]
     {
         to.tlvs = pool.copy_str(from.tlvs)?;
     }

@@ -1,0 +1,106 @@
+//! Bindings to one nginx, from its headers as it was configured, and what the C compiler makes of the same headers.
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::headers::Headers;
+use crate::layout::Layout;
+
+mod headers;
+mod layout;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const HEADER: &str = "build/headers.h";
+
+/// Fields that only some nginxes have. Where this one has them, `cfg(nginx_has = "struct.field")` is set, here and, by
+/// DEP_NGINX_HAS, in the module.
+const SOMETIMES: [&str; 1] = [
+    // 1.23.0: equal header fields hang together; before, some were arrays.
+    "ngx_table_elt_s.next",
+];
+
+fn main() {
+    if let Err(e) = generate() {
+        println!("cargo::error={}", e.to_string().replace('\n', "; "));
+        std::process::exit(1);
+    }
+}
+
+fn generate() -> Result<()> {
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let (source, build) = nginx(&out)?;
+    rerun_on(&[
+        "build/main.rs",
+        "build/headers.rs",
+        "build/layout.rs",
+        HEADER,
+    ]);
+    for file in ["Makefile", "ngx_auto_config.h"] {
+        println!("cargo::rerun-if-changed={}", build.join(file).display());
+    }
+
+    let headers = Headers::read(&source, &build.join("Makefile"), Path::new(HEADER))?;
+    let mut bindings = syn::parse_file(&bindings(&headers)?)?;
+    let layout = Layout::of(&mut bindings);
+    fs::write(out.join("bindings.rs"), prettyplease::unparse(&bindings))?;
+    let program = layout.program(&headers.preprocess()?)?;
+    let places = headers.run(&program, &out.join("layout"))?;
+    fs::write(out.join("layout.rs"), places)?;
+    say_what_it_has(&layout);
+    Ok(())
+}
+
+fn rerun_on(files: &[&str]) {
+    for file in files {
+        println!("cargo::rerun-if-changed={file}");
+    }
+}
+
+/// The folders of nginx's sources and of its build.
+fn nginx(out: &Path) -> Result<(PathBuf, PathBuf)> {
+    for name in ["NGINX_SOURCE_DIR", "NGINX_BUILD_DIR"] {
+        println!("cargo::rerun-if-env-changed={name}");
+    }
+    match (env::var("NGINX_SOURCE_DIR"), env::var("NGINX_BUILD_DIR")) {
+        (Ok(source), Ok(build)) => Ok((source.into(), build.into())),
+        _ => vendored(out),
+    }
+}
+
+#[cfg(feature = "vendored")]
+fn vendored(out: &Path) -> Result<(PathBuf, PathBuf)> {
+    nginx_src::print_cargo_metadata();
+    Ok(nginx_src::build(out.join("objs"))?)
+}
+
+#[cfg(not(feature = "vendored"))]
+fn vendored(_: &Path) -> Result<(PathBuf, PathBuf)> {
+    Err("set NGINX_SOURCE_DIR and NGINX_BUILD_DIR to an nginx that is configured, or take the feature \"vendored\"".into())
+}
+
+fn bindings(headers: &Headers) -> Result<String> {
+    let bindings = bindgen::Builder::default()
+        .header(HEADER)
+        .clang_args(headers.flags())
+        .allowlist_item("(ngx|NGX|nginx|NGINX)_.*")
+        .layout_tests(false)
+        .generate_cstr(true)
+        .use_core()
+        .rust_target(env::var("CARGO_PKG_RUST_VERSION")?.parse()?)
+        .rust_edition(bindgen::RustEdition::Edition2024)
+        .generate()?;
+    Ok(bindings.to_string())
+}
+
+fn say_what_it_has(layout: &Layout) {
+    println!("cargo::rustc-check-cfg=cfg(nginx_has, values(any()))");
+    let has = SOMETIMES.iter().filter(|field| layout.has(field));
+    let has: Vec<&str> = has.copied().collect();
+    for field in &has {
+        println!("cargo::rustc-cfg=nginx_has=\"{field}\"");
+    }
+    println!("cargo::metadata=has={}", has.join(","));
+}

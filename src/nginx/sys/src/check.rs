@@ -1,0 +1,74 @@
+//! Compiles only where the bindings have every field where the C compiler has it.
+//!
+//! `layout.rs`, which a C program printed, consists of the macros below.
+
+use std::mem::ManuallyDrop;
+use std::mem::{align_of, offset_of, size_of};
+
+use crate::bindings::*;
+
+/// A struct and its bytes.
+#[repr(C)]
+union Seen<T, const N: usize> {
+    value: ManuallyDrop<T>,
+    bytes: [u8; N],
+}
+
+/// What a pointer to a field points to.
+const fn size_of_field<S, F>(_: fn(*const S) -> *const F) -> usize {
+    size_of::<F>()
+}
+
+macro_rules! size_is {
+    ($of:ident, $size:literal, $align:literal) => {
+        const _: () = assert!(
+            size_of::<$of>() == $size && align_of::<$of>() == $align,
+            concat!(stringify!($of), " is of another size for the C compiler")
+        );
+    };
+}
+
+macro_rules! field_is {
+    ($of:ident, $field:ident, $offset:literal, $size:literal) => {
+        const _: () = assert!(
+            offset_of!($of, $field) == $offset
+                // SAFETY: nothing is read; only the type of the pointer counts.
+                && size_of_field(|s: *const $of| unsafe { &raw const (*s).$field }) == $size,
+            concat!(stringify!($of), ".", stringify!($field), " is elsewhere for the C compiler")
+        );
+    };
+}
+
+macro_rules! bits_are {
+    ($of:ident, $get:ident, $set:ident $(, $index:literal: $byte:literal)+) => {
+        const _: () = {
+            const N: usize = size_of::<$of>();
+            // All ones in that field, and zeros elsewhere.
+            let mut want = [0u8; N];
+            let mut ones = 0;
+            $(want[$index] = $byte; ones += ($byte as u8).count_ones();)+
+            // SAFETY: a struct of nginx holds numbers, pointers and optional functions: zeros are one, and so are ones
+            // in a bit field.
+            unsafe {
+                let c = Seen::<$of, N> { bytes: want };
+                let mut rust = Seen::<$of, N> { bytes: [0; N] };
+                (*(&raw mut rust.value).cast::<$of>()).$set(!0);
+                let got = (*(&raw const c.value).cast::<$of>()).$get() as u64;
+                assert!(
+                    got & (u64::MAX >> (64 - ones)) == u64::MAX >> (64 - ones) && same(&rust.bytes, &want),
+                    concat!(stringify!($of), ".", stringify!($get), " has other bits for the C compiler")
+                );
+            }
+        };
+    };
+}
+
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    let mut i = 0;
+    while i < a.len() && a[i] == b[i] {
+        i += 1;
+    }
+    i == a.len()
+}
+
+include!(concat!(env!("OUT_DIR"), "/layout.rs"));
