@@ -54,6 +54,8 @@ typedef struct swrcache_reply swrcache_reply;
 typedef struct swrcache_fetch swrcache_fetch;
 /** A watcher of an event loop. Any thread may use it at any time. */
 typedef struct swrcache_watch swrcache_watch;
+/** A purge in pieces. One thread at a time. */
+typedef struct swrcache_purger swrcache_purger;
 /** A pool of threads that fetch. Any thread may use it at any time. */
 typedef struct swrcache_refresher swrcache_refresher;
 
@@ -79,31 +81,6 @@ typedef struct swrcache_refresher swrcache_refresher;
  * A file that any processes of this host map at the same time, and that survives all of them.
  */
 #define SWRCACHE_FILE 2
-
-/**
- * Purge: the key itself, with all its variants.
- */
-#define SWRCACHE_PURGE_KEY 0
-
-/**
- * Purge: all keys that begin so.
- */
-#define SWRCACHE_PURGE_PREFIX 1
-
-/**
- * Purge: all responses with this tag.
- */
-#define SWRCACHE_PURGE_TAG 2
-
-/**
- * Purge: everything.
- */
-#define SWRCACHE_PURGE_ALL 3
-
-/**
- * Or this to the kind of a purge to mark entries stale instead of dropping them.
- */
-#define SWRCACHE_PURGE_SOFT 256
 
 /**
  * So many processes at most may have a cache open at the same time.
@@ -333,6 +310,31 @@ typedef struct swrcache_refresher swrcache_refresher;
  * Send 416.
  */
 #define SWRCACHE_ANSWER_UNSATISFIABLE 416
+
+/**
+ * Purge: the key itself, with all its variants.
+ */
+#define SWRCACHE_PURGE_KEY 0
+
+/**
+ * Purge: all keys that begin so.
+ */
+#define SWRCACHE_PURGE_PREFIX 1
+
+/**
+ * Purge: all responses with this tag.
+ */
+#define SWRCACHE_PURGE_TAG 2
+
+/**
+ * Purge: everything.
+ */
+#define SWRCACHE_PURGE_ALL 3
+
+/**
+ * Or this to the kind of a purge to mark entries stale instead of dropping them.
+ */
+#define SWRCACHE_PURGE_SOFT 256
 
 /**
  * `swrcache_request.flags`: don't use what is stored.
@@ -932,7 +934,8 @@ int swrcache_after_fork(swrcache_cache *cache);
 /**
  * Closes the cache in this process. NULL is ignored.
  *
- * Free its refreshers before. Replies and fetches that are still there stay usable, and keep the memory until they are freed.
+ * Free its refreshers before. Replies, fetches and watchers that are still there stay usable, and keep the memory until they are
+ * freed; but in a process that was forked after the cache was opened its fetches are given up, and its place is free for another.
  * A file stays where it is, with what it holds.
  * Call it when no other thread uses the cache.
  */
@@ -960,22 +963,6 @@ int swrcache_wait(swrcache_cache *cache, uint64_t ticket, uint64_t until);
  * NULL.
  */
 int swrcache_tidy(swrcache_cache *cache);
-
-/**
- * Purges. A purge wins over a fill or refresh that began before it.
- *
- * `kind` is one of `SWRCACHE_PURGE_KEY`, `_PREFIX`, `_TAG`, `_ALL`, perhaps with `SWRCACHE_PURGE_SOFT`; `what` is the key,
- * prefix or tag (`len` may be `SWRCACHE_NUL`), and is not looked at with `_ALL`. `purged`, if not NULL, gets the number of
- * responses; 0 on failure. Takes some milliseconds with a hundred thousand responses, during which other threads go on.
- *
- * Returns 0, also if nothing matched; SWRCACHE_EAGAIN if the cache was too busy and perhaps not all was purged: call it
- * again; SWRCACHE_EINVAL.
- */
-int swrcache_purge(swrcache_cache *cache,
-                   int kind,
-                   const char *what,
-                   size_t len,
-                   uint64_t *purged);
 
 /**
  * Tells the figures. Any thread; takes no lock.
@@ -1202,7 +1189,8 @@ int swrcache_pass_status(swrcache_policy *policy,
  * it may be called for each that passed.
  *
  * Any number of threads at a time. Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments; SWRCACHE_EAGAIN if the cache was
- * too busy and perhaps not all of it went: call it again.
+ * too busy and perhaps not all of it went: call it again; SWRCACHE_ESTATE in a process that was forked and has not called
+ * `swrcache_after_fork`, or can't.
  */
 int swrcache_passed(swrcache_cache *cache,
                     swrcache_policy *policy,
@@ -1297,6 +1285,59 @@ int swrcache_conditional(const struct swrcache_request *request,
                          struct swrcache_range *ranges,
                          size_t capacity,
                          size_t *count);
+
+/**
+ * Purges. A purge wins over a fill or refresh that began before it.
+ *
+ * `kind` is one of `SWRCACHE_PURGE_KEY`, `_PREFIX`, `_TAG`, `_ALL`, perhaps with `SWRCACHE_PURGE_SOFT`; `what` is the key,
+ * prefix or tag (`len` may be `SWRCACHE_NUL`), and is not looked at with `_ALL`. `purged`, if not NULL, gets the number of
+ * responses; 0 on failure. A key takes about a microsecond. The other kinds look through the memory, in which other threads go on
+ * meanwhile: a tag takes some milliseconds with a hundred thousand responses, a prefix or all some 200 with a million. An event loop
+ * takes a `swrcache_purger` for them.
+ *
+ * Any number of threads at a time.
+ *
+ * Returns 0, also if nothing matched; SWRCACHE_EAGAIN if the cache was too busy and perhaps not all was purged: call it
+ * again; SWRCACHE_ESTATE in a process that was forked and has not called `swrcache_after_fork`, or can't; SWRCACHE_EINVAL.
+ */
+int swrcache_purge(swrcache_cache *cache,
+                   int kind,
+                   const char *what,
+                   size_t len,
+                   uint64_t *purged);
+
+/**
+ * Begins a purge that is done in pieces, for an event loop: arguments as of `swrcache_purge`.
+ *
+ * `*purger` is yours, to be freed with `swrcache_purger_free`; NULL on failure. From now on nothing that is being fetched comes to be
+ * served as if it had not been purged; what is stored goes with `swrcache_purger_step`.
+ *
+ * Any number of threads at a time.
+ *
+ * Returns 0; SWRCACHE_ESTATE in a process that was forked and has not called `swrcache_after_fork`, or can't; SWRCACHE_EINVAL.
+ */
+int swrcache_purger_new(swrcache_cache *cache,
+                        int kind,
+                        const char *what,
+                        size_t len,
+                        swrcache_purger **purger);
+
+/**
+ * Goes on with a purge for about a millisecond.
+ *
+ * `purged`, if not NULL, gets the number of responses so far; 0 for a purger that can't be used. One thread at a time.
+ *
+ * Returns 0 when it is done; SWRCACHE_EAGAIN if there is more: call it again, between other work (at the next turn of an event loop);
+ * SWRCACHE_EINVAL if `purger` is NULL.
+ */
+int swrcache_purger_step(swrcache_purger *purger,
+                         uint64_t *purged);
+
+/**
+ * Frees a purger. NULL is ignored. A purge that is not done has no effect on what it has not come to.
+ * When no other thread uses it.
+ */
+void swrcache_purger_free(swrcache_purger *purger);
 
 /**
  * Makes a refresher for `cache` and starts its threads.

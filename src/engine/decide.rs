@@ -148,7 +148,7 @@ impl<'a> Asking<'a> {
         Ok(Some(looked).filter(|looked| looked.object.is_some()))
     }
 
-    /// The entry, unless it is damaged or has not been asked for so long that the zone wants it gone.
+    /// The entry, unless it is damaged, will never be whole, or has not been asked for so long that the zone wants it gone.
     #[inline]
     fn usable(&self, object: Object, siblings: bool) -> Option<Found> {
         let stored = match Stored::new(object, self.policy) {
@@ -158,6 +158,10 @@ impl<'a> Asking<'a> {
                 return None;
             }
         };
+        if stored.object().filler_has_died() {
+            self.region.reap();
+            return None;
+        }
         if let Some(inactive) = self.policy.inactive {
             let last = stored.object().attribute(words::ACCESS);
             if last.load(Relaxed).saturating_add(inactive) < self.now {

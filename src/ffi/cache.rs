@@ -5,19 +5,19 @@ use std::mem::offset_of;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::count::{Count, Counters};
 use super::error::{
-    Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EINVAL, SWRCACHE_EREGION, SWRCACHE_ETIMEDOUT,
-    SWRCACHE_EUNSUPPORTED,
+    Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EINVAL, SWRCACHE_EREGION, SWRCACHE_ESTATE,
+    SWRCACHE_ETIMEDOUT, SWRCACHE_EUNSUPPORTED,
 };
 use super::handle::{Handle, Kind, call};
-use super::types::{self, Sized_, bytes, put, text};
-use super::wake::Wake;
-use crate::engine::{self, Manner, Removal, Selection};
-use crate::store::{Busy, Millis, Region, RegionOptions, Share, StoreError};
+use super::types::{self, Sized_, put, text};
+use super::wake::{UNRUNG, UNSURE, Wake};
+use crate::engine;
+use crate::store::{Millis, Region, RegionOptions, Share, StoreError};
 
 /// Memory of this process alone: a process that it forks has no cache there, and is told to pass.
 pub const SWRCACHE_PRIVATE: c_int = 0;
@@ -25,17 +25,6 @@ pub const SWRCACHE_PRIVATE: c_int = 0;
 pub const SWRCACHE_SHARED: c_int = 1;
 /// A file that any processes of this host map at the same time, and that survives all of them.
 pub const SWRCACHE_FILE: c_int = 2;
-
-/// Purge: the key itself, with all its variants.
-pub const SWRCACHE_PURGE_KEY: c_int = 0;
-/// Purge: all keys that begin so.
-pub const SWRCACHE_PURGE_PREFIX: c_int = 1;
-/// Purge: all responses with this tag.
-pub const SWRCACHE_PURGE_TAG: c_int = 2;
-/// Purge: everything.
-pub const SWRCACHE_PURGE_ALL: c_int = 3;
-/// Or this to the kind of a purge to mark entries stale instead of dropping them.
-pub const SWRCACHE_PURGE_SOFT: c_int = 0x100;
 
 /// So many processes at most may have a cache open at the same time.
 pub const SWRCACHE_MAX_PROCESSES: u32 = 126;
@@ -124,40 +113,62 @@ pub(crate) struct Shared {
     pub(crate) refreshing: AtomicU32,
     /// The last call to tidy has left something to do.
     mending: AtomicBool,
+    opened: Instant,
+    /// When to look for dead processes again, in milliseconds since `opened`.
+    next_look: AtomicU64,
 }
 
 impl Shared {
-    fn purge(&self, what: Selection, how: Manner) -> std::result::Result<u64, Busy> {
-        self.finish(self.engine.purge(what, how, self.now()))
-    }
-
-    /// Goes on with a removal to its end; tells how many responses went.
-    pub(crate) fn finish(&self, mut removal: Removal) -> std::result::Result<u64, Busy> {
-        while !removal.step(u32::MAX)? {}
-        Ok(removal.removed())
-    }
-
     #[inline]
     pub(crate) fn now(&self) -> Millis {
         self.time.now()
     }
 
-    /// Whether there are processes in the memory that can't ring this one.
-    pub(crate) fn unrung(&self) -> bool {
-        self.wake.has_no_bell()
-            || self.memory == SWRCACHE_FILE && self.engine.region().has_strangers()
-    }
-
-    /// Something is to be waited for by way of the descriptor.
-    pub(crate) fn awaited(&self) {
-        if self.unrung() {
-            self.wake.look_soon();
+    /// An error in a process that was forked and has no place in the memory: it would find it busy for ever.
+    pub(crate) fn must_be_own(&self) -> Result<()> {
+        match self.wake.is_own() {
+            true => Ok(()),
+            false => Err(Error::new(
+                SWRCACHE_ESTATE,
+                "the cache is of the process that this one was forked from",
+            )),
         }
     }
 
-    /// Waits until something has moved since the ticket was taken; false when `until` comes first.
+    /// How long to wait for a ring before one looks by oneself.
+    fn unrung(&self) -> Duration {
+        match self.memory {
+            SWRCACHE_PRIVATE => Duration::MAX,
+            SWRCACHE_FILE if self.engine.region().has_strangers() => UNRUNG,
+            _ if self.wake.has_no_bell() => UNRUNG,
+            _ => UNSURE,
+        }
+    }
+
+    /// Something is to be waited for by way of a watcher.
+    pub(crate) fn awaited(&self) {
+        self.wake.look_after(self.unrung());
+    }
+
+    /// Waits until something may have moved since the ticket was taken; false when `until` comes first.
     pub(crate) fn wait(&self, ticket: u64, until: Instant) -> bool {
         self.wake.wait(ticket, until, self.unrung())
+    }
+
+    /// Looks whether processes have died, at most twice in [`UNSURE`]: those who wait for them are rung.
+    pub(crate) fn look_for_dead(&self) {
+        let at = self.opened.elapsed().as_millis() as u64;
+        let due = self.next_look.load(Relaxed);
+        let next = at + UNSURE.as_millis() as u64 / 2;
+        if self.memory != SWRCACHE_PRIVATE
+            && at >= due
+            && self
+                .next_look
+                .compare_exchange(due, next, Relaxed, Relaxed)
+                .is_ok()
+        {
+            self.engine.region().reap();
+        }
     }
 
     /// When, by the clock that waits go by, it is `at` by the host's clock.
@@ -274,7 +285,7 @@ fn open(region: Region, options: &Options) -> Result<Shared> {
         0 => PROCESSES,
         n => n,
     };
-    let wake = Wake::new(processes as usize, options.memory == SWRCACHE_FILE)?;
+    let wake = Wake::new(processes as usize, options.memory != SWRCACHE_PRIVATE)?;
     enter(&region, &wake)?;
     Ok(Shared {
         engine: engine::Cache::new(Arc::new(region)),
@@ -288,6 +299,8 @@ fn open(region: Region, options: &Options) -> Result<Shared> {
         counters: Counters::default(),
         refreshing: AtomicU32::new(0),
         mending: AtomicBool::new(false),
+        opened: Instant::now(),
+        next_look: AtomicU64::new(0),
     })
 }
 
@@ -390,58 +403,6 @@ pub unsafe extern "C" fn swrcache_tidy(cache: *mut Cache) -> c_int {
             true => Err(SWRCACHE_EAGAIN.into()),
             false => Ok(()),
         }
-    })
-}
-
-/// Purges. A purge wins over a fill or refresh that began before it.
-///
-/// `kind` is one of `SWRCACHE_PURGE_KEY`, `_PREFIX`, `_TAG`, `_ALL`, perhaps with `SWRCACHE_PURGE_SOFT`; `what` is the key,
-/// prefix or tag (`len` may be `SWRCACHE_NUL`), and is not looked at with `_ALL`. `purged`, if not NULL, gets the number of
-/// responses; 0 on failure. Takes some milliseconds with a hundred thousand responses, during which other threads go on.
-///
-/// Returns 0, also if nothing matched; SWRCACHE_EAGAIN if the cache was too busy and perhaps not all was purged: call it
-/// again; SWRCACHE_EINVAL.
-///
-/// # Safety
-/// `cache` is NULL or live; `what` has `len` readable bytes; `purged` is NULL or writable.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn swrcache_purge(
-    cache: *mut Cache,
-    kind: c_int,
-    what: *const c_char,
-    len: usize,
-    purged: *mut u64,
-) -> c_int {
-    if !purged.is_null() {
-        // SAFETY: writable.
-        unsafe { purged.write(0) };
-    }
-    shared(cache, |cache| {
-        let how = match kind & SWRCACHE_PURGE_SOFT {
-            0 => Manner::Hard,
-            _ => Manner::Soft,
-        };
-        let kind = kind & !SWRCACHE_PURGE_SOFT;
-        let mut selection = Selection::default();
-        if kind == SWRCACHE_PURGE_ALL {
-            selection.all = true;
-        } else {
-            // SAFETY: the caller's promise.
-            let what = vec![unsafe { bytes(what, len) }?.into()];
-            match kind {
-                SWRCACHE_PURGE_KEY => selection.texts = what,
-                SWRCACHE_PURGE_PREFIX => selection.prefixes = what,
-                SWRCACHE_PURGE_TAG => selection.tags = what,
-                _ => return Err(Error::new(SWRCACHE_EINVAL, "unknown kind of purge")),
-            }
-        }
-        let gone = cache.purge(selection, how).map_err(|_| SWRCACHE_EAGAIN)?;
-        cache.counters.add(Count::Purged, gone);
-        if !purged.is_null() {
-            // SAFETY: writable.
-            unsafe { purged.write(gone) };
-        }
-        Ok(())
     })
 }
 

@@ -273,6 +273,7 @@ fn not_served(
         }
         Verdict::Wait(wait) => {
             cache.counters.add(Count::Wait, 1);
+            cache.look_for_dead();
             cache.awaited();
             told.until = wait.until;
             (SWRCACHE_WAIT, wait.reason)

@@ -7,7 +7,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `cache` | open, fork, wait, purge, figures |
+//! | `cache` | open, fork, wait, figures |
+//! | `purge` | purges, at once and in pieces |
 //! | `watch` | descriptors for event loops |
 //! | `policy` | directives by name |
 //! | `request`, `lookup` | request -> decision |
@@ -26,6 +27,7 @@ mod lookup;
 mod passed;
 mod policy;
 mod pure;
+mod purge;
 mod refresher;
 mod reply;
 mod request;
@@ -46,6 +48,7 @@ pub use lookup::*;
 pub use passed::swrcache_passed;
 pub use policy::*;
 pub use pure::*;
+pub use purge::*;
 pub use refresher::*;
 pub use reply::*;
 pub use request::{

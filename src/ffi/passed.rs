@@ -19,7 +19,8 @@ use crate::engine::{Method, Written};
 /// it may be called for each that passed.
 ///
 /// Any number of threads at a time. Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments; SWRCACHE_EAGAIN if the cache was
-/// too busy and perhaps not all of it went: call it again.
+/// too busy and perhaps not all of it went: call it again; SWRCACHE_ESTATE in a process that was forked and has not called
+/// `swrcache_after_fork`, or can't.
 ///
 /// # Safety
 /// `cache` and `policy` are NULL or live; `request` and `response` are NULL or have `struct_size` readable bytes, and what they
@@ -32,6 +33,7 @@ pub unsafe extern "C" fn swrcache_passed(
     response: *const Response,
 ) -> c_int {
     shared(cache, |cache| {
+        cache.must_be_own()?;
         let mut room = Key::new();
         // SAFETY: the caller's promise.
         let (asked, answered) =
@@ -67,8 +69,8 @@ fn written(cache: &Shared, asked: &Asked<'_>, answered: &Answered<'_>) -> Result
         target: asked.target,
         fields: &answered.judge,
     };
-    let removal = cache.engine.written(&written, cache.now());
-    let gone = cache.finish(removal).map_err(|_| SWRCACHE_EAGAIN)?;
-    cache.counters.add(Count::Purged, gone);
+    let mut removal = cache.engine.written(&written, cache.now());
+    while !removal.step(u32::MAX).map_err(|_| SWRCACHE_EAGAIN)? {}
+    cache.counters.add(Count::Purged, removal.removed());
     Ok(())
 }

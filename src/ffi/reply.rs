@@ -422,6 +422,10 @@ impl ReplyValue {
                 Got::Next if parts.at < parts.pieces.len() => parts.at += 1,
                 Got::Next => break,
                 Got::Later | Got::Broken if filled > 0 => break,
+                Got::Later if object.filler_has_died() => {
+                    self.cache.engine.region().reap();
+                    return Err(SWRCACHE_EBROKEN.into());
+                }
                 Got::Later => return Err(SWRCACHE_EAGAIN.into()),
                 Got::Broken => return Err(SWRCACHE_EBROKEN.into()),
             }

@@ -7,8 +7,8 @@
 //! can't miss what came after.
 //!
 //! Processes that map the same file without having been forked from one another have no bell in common, and more processes than
-//! there are bells have none at all. A waiting thread then looks by itself every [`UNRUNG`], and watchers hear a timer too, which
-//! is set when something is to be waited for.
+//! there are bells have none at all. A process that has died rings nobody either. Whoever waits therefore looks by itself after a
+//! while: a thread wakes up for it, and watchers hear a timer too, which is set when something is to be waited for.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -21,13 +21,15 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::store::{WakerId, Wakers};
 
-/// How long a process waits before it looks by itself where nobody may ring.
-const UNRUNG: Duration = Duration::from_millis(20);
+/// How long one waits before one looks by oneself where processes can't ring each other.
+pub(crate) const UNRUNG: Duration = Duration::from_millis(20);
+/// The same where they can: one of them may have died.
+pub(crate) const UNSURE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Wake {
     bells: Arc<Wakers>,
-    /// Processes may come that can't ring this one.
-    strangers: bool,
+    /// Other processes may come.
+    shared: bool,
     generation: AtomicU64,
     state: Mutex<State>,
     turn: Condvar,
@@ -37,7 +39,7 @@ pub(crate) struct Wake {
 struct State {
     pid: u32,
     bell: Option<WakerId>,
-    /// Rings in place of a bell, where one may be missing.
+    /// Rings where nobody else may.
     timer: Option<Arc<Timer>>,
     /// What the threads of this process listen on, made when one first waits.
     threads: Option<Arc<Watcher>>,
@@ -46,11 +48,11 @@ struct State {
 }
 
 impl Wake {
-    /// With bells for so many processes.
-    pub(crate) fn new(processes: usize, strangers: bool) -> io::Result<Wake> {
+    /// With bells for so many processes; `shared` with others at all.
+    pub(crate) fn new(processes: usize, shared: bool) -> io::Result<Wake> {
         let wake = Wake {
             bells: Arc::new(Wakers::new(processes)?),
-            strangers,
+            shared,
             generation: AtomicU64::new(0),
             state: Mutex::new(State {
                 pid: 0,
@@ -80,7 +82,7 @@ impl Wake {
         let mut state = self.state.lock();
         let bell = self.bells.claim();
         let timer = match bell {
-            Some(_) if !self.strangers => None,
+            Some(_) if !self.shared => None,
             _ => Some(Arc::new(Timer::new()?)),
         };
         *state = State {
@@ -93,10 +95,10 @@ impl Wake {
         Ok(())
     }
 
-    /// Makes watchers readable after a while, should nobody ring.
-    pub(crate) fn look_soon(&self) {
+    /// Makes watchers readable after that time, should nobody ring.
+    pub(crate) fn look_after(&self, time: Duration) {
         if let Some(timer) = &self.state.lock().timer {
-            timer.set(UNRUNG);
+            timer.set(time);
         }
     }
 
@@ -131,8 +133,8 @@ impl Wake {
     }
 
     /// Waits until something has happened since the ticket was taken; false when `until` comes first.
-    /// `unrung` is whether there are processes that can't ring this one.
-    pub(crate) fn wait(&self, ticket: u64, until: Instant, unrung: bool) -> bool {
+    /// Something has always happened after `unrung`.
+    pub(crate) fn wait(&self, ticket: u64, until: Instant, unrung: Duration) -> bool {
         let mut state = self.state.lock();
         loop {
             if self.ticket() != ticket {
@@ -171,17 +173,14 @@ impl Wake {
 }
 
 /// Waits for a ring; whether it is time to look.
-fn listen(threads: Option<&Watcher>, left: Duration, unrung: bool) -> bool {
-    let alone = threads.is_none() || unrung;
-    let slice = if alone { left.min(UNRUNG) } else { left };
-    let rung = match threads {
-        Some(watcher) => watcher.hear(slice),
+fn listen(threads: Option<&Watcher>, left: Duration, unrung: Duration) -> bool {
+    match threads {
+        Some(watcher) => watcher.hear(left.min(unrung)) || unrung <= left,
         None => {
-            std::thread::sleep(slice);
-            false
+            std::thread::sleep(left.min(UNRUNG));
+            true
         }
-    };
-    rung || alone
+    }
 }
 
 /// One who hears every ring of the process's bell: an epoll of the bell and, where there is one, the timer.
@@ -250,13 +249,14 @@ impl Timer {
         unsafe { owned(libc::timerfd_create(libc::CLOCK_MONOTONIC, flags)).map(Timer) }
     }
 
-    /// Goes off so long from now, unless it is set already: it must go off also if it is asked for all the time.
+    /// Goes off so long from now, if not before: it must go off also if it is asked for all the time.
     fn set(&self, after: Duration) {
         // SAFETY: made of integers, of which zero is one.
         let mut at: libc::itimerspec = unsafe { std::mem::zeroed() };
         // SAFETY: an open descriptor, and a time on the stack.
         unsafe { libc::timerfd_gettime(self.0.as_raw_fd(), &raw mut at) };
-        if at.it_value.tv_sec != 0 || at.it_value.tv_nsec != 0 {
+        let left = Duration::new(at.it_value.tv_sec as u64, at.it_value.tv_nsec as u32);
+        if !left.is_zero() && left <= after {
             return;
         }
         at.it_value.tv_nsec = libc::c_long::from(after.subsec_nanos() as i32);

@@ -23,6 +23,7 @@ void nulls(void)
     swrcache_head head = {.struct_size = sizeof head};
     swrcache_refresher *refresher;
     swrcache_watch *watch;
+    swrcache_purger *purger;
     swrcache_reply *reply = NULL;
     swrcache_range range;
     struct iovec iov;
@@ -53,6 +54,12 @@ void nulls(void)
     IS(swrcache_purge(NULL, SWRCACHE_PURGE_KEY, "k", 1, &number), SWRCACHE_EINVAL);
     IS(swrcache_purge(cache, SWRCACHE_PURGE_KEY, NULL, 1, &number), SWRCACHE_EINVAL);
     IS(swrcache_purge(cache, SWRCACHE_PURGE_KEY, "k", 1, NULL), SWRCACHE_OK);
+    IS(swrcache_purger_new(NULL, SWRCACHE_PURGE_KEY, "k", 1, &purger), SWRCACHE_EINVAL);
+    HOLDS(purger == NULL);
+    IS(swrcache_purger_new(cache, SWRCACHE_PURGE_KEY, NULL, 1, &purger), SWRCACHE_EINVAL);
+    IS(swrcache_purger_new(cache, SWRCACHE_PURGE_KEY, "k", 1, NULL), SWRCACHE_EINVAL);
+    IS(swrcache_purger_step(NULL, &number), SWRCACHE_EINVAL);
+    swrcache_purger_free(NULL);
     IS(swrcache_passed(NULL, policy, &request, &response), SWRCACHE_EINVAL);
     IS(swrcache_passed(cache, NULL, &request, &response), SWRCACHE_EINVAL);
     IS(swrcache_passed(cache, policy, NULL, &response), SWRCACHE_EINVAL);

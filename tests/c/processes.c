@@ -2,6 +2,7 @@
 #include "soundness.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +25,7 @@ void forked(void)
     if (child == 0) {
         int passes = look(cache, policy, "k").action == SWRCACHE_PASS;
         int refused = swrcache_after_fork(cache) == SWRCACHE_EUNSUPPORTED;
+        refused &= swrcache_purge(cache, SWRCACHE_PURGE_KEY, "k", 1, NULL) == SWRCACHE_ESTATE;
         swrcache_policy_free(policy);
         swrcache_close(cache);
         _exit(!(passes && refused));
@@ -152,4 +154,92 @@ void file(void)
     options.path = "/no/such/folder/at/all";
     IS(swrcache_open(&options, &cache), SWRCACHE_ESYS);
     swrcache_policy_free(policy);
+}
+
+/* Begins to fetch two keys in a child: one whose body grows, and one of which nothing has come. */
+static pid_t begin_in_child(swrcache_cache *cache, swrcache_policy *policy)
+{
+    int ready[2];
+    char byte;
+    HOLDS(pipe(ready) == 0);
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        IS(swrcache_after_fork(cache), SWRCACHE_OK);
+        swrcache_fetch *grows = look(cache, policy, "grows").fetch;
+        IS(answer(grows, 200, "max-age=86400"), SWRCACHE_DO_STORE);
+        IS(swrcache_fetch_write(grows, "half", 4), SWRCACHE_OK);
+        IS(look(cache, policy, "asked for").action, SWRCACHE_FETCH);
+        if (write(ready[1], "x", 1) != 1)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    HOLDS(child > 0 && read(ready[0], &byte, 1) == 1);
+    close(ready[0]);
+    close(ready[1]);
+    return child;
+}
+
+static void kill_child(pid_t child)
+{
+    int status;
+    HOLDS(kill(child, SIGKILL) == 0 && waitpid(child, &status, 0) == child);
+}
+
+/* A fetch whose process has died is nobody's, also where nobody tidies up: in time for who waits, and at once for who comes. */
+void dead_fillers(void)
+{
+    swrcache_cache *cache = open_cache(SWRCACHE_SHARED);
+    swrcache_policy *policy = new_policy();
+    swrcache_watch *watch;
+    swrcache_reply *replies[2];
+    struct iovec iov[4];
+    size_t count;
+    int fd;
+    IS(swrcache_watch_new(cache, &watch), SWRCACHE_OK);
+    IS(swrcache_watch_fd(watch, &fd), SWRCACHE_OK);
+    struct pollfd poll_for = {fd, POLLIN, 0};
+
+    pid_t child = begin_in_child(cache, policy);
+    for (int i = 0; i < 2; i++) {
+        replies[i] = look(cache, policy, "grows").reply;
+        IS(swrcache_reply_read(replies[i], iov, 4, &count), SWRCACHE_OK);
+        IS(swrcache_reply_read(replies[i], iov, 4, &count), SWRCACHE_EAGAIN);
+    }
+    IS(swrcache_watch_clear(watch), SWRCACHE_OK);
+    IS(look(cache, policy, "asked for").action, SWRCACHE_WAIT);
+    kill_child(child);
+    IS(poll(&poll_for, 1, 5000), 1);
+    IS(swrcache_watch_clear(watch), SWRCACHE_OK);
+    IS(swrcache_reply_read(replies[0], iov, 4, &count), SWRCACHE_EBROKEN);
+    IS(swrcache_reply_read_wait(replies[1], iov, 4, &count, 5000), SWRCACHE_EBROKEN);
+    for (int i = 0; i < 2; i++)
+        swrcache_reply_free(replies[i]);
+    HOLDS(!is_stored(cache, policy, "grows"));
+    swrcache_decision decision = look(cache, policy, "asked for");
+    IS(decision.action, SWRCACHE_FETCH);
+    swrcache_fetch_free(decision.fetch);
+
+    /* Who waits in a thread; the first that comes after a death. */
+    child = begin_in_child(cache, policy);
+    replies[0] = look(cache, policy, "grows").reply;
+    kill_child(child);
+    decision = look(cache, policy, "grows");
+    IS(decision.action, SWRCACHE_FETCH);
+    swrcache_fetch_free(decision.fetch);
+    IS(swrcache_reply_read_wait(replies[0], iov, 4, &count, 5000), SWRCACHE_OK);
+    IS(swrcache_reply_read_wait(replies[0], iov, 4, &count, 5000), SWRCACHE_EBROKEN);
+    swrcache_reply_free(replies[0]);
+    child = begin_in_child(cache, policy);
+    kill_child(child);
+    swrcache_request request = {.struct_size = sizeof request, .method = "GET", .key = "asked for", .key_len = SWRCACHE_NUL};
+    uint64_t before = clock_at;
+    IS(swrcache_lookup_wait(cache, policy, &request, &decision), SWRCACHE_OK);
+    IS(decision.action, SWRCACHE_FETCH);
+    HOLDS(clock_at == before);
+    swrcache_fetch_free(decision.fetch);
+    swrcache_watch_free(watch);
+    swrcache_policy_free(policy);
+    swrcache_close(cache);
 }

@@ -1,12 +1,64 @@
 /* Purges, what passes by the cache, what a host says of a response, and the rules alone. */
 #include "soundness.h"
 
+#include <time.h>
+
 /* Purges, and checks how many responses that were. */
 static void purge(swrcache_cache *cache, int kind, const char *what, uint64_t expected)
 {
     uint64_t purged = 77;
     IS(swrcache_purge(cache, kind, what, SWRCACHE_NUL, &purged), SWRCACHE_OK);
     HOLDS(purged == expected);
+}
+
+static double milliseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+/* A key is found without looking through the memory; the other kinds in steps that no loop minds. */
+static void in_pieces(swrcache_cache *cache, swrcache_policy *policy)
+{
+    swrcache_purger *purger;
+    uint64_t purged, before = 0;
+    int steps = 1, rc;
+    char key[32];
+    for (int i = 0; i < 6000; i++) {
+        snprintf(key, sizeof key, "many/%d", i);
+        store(cache, policy, key, "max-age=60", "");
+    }
+    double began = milliseconds(), keys, whole;
+    for (int i = 0; i < 100; i++) {
+        snprintf(key, sizeof key, "many/%d", 60 * i);
+        purge(cache, SWRCACHE_PURGE_KEY, key, 1);
+    }
+    keys = (milliseconds() - began) / 100;
+    began = milliseconds();
+    purge(cache, SWRCACHE_PURGE_PREFIX, "none", 0);
+    whole = milliseconds() - began;
+    HOLDS(keys < whole);
+    IS(swrcache_purger_new(cache, SWRCACHE_PURGE_PREFIX, "many/", SWRCACHE_NUL, &purger), SWRCACHE_OK);
+    while ((rc = swrcache_purger_step(purger, &purged)) == SWRCACHE_EAGAIN) {
+        HOLDS(purged >= before);
+        before = purged;
+        steps++;
+    }
+    IS(rc, SWRCACHE_OK);
+    IS((int)purged, 5900);
+    IS(swrcache_purger_step(purger, &purged), SWRCACHE_OK);
+    swrcache_purger_free(purger);
+
+    /* Begun is enough for what is being fetched: it does not come to be served. */
+    swrcache_decision decision = look(cache, policy, "many/0");
+    IS(decision.action, SWRCACHE_FETCH);
+    IS(swrcache_purger_new(cache, SWRCACHE_PURGE_PREFIX, "many/", SWRCACHE_NUL, &purger), SWRCACHE_OK);
+    swrcache_purger_free(purger);
+    if (answer(decision.fetch, 200, "max-age=60") == SWRCACHE_DO_STORE)
+        swrcache_fetch_finish(decision.fetch, &rc);
+    swrcache_fetch_free(decision.fetch);
+    HOLDS(!is_stored(cache, policy, "many/0"));
 }
 
 /* Each kind of purge, hard and soft. */
@@ -38,6 +90,7 @@ void purges(void)
     purge(cache, SWRCACHE_PURGE_ALL | SWRCACHE_PURGE_SOFT, "", 1);
     IS(swrcache_purge(cache, SWRCACHE_PURGE_ALL, NULL, 0, NULL), SWRCACHE_OK);
     purge(cache, SWRCACHE_PURGE_ALL, "", 0);
+    in_pieces(cache, policy);
     swrcache_policy_free(policy);
     swrcache_close(cache);
 }

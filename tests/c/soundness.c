@@ -96,6 +96,7 @@ int main(int argc, char **argv)
         conditions();
         forked();
         given_back();
+        dead_fillers();
         strangers();
         pure();
         file();

@@ -52,6 +52,7 @@ void pure(void);
 void forked(void);
 void strangers(void);
 void file(void);
+void dead_fillers(void);
 /* threads.c */
 void full(void);
 void threads(void);
