@@ -34,6 +34,7 @@
  *                                 or, without an answer, swrcache_fetch_fail() --------+- SWRCACHE_DO_REPLY: swrcache_fetch_reply()
  *                                                                                      +- SWRCACHE_DO_RELAY: send it on yourself
  *                                                                                      +- SWRCACHE_DO_NOTHING
+ *                                                                                      +- SWRCACHE_DO_ASK_AGAIN: begin again, once
  */
 
 
@@ -199,6 +200,13 @@ typedef struct swrcache_refresher swrcache_refresher;
  * (`must-revalidate` and the like, RFC 9111 section 5.2.2.2). Send 504 to the client that waits.
  */
 #define SWRCACHE_DO_GATEWAY_TIMEOUT 5
+
+/**
+ * Ask again: the origin's 304 does not fit what is stored. Drop it, and ask the origin once more, now, with what
+ * `swrcache_fetch_fields` tells anew (it has no conditions); then call `swrcache_fetch_respond` or `swrcache_fetch_fail` as for the
+ * first answer. Comes once in a fetch.
+ */
+#define SWRCACHE_DO_ASK_AGAIN 6
 
 /**
  * Pass: send the request to the origin yourself, and its response to the client. The cache takes no part.
@@ -1027,7 +1035,8 @@ int swrcache_fetch_key(swrcache_fetch *fetch, const char **key, size_t *len);
 int swrcache_fetch_is_refresh(swrcache_fetch *fetch);
 
 /**
- * The origin has answered: tells what to do with the response, one of `SWRCACHE_DO_STORE`, `_REPLY`, `_RELAY`, `_NOTHING`.
+ * The origin has answered: tells what to do with the response, one of `SWRCACHE_DO_STORE`, `_REPLY`, `_RELAY`, `_NOTHING`,
+ * `_ASK_AGAIN`.
  *
  * Call it when the head has come, before the body. The library keeps none of your pointers. `*todo` is 0 on failure.
  *

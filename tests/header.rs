@@ -280,6 +280,7 @@ fn constants() -> Vec<(&'static str, String)> {
         SWRCACHE_DO_RELAY,
         SWRCACHE_DO_NOTHING,
         SWRCACHE_DO_GATEWAY_TIMEOUT,
+        SWRCACHE_DO_ASK_AGAIN,
         SWRCACHE_FAIL_ERROR,
         SWRCACHE_FAIL_TIMEOUT,
         SWRCACHE_FAIL_INVALID,

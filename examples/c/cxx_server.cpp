@@ -220,11 +220,15 @@ private:
     }
 
     outcome carry(swrcache::fetch &fetch) {
-        std::string lines;
-        fetch.fields_to_send([&](std::string_view name, std::string_view value) {
-            lines.append(name).append(": ").append(value).append("\r\n");
-        });
-        return ask(&fetch, "GET", std::string(fetch.key()), lines, "");
+        outcome out;
+        do {
+            std::string lines;
+            fetch.fields_to_send([&](std::string_view name, std::string_view value) {
+                lines.append(name).append(": ").append(value).append("\r\n");
+            });
+            out = ask(&fetch, "GET", std::string(fetch.key()), lines, "");
+        } while (out.todo == SWRCACHE_DO_ASK_AGAIN);
+        return out;
     }
 
     /// In a thread of the refresher.

@@ -191,15 +191,19 @@ static void carry(struct answer *answer)
     const swrcache_field *list;
     const char *key;
     size_t count, length;
-    if (swrcache_fetch_fields(answer->fetch, &list, &count) != SWRCACHE_OK ||
-        swrcache_fetch_key(answer->fetch, &key, &length) != SWRCACHE_OK)
-        return;
-    for (size_t i = 0; i < count; i++)
-        push(&fields, list[i].name, list[i].name_len, list[i].value, list[i].value_len);
-    char *target = strndup(key, length);
-    ask(answer, target, "GET", &fields, NULL, 0);
-    free(target);
-    clear(&fields);
+    do {
+        answer->todo = 0;
+        clear(&answer->fields);
+        if (swrcache_fetch_fields(answer->fetch, &list, &count) != SWRCACHE_OK ||
+            swrcache_fetch_key(answer->fetch, &key, &length) != SWRCACHE_OK)
+            return;
+        for (size_t i = 0; i < count; i++)
+            push(&fields, list[i].name, list[i].name_len, list[i].value, list[i].value_len);
+        char *target = strndup(key, length);
+        ask(answer, target, "GET", &fields, NULL, 0);
+        free(target);
+        clear(&fields);
+    } while (answer->todo == SWRCACHE_DO_ASK_AGAIN);
 }
 
 /* In a thread of the refresher. */

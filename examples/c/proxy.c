@@ -340,6 +340,8 @@ static void passed(struct evhttp_request *request, struct evhttp_request *answer
     swrcache_passed(proxy.cache, proxy.policy, &said, &response);
 }
 
+static void ask_origin(struct client *client, swrcache_fetch *fetch, struct evhttp_request *from);
+
 static void on_answer(struct evhttp_request *answer, void *arg)
 {
     struct call *call = arg;
@@ -356,7 +358,13 @@ static void on_answer(struct evhttp_request *answer, void *arg)
     } else {
         if (fill(call->fetch, answer, &todo) != SWRCACHE_OK)
             todo = SWRCACHE_DO_RELAY;
-        settle(call, todo, answer);
+        if (todo == SWRCACHE_DO_ASK_AGAIN) {
+            ask_origin(call->client, call->fetch, answer);
+            call->client = NULL;
+            call->fetch = NULL;
+        } else {
+            settle(call, todo, answer);
+        }
     }
     /* evhttp still uses the connection after this call. */
     call->cleanup = event_new(proxy.base, -1, 0, on_cleanup, call);

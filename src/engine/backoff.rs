@@ -2,17 +2,15 @@
 //!
 //! A pause doubles with each failure in a row, from `backoff_min` to `backoff_max`, and is stretched by up to a quarter so
 //! that entries that failed together do not retry together. The stretch comes from key and count, not from chance:
-//! processes agree on it, and tests are exact.
+//! processes agree on it, and tests are exact. Neither the stretch nor the origin's `Retry-After` makes a pause longer than
+//! `backoff_max`: an origin that was in maintenance for a second may have asked for an hour.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::policy::{Policy, SECOND};
+use super::policy::Policy;
 use crate::store::Millis;
-
-/// The longest `Retry-After` that is honoured: an origin that says "tomorrow" is asked again within the hour.
-const RETRY_AFTER_MAX: Millis = 3_600 * SECOND;
 
 /// The state is one word of the object: the time of the next try above, the count of failures in a row below. (48 bits of
 /// milliseconds last till the year 10889.)
@@ -34,12 +32,14 @@ impl Backoff {
         }
     }
 
-    /// The pause after the `failures`th failure in a row (from 1).
+    /// The pause after the `failures`th failure in a row (from 1): at least `min`, at most `max`.
     pub(crate) fn pause(&self, key: &[u8], failures: u64) -> Millis {
         let doublings = failures.saturating_sub(1).min(20);
-        let base = self.min.saturating_mul(1 << doublings).min(self.max);
+        let doubled = self.min.saturating_mul(1 << doublings);
+        // The longest pause is stretched too, from four fifths of `max` up to it.
+        let base = doubled.min(self.max - self.max / 5).max(self.min);
         let part = xxh3_64_with_seed(key, failures) % 256;
-        base + base / 1024 * part
+        (base + base / 1024 * part).min(self.max)
     }
 
     /// Notes a failure; `retry_after` is the origin's wish, from now.
@@ -51,7 +51,7 @@ impl Backoff {
         now: Millis,
     ) {
         let failures = (state.load(Relaxed) & COUNT).saturating_add(1).min(COUNT);
-        let wish = retry_after.unwrap_or(0).min(RETRY_AFTER_MAX);
+        let wish = retry_after.unwrap_or(0).min(self.max);
         let retry_at = now.saturating_add(self.pause(key, failures).max(wish));
         state.store(retry_at << COUNT_BITS | failures, Relaxed);
     }
@@ -65,6 +65,7 @@ pub(crate) fn pausing(state: &AtomicU64, now: Millis) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::policy::SECOND;
 
     const USUAL: Backoff = Backoff {
         min: SECOND,
@@ -73,7 +74,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest_and_stretch_by_a_quarter_at_most() {
-        for (failures, base) in [(1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (1_000_000, 60)] {
+        for (failures, base) in [(1, 1), (2, 2), (3, 4), (6, 32), (7, 48), (1_000_000, 48)] {
             let pause = USUAL.pause(b"key", failures);
             let base = base * SECOND;
             assert!(
@@ -86,12 +87,31 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_lengthens_but_never_for_ever() {
+    fn no_pause_leaves_its_bounds() {
+        for (min, max) in [
+            (1_000, 60_000),
+            (1_000, 1_000),
+            (900, 1_000),
+            (1, 3),
+            (0, 0),
+        ] {
+            let bounds = Backoff { min, max };
+            for failures in 1..40 {
+                let pause = bounds.pause(b"key", failures);
+                assert!((min..=max).contains(&pause), "{bounds:?}: {pause}");
+            }
+        }
+    }
+
+    #[test]
+    fn retry_after_lengthens_up_to_the_longest_pause() {
         let state = AtomicU64::new(0);
-        USUAL.failed(&state, b"key", Some(120 * SECOND), 1_000);
-        assert!(pausing(&state, 120_999) && !pausing(&state, 121_000));
+        USUAL.failed(&state, b"key", Some(30 * SECOND), 1_000);
+        assert!(pausing(&state, 30_999) && !pausing(&state, 31_000));
+        USUAL.failed(&state, b"key", Some(600 * SECOND), 0);
+        assert!(pausing(&state, 59_999) && !pausing(&state, 60_000));
         USUAL.failed(&state, b"key", Some(Millis::MAX), 0);
-        assert!(pausing(&state, RETRY_AFTER_MAX - 1) && !pausing(&state, RETRY_AFTER_MAX));
-        assert_eq!(state.load(Relaxed) & COUNT, 2);
+        assert!(!pausing(&state, 60_000));
+        assert_eq!(state.load(Relaxed) & COUNT, 3);
     }
 }

@@ -6,7 +6,6 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::backoff::Backoff;
 use super::compose::Composed;
-use super::judge;
 use super::pass;
 use super::permit::{Permit, Purpose, Terms};
 use super::phase::Windows;
@@ -55,7 +54,9 @@ impl Draft {
         let head = Head::decode(&meta)?;
         let windows = Windows::of(&head, policy);
         let validator = !head.lacks_validators();
-        if !judge::is_of_use(&windows, validator && policy.revalidate, now) {
+        // Only a 200 is ever validated.
+        let validated = validator && policy.revalidate && head.status == 200;
+        if !validated && windows.end() <= now {
             return None;
         }
         let mut words = [0; ATTRIBUTES];

@@ -1,6 +1,5 @@
 //! Judging a response: whether it may be stored, for how long it is fresh, what may follow.
 
-use super::phase::Windows;
 use super::policy::{IgnoreFields, Policy, SECOND};
 use super::record::{Facts, Flags};
 use super::verdict::Reason;
@@ -97,11 +96,9 @@ pub(crate) fn judge(case: &Case<'_>, policy: &Policy) -> Result<Judgement, Reaso
     let control = governing(&heard, policy, Accel::read(&heard, case.response_time))?;
     let times = Times::read(&heard);
     let vary = Vary::of(&heard);
-    let Fresh {
-        lifetime, granted, ..
-    } = control.lifetime(case, &times, policy);
+    let Fresh { lifetime, by } = control.lifetime(case, &times, policy);
     let sets_cookie = sets_cookie(&heard, &control.control.directives);
-    let has_lifetime = granted
+    let has_lifetime = by == Giver::Configured && lifetime > 0
         || (times.expires != Expiry::Absent && control.control.source == Source::CacheControl);
     let traits = Traits {
         authorization: case.authorised,
@@ -121,6 +118,10 @@ pub(crate) fn judge(case: &Case<'_>, policy: &Policy) -> Result<Judgement, Reaso
         Vary::Fields(nominated) => nominated,
         Vary::Any => return Err(Reason::VaryStar),
     };
+    let is_refused = by == Giver::Configured && lifetime == 0;
+    if is_refused || by == Giver::Nobody && !can_be_validated(case, &times, policy) {
+        return Err(Reason::NoFreshness);
+    }
     Ok(Judgement {
         facts: facts(case, &control.control.directives, &times, lifetime),
         control: control.control,
@@ -134,10 +135,33 @@ struct Governing {
     accel: Option<Millis>,
 }
 
-/// A lifetime, and whether the configuration (not the origin or a guess) gave it.
+/// A lifetime, and who gave it.
 struct Fresh {
     lifetime: Millis,
-    granted: bool,
+    by: Giver,
+}
+
+/// Who gave a response its lifetime.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Giver {
+    /// The origin, be it one of nothing (`max-age=0`).
+    Origin,
+    /// The location: `swr_cache_valid`, for which 0 means "not stored", or `X-Accel-Expires`.
+    Configured,
+    /// A guess.
+    Heuristic,
+    Nobody,
+}
+
+/// Whether the origin can be asked for this response's validity, should it be stored: what nobody gave a lifetime is of no other
+/// use, and no window of the location's makes it one.
+fn can_be_validated(case: &Case<'_>, times: &Times, policy: &Policy) -> bool {
+    let tagged = || crate::http::fields::count(case.fields, "etag") > 0;
+    // A 304 stands for a 200 alone (RFC 9110 §15.4.5), and nothing of a POST is validated.
+    policy.revalidate
+        && case.status == 200
+        && *case.method != ::http::Method::POST
+        && (times.last_modified.is_some() || tagged())
 }
 
 fn governing(heard: &Heard<'_>, policy: &Policy, accel: Accel) -> Result<Governing, Reason> {
@@ -181,21 +205,21 @@ impl Governing {
                 .find(|(status, _)| status.matches(case.status));
             entry.map(|(_, time)| *time)
         };
-        let fresh = |lifetime, granted| Fresh { lifetime, granted };
+        let fresh = |lifetime, by| Fresh { lifetime, by };
         if let Some(time) = self.accel {
             // Counted from now on, whatever age the response came with.
             let age = initial_age(case, times);
-            return fresh(time.saturating_add(age), true);
+            return fresh(time.saturating_add(age), Giver::Configured);
         }
         match (stated, configured()) {
-            (Some(time), _) => fresh(time, false),
-            (None, Some(time)) => fresh(time, time > 0),
+            (Some(time), _) => fresh(time, Giver::Origin),
+            (None, Some(time)) => fresh(time, Giver::Configured),
             // Nothing is guessed of the answer to a POST (RFC 9110 §9.3.3).
-            (None, None) if *case.method == ::http::Method::POST => fresh(0, false),
-            (None, None) => {
-                let guess = freshness::heuristic(&basis).map_or(0, |guess| guess.value);
-                fresh(guess, false)
-            }
+            (None, None) if *case.method == ::http::Method::POST => fresh(0, Giver::Nobody),
+            (None, None) => match freshness::heuristic(&basis) {
+                Some(guess) => fresh(guess.value, Giver::Heuristic),
+                None => fresh(0, Giver::Nobody),
+            },
         }
     }
 }
@@ -258,9 +282,4 @@ fn reason(unstorable: Unstorable) -> Reason {
         Unstorable::VaryAny => Reason::VaryStar,
         Unstorable::NoLifetime => Reason::NoFreshness,
     }
-}
-
-/// Whether a stored response could ever answer anyone: fresh or in a window at `now`, or validated (`validator`) by the origin.
-pub(crate) fn is_of_use(windows: &Windows, validator: bool, now: Millis) -> bool {
-    validator || windows.end() > now
 }

@@ -16,6 +16,7 @@
 //!        ├─ Wait ── rung ── decide(Waited)
 //!        ├─ Fetch(Permit) ── respond/fail ── Store(Filling) ── write.. finish/broken/abandon ── deliver
 //!        │                                ├─ Renewed / Stale ── deliver
+//!        │                                ├─ AskAgain(Permit) ── respond/fail, once more
 //!        │                                └─ Relay / Dropped
 //!        ├─ Pass
 //!        └─ GatewayTimeout
@@ -36,6 +37,7 @@ mod collisions;
 mod compose;
 mod decide;
 mod decision;
+mod fetch;
 mod filling;
 mod judge;
 pub mod key;

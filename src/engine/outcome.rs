@@ -1,6 +1,6 @@
 //! What came of a fetch.
 
-use super::{Filling, Reason, Stored};
+use super::{Filling, Permit, Reason, Stored};
 use crate::http::Fields;
 use crate::store::Millis;
 
@@ -45,6 +45,9 @@ pub enum Outcome {
     Renewed(Stored),
     /// The fetch failed and the stale copy may be served: deliver it with [`Led::Stale`](super::Led::Stale); drop the response.
     Stale(Stored),
+    /// A 304 that does not fit what is stored: drop it, and ask the origin again at once, without conditionals. The fetch goes on,
+    /// with its client, if one leads it; this comes once in a fetch.
+    AskAgain(Permit),
     /// Nothing is stored: relay the response to the client that led; waiters have been released.
     Relay(Reason),
     /// The origin can't be reached, and wants the stored response validated before it is used: answer 504 (RFC 9111

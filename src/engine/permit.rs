@@ -54,6 +54,8 @@ pub(crate) struct Terms {
     pub(crate) keep: Keep,
     /// Send conditionals.
     pub(crate) revalidate: bool,
+    /// The origin has answered with a 304 that did not fit, and is asked once more.
+    pub(crate) asked_again: bool,
     /// Other variants of the key are stored.
     pub(crate) siblings: bool,
     /// The tags of those that the validation names beside `entry`.
@@ -113,10 +115,18 @@ impl Permit {
         }
     }
 
-    /// The entry, if this fetch validates it: only a whole body can be renewed.
+    /// The entry, if this fetch validates it: only a whole body can be renewed, and only a 200 can be what a 304 stands for
+    /// (RFC 9110 §15.4.5): a 404 would be renewed by the origin's 304 for the page that has come back.
     pub(crate) fn validated(&self) -> Option<&Stored> {
         let entry = self.terms.entry.as_ref().filter(|_| self.terms.revalidate);
-        entry.filter(|entry| entry.is_complete())
+        entry.filter(|entry| entry.status() == 200 && entry.is_complete())
+    }
+
+    /// The same permission, for asking once more without conditions.
+    pub(crate) fn again(mut self) -> Permit {
+        self.terms.asked_again = true;
+        self.terms.revalidate = false;
+        self
     }
 
     /// The fields of the stored request that `Vary` names, to be sent on a refresh in place of the client's (§4.3.1). One

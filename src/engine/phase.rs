@@ -82,6 +82,9 @@ fn sie(head: &Head, policy: &Policy) -> Millis {
 
 /// The length of a window: what is forced, else what the origin names, else what is configured or granted. `s-maxage`
 /// alone implies `proxy-revalidate` (§5.2.2.10): it yields to a window that the origin names or an operator forces only.
+///
+/// What was never fresh (`max-age=0`, or no lifetime at all) has the origin's own windows alone: a location lengthens the use of
+/// what may be used, and does not make usable what is not.
 fn window(head: &Head, configured: Window, origin: Option<u32>, granted: bool) -> Millis {
     if binds(head) {
         return 0;
@@ -90,6 +93,7 @@ fn window(head: &Head, configured: Window, origin: Option<u32>, granted: bool) -
     let implied = head.flags.has(Flags::S_MAXAGE);
     match configured {
         Window::Off => 0,
+        _ if own.is_none() && head.lifetime == 0 => 0,
         Window::Force(time) => time,
         Window::Default(_) | Window::Origin if own.is_some() || implied => own.unwrap_or(0),
         Window::Default(time) => time,
@@ -190,6 +194,28 @@ mod tests {
             windows(&shared(None), |policy| policy.swr = Window::Default(1)).0,
             0
         );
+    }
+
+    #[test]
+    fn what_was_never_fresh_has_the_origins_windows_alone() {
+        let never = |swr| {
+            let facts = Facts {
+                swr,
+                ..Facts::default()
+            };
+            let record = Writer::new(b"").lines().finish(&facts).unwrap();
+            Head::decode(&record).unwrap()
+        };
+        let policies: [fn(&mut Policy); 3] = [
+            |policy| policy.swr = Window::Default(5_000),
+            |policy| policy.swr = Window::Force(5_000),
+            |policy| policy.use_stale = UseStale::listed(UseStale::UPDATING | UseStale::ERROR),
+        ];
+        for change in policies {
+            assert_eq!(windows(&never(None), change), (0, 0));
+        }
+        assert_eq!(windows(&never(Some(9)), policies[0]).0, 9_000);
+        assert_eq!(windows(&never(Some(9)), policies[1]).0, 5_000);
     }
 
     #[test]

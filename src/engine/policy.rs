@@ -261,16 +261,17 @@ impl UseStale {
         self.conditions & conditions == conditions
     }
 
-    /// Whether an answer with `status` counts as a failure here.
+    /// Whether an answer with `status` counts as a failure here. A failing status without a word of its own goes with the one
+    /// that is most like it: 5xx with 500, 408 and 425 with 429.
     pub fn covers_status(self, status: u16) -> bool {
         let bit = match status {
-            500 => Self::HTTP_500,
             502 => Self::HTTP_502,
             503 => Self::HTTP_503,
             504 => Self::HTTP_504,
             403 => Self::HTTP_403,
             404 => Self::HTTP_404,
-            429 => Self::HTTP_429,
+            408 | 425 | 429 => Self::HTTP_429,
+            500..=599 => Self::HTTP_500,
             _ => return false,
         };
         self.has(bit)
@@ -283,7 +284,7 @@ impl UseStale {
 }
 
 impl Default for UseStale {
-    /// Every failure that RFC 5861 §4 calls an error, and no window of the cache's own.
+    /// Every failure that RFC 5861 §4 calls an error, 429, and no window of the cache's own.
     fn default() -> UseStale {
         UseStale {
             written: false,
@@ -293,7 +294,8 @@ impl Default for UseStale {
                 | Self::HTTP_500
                 | Self::HTTP_502
                 | Self::HTTP_503
-                | Self::HTTP_504,
+                | Self::HTTP_504
+                | Self::HTTP_429,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What an answer of the origin does to the store, and to the client that waits.
 
 use super::compose::{self, Composed, OwnLines, Parts};
+use super::fetch::outcomes::{self, Came, Fate, Known};
 use super::filling::{self, Filling};
 use super::judge::{self, Case, Judgement};
 use super::outcome::{Failure, Outcome, Response};
@@ -11,16 +12,15 @@ use super::record::{Flags, LineUse};
 use super::stored::Stored;
 use super::verdict::Reason;
 use super::{siblings, words};
-use crate::http::fields::count;
+use crate::http::fields::{count, first};
 use crate::http::update::{Freshen, StoredValidators, freshens, head_freshens};
-use crate::http::{Fields, retry_after};
+use crate::http::{Comparison, Fields, retry_after};
 use crate::store::{ATTRIBUTES, Millis, NewHead, NoSpace};
 
-/// How a fetch failed: the word for it, whether stale-if-error covers it here, and what the origin asked for.
+/// How a fetch failed: the word for it, and whether stale-if-error covers it here.
 struct Fault {
     reason: Reason,
     covered: bool,
-    retry_after: Option<Millis>,
 }
 
 /// An answer came.
@@ -31,12 +31,6 @@ pub(crate) fn respond(
     policy: &Policy,
     now: Millis,
 ) -> Outcome {
-    let answer = Answered {
-        resp,
-        req_fields,
-        policy,
-        now,
-    };
     if let Some(failure) = resp.from_failure {
         return fail(
             permit,
@@ -46,12 +40,15 @@ pub(crate) fn respond(
             now,
         );
     }
-    if is_error(resp.status, policy) {
-        return answer.error(permit);
-    }
+    let answer = Answered {
+        resp,
+        req_fields,
+        policy,
+        now,
+    };
     match resp.status {
         304 => answer.not_modified(permit),
-        _ => answer.full(permit),
+        _ => answer.whole(permit),
     }
 }
 
@@ -105,7 +102,6 @@ pub(crate) fn fail(
     let fault = Fault {
         reason,
         covered: policy.use_stale.has(condition),
-        retry_after,
     };
     match fallback(&permit, &fault, now) {
         Some(stale) => fall_back(permit, stale, fault.reason, now),
@@ -124,11 +120,6 @@ fn is_cut_off(permit: &Permit, failure: Failure) -> bool {
     matches!(failure, Failure::Error | Failure::Timeout)
         && permit.terms.purpose == Purpose::Fetch
         && permit.terms.entry.as_ref().is_some_and(forbidden)
-}
-
-/// 500, 502, 503 and 504 are errors (RFC 5861 §4), and what the location lists beside; 404 and 410 are answers.
-fn is_error(status: u16, policy: &Policy) -> bool {
-    matches!(status, 500 | 502 | 503 | 504) || policy.use_stale.covers_status(status)
 }
 
 fn fallback(permit: &Permit, fault: &Fault, now: Millis) -> Option<Stored> {
@@ -153,39 +144,104 @@ struct Answered<'a> {
     now: Millis,
 }
 
+/// The stored response that a 304 answers for.
+enum Named {
+    /// The one that was to be validated.
+    Entry(Stored),
+    /// Another variant, which the validation named beside it.
+    Variant(Stored),
+}
+
+impl Named {
+    fn stored(&self) -> &Stored {
+        match self {
+            Named::Entry(stored) | Named::Variant(stored) => stored,
+        }
+    }
+}
+
 impl Answered<'_> {
-    /// An error status. It never takes the place of an entry that can still be served, whatever freshness it claims.
-    fn error(&self, permit: Permit) -> Outcome {
-        let fault = Fault {
-            reason: Reason::OriginStatus,
-            covered: self.policy.use_stale.covers_status(self.resp.status),
-            retry_after: retry_after::parse(self.resp.judge, self.now),
+    /// Any status but 304.
+    fn whole(&self, permit: Permit) -> Outcome {
+        let judged = self.judge_to_keep(&permit, self.resp.judge, self.resp.status);
+        let came = Came::Response {
+            status: self.resp.status,
+            storable: judged.is_ok(),
         };
-        permit.pause(fault.retry_after, self.policy, self.now);
-        if let Some(stale) = fallback(&permit, &fault, self.now) {
-            return fall_back(permit, stale, fault.reason, self.now);
-        }
-        let spared =
-            permit.terms.purpose == Purpose::Refresh || self.now < permit.terms.usable_until;
-        if spared || permit.terms.keep != Keep::Store {
-            return permit.end(fault.reason, self.now);
-        }
-        match self.judge(&permit, self.resp.judge, self.resp.status) {
-            Ok(judgement) => self.store(permit, &judgement),
-            Err(_) => permit.end(fault.reason, self.now),
+        match (self.fate(&permit, came, judged.as_ref().err()), judged) {
+            (Fate::Replaced, Ok(judgement)) => self.store(permit, &judgement),
+            (Fate::KeptAfterFailure, _) => self.failed(permit, Reason::OriginStatus),
+            (_, Ok(_)) => permit.end(Reason::OriginStatus, self.now),
+            (fate, Err(reason)) => self.refused(permit, fate, reason),
         }
     }
 
-    /// A whole answer: it replaces what is stored, or ends it (RFC 9111 §4.3.3).
-    fn full(&self, permit: Permit) -> Outcome {
-        match permit.terms.keep {
-            Keep::Discard => return permit.end(Reason::NoCacheCondition, self.now),
-            Keep::Refuse => return self.uncacheable(permit, Reason::NoCacheCondition),
-            Keep::Store => {}
+    /// 304: the stored response holds again, with the new fields (RFC 9111 §4.3.4).
+    fn not_modified(&self, permit: Permit) -> Outcome {
+        let named = self.named(&permit);
+        // `Date` and `Age` are not among the stored lines: the response is as old as its validation.
+        let lines =
+            |named: &Named| compose::updated(named.stored(), LineUse::JUDGED, self.resp.judge);
+        let judged = named.as_ref().map(lines).unwrap_or_default();
+        let verdict = match &named {
+            Some(named) => self.judge_to_keep(&permit, &judged, named.stored().status()),
+            None => Err(Reason::ForeignValidator),
+        };
+        let came = Came::NotModified {
+            fits: named.is_some(),
+            storable: verdict.is_ok(),
+        };
+        let fate = self.fate(&permit, came, verdict.as_ref().err());
+        match (fate, named, verdict) {
+            (Fate::AskedAgain, ..) => Outcome::AskAgain(permit.again()),
+            (Fate::Freshened, Some(Named::Entry(entry)), Ok(judgement)) => {
+                self.renew(permit, entry, &judgement, &judged)
+            }
+            (Fate::Freshened, Some(Named::Variant(other)), Ok(judgement)) => {
+                self.switch(permit, other, &judgement, &judged)
+            }
+            (_, Some(named), Err(reason)) => self.last_use(permit, named.stored().clone(), reason),
+            _ => self.failed(permit, Reason::ForeignValidator),
         }
-        match self.judge(&permit, self.resp.judge, self.resp.status) {
-            Ok(judgement) => self.store(permit, &judgement),
-            Err(reason) => self.uncacheable(permit, reason),
+    }
+
+    fn fate(&self, permit: &Permit, came: Came, refused: Option<&Reason>) -> Fate {
+        let refresh = permit.terms.purpose == Purpose::Refresh;
+        let known = Known {
+            stored: permit.terms.entry.is_some(),
+            usable: refresh || self.now < permit.terms.usable_until,
+            // A POST is never sent twice.
+            asked_again: permit.terms.asked_again || permit.terms.method == ::http::Method::POST,
+            personal: self.is_personal(permit, refused),
+        };
+        outcomes::fate(came, known, self.policy)
+    }
+
+    /// The origin has answered, but as one who can't: a pause, and the stale copy if there is one.
+    fn failed(&self, permit: Permit, reason: Reason) -> Outcome {
+        let covered = match reason {
+            Reason::OriginStatus => self.policy.use_stale.covers_status(self.resp.status),
+            _ => self.policy.use_stale.has(UseStale::INVALID_HEADER),
+        };
+        let retry_after = retry_after::parse(self.resp.judge, self.now);
+        permit.pause(retry_after, self.policy, self.now);
+        let fault = Fault { reason, covered };
+        match fallback(&permit, &fault, self.now) {
+            Some(stale) => fall_back(permit, stale, reason, self.now),
+            None => permit.end(reason, self.now),
+        }
+    }
+
+    /// As [`Answered::judge`], with what the host has said of the response.
+    fn judge_to_keep(
+        &self,
+        permit: &Permit,
+        fields: &dyn Fields,
+        status: u16,
+    ) -> Result<Judgement, Reason> {
+        match permit.terms.keep {
+            Keep::Store => self.judge(permit, fields, status),
+            Keep::Refuse | Keep::Discard => Err(Reason::NoCacheCondition),
         }
     }
 
@@ -208,16 +264,28 @@ impl Answered<'_> {
         )
     }
 
-    /// A response that may not be stored: what is stored of the key is over too, unless this answer was one visitor's alone.
+    /// What was to be stored may not be, or can't be.
     fn uncacheable(&self, permit: Permit, reason: Reason) -> Outcome {
-        if self.is_personal(&permit, reason) {
-            return permit.end(reason, self.now);
-        }
-        if let Some(entry) = &permit.terms.entry {
+        let came = Came::Response {
+            status: self.resp.status,
+            storable: false,
+        };
+        let fate = self.fate(&permit, came, Some(&reason));
+        self.refused(permit, fate, reason)
+    }
+
+    /// A response that may not be stored.
+    fn refused(&self, permit: Permit, fate: Fate, reason: Reason) -> Outcome {
+        if let (Fate::Removed | Fate::RemovedAndRemembered, Some(entry)) =
+            (fate, &permit.terms.entry)
+        {
             permit.region.remove(entry.object());
         }
         let purpose = permit.terms.purpose;
-        permit.release_to_pass(self.now);
+        match fate {
+            Fate::RemovedAndRemembered => permit.release_to_pass(self.now),
+            _ => permit.release(self.now),
+        }
         match purpose {
             Purpose::Refresh => Outcome::Dropped(reason),
             Purpose::Fetch => Outcome::Relay(reason),
@@ -226,12 +294,13 @@ impl Answered<'_> {
 
     /// Whether the answer says nothing of what others would get: it was forced, given to `Authorization`, or denied to the
     /// lack of it.
-    fn is_personal(&self, permit: &Permit, reason: Reason) -> bool {
+    fn is_personal(&self, permit: &Permit, refused: Option<&Reason>) -> bool {
         let guarded = |entry: &Stored| entry.head().flags.has(Flags::BY_AUTHORISED);
         let denied = matches!(self.resp.status, 401 | 403 | 407);
         permit.terms.forced
             || permit.terms.authorised
-            || reason == Reason::Authorization
+            || permit.terms.keep == Keep::Discard
+            || refused == Some(&Reason::Authorization)
             || denied && permit.terms.entry.as_ref().is_some_and(guarded)
     }
 
@@ -260,24 +329,31 @@ impl Answered<'_> {
         }
     }
 
-    /// 304: the stored response holds again, with the new fields (RFC 9111 §4.3.4).
-    fn not_modified(&self, permit: Permit) -> Outcome {
-        let Some(entry) = permit.validated().cloned() else {
-            return permit.end(Reason::ForeignValidator, self.now);
+    /// The stored response that a 304 answers for: the one with the same tag, byte for byte, else one whose tag is the same but
+    /// for the mark of weakness, as the origin compared them (RFC 9110 §13.1.2).
+    fn named(&self, permit: &Permit) -> Option<Named> {
+        let entry = permit.validated()?;
+        let sibling = |how: Comparison| {
+            let asked = (entry, &permit.terms.named[..]);
+            siblings::named(
+                &permit.region,
+                asked,
+                (self.resp.judge, how),
+                self.policy,
+                self.now,
+            )
         };
-        if !self.identifies(&permit, &entry) {
-            let asked = (&entry, &permit.terms.named[..]);
-            let (judge, now) = (self.resp.judge, self.now);
-            return match siblings::named(&permit.region, asked, judge, self.policy, now) {
-                Some(other) => self.switch(permit, other),
-                None => self.foreign(permit, entry),
-            };
+        let fits = self.identifies(permit, entry);
+        let is_own = |tag: &[u8]| (siblings::tag(entry) == tag).then_some(());
+        if fits && first(self.resp.judge, "etag", is_own).is_some() {
+            return Some(Named::Entry(entry.clone()));
         }
-        // `Date` and `Age` are not among the stored lines: the response is as old as its validation.
-        let judged = compose::updated(&entry, LineUse::JUDGED, self.resp.judge);
-        match self.judge(&permit, &judged, entry.status()) {
-            Ok(judgement) => self.renew(permit, entry, &judgement, &judged),
-            Err(reason) => self.last_use(permit, entry, reason),
+        if let Some(other) = sibling(Comparison::Strong) {
+            return Some(Named::Variant(other));
+        }
+        match fits {
+            true => Some(Named::Entry(entry.clone())),
+            false => sibling(Comparison::Weak).map(Named::Variant),
         }
     }
 
@@ -290,8 +366,11 @@ impl Answered<'_> {
         };
         match freshens(&validators, self.resp.judge) {
             Freshen::Update => true,
-            // We asked about this response alone, and named its validators: an answer that names none means it.
-            Freshen::Unidentified => !permit.terms.siblings,
+            // Who was asked about one response alone, by its tag or because there is no other, means it.
+            Freshen::Unidentified => {
+                permit.terms.named.is_empty()
+                    && (validators.etag.is_some() || !permit.terms.siblings)
+            }
             Freshen::Differs => false,
         }
     }
@@ -318,28 +397,16 @@ impl Answered<'_> {
         Some(head_freshens(&validators, length, self.resp.judge))
     }
 
-    /// The origin contradicts itself: what we named is not modified, and is something else. It must not update what is stored
-    /// (§4.3.4), and a bare 304 is no answer for a client that did not ask for one: that client gets the copy, and the next
-    /// fetch is unconditional.
-    fn foreign(&self, permit: Permit, entry: Stored) -> Outcome {
-        permit.region.remove(entry.object());
-        let purpose = permit.terms.purpose;
-        permit.release(self.now);
-        match purpose {
-            Purpose::Refresh => Outcome::Dropped(Reason::ForeignValidator),
-            Purpose::Fetch => Outcome::Renewed(entry),
-        }
-    }
-
     /// The origin names another variant as what this request selects now: it takes the entry's place, with the fields of the
     /// 304 (§4.3.3), and stays what it is for its own requests, which this 304 did not answer (§4.3.4).
-    fn switch(&self, permit: Permit, other: Stored) -> Outcome {
-        let judged = compose::updated(&other, LineUse::JUDGED, self.resp.judge);
-        let judgement = match self.judge(&permit, &judged, other.status()) {
-            Ok(judgement) => judgement,
-            Err(reason) => return self.last_use(permit, other, reason),
-        };
-        let draft = self.renewed_meta(&other, &judgement, &judged);
+    fn switch(
+        &self,
+        permit: Permit,
+        other: Stored,
+        judgement: &Judgement,
+        judged: &OwnLines,
+    ) -> Outcome {
+        let draft = self.renewed_meta(&other, judgement, judged);
         let draft = draft.and_then(|meta| {
             filling::Draft::new(meta, other.content_length(), self.policy, self.now)
         });

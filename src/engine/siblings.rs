@@ -77,22 +77,22 @@ pub(crate) fn tags(
     named
 }
 
-/// The variant that a 304 with these fields names, if its tag is one of `tags`; the most recent, if several have it
+/// The variant that a 304 with these fields names, if its tag is one of `tags`, compared so; the most recent, if several have it
 /// (RFC 9111 §4.3.4).
 pub(crate) fn named(
     region: &Region,
     (entry, tags): (&Stored, &[Box<[u8]>]),
-    response: &dyn Fields,
+    (response, how): (&dyn Fields, Comparison),
     policy: &Policy,
     now: Millis,
 ) -> Option<Stored> {
     let tag = first(response, "etag", |value| {
         let named = Etag::parse(value)?;
-        let how = match named.weak {
-            true => Comparison::Weak,
-            false => Comparison::Strong,
+        let is_named = |tag: &&[u8]| match how {
+            Comparison::Weak => Etag::parse(tag).is_some_and(|own| own.matches(&named, how)),
+            // Byte for byte: `W/"x"` and `"x"` are two variants.
+            Comparison::Strong => *tag == value,
         };
-        let is_named = |tag: &&[u8]| Etag::parse(tag).is_some_and(|own| own.matches(&named, how));
         tags.iter().map(|tag| &**tag).find(is_named)
     })?;
     let alike = Alike::of(entry.head(), entry.object().meta());

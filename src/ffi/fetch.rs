@@ -2,7 +2,7 @@
 //!
 //! | stage | what is legal | goes on to |
 //! |---|---|---|
-//! | permitted | `fields`, `stale`, `respond`, `fail` | filling, over |
+//! | permitted | `fields`, `stale`, `respond`, `fail` | filling, over; permitted once more, to ask again |
 //! | filling | `write`, `finish`, `fail` | over |
 //! | over | `reply`, `reason` | - |
 //!
@@ -42,6 +42,10 @@ pub const SWRCACHE_DO_NOTHING: c_int = 4;
 /// Gateway timeout: the fetch is over; the origin can't be reached, and it forbids to use the stored response without it
 /// (`must-revalidate` and the like, RFC 9111 section 5.2.2.2). Send 504 to the client that waits.
 pub const SWRCACHE_DO_GATEWAY_TIMEOUT: c_int = 5;
+/// Ask again: the origin's 304 does not fit what is stored. Drop it, and ask the origin once more, now, with what
+/// `swrcache_fetch_fields` tells anew (it has no conditions); then call `swrcache_fetch_respond` or `swrcache_fetch_fail` as for the
+/// first answer. Comes once in a fetch.
+pub const SWRCACHE_DO_ASK_AGAIN: c_int = 6;
 
 /// Fields that a fetch never sends: it wants the whole, and validates what the cache has.
 const NEVER_SENT: [&str; 6] = [
@@ -63,10 +67,12 @@ enum Stage {
 
 /// What is behind a `swrcache_fetch`.
 pub struct FetchValue {
-    /// What `sends` points into, beside `made`.
+    /// The client's request.
     client: Client,
     sends: Option<Vec<Field>>,
     made: Owned,
+    /// What the first request sent: the host may still look at it.
+    first: Option<(Vec<Field>, Owned)>,
     cache: Arc<Shared>,
     policy: Arc<Settings>,
     purpose: Purpose,
@@ -117,6 +123,7 @@ impl FetchValue {
             client,
             sends: None,
             made: Owned::default(),
+            first: None,
             purpose,
             asked,
             led: permit.led(),
@@ -223,6 +230,13 @@ impl FetchValue {
                 self.cache.counters.add(Count::Failure, 1);
                 self.reason = Reason::SieFallback;
                 self.bring(stored, Led::Stale)
+            }
+            Outcome::AskAgain(permit) => {
+                let lines = self.sends.take().unwrap_or_default();
+                self.first = Some((lines, mem::take(&mut self.made)));
+                self.began = self.cache.now();
+                self.goes_on(Stage::Permitted(permit));
+                SWRCACHE_DO_ASK_AGAIN
             }
             Outcome::Relay(reason) => {
                 self.count_failure(reason);
@@ -477,7 +491,8 @@ pub unsafe extern "C" fn swrcache_fetch_is_refresh(fetch: *mut Fetch) -> c_int {
     refresh
 }
 
-/// The origin has answered: tells what to do with the response, one of `SWRCACHE_DO_STORE`, `_REPLY`, `_RELAY`, `_NOTHING`.
+/// The origin has answered: tells what to do with the response, one of `SWRCACHE_DO_STORE`, `_REPLY`, `_RELAY`, `_NOTHING`,
+/// `_ASK_AGAIN`.
 ///
 /// Call it when the head has come, before the body. The library keeps none of your pointers. `*todo` is 0 on failure.
 ///

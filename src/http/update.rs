@@ -24,8 +24,7 @@ pub enum Freshen {
     /// Its validator is another one: it must not update this response.
     Differs,
     /// It names no stored response: it has no validator though the stored response has, or there
-    /// are several, or its strong entity tag is the stored weak one but for the mark (some servers
-    /// weaken the tag of a compressed 200 only). It must not update; a full fetch will tell.
+    /// are several. Whether it fits follows from what was asked.
     Unidentified,
 }
 
@@ -43,7 +42,8 @@ impl Freshen {
 /// Judges a 304 that answered a conditional request made for the stored response.
 ///
 /// An entity tag decides over a date. An entity tag where the stored response has none leaves it to
-/// the date.
+/// the date. Tags are compared weakly, as the origin compared them (RFC 9110 §13.1.2): an origin that
+/// compresses weakens the tag of its 200 and sends the strong one with its 304 (nginx's gzip filter).
 pub fn freshens(stored: &StoredValidators<'_>, response: &dyn Fields) -> Freshen {
     let has_etag = count(response, "etag") > 0;
     let has_date = count(response, "last-modified") > 0;
@@ -64,14 +64,7 @@ fn same_etag(own: &[u8], new: &[u8]) -> Freshen {
     let (Some(old), Some(tag)) = (Etag::parse(own), Etag::parse(new)) else {
         return update_if(trim(own) == new);
     };
-    if !tag.weak && old.weak && tag.matches(&old, Comparison::Weak) {
-        return Freshen::Unidentified;
-    }
-    let how = match tag.weak {
-        true => Comparison::Weak,
-        false => Comparison::Strong,
-    };
-    update_if(tag.matches(&old, how))
+    update_if(tag.matches(&old, Comparison::Weak))
 }
 
 fn compare_date(own: Option<&[u8]>, response: &dyn Fields) -> Freshen {
@@ -120,13 +113,19 @@ pub fn is_pinned(name: &[u8]) -> bool {
 /// Calls `f(name, value)` for the fields of the updated response (RFC 9111 §3.2): stored fields keep
 /// their places; a name that the new response has is replaced by all of its lines; new names follow.
 /// `excluded` says which of the new fields are not stored.
+///
+/// A tag that differs in the mark of weakness alone leaves the stored one: the origin has weakened that for the bytes that it
+/// compressed, and another variant may have the strong one.
 pub fn merge(
     stored: &dyn Fields,
     new: &dyn Fields,
     excluded: &Exclusions,
     f: &mut dyn FnMut(&[u8], &[u8]),
 ) {
-    let replaces = |name: &[u8]| !is_pinned(name) && !excluded.excludes(name);
+    let has_same_tag = is_same_tag(stored, new);
+    let replaces = |name: &[u8]| {
+        !(is_pinned(name) || excluded.excludes(name) || has_same_tag && is(name, "etag"))
+    };
     let mut line = 0;
     stored.each(&mut |name, value| {
         if !(replaces(name) && has(new, name)) {
@@ -141,6 +140,16 @@ pub fn merge(
             f(name, value);
         }
     });
+}
+
+/// Whether both have an entity tag, and it is the same by weak comparison (RFC 9110 §8.8.3.2).
+fn is_same_tag(stored: &dyn Fields, new: &dyn Fields) -> bool {
+    let is_listed = |own: &[u8]| {
+        let own = Etag::parse(own)?;
+        let matches = |tag: &[u8]| Some(Etag::parse(tag)?.matches(&own, Comparison::Weak));
+        first(new, "etag", matches)
+    };
+    first(stored, "etag", is_listed) == Some(true)
 }
 
 fn has(fields: &dyn Fields, wanted: &[u8]) -> bool {
@@ -204,7 +213,7 @@ mod tests {
             (stored("\"a\"", ""), vec![(ETAG, "W/\"a\"")], Update),
             (stored("W/\"a\"", ""), vec![(ETAG, "W/\"a\"")], Update),
             (stored("W/\"a\"", ""), vec![(ETAG, "W/\"b\"")], Differs),
-            (stored("W/\"a\"", ""), vec![(ETAG, "\"a\"")], Unidentified),
+            (stored("W/\"a\"", ""), vec![(ETAG, "\"a\"")], Update),
             (stored("W/\"a\"", ""), vec![(ETAG, "\"b\"")], Differs),
             (stored("bare", ""), vec![(ETAG, "bare")], Update),
             (stored("bare", ""), vec![(ETAG, "\"bare\"")], Differs),
@@ -297,5 +306,22 @@ mod tests {
             "x-new=2",
         ];
         assert_eq!(got, want);
+    }
+
+    #[test]
+    fn a_tag_keeps_its_mark() {
+        for (old, new, want) in [
+            ("W/\"x\"", "\"x\"", "W/\"x\""),
+            ("\"x\"", "W/\"x\"", "\"x\""),
+            ("\"x\"", "\"x\"", "\"x\""),
+            ("\"x\"", "\"y\"", "\"y\""),
+            ("bare", "\"bare\"", "\"bare\""),
+        ] {
+            let (old, new) = ([(ETAG, old)], [(ETAG, new)]);
+            let mut got: Vec<u8> = Vec::new();
+            let excluded = Exclusions::connection(&new);
+            merge(&old, &new, &excluded, &mut |_, value| got.extend(value));
+            assert_eq!(got, want.as_bytes(), "{old:?} {new:?}");
+        }
     }
 }

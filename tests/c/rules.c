@@ -189,22 +189,39 @@ void conditions(void)
     IS(todo, SWRCACHE_DO_REPLY);
     swrcache_fetch_free(decision.fetch);
 
-    /* The origin asked for a long pause: until it is over it is left alone. */
+    /* The origin asked for a pause, longer than the policy's longest: until that is over it is left alone. */
     __atomic_add_fetch(&clock_at, 100000, __ATOMIC_RELAXED);
     decision = look(cache, policy, "page");
     IS(decision.action, SWRCACHE_FETCH);
     IS(swrcache_fetch_fail(decision.fetch, SWRCACHE_FAIL_ERROR, 300000, &todo), SWRCACHE_OK);
     IS(todo, SWRCACHE_DO_REPLY);
     swrcache_fetch_free(decision.fetch);
-    __atomic_add_fetch(&clock_at, 200000, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&clock_at, 50000, __ATOMIC_RELAXED);
     decision = look(cache, policy, "page");
     IS(decision.action, SWRCACHE_SERVE);
     HOLDS(strcmp(decision.reason, "sie-backoff") == 0);
     swrcache_reply_free(decision.reply);
-    __atomic_add_fetch(&clock_at, 200000, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&clock_at, 10000, __ATOMIC_RELAXED);
     decision = look(cache, policy, "page");
     IS(decision.action, SWRCACHE_FETCH);
+
+    /* A 304 that does not fit: the same fetch asks again, without conditions, and its client gets what comes of that. */
+    const swrcache_field *first, *second;
+    size_t asked, again;
+    swrcache_field tag = {"ETag", 4, "\"other\"", 7};
+    IS(swrcache_fetch_fields(decision.fetch, &first, &asked), SWRCACHE_OK);
+    HOLDS(asked == 1 && first->name_len == 17 && memcmp(first->name, "If-Modified-Since", 17) == 0);
+    response = (swrcache_response){.struct_size = sizeof response, .status = 304, .fields = &tag, .field_count = 1};
+    IS(swrcache_fetch_respond(decision.fetch, &response, &todo), SWRCACHE_OK);
+    IS(todo, SWRCACHE_DO_ASK_AGAIN);
+    IS(swrcache_fetch_fields(decision.fetch, &second, &again), SWRCACHE_OK);
+    HOLDS(again == 0 && memcmp(first->name, "If-Modified-Since", 17) == 0);
+    IS(answer(decision.fetch, 200, "max-age=60"), SWRCACHE_DO_STORE);
+    IS(swrcache_fetch_write(decision.fetch, "new", 3), SWRCACHE_OK);
+    IS(swrcache_fetch_finish(decision.fetch, &todo), SWRCACHE_OK);
+    IS(todo, SWRCACHE_DO_REPLY);
     swrcache_fetch_free(decision.fetch);
+    HOLDS(is_stored(cache, policy, "page"));
     swrcache_policy_free(policy);
     swrcache_close(cache);
 }

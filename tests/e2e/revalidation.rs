@@ -392,3 +392,101 @@ fn revalidation_by_a_head_that_passes() {
         assert_eq!(got.header("X-Turn"), turn, "{path}");
     }
 }
+
+/// A 304 with another tag than was sent: what is stored is kept, and the same fetch asks again without conditions. Nobody becomes
+/// a MISS for it, and the origin hears the same of the client both times.
+#[test]
+fn revalidation_by_a_304_that_does_not_fit() {
+    let origin = Origin::start();
+    let old = |control| Reply::aged(100, control, "one").header("ETag", "\"v1\"");
+    let foreign = || Reply::new(304).header("ETag", "\"v2\"");
+    let new = || Reply::cached("max-age=60", "two").header("ETag", "\"v2\"");
+    origin.script("/refresh", [old(SWR), foreign(), new()]);
+    origin.script("/wait", [old("max-age=60"), foreign(), new()]);
+    // It says 304 to anything: that is a failure.
+    origin.script("/never", [old(SWR), foreign()]);
+    let lines =
+        "set $said $http_x_said; proxy_set_header X-Said $said; proxy_set_header X-Scheme $scheme;";
+    let nginx = Conf::caching_with(&origin, lines).tls().start();
+    for path in ["/refresh", "/wait", "/never"] {
+        nginx.get(path).is(200, "MISS", "one");
+    }
+    nginx
+        .get_with("/refresh", &[("X-Said", "me")])
+        .is(200, "UPDATING", "one");
+    eventually("the new response", || {
+        let got = nginx.get("/refresh");
+        assert!(matches!(got.cache(), "UPDATING" | "HIT"), "{got:?}");
+        got.text() == "two"
+    });
+    nginx
+        .get_with("/wait", &[("X-Said", "me"), ("If-None-Match", "\"v0\"")])
+        .is(200, "EXPIRED", "two");
+    for path in ["/refresh", "/wait"] {
+        let asked = origin.requests(path);
+        let [_, first, second] = &asked[..] else {
+            panic!("{path}: {asked:?}");
+        };
+        assert_eq!(first.header("If-None-Match"), Some("\"v1\""));
+        assert_eq!(second.header("If-None-Match"), None);
+        for asked in [first, second] {
+            assert_eq!(asked.header("X-Said"), Some("me"), "{path}");
+            assert_eq!(asked.header("X-Scheme"), Some("https"), "{path}");
+        }
+    }
+    nginx.get("/never").is(200, "UPDATING", "one");
+    origin.await_hits("/never", 3);
+    for _ in 0..3 {
+        nginx.get("/never").is(200, "UPDATING", "one");
+    }
+    assert_eq!(origin.hits("/never"), 3);
+}
+
+/// nginx's gzip filter weakens the tag of its 200 and sends the strong one with its 304: each variant stays refreshable, at every
+/// expiry, and the 304 is not taken for the other variant's.
+#[test]
+fn revalidation_of_what_an_nginx_compresses() {
+    let port = free_port();
+    let files = Folder::new();
+    std::fs::write(files.0.join("page.txt"), "compress me ".repeat(100)).expect("a file");
+    let nginx = Conf::new()
+        .zone()
+        .location(
+            "/",
+            &format!("swr_cache main; proxy_pass http://127.0.0.1:{port};"),
+        )
+        .http(&format!(
+            "server {{ listen 127.0.0.1:{port}; root {}; gzip on; gzip_vary on; gzip_types *;
+                gzip_http_version 1.0; add_header Cache-Control 'max-age=1, stale-while-revalidate=600'; }}",
+            files.0.display()
+        ))
+        .start();
+    let ask = |coding| nginx.get_with("/page.txt", &[("Accept-Encoding", coding)]);
+    let (zipped, plain) = (ask("gzip"), ask("identity"));
+    assert_eq!((zipped.cache(), plain.cache()), ("MISS", "MISS"));
+    let tag = zipped.header("ETag").expect("a tag").to_owned();
+    assert_eq!(
+        Some(tag.as_str()),
+        plain
+            .header("ETag")
+            .map(|own| format!("W/{own}"))
+            .as_deref()
+    );
+    let mut refreshed = [0; 2];
+    eventually("three refreshes of each", || {
+        for (n, (coding, first)) in [("gzip", &zipped), ("identity", &plain)]
+            .into_iter()
+            .enumerate()
+        {
+            let got = ask(coding);
+            assert!(matches!(got.cache(), "HIT" | "UPDATING"), "{got:?}");
+            assert_eq!(
+                (&got.body, got.header("ETag")),
+                (&first.body, first.header("ETag"))
+            );
+            refreshed[n] += usize::from(got.cache() == "UPDATING");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        refreshed.iter().all(|n| *n >= 3)
+    });
+}

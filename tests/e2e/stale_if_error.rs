@@ -4,12 +4,12 @@ use crate::support::*;
 
 const SIE: &str = "max-age=60, stale-if-error=86400";
 
-/// RFC 5861 §4: 500, 502, 503, 504 are errors; a 404 or 410 is an answer, and so are 403 and 429 by default.
+/// 408, 425, 429 and every 5xx are failures (RFC 5861 §4, RFC 6585 §4); a 404 or 410 is an answer, and so is 403 by default.
 #[test]
 fn sie_which_statuses_are_failures() {
     let origin = Origin::start();
     let nginx = Conf::caching(&origin).start();
-    for code in [500, 502, 503, 504] {
+    for code in [408, 425, 429, 500, 501, 502, 503, 504, 520] {
         let path = format!("/{code}");
         origin.script(
             &path,
@@ -18,7 +18,7 @@ fn sie_which_statuses_are_failures() {
         nginx.get(&path);
         nginx.get(&path).is(200, "STALE", "old");
     }
-    for code in [403, 404, 410, 429] {
+    for code in [401, 403, 404, 410] {
         let path = format!("/{code}");
         origin.script(
             &path,
@@ -46,6 +46,40 @@ fn sie_use_stale_names_the_failures() {
         );
         nginx.get(&path);
         assert_eq!(nginx.get(&path).status, status, "{path}");
+    }
+}
+
+/// An origin that asks to be spared is spared: what is stored is kept, and served without asking, for as long as it says, but no
+/// longer than the location's longest pause.
+#[test]
+fn sie_an_origin_that_asks_to_be_spared() {
+    const CONTROL: &str = "max-age=1, stale-while-revalidate=60, stale-if-error=600";
+    let origin = Origin::start();
+    let nginx = Conf::caching_with(&origin, "swr_cache_refresh_backoff 1s 2s;").start();
+    for code in [408, 425, 429, 503] {
+        let busy = |seconds| Reply::new(code).header("Retry-After", seconds).body("busy");
+        origin.script(
+            &format!("/{code}"),
+            [
+                Reply::aged(10, CONTROL, "old"),
+                busy("1000"),
+                Reply::cached("max-age=60", "new"),
+            ],
+        );
+        let path = format!("/{code}");
+        nginx.get(&path).is(200, "MISS", "old");
+        nginx.get(&path).is(200, "UPDATING", "old");
+        origin.await_hits(&path, 2);
+        for _ in 0..5 {
+            let got = nginx.get(&path);
+            assert_eq!((got.status, got.text().as_str()), (200, "old"), "{got:?}");
+        }
+        assert_eq!(origin.hits(&path), 2, "{path}");
+    }
+    for code in [408, 425, 429, 503] {
+        nginx
+            .await_status(&format!("/{code}"), "HIT")
+            .is(200, "HIT", "new");
     }
 }
 

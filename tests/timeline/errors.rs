@@ -31,10 +31,81 @@ fn every_failure_is_covered() {
     }
 }
 
-/// A 404 or 410 is an answer, not a failure.
+/// 408, 425, 429 and any 5xx are failures, also for who waits: what is stored is kept, and the origin is left alone.
+#[test]
+fn who_cannot_answer_now_has_failed() {
+    for status in [408, 425, 429, 500, 501, 502, 503, 504, 505, 507, 520, 599] {
+        for fields in [
+            "X: y",
+            "Cache-Control: max-age=60",
+            "Cache-Control: no-store",
+            "Set-Cookie: a=b",
+        ] {
+            script(&format!(
+                r#"
+                0    GET /a -> fetch
+                0    200 /a [Cache-Control: max-age=1, stale-while-revalidate=60, stale-if-error=600] "one" -> MISS
+                2    GET /a -> UPDATING refresh
+                2    {status} /a [Retry-After: 5 | {fields}] -> dropped (origin-status)
+                6.9  GET /a -> UPDATING (swr-backoff) "one"
+                7    GET /a -> UPDATING refresh
+                7    {status} /a [{fields}] -> dropped
+                100  GET /a -> fetch (sie-window)
+                100  {status} /a [Retry-After: 5 | {fields}] -> STALE (sie-fallback) "one"
+                104  GET /a -> STALE (sie-backoff) "one"
+                105  GET /a -> fetch (sie-window)
+                105  200 /a [Cache-Control: max-age=60] "two" -> EXPIRED "two"
+                "#
+            ));
+        }
+    }
+}
+
+/// `swr_cache_use_stale http_403 http_404` counts these answers among the failures.
+#[test]
+fn what_the_location_counts_as_a_failure() {
+    for status in [403, 404] {
+        script_with(
+            |policy| policy.use_stale = UseStale::listed(UseStale::HTTP_403 | UseStale::HTTP_404),
+            &format!(
+                r#"
+                0    GET /a -> fetch
+                0    200 /a [Cache-Control: max-age=1, stale-while-revalidate=60, stale-if-error=600] "one" -> MISS
+                2    GET /a -> UPDATING refresh
+                2    {status} /a [Cache-Control: max-age=60] -> dropped (origin-status)
+                2    GET /a -> UPDATING (swr-backoff) "one"
+                100  GET /a -> fetch
+                100  {status} /a [Cache-Control: max-age=60] -> STALE "one"
+                200  GET /a -> fetch
+                200  410 /a -> relay
+                200  GET /a -> fetch (absent)
+                "#
+            ),
+        );
+    }
+}
+
+/// An object whose refresh never succeeds dies at the end of its windows.
+#[test]
+fn failures_do_not_lengthen_the_windows() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=20, stale-if-error=50] "one" -> MISS
+        29   GET /a -> UPDATING refresh
+        29   429 /a [Retry-After: 3600] -> dropped
+        30   GET /a -> STALE (sie-backoff)
+        59.9 GET /a -> STALE (sie-backoff)
+        60   GET /a -> fetch (stale)
+        60   429 /a -> relay (origin-status)
+        "#,
+    );
+}
+
+/// 404 and 410, and 401, 403, 407, are answers, not failures: they take the place of what is stored, or end it.
 #[test]
 fn not_found_is_an_answer() {
-    for status in [404, 410] {
+    for status in [404, 410, 401, 403, 407] {
         script(&format!(
             r#"
             0    GET /a -> fetch
@@ -50,7 +121,9 @@ fn not_found_is_an_answer() {
             0    200 /a [Cache-Control: max-age=60, stale-if-error=600] "one" -> MISS
             130  GET /a -> fetch (sie-window)
             130  {status} /a -> relay
-            131  GET /a -> pass MISS (hit-for-miss)
+            131  GET /a -> fetch (absent)
+            131  {status} /a -> relay
+            132  GET /a -> pass MISS (hit-for-miss)
             "#
         ));
     }
@@ -116,7 +189,8 @@ fn the_back_off_doubles() {
     );
 }
 
-/// `Retry-After` is honoured (RFC 9110 §10.2.3).
+/// `Retry-After` is honoured (RFC 9110 §10.2.3), up to the longest pause of the location: one second of maintenance that asks
+/// for ten minutes does not freeze a page.
 #[test]
 fn retry_after_lengthens_the_pause() {
     script(
@@ -124,12 +198,15 @@ fn retry_after_lengthens_the_pause() {
         0     GET /a -> fetch
         0     200 /a [Cache-Control: max-age=10, stale-while-revalidate=1000] "one" -> MISS
         20    GET /a -> UPDATING refresh
-        20    503 /a [Retry-After: 120] -> dropped
-        139   GET /a -> UPDATING (swr-backoff)
-        140   GET /a -> UPDATING refresh
-        140   503 /a [Retry-After: {300}] -> dropped
-        299   GET /a -> UPDATING (swr-backoff)
-        300   GET /a -> UPDATING refresh
+        20    503 /a [Retry-After: 30] -> dropped
+        49    GET /a -> UPDATING (swr-backoff)
+        50    GET /a -> UPDATING refresh
+        50    503 /a [Retry-After: {90}] -> dropped
+        89    GET /a -> UPDATING (swr-backoff)
+        90    GET /a -> UPDATING refresh
+        90    503 /a [Retry-After: 600] -> dropped
+        149   GET /a -> UPDATING (swr-backoff)
+        150   GET /a -> UPDATING refresh
         "#,
     );
 }

@@ -1,7 +1,7 @@
 //! What a location configures, and what a client may ask for.
 
 use crate::{script, script_with};
-use swrcache::engine::{IgnoreFields, StatusMatch, UseStale, Window};
+use swrcache::engine::{IgnoreFields, Policy, StatusMatch, UseStale, Window};
 
 /// `TIME` is the window where the origin names none; the origin's own binds.
 #[test]
@@ -141,6 +141,127 @@ fn configured_freshness() {
         0    200 /d [Cache-Control: max-age=7] -> stored MISS ttl 7
         0    GET /e -> fetch
         0    200 /e [Cache-Control: no-store] -> relay (no-store)
+        "#,
+    );
+}
+
+/// What nobody gave a lifetime and the origin can't be asked about is not stored, whatever windows the location grants: they are
+/// for what was fresh once.
+#[test]
+fn without_a_lifetime_nothing_is_stored() {
+    let windows = |policy: &mut Policy| {
+        policy.valid = vec![
+            (StatusMatch::Code(200), 5_000),
+            (StatusMatch::Code(301), 5_000),
+        ];
+        policy.swr = Window::Default(3_600_000);
+        policy.sie = Window::Default(3_600_000);
+    };
+    let forced = |policy: &mut Policy| {
+        policy.swr = Window::Force(3_600_000);
+        policy.sie = Window::Force(3_600_000);
+    };
+    let granted = |policy: &mut Policy| {
+        policy.use_stale = UseStale::listed(UseStale::UPDATING | UseStale::ERROR);
+    };
+    for status in [203, 204, 300, 302, 308, 404, 405, 410, 414, 501, 403, 400] {
+        for fields in [
+            "X: y",
+            "ETag: \"v1\"",
+            "Cache-Control: stale-while-revalidate=60",
+            "Last-Modified: {0} | Date: {0}",
+        ] {
+            let answer = format!(
+                r#"
+                0    GET /a -> fetch
+                0    {status} /a [{fields}] -> relay
+                "#
+            );
+            script_with(windows, &answer);
+            script_with(forced, &answer);
+            script_with(granted, &answer);
+        }
+    }
+    // With a lifetime of its own, the windows are the location's.
+    for status in [200, 204, 404, 410] {
+        script_with(
+            windows,
+            &format!(
+                r#"
+                0    GET /a -> fetch
+                0    {status} /a [Cache-Control: max-age=1] -> stored MISS
+                3000 GET /a -> UPDATING refresh
+                "#
+            ),
+        );
+    }
+    // A validator alone: validated at each use.
+    for change in [windows as fn(&mut Policy), forced, granted] {
+        script_with(
+            |policy| {
+                change(policy);
+                policy.valid.clear();
+            },
+            r#"
+            0    GET /a -> fetch
+            0    200 /a [ETag: "v1"] "one" -> stored MISS
+            1    GET /a -> fetch (stale) asks if-none-match
+            1    503 /a -> relay (origin-status)
+            2    GET /a -> fetch (stale)
+            2    304 /a -> renewed REVALIDATED "one"
+            0    GET /b -> fetch
+            0    200 /b [ETag: "v1" | Cache-Control: max-age=0] "one" -> stored MISS
+            1    GET /b -> fetch (stale)
+            0    GET /c -> fetch
+            0    200 /c [Cache-Control: max-age=0] "one" -> relay (no-freshness)
+            0    GET /d -> fetch
+            0    200 /d "one" -> relay (no-freshness)
+            "#,
+        );
+    }
+    // The origin's own windows hold for what it calls stale from the first.
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=0, stale-while-revalidate=60] "one" -> stored MISS
+        59   GET /a -> UPDATING refresh
+        "#,
+    );
+    // Nothing is validated where the location says so.
+    script_with(
+        |policy| policy.revalidate = false,
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [ETag: "v1"] -> relay (no-freshness)
+        "#,
+    );
+}
+
+/// `swr_cache_valid ... 0`: what gives no freshness of its own is not stored, validator or not, guess or not.
+#[test]
+fn a_configured_lifetime_of_nothing() {
+    script_with(
+        |policy| {
+            policy.valid = vec![(StatusMatch::Code(200), 9_000), (StatusMatch::Any, 0)];
+            policy.swr = Window::Default(3_600_000);
+        },
+        r#"
+        0    GET /a -> fetch
+        0    404 /a [ETag: "v1" | Last-Modified: {-1000}] -> relay (no-freshness)
+        0    GET /b -> fetch
+        0    404 /b [Cache-Control: max-age=3] -> stored MISS ttl 3
+        0    GET /c -> fetch
+        0    200 /c -> stored MISS ttl 9
+        10   GET /c -> UPDATING refresh
+        10   404 /c -> dropped
+        10   GET /c -> fetch (absent)
+        "#,
+    );
+    script_with(
+        |policy| policy.valid = vec![(StatusMatch::Usual, 0)],
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [ETag: "v1" | Last-Modified: {-1000}] -> relay (no-freshness)
         "#,
     );
 }

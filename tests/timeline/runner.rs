@@ -16,7 +16,7 @@
 //! Expectations: a status (`HIT` ...) is a delivery, with `age N`, `ttl N`, `(reason)`, `"body"`, `304`, `412`, `416`, `206 0-4,6-9`,
 //! `collapsed`, `lm N` (`Last-Modified` at that second), `weak` (a synthesised tag), `shows name: value`, `hides name`. `refresh`: it
 //! starts one; without the word it must not. `fetch`, with `asks name` / `unconditional`, `names TAG`, `tags N`, `patience N`; `wait`, with `until N`; `pass`,
-//! `504`. Of answers: `stored`, `same`, `renewed`, `superseded`, `dropped`, `relay`, `streams`, `beside`, `broken`. Of purges: `purged N`.
+//! `504`. Of answers: `again` (the origin is asked once more by the same fetch), `stored`, `same`, `renewed`, `superseded`, `dropped`, `relay`, `streams`, `beside`, `broken`. Of purges: `purged N`.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -290,6 +290,12 @@ impl Timeline {
                 got.say("renewed");
                 got.serve(&deliver(&stored, Led::Revalidated));
             }
+            Outcome::AskAgain(permit) => {
+                got.say("again");
+                got.permit(&permit);
+                let fetches = self.fetches.entry(client.path.clone()).or_default();
+                fetches.push_front((permit, client.clone()));
+            }
             Outcome::Stale(stored) => got.serve(&deliver(&stored, Led::Stale)),
             Outcome::Relay(reason) => {
                 got.say("relay");
@@ -519,7 +525,7 @@ impl Event {
             );
         }
         let unasked = |word: &str| has(word) && !self.expect.iter().any(|wanted| wanted == word);
-        for word in ["refresh", "304", "412", "416", "504"] {
+        for word in ["refresh", "again", "304", "412", "416", "504"] {
             assert!(
                 !unasked(word),
                 "\n  {}\n  did not want {word}\n  got {:?}\n",

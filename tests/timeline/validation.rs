@@ -1,5 +1,7 @@
 //! Validation: towards the origin (304, 200), towards clients (conditionals, ranges), and Smart Edge Revalidation.
 
+use swrcache::engine::MethodSet;
+
 use crate::{script, script_with};
 
 /// A 304 renews the entry: same body, new freshness and fields (RFC 9111 §4.3.4, §3.2).
@@ -36,7 +38,8 @@ fn who_waits_is_told_how() {
     );
 }
 
-/// A 304 with a strong validator of another response must not update (RFC 9111 §4.3.4); the next fetch is unconditional.
+/// A 304 with the tag of another response must not update (RFC 9111 §4.3.4): what is stored is kept, and the same fetch asks
+/// again without conditions, once. Nobody waits for that who did not wait before.
 #[test]
 fn a_foreign_304_does_not_update() {
     script(
@@ -44,16 +47,137 @@ fn a_foreign_304_does_not_update() {
         0    GET /a -> fetch
         0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=60 | ETag: "v1"] "one" -> MISS
         20   GET /a -> UPDATING refresh
-        20   304 /a [ETag: "other"] -> dropped (foreign-validator)
-        20   GET /a -> fetch unconditional
-        20   304 /a -> relay (foreign-validator)
-        30   GET /a -> fetch unconditional
-        30   200 /a [Cache-Control: max-age=10 | ETag: "v1"] "one" -> MISS
+        20   304 /a [ETag: "other"] -> again refresh unconditional
+        20   GET /a -> UPDATING (swr-window) "one"
+        21   200 /a [Cache-Control: max-age=10 | ETag: "other"] "two" -> stored
+        21   GET /a -> HIT "two"
         50   GET /a -> fetch (stale) asks if-none-match
-        50   304 /a [ETag: "other" | Cache-Control: max-age=99] -> renewed REVALIDATED ttl -10 "one"
-        50   GET /a -> fetch (absent) unconditional
+        50   GET /a -> wait
+        50   304 /a [ETag: "v3" | Cache-Control: max-age=99] -> again unconditional
+        50   GET /a -> wait
+        51   200 /a [Cache-Control: max-age=10 | ETag: "v3"] "three" -> stored EXPIRED "three"
+        51   rung /a -> HIT "three"
         "#,
     );
+}
+
+/// An origin that says 304 to an unconditional request has answered nothing: a failure, after which what is stored is served
+/// within its windows.
+#[test]
+fn a_304_that_nobody_asked_for() {
+    script_with(
+        |policy| policy.revalidate = false,
+        r#"
+        0    GET /a -> fetch
+        0    304 /a -> again unconditional
+        0    304 /a -> relay (foreign-validator)
+        1    GET /a -> fetch (absent)
+        1    200 /a [Cache-Control: max-age=10, stale-while-revalidate=60, stale-if-error=600] "one" -> MISS
+        20   GET /a -> UPDATING refresh unconditional
+        20   304 /a -> again refresh
+        20   304 /a -> dropped (foreign-validator)
+        20   GET /a -> UPDATING (swr-backoff) "one"
+        100  GET /a -> fetch (sie-window) unconditional
+        100  304 /a [Cache-Control: max-age=60] -> again
+        100  304 /a [Cache-Control: max-age=60] -> STALE (sie-fallback) "one"
+        100  GET /a -> STALE (sie-backoff) "one"
+        200  GET /a -> fetch
+        200  304 /a -> again
+        201  503 /a -> STALE "one"
+        300  GET /a -> fetch
+        300  304 /a -> again
+        301  fail timeout /a -> STALE "one"
+        400  GET /a -> fetch
+        400  304 /a -> again
+        401  404 /a -> relay
+        "#,
+    );
+    script_with(
+        |policy| policy.methods = MethodSet::GET.with(MethodSet::POST),
+        r#"
+        0    POST /a -> fetch
+        0    304 /a -> relay (foreign-validator)
+        "#,
+    );
+}
+
+/// An origin that compresses weakens the tag of its 200, and sends the strong one with its 304 (nginx's `gzip_vary on`): each
+/// variant is renewed by the 304 that answers for it, and by no other, at every expiry (RFC 9110 §13.1.2).
+#[test]
+fn variants_in_two_codings_stay_refreshable() {
+    let zip = r#"Cache-Control: max-age=10, stale-while-revalidate=60 | Vary: Accept-Encoding | Content-Encoding: gzip | ETag: W/"x""#;
+    let plain = r#"Cache-Control: max-age=10, stale-while-revalidate=60 | Vary: Accept-Encoding | ETag: "x""#;
+    let mut lines = format!(
+        r#"
+        0    GET /a [Accept-Encoding: gzip] -> fetch
+        0    200 /a [{zip}] "zip" -> MISS
+        0    GET /a -> fetch
+        0    200 /a [{plain}] "plain" -> MISS
+        "#
+    );
+    for at in [20, 40, 60, 80] {
+        // The 304 of each has neither Content-Encoding nor, sometimes, a tag.
+        let tag = if at == 60 {
+            "X-No: tag"
+        } else {
+            r#"ETag: "x""#
+        };
+        lines += &format!(
+            r#"
+            {at}  GET /a [Accept-Encoding: gzip] -> UPDATING refresh names x tags 1 "zip"
+            {at}  304 /a [Cache-Control: max-age=10, stale-while-revalidate=60 | Vary: Accept-Encoding | {tag}] -> renewed "zip"
+            {at}  GET /a [Accept-Encoding: gzip] -> HIT age 0 "zip" shows content-encoding: gzip
+            {at}  GET /a -> UPDATING refresh names x tags 1 "plain"
+            {at}  304 /a [Cache-Control: max-age=10, stale-while-revalidate=60 | Vary: Accept-Encoding | {tag}] -> renewed "plain"
+            {at}  GET /a -> HIT age 0 "plain" hides content-encoding
+            "#
+        );
+    }
+    script(&lines);
+}
+
+/// Of two variants whose tags differ in the mark of weakness alone, a 304 means the one whose tag it has byte for byte.
+#[test]
+fn a_304_names_its_variant_exactly() {
+    for (own, other, named, body) in [
+        (r#"W/"x""#, r#""x""#, r#""x""#, "other"),
+        (r#"W/"x""#, r#""x""#, r#"W/"x""#, "own"),
+        (r#""x""#, r#"W/"x""#, r#"W/"x""#, "other"),
+        (r#""x""#, r#"W/"x""#, r#""x""#, "own"),
+        (r#""y""#, r#"W/"x""#, r#""x""#, "other"),
+        (r#""y""#, r#"W/"x""#, r#"W/"y""#, "own"),
+    ] {
+        script(&format!(
+            r#"
+            0    GET /a [X: 1] -> fetch
+            0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=60 | Vary: X | ETag: {own}] "own" -> MISS
+            0    GET /a [X: 2] -> fetch
+            0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=60 | Vary: X | ETag: {other}] "other" -> MISS
+            20   GET /a [X: 1] -> UPDATING refresh tags 2 "own"
+            20   304 /a [ETag: {named} | Cache-Control: max-age=10] -> renewed "{body}"
+            "#
+        ));
+    }
+}
+
+/// Only a stored 200 is validated: a 304 can stand for nothing else (RFC 9110 §15.4.5), and would renew a 404 for the page that
+/// has come back.
+#[test]
+fn only_a_200_is_validated() {
+    for status in [203, 204, 300, 301, 302, 308, 404, 405, 410, 414, 501] {
+        script(&format!(
+            r#"
+            0    GET /a -> fetch
+            0    {status} /a [Cache-Control: max-age=10, stale-while-revalidate=60 | ETag: "v1" | Last-Modified: {{-100}}] "none" -> MISS status {status}
+            20   GET /a -> UPDATING refresh unconditional
+            21   200 /a [Cache-Control: max-age=10 | Last-Modified: {{-9999}}] "page" -> stored
+            22   GET /a -> HIT status 200 "page"
+            0    GET /b -> fetch
+            0    {status} /b [Cache-Control: max-age=10] "none" -> MISS
+            20   GET /b -> fetch (stale) unconditional
+            "#
+        ));
+    }
 }
 
 /// A validation names the other variants too (RFC 9111 §4.3.1), and a 304 that names one of them has the request selects it from
@@ -85,13 +209,15 @@ fn a_304_that_names_another_variant() {
             "#
         ));
     }
-    // No tag that was named, or none: nothing is updated, and the next fetch is unconditional.
+    // No tag that was named, or none: nothing is updated, and the origin is asked again without conditions.
     for fields in ["ETag: \"v3\"", "X-New: yes"] {
         script(&format!(
             r#"
             {variants}
-            20   304 /a [Cache-Control: max-age=60 | {fields}] -> dropped (foreign-validator)
-            21   GET /a [X: 1] -> fetch (vary-miss) unconditional
+            20   304 /a [Cache-Control: max-age=60 | {fields}] -> again refresh unconditional
+            21   GET /a [X: 1] -> UPDATING (swr-window) "one"
+            21   200 /a [Cache-Control: max-age=60 | Vary: X] "new" -> stored
+            21   GET /a [X: 1] -> HIT age 0 "new"
             21   GET /a [X: 2] -> HIT age 20 "two"
             "#
         ));

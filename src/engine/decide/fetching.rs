@@ -33,6 +33,7 @@ impl Asking<'_> {
             // A 304 renews what is stored, so who leaves nothing in the store asks for the whole. And a POST is not answered with
             // 304, but refused with 412 (RFC 9110 §13.2.2).
             revalidate: self.policy.revalidate && self.keep() == Keep::Store && !post,
+            asked_again: false,
             siblings: false,
             named: Vec::new(),
         }

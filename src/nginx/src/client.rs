@@ -421,6 +421,11 @@ impl Client {
         }
     }
 
+    /// Another fetch goes on for the one that this client leads.
+    pub(crate) fn follow(&mut self, fetch: *mut Fetch) {
+        self.fetch = fetch;
+    }
+
     /// The fetch is over, or this client has no more to do with it.
     pub(crate) fn forget_fetch(&mut self) {
         self.fetch = ptr::null_mut();

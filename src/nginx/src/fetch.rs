@@ -57,6 +57,8 @@ pub(crate) struct Fetch {
     led: Led,
     background: bool,
     began: u64,
+    /// Where in nginx's phases it began.
+    phase: ngx_int_t,
     /// The copy to fall back on, for a leader whose patience ends.
     stale: Option<Stored>,
     pending: *mut ngx_chain_t,
@@ -78,8 +80,7 @@ pub(crate) fn lead(client: &mut Client, permit: Permit) -> Option<*mut Fetch> {
 pub(crate) fn refresh(client: Req, conf: &'static LocConf, permit: Permit) {
     let sends = sends(&permit);
     if let Some(fetch) = launch(client, conf, permit, &sends) {
-        fetch.background = true;
-        conf.refreshing.set(conf.refreshing.get() + 1);
+        fetch.run_in_background();
     }
 }
 
@@ -125,6 +126,7 @@ fn launch<'a>(
         led,
         background: false,
         began: now(),
+        phase: r.raw().phase_handler,
         stale,
         pending: ptr::null_mut(),
         reason: None,
@@ -238,8 +240,8 @@ impl Fetch {
             return NGX_OK as ngx_int_t;
         };
         let outcome = self.judge(permit);
-        detached::part_with_tls(self.r);
         self.act(outcome);
+        detached::part_with_tls(self.r);
         NGX_OK as ngx_int_t
     }
 
@@ -272,6 +274,7 @@ impl Fetch {
                 self.stage = Stage::Discarding(0);
                 self.bring_and_part(Brought::Stored(stored, Led::Stale));
             }
+            Outcome::AskAgain(permit) => self.ask_again(permit),
             // The fetch asked for the whole, but the location has a way to ask for a part (`slice`,
             // `proxy_set_header Range`): what came is not what the client wants.
             Outcome::Relay(reason) if self.is_a_part() => {
@@ -293,6 +296,35 @@ impl Fetch {
                 self.bring_and_part(Brought::Nothing);
             }
         }
+    }
+
+    /// Asks the origin once more, by a request like this one; the leader waits for that one instead.
+    fn ask_again(&mut self, permit: Permit) {
+        self.stage = Stage::Discarding(0);
+        let sends = sends(&permit);
+        let Some(next) = launch(self.r, self.conf, permit, &sends) else {
+            let brought = match self.stale.take() {
+                Some(stale) => Brought::Stored(stale, Led::Stale),
+                None => Brought::Nothing,
+            };
+            return self.bring_and_part(brought);
+        };
+        // This request has come further in the phases since.
+        next.phase = self.phase;
+        next.r.raw().phase_handler = self.phase;
+        if self.background {
+            next.run_in_background();
+        }
+        next.leader = std::mem::replace(&mut self.leader, ptr::null_mut());
+        let fetch: *mut Fetch = next;
+        if let Some(leader) = next.leader() {
+            leader.follow(fetch);
+        }
+    }
+
+    fn run_in_background(&mut self) {
+        self.background = true;
+        self.conf.refreshing.set(self.conf.refreshing.get() + 1);
     }
 
     fn relay_to_leader(&mut self, reason: Reason) {

@@ -1,0 +1,3 @@
+//! The life of a fetch.
+
+pub(super) mod outcomes;
