@@ -52,6 +52,7 @@ mod request;
 mod respond;
 mod seen;
 mod siblings;
+pub mod stats;
 mod stored;
 mod tags;
 mod variant;

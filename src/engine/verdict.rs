@@ -20,6 +20,17 @@ pub enum Status {
 }
 
 impl Status {
+    /// Every status.
+    pub const ALL: [Status; 7] = [
+        Status::Hit,
+        Status::Miss,
+        Status::Bypass,
+        Status::Expired,
+        Status::Stale,
+        Status::Updating,
+        Status::Revalidated,
+    ];
+
     /// The word for `$swr_cache_status`.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,0 +1,145 @@
+//! Distributions of times, in buckets whose bounds never change.
+//!
+//! | histogram | bounds |
+//! |---|---|
+//! | waits, fetches | 1 ms to a minute, in steps of about 2.5: finer than what a person notices, and to the usual time-outs |
+//! | staleness of what was served | a second to a week |
+//!
+//! A value is counted in the first bucket whose bound it does not exceed, as Prometheus has it.
+
+use crate::store::Millis;
+
+/// Upper bounds of times that somebody waits, in milliseconds; one more bucket is above them.
+pub const SECONDS: [Millis; 15] = [
+    1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000,
+];
+
+/// Upper bounds of staleness, in milliseconds; one more bucket is above them.
+pub const AGES: [Millis; 9] = [
+    1_000,
+    10_000,
+    60_000,
+    300_000,
+    1_800_000,
+    3_600_000,
+    21_600_000,
+    86_400_000,
+    604_800_000,
+];
+
+/// A bucket above the last bound, and the sum.
+const BESIDE: usize = 2;
+const OF_SECONDS: usize = SECONDS.len() + BESIDE;
+const OF_AGES: usize = AGES.len() + BESIDE;
+
+/// How a request to the origin ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetched {
+    /// Its response was stored.
+    Stored,
+    /// 304: what is stored holds again.
+    NotModified,
+    /// Its response may not be stored.
+    Uncacheable,
+    /// It failed.
+    Failed,
+}
+
+impl Fetched {
+    /// Every end.
+    pub const ALL: [Fetched; 4] = [
+        Fetched::Stored,
+        Fetched::NotModified,
+        Fetched::Uncacheable,
+        Fetched::Failed,
+    ];
+
+    /// The word for it in the statistics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Fetched::Stored => "stored",
+            Fetched::NotModified => "not_modified",
+            Fetched::Uncacheable => "uncacheable",
+            Fetched::Failed => "failed",
+        }
+    }
+}
+
+/// A distribution that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Histogram {
+    /// How long visitors waited for a revalidation.
+    Waited,
+    /// How long fetches took.
+    Origin(Fetched),
+    /// How stale the stale responses were.
+    StaleAge,
+}
+
+/// How many words all of them take.
+pub(super) const PLACES: usize = OF_SECONDS * (1 + Fetched::ALL.len()) + OF_AGES;
+
+impl Histogram {
+    /// The upper bounds of its buckets, ascending.
+    pub const fn bounds(self) -> &'static [Millis] {
+        match self {
+            Histogram::Waited | Histogram::Origin(_) => &SECONDS,
+            Histogram::StaleAge => &AGES,
+        }
+    }
+
+    /// How many words it takes: a bucket for each bound, the one above, the sum in milliseconds.
+    #[cfg(test)]
+    pub(super) const fn places(self) -> usize {
+        self.bounds().len() + BESIDE
+    }
+
+    pub(super) const fn offset(self) -> usize {
+        match self {
+            Histogram::Waited => 0,
+            Histogram::Origin(fetched) => OF_SECONDS * (1 + fetched as usize),
+            Histogram::StaleAge => OF_SECONDS * (1 + Fetched::ALL.len()),
+        }
+    }
+
+    /// The bucket of a value, counted from 0.
+    #[inline]
+    fn bucket(self, value: Millis) -> usize {
+        let bounds = self.bounds();
+        bounds
+            .iter()
+            .position(|bound| value <= *bound)
+            .unwrap_or(bounds.len())
+    }
+
+    /// The two words that a value is added to, with what is added to each.
+    #[inline]
+    pub fn adds(self, value: Millis) -> [(usize, u64); 2] {
+        let sum = self.place() + self.bounds().len() + 1;
+        [(self.place() + self.bucket(value), 1), (sum, value)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_counts_in_the_first_bucket_that_it_does_not_exceed() {
+        let waited = Histogram::Waited;
+        let bucket = |value| waited.adds(value)[0].0 - waited.place();
+        assert_eq!(
+            [0, 1, 2, 3, 250, 251, 60_000, 60_001, Millis::MAX].map(bucket),
+            [0, 0, 1, 2, 7, 8, 14, 15, 15]
+        );
+        let last = waited.place() + waited.places() - 1;
+        assert_eq!(waited.adds(77)[1], (last, 77));
+    }
+
+    #[test]
+    fn bounds_ascend() {
+        for bounds in [&SECONDS[..], &AGES[..]] {
+            assert!(bounds.is_sorted_by(|a, b| a < b));
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Statistics: what is counted, and one tree of it in three forms.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `counter`, `histogram` | what is counted, and the place of each count among a process's own |
+//! | `tree` | the tree as plain data; its JSON is what serde makes of it |
+//! | `read` | from the counts of all processes to the tree |
+//! | `prometheus` | the tree as Prometheus's text exposition |
+//! | `page` | the tree as a page in a browser |
+//! | `summary` | the tree in one sentence, for a person in a hurry |
+//!
+//! Each process counts in cache lines of its own (see `Region::count`); only reading adds them up. The counts of a
+//! process that has died stay.
+
+mod counter;
+mod histogram;
+mod page;
+mod prometheus;
+mod read;
+mod summary;
+mod tree;
+
+pub use counter::{Coding, Counter, PLACES, PurgedBy, RefreshEvent};
+pub use histogram::{AGES, Fetched, Histogram, SECONDS};
+pub use page::{PAGE_TYPE, page};
+pub use prometheus::{MEDIA_TYPE, exposition};
+pub use read::{Gauges, zone};
+pub use summary::{of_all, summary};
+pub use tree::{
+    Bucket, Buckets, CodingCounts, Delivered, Entries, Evicted, Failing, Forwarded, Origin, Purges,
+    Recovery, Refresh, Tally, Top, Tree, Used, Waited, Zone,
+};

@@ -1,0 +1,247 @@
+//! From the counts of all processes, and what a walk over the zone has found, to the tree.
+
+use std::collections::BTreeMap;
+
+use super::counter::{Coding, Counter, PLACES, PurgedBy, RefreshEvent};
+use super::histogram::{Fetched, Histogram};
+use super::tree::{
+    Bucket, Buckets, CodingCounts, Delivered, Entries, Evicted, Failing, Forwarded, Origin, Purges,
+    Recovery, Refresh, Top, Used, Waited, Zone,
+};
+use crate::engine::purge::Manner;
+use crate::engine::verdict::{Reason, Status};
+use crate::store::Millis;
+
+/// What is not counted as it happens, but found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Gauges {
+    /// Bytes of the zone.
+    pub size: u64,
+    /// What they are used for.
+    pub used: Used,
+    /// What is stored.
+    pub entries: Entries,
+    /// Entries that the last start has taken over.
+    pub restored: u64,
+    /// Fetches of stored responses that are under way.
+    pub in_flight: u64,
+    /// Entries that pause after a failure.
+    pub backing_off: u64,
+    /// Entries evicted for room.
+    pub evicted_space: u64,
+    /// Entries evicted as their key had too many variants.
+    pub evicted_variants: u64,
+    /// Deaths and damage.
+    pub recovery: Recovery,
+    /// Entries whose refresh fails.
+    pub failing: Vec<Failing>,
+    /// What is asked for most.
+    pub top: Top,
+}
+
+/// The tree of a zone, of the counts of all processes together (see [`Counter::place`]) and what was found beside them.
+pub fn zone(counts: &[u64; PLACES], gauges: Gauges) -> Zone {
+    let counts = Counts(counts);
+    let mut zone = Zone {
+        summary: String::new(),
+        size: gauges.size,
+        used: gauges.used,
+        entries: gauges.entries,
+        restored: gauges.restored,
+        hit: counts.delivered(Status::Hit),
+        stale: counts.delivered(Status::Stale),
+        updating: counts.delivered(Status::Updating),
+        revalidated: counts.delivered(Status::Revalidated),
+        expired: counts.forwarded(Status::Expired),
+        miss: counts.forwarded(Status::Miss),
+        bypass: counts.forwarded(Status::Bypass),
+        reasons: counts.reasons(),
+        refresh: Refresh {
+            in_flight: gauges.in_flight,
+            backing_off: gauges.backing_off,
+            ..counts.refresh()
+        },
+        waited: counts.waited(),
+        collapsed: counts.of(Counter::Collapsed),
+        origin: counts.origin(),
+        stale_age: counts.histogram(Histogram::StaleAge),
+        encoded: counts.encoded(),
+        evicted: Evicted {
+            space: gauges.evicted_space,
+            inactive: counts.of(Counter::EvictedInactive),
+            variants: gauges.evicted_variants,
+        },
+        purges: counts.purges(),
+        purged: counts.of(Counter::Purged),
+        recovery: gauges.recovery,
+        failing: gauges.failing,
+        top: gauges.top,
+    };
+    zone.summary = super::summary(&zone);
+    zone
+}
+
+struct Counts<'a>(&'a [u64; PLACES]);
+
+impl Counts<'_> {
+    fn of(&self, counter: Counter) -> u64 {
+        self.at(counter.place())
+    }
+
+    fn at(&self, place: usize) -> u64 {
+        self.0.get(place).copied().unwrap_or(0)
+    }
+
+    fn delivered(&self, status: Status) -> Delivered {
+        Delivered {
+            responses: self.of(Counter::Responses(status)),
+            bytes: self.of(Counter::Bytes(status)),
+        }
+    }
+
+    fn forwarded(&self, status: Status) -> Forwarded {
+        Forwarded {
+            responses: self.of(Counter::Responses(status)),
+            bytes: self.of(Counter::Bytes(status)),
+            responses_written: self.of(Counter::Written(status)),
+            bytes_written: self.of(Counter::WrittenBytes(status)),
+        }
+    }
+
+    fn reasons(&self) -> BTreeMap<String, u64> {
+        let count = |reason: &Reason| {
+            let word = reason.as_str().to_owned();
+            (word, self.of(Counter::Because(*reason)))
+        };
+        Reason::ALL.iter().map(count).collect()
+    }
+
+    fn refresh(&self) -> Refresh {
+        let of = |event| self.of(Counter::Refresh(event));
+        Refresh {
+            started: of(RefreshEvent::Started),
+            modified: of(RefreshEvent::Modified),
+            not_modified: of(RefreshEvent::NotModified),
+            failed: of(RefreshEvent::Failed),
+            deferred: of(RefreshEvent::Deferred),
+            ..Refresh::default()
+        }
+    }
+
+    fn waited(&self) -> Waited {
+        let seconds = self.histogram(Histogram::Waited);
+        Waited {
+            responses: seconds.count,
+            seconds,
+        }
+    }
+
+    /// What was answered without a request of its own has saved one; a 304 has saved the body.
+    fn origin(&self) -> Origin {
+        let from_memory = [Status::Hit, Status::Stale, Status::Updating];
+        let sum = |statuses: &[Status], count: fn(Status) -> Counter| {
+            statuses.iter().map(|s| self.of(count(*s))).sum::<u64>()
+        };
+        let seconds = Fetched::ALL.map(|fetched| {
+            let histogram = self.histogram(Histogram::Origin(fetched));
+            (fetched.as_str().to_owned(), histogram)
+        });
+        let revalidated = self.of(Counter::Bytes(Status::Revalidated));
+        Origin {
+            requests: self.of(Counter::OriginRequests),
+            bytes: self.of(Counter::OriginBytes),
+            saved_requests: sum(&from_memory, Counter::Responses),
+            saved_bytes: sum(&from_memory, Counter::Bytes) + revalidated,
+            seconds: seconds.into(),
+        }
+    }
+
+    fn encoded(&self) -> BTreeMap<String, CodingCounts> {
+        let counts = |coding: Coding| {
+            let counts = CodingCounts {
+                made: self.of(Counter::Encoded(coding)),
+                bytes_saved: self.of(Counter::EncodedSaved(coding)),
+                served: self.of(Counter::EncodedServed(coding)),
+            };
+            (coding.as_str().to_owned(), counts)
+        };
+        Coding::ALL.map(counts).into()
+    }
+
+    fn purges(&self) -> BTreeMap<String, Purges> {
+        let counts = |by: PurgedBy| {
+            let counts = Purges {
+                hard: self.of(Counter::Purges(by, Manner::Hard)),
+                soft: self.of(Counter::Purges(by, Manner::Soft)),
+            };
+            (by.as_str().to_owned(), counts)
+        };
+        PurgedBy::ALL.map(counts).into()
+    }
+
+    fn histogram(&self, histogram: Histogram) -> Buckets {
+        let mut count = 0;
+        let bounds = histogram.bounds();
+        let buckets = bounds.iter().enumerate().map(|(i, bound)| {
+            count += self.at(histogram.place() + i);
+            Bucket {
+                le: seconds(*bound),
+                count,
+            }
+        });
+        let buckets = buckets.collect();
+        let above = histogram.place() + bounds.len();
+        Buckets {
+            count: count + self.at(above),
+            sum: seconds(self.at(above + 1)),
+            buckets,
+        }
+    }
+}
+
+/// Milliseconds as seconds.
+pub(super) fn seconds(millis: Millis) -> f64 {
+    millis as f64 / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_find_their_place_in_the_tree() {
+        let mut counts = [0; PLACES];
+        let mut add = |counter: Counter, n| counts[counter.place()] += n;
+        add(Counter::Responses(Status::Hit), 10);
+        add(Counter::Bytes(Status::Hit), 1_000);
+        add(Counter::Responses(Status::Stale), 2);
+        add(Counter::Responses(Status::Revalidated), 1);
+        add(Counter::Bytes(Status::Revalidated), 70);
+        add(Counter::Written(Status::Miss), 3);
+        add(Counter::Because(Reason::SetCookie), 4);
+        add(Counter::Purges(PurgedBy::Tag, Manner::Soft), 5);
+        add(Counter::EncodedSaved(Coding::Br), 6);
+        for value in [1, 3, 700_000] {
+            for (place, n) in Histogram::Origin(Fetched::Failed).adds(value) {
+                counts[place] += n;
+            }
+        }
+        let zone = zone(&counts, Gauges::default());
+        assert_eq!((zone.hit.responses, zone.hit.bytes), (10, 1_000));
+        assert_eq!(zone.miss.responses_written, 3);
+        assert_eq!(zone.reasons["set-cookie"], 4);
+        assert_eq!(zone.reasons.len(), Reason::ALL.len());
+        assert_eq!(zone.purges["tag"], Purges { hard: 0, soft: 5 });
+        assert_eq!(zone.encoded["br"].bytes_saved, 6);
+        assert_eq!(zone.origin.saved_requests, 12);
+        assert_eq!(zone.origin.saved_bytes, 1_070);
+        let failed = &zone.origin.seconds["failed"];
+        assert_eq!((failed.count, failed.sum), (3, 700.004));
+        let upto = |le| failed.buckets.iter().find(|b| b.le == le).map(|b| b.count);
+        assert_eq!(
+            (upto(0.001), upto(0.005), upto(60.0)),
+            (Some(1), Some(2), Some(2))
+        );
+        assert_eq!(zone.waited.responses, 0);
+    }
+}
