@@ -174,6 +174,12 @@ typedef struct swrcache_refresher swrcache_refresher;
 #define SWRCACHE_ETIMEDOUT 16
 
 /**
+ * What the cache took of the body has been read; the rest did not fit into it. Go on with the bytes that `swrcache_fetch_write` did
+ * not take.
+ */
+#define SWRCACHE_EOUTGROWN 17
+
+/**
  * Store: feed the body with `swrcache_fetch_write`, then call `swrcache_fetch_finish`. A client that waits may be given
  * `swrcache_fetch_reply` at once if that succeeds: it then follows the body as it grows.
  */
@@ -186,7 +192,8 @@ typedef struct swrcache_refresher swrcache_refresher;
 
 /**
  * Relay: the fetch is over and nothing is stored; send the origin's response (or your own 502 or 504, if there is none) to the
- * client that waits.
+ * client that waits. If the body outgrew the cache (`swrcache_fetch_write` was refused) and you have sent or kept none of it,
+ * `swrcache_fetch_reply` gives its head and what the cache took: read that to SWRCACHE_EOUTGROWN, then send the rest.
  */
 #define SWRCACHE_DO_RELAY 3
 
@@ -1054,9 +1061,11 @@ int swrcache_fetch_respond(swrcache_fetch *fetch,
  *
  * One thread at a time. `bytes` may be NULL if `len` is 0.
  *
- * Returns 0 when all were taken. After any of these errors none of `bytes` was taken and the fetch is over; a reply that
- * follows it will end in SWRCACHE_EBROKEN, and a client that has none gets the origin's response from you:
- * SWRCACHE_ETOOLARGE if the body is larger than the cache takes, or than announced; SWRCACHE_ENOSPC if there is no room.
+ * Returns 0 when all were taken. After any of these errors none of `bytes` was taken, and the cache takes no more of this body:
+ * SWRCACHE_ETOOLARGE if the body is larger than the cache takes, or than announced; SWRCACHE_ENOSPC if there is no room. Call
+ * `swrcache_fetch_finish` at once, which tells what the client gets: a stale copy that stands in (`SWRCACHE_DO_REPLY`), or what the
+ * cache has taken and then, from you, `bytes` and all that follows (`SWRCACHE_DO_RELAY`). A reply that already follows the fetch ends in
+ * SWRCACHE_EOUTGROWN where you go on; replies of other clients end in SWRCACHE_EBROKEN.
  * SWRCACHE_ESTATE if this is no time to write; SWRCACHE_EINVAL for a NULL.
  */
 int swrcache_fetch_write(swrcache_fetch *fetch,
@@ -1066,13 +1075,15 @@ int swrcache_fetch_write(swrcache_fetch *fetch,
 /**
  * The body is complete. Tells what to do, one of `SWRCACHE_DO_REPLY`, `_RELAY`, `_NOTHING`; 0 on failure.
  *
- * A body shorter than announced counts as broken off, as in `swrcache_fetch_fail`.
+ * A body shorter than announced counts as broken off, as in `swrcache_fetch_fail`. After `swrcache_fetch_write` was refused it tells
+ * how to go on.
  *
  * One thread at a time.
  *
  * Returns 0; SWRCACHE_ESTATE if there is nothing to finish; SWRCACHE_EINVAL for a NULL.
  */
-int swrcache_fetch_finish(swrcache_fetch *fetch, int *todo);
+int swrcache_fetch_finish(swrcache_fetch *fetch,
+                          int *todo);
 
 /**
  * The fetch failed: before a response, or in the middle of its body.
@@ -1094,7 +1105,8 @@ int swrcache_fetch_fail(swrcache_fetch *fetch,
  * Gives the client that leads this fetch its answer.
  *
  * `*reply` is yours, to be freed with `swrcache_reply_free`; NULL on failure. It does not need the fetch any more. After
- * `SWRCACHE_DO_STORE` it succeeds if the body may be followed as it grows; after `SWRCACHE_DO_REPLY` always.
+ * `SWRCACHE_DO_STORE` it succeeds if the body may be followed as it grows; after `SWRCACHE_DO_REPLY` always; after
+ * `SWRCACHE_DO_RELAY` if a part of the body has been written.
  *
  * One thread at a time for the fetch; the reply may go to another.
  *
@@ -1400,7 +1412,8 @@ int swrcache_reply_head(swrcache_reply *reply,
  *
  * Returns 0; SWRCACHE_EAGAIN if the body is still being fetched and there is nothing more yet: read on when a
  * `swrcache_watch` rings, or use `swrcache_reply_read_wait`; SWRCACHE_EBROKEN if the rest will never come: break the client's
- * connection off, so that it knows; SWRCACHE_EINVAL for a NULL or a capacity of 0; SWRCACHE_EBUSY.
+ * connection off, so that it knows; SWRCACHE_EOUTGROWN, to the client that leads the fetch alone, if the rest did not fit into the cache:
+ * send it on yourself; SWRCACHE_EINVAL for a NULL or a capacity of 0; SWRCACHE_EBUSY.
  */
 int swrcache_reply_read(swrcache_reply *reply,
                         struct iovec *iov,

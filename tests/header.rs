@@ -247,6 +247,7 @@ fn constants() -> Vec<(&'static str, String)> {
         SWRCACHE_EPOISONED,
         SWRCACHE_ERANGE,
         SWRCACHE_ETIMEDOUT,
+        SWRCACHE_EOUTGROWN,
         SWRCACHE_MAX_PROCESSES,
         SWRCACHE_PRIVATE,
         SWRCACHE_SHARED,

@@ -316,6 +316,11 @@ impl Filling {
         self.0.break_off(now)
     }
 
+    /// The copy that stale-if-error allows to be served instead, should the new response come to nothing.
+    pub fn stale_at(&self, now: Millis) -> Option<Stored> {
+        self.0.stale_at(now)
+    }
+
     /// The host gives the fill up for `reason`. One that is too large is remembered to be passed by, and what it was to
     /// replace is over.
     pub fn abandon(self, reason: Reason, now: Millis) {
@@ -347,8 +352,12 @@ impl Progress {
         let entry = self.terms.entry.as_ref()?;
         let state = entry.object().attribute(words::BACKOFF);
         self.backoff.failed(state, self.key(), None, now);
+        self.stale_at(now)
+    }
+
+    fn stale_at(&self, now: Millis) -> Option<Stored> {
         let allowed = self.terms.purpose == Purpose::Fetch && now < self.terms.fallback_until;
-        allowed.then(|| entry.clone())
+        self.terms.entry.clone().filter(|_| allowed)
     }
 }
 

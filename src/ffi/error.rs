@@ -39,6 +39,9 @@ pub const SWRCACHE_EPOISONED: c_int = 14;
 pub const SWRCACHE_ERANGE: c_int = 15;
 /// The time is over.
 pub const SWRCACHE_ETIMEDOUT: c_int = 16;
+/// What the cache took of the body has been read; the rest did not fit into it. Go on with the bytes that `swrcache_fetch_write` did
+/// not take.
+pub const SWRCACHE_EOUTGROWN: c_int = 17;
 
 /// A code, and what it is about.
 #[derive(Debug)]
@@ -134,6 +137,7 @@ fn words(code: c_int) -> &'static CStr {
         SWRCACHE_EPOISONED => c"the handle had an internal error before",
         SWRCACHE_ERANGE => c"the buffer is too small",
         SWRCACHE_ETIMEDOUT => c"the time is over",
+        SWRCACHE_EOUTGROWN => c"the rest of the body is not in the cache",
         _ => c"unknown error",
     }
 }

@@ -3,7 +3,8 @@
 //! | stage | what is legal | goes on to |
 //! |---|---|---|
 //! | permitted | `fields`, `stale`, `respond`, `fail` | filling, over; permitted once more, to ask again |
-//! | filling | `write`, `finish`, `fail` | over |
+//! | filling | `write`, `finish`, `fail` | outgrown, over |
+//! | outgrown: `write` was refused | `reply`, `finish` | over |
 //! | over | `reply`, `reason` | - |
 //!
 //! `free` is legal everywhere; before the end it gives the fetch up, and the next request may have its place.
@@ -11,7 +12,8 @@
 use std::ffi::{c_char, c_int};
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::AcqRel;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{AcqRel, Release};
 
 use super::cache::Shared;
 use super::count::Count;
@@ -19,7 +21,7 @@ use super::error::{Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EINVAL, SWRCACHE_EST
 use super::handle::{Handle, Kind, call};
 use super::lookup::word;
 use super::policy::Settings;
-use super::reply::{self, Reply};
+use super::reply::{self, Fetched, Reply};
 use super::request::{Client, unkeyed};
 use super::response::{Answered, Response, failure_of};
 use super::types::{self, Field, Owned, bytes, field, put, put_text};
@@ -35,7 +37,8 @@ pub const SWRCACHE_DO_STORE: c_int = 1;
 /// Reply: the fetch is over; answer the client that waits with `swrcache_fetch_reply`. Drop the origin's response.
 pub const SWRCACHE_DO_REPLY: c_int = 2;
 /// Relay: the fetch is over and nothing is stored; send the origin's response (or your own 502 or 504, if there is none) to the
-/// client that waits.
+/// client that waits. If the body outgrew the cache (`swrcache_fetch_write` was refused) and you have sent or kept none of it,
+/// `swrcache_fetch_reply` gives its head and what the cache took: read that to SWRCACHE_EOUTGROWN, then send the rest.
 pub const SWRCACHE_DO_RELAY: c_int = 3;
 /// Nothing: the fetch is over and no client waits. Drop the origin's response.
 pub const SWRCACHE_DO_NOTHING: c_int = 4;
@@ -62,7 +65,15 @@ const NEVER_SENT_ON_REFRESH: [&str; 2] = ["cookie", "authorization"];
 enum Stage {
     Permitted(Permit),
     Filling(Filling),
+    Outgrown(Outgrown),
     Over,
+}
+
+/// What there is for the client that leads when the cache can't take the rest of a body.
+struct Outgrown {
+    /// As far as it was taken; nothing where the origin broke its word.
+    taken: Option<Stored>,
+    stale: Option<Stored>,
 }
 
 /// What is behind a `swrcache_fetch`.
@@ -84,6 +95,8 @@ pub struct FetchValue {
     reason: Reason,
     /// What the client that leads may have.
     brought: Option<(Stored, Led)>,
+    /// Set when the body outgrew the cache: the reply of the client that leads then ends in SWRCACHE_EOUTGROWN.
+    outgrown: Arc<AtomicBool>,
     /// The status that the origin sent.
     status: u16,
     began: Millis,
@@ -130,6 +143,7 @@ impl FetchValue {
             stage: Stage::Permitted(permit),
             reason: asked,
             brought: None,
+            outgrown: Arc::default(),
             status: 0,
             began: cache.now(),
             cache: Arc::clone(cache),
@@ -144,7 +158,8 @@ impl FetchValue {
     /// Ends the fetch; gives what it was at.
     fn over(&mut self) -> Stage {
         let stage = mem::replace(&mut self.stage, Stage::Over);
-        if self.purpose == Purpose::Refresh && !matches!(stage, Stage::Over) {
+        let busy = matches!(stage, Stage::Permitted(_) | Stage::Filling(_));
+        if self.purpose == Purpose::Refresh && busy {
             self.cache.refreshing.fetch_sub(1, AcqRel);
         }
         stage
@@ -306,7 +321,7 @@ impl FetchValue {
         let now = self.cache.now();
         let policy = Arc::clone(&self.policy);
         match self.over() {
-            Stage::Over => Err(SWRCACHE_ESTATE.into()),
+            Stage::Over | Stage::Outgrown(_) => Err(SWRCACHE_ESTATE.into()),
             Stage::Permitted(permit) => {
                 Ok(self.settle(permit.fail(failure, retry_after, &policy.rules, now)))
             }
@@ -352,24 +367,56 @@ impl FetchValue {
             NoSpace::BeyondTotal => Reason::BodyBroken,
             NoSpace::Full | NoSpace::Busy | NoSpace::Ended => Reason::NoSpace,
         };
-        let (reason, now) = (self.reason, self.cache.now());
+        let now = self.cache.now();
         if let Stage::Filling(filling) = self.over() {
-            match why {
-                NoSpace::BeyondTotal => {
-                    filling.broken(&self.policy.rules, now);
-                }
-                _ => filling.abandon(reason, now),
-            }
+            self.stage = Stage::Outgrown(self.outgrow(filling, why, now));
         }
         Err(why.into())
     }
 
+    fn outgrow(&self, filling: Filling, why: NoSpace, now: Millis) -> Outgrown {
+        if why == NoSpace::BeyondTotal {
+            self.cache.counters.add(Count::Failure, 1);
+            return Outgrown {
+                taken: None,
+                stale: filling.broken(&self.policy.rules, now),
+            };
+        }
+        // Before the body breaks off: a reader must not take it for broken.
+        self.outgrown.store(true, Release);
+        let left = Outgrown {
+            taken: Some(filling.stored()),
+            stale: filling.stale_at(now),
+        };
+        filling.abandon(self.reason, now);
+        left
+    }
+
+    /// The client that leads goes on from what was taken, unless there is a stale copy that can be seen as a whole.
+    fn settle_outgrown(&mut self, left: Outgrown) -> c_int {
+        let follows = self.brought.is_some();
+        match left {
+            Outgrown {
+                stale: Some(stored),
+                ..
+            } if !follows => self.bring(stored, Led::Stale),
+            _ if self.is_refresh() => SWRCACHE_DO_NOTHING,
+            Outgrown { taken: None, stale } => self.broke_off(stale),
+            Outgrown { taken, .. } => {
+                self.brought = self.brought.take().or(taken.map(|taken| (taken, self.led)));
+                SWRCACHE_DO_RELAY
+            }
+        }
+    }
+
     fn finish(&mut self) -> Result<c_int> {
-        if !matches!(self.stage, Stage::Filling(_)) {
+        if !matches!(self.stage, Stage::Filling(_) | Stage::Outgrown(_)) {
             return Err(SWRCACHE_ESTATE.into());
         }
-        let Stage::Filling(filling) = self.over() else {
-            return Err(SWRCACHE_ESTATE.into());
+        let filling = match self.over() {
+            Stage::Filling(filling) => filling,
+            Stage::Outgrown(left) => return Ok(self.settle_outgrown(left)),
+            Stage::Permitted(_) | Stage::Over => return Err(SWRCACHE_ESTATE.into()),
         };
         match filling.finish(self.cache.now()) {
             Finished::New(stored) | Finished::Superseded(stored) => {
@@ -397,7 +444,11 @@ impl FetchValue {
             .engine
             .deliver(stored, &request, &self.policy.rules, led, now);
         self.cache.counters.status(serve.status);
-        let fetched = Some((self.asked, self.status));
+        let fetched = Fetched {
+            asked: self.asked,
+            status: self.status,
+            outgrown: Arc::clone(&self.outgrown),
+        };
         reply::give(
             &self.cache,
             &self.policy,
@@ -525,9 +576,11 @@ pub unsafe extern "C" fn swrcache_fetch_respond(
 ///
 /// One thread at a time. `bytes` may be NULL if `len` is 0.
 ///
-/// Returns 0 when all were taken. After any of these errors none of `bytes` was taken and the fetch is over; a reply that
-/// follows it will end in SWRCACHE_EBROKEN, and a client that has none gets the origin's response from you:
-/// SWRCACHE_ETOOLARGE if the body is larger than the cache takes, or than announced; SWRCACHE_ENOSPC if there is no room.
+/// Returns 0 when all were taken. After any of these errors none of `bytes` was taken, and the cache takes no more of this body:
+/// SWRCACHE_ETOOLARGE if the body is larger than the cache takes, or than announced; SWRCACHE_ENOSPC if there is no room. Call
+/// `swrcache_fetch_finish` at once, which tells what the client gets: a stale copy that stands in (`SWRCACHE_DO_REPLY`), or what the
+/// cache has taken and then, from you, `bytes` and all that follows (`SWRCACHE_DO_RELAY`). A reply that already follows the fetch ends in
+/// SWRCACHE_EOUTGROWN where you go on; replies of other clients end in SWRCACHE_EBROKEN.
 /// SWRCACHE_ESTATE if this is no time to write; SWRCACHE_EINVAL for a NULL.
 ///
 /// # Safety
@@ -549,7 +602,8 @@ pub unsafe extern "C" fn swrcache_fetch_write(
 
 /// The body is complete. Tells what to do, one of `SWRCACHE_DO_REPLY`, `_RELAY`, `_NOTHING`; 0 on failure.
 ///
-/// A body shorter than announced counts as broken off, as in `swrcache_fetch_fail`.
+/// A body shorter than announced counts as broken off, as in `swrcache_fetch_fail`. After `swrcache_fetch_write` was refused it tells
+/// how to go on.
 ///
 /// One thread at a time.
 ///
@@ -600,7 +654,8 @@ pub unsafe extern "C" fn swrcache_fetch_fail(
 /// Gives the client that leads this fetch its answer.
 ///
 /// `*reply` is yours, to be freed with `swrcache_reply_free`; NULL on failure. It does not need the fetch any more. After
-/// `SWRCACHE_DO_STORE` it succeeds if the body may be followed as it grows; after `SWRCACHE_DO_REPLY` always.
+/// `SWRCACHE_DO_STORE` it succeeds if the body may be followed as it grows; after `SWRCACHE_DO_REPLY` always; after
+/// `SWRCACHE_DO_RELAY` if a part of the body has been written.
 ///
 /// One thread at a time for the fetch; the reply may go to another.
 ///
@@ -644,7 +699,7 @@ pub unsafe extern "C" fn swrcache_fetch_stale(fetch: *mut Fetch, reply: *mut *mu
         unsafe { put(reply, std::ptr::null_mut()) }?;
         let stale = match &fetch.stage {
             Stage::Permitted(permit) => permit.stale_at(fetch.cache.now()),
-            Stage::Filling(_) | Stage::Over => None,
+            Stage::Filling(_) | Stage::Outgrown(_) | Stage::Over => None,
         };
         let made = fetch.deliver(&stale.ok_or(SWRCACHE_ESTATE)?, Led::Patience);
         // SAFETY: see above.

@@ -4,12 +4,16 @@ use std::ffi::{c_char, c_int};
 use std::mem::ManuallyDrop;
 use std::mem::offset_of;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Acquire;
 use std::time::{Duration, Instant};
 
 use libc::iovec;
 
 use super::cache::Shared;
-use super::error::{Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EBROKEN, SWRCACHE_EINVAL};
+use super::error::{
+    Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EBROKEN, SWRCACHE_EINVAL, SWRCACHE_EOUTGROWN,
+};
 use super::handle::{Handle, Kind, call};
 use super::lookup::{status_word, word};
 use super::policy::Settings;
@@ -26,7 +30,18 @@ pub struct ReplyValue {
     cache: Arc<Shared>,
     /// The member for `Cache-Status`, boxed because most hosts send none: a reply is moved on its way out.
     tells: Option<Box<str>>,
+    /// Whether a body that breaks off goes on elsewhere; for the client that leads its fetch.
+    outgrown: Option<Arc<AtomicBool>>,
     method: Method,
+}
+
+/// What a client that waited for a fetch gets to know of it.
+pub(crate) struct Fetched {
+    /// Why the origin was asked.
+    pub(crate) asked: Reason,
+    /// What it said; 0 is nothing.
+    pub(crate) status: u16,
+    pub(crate) outgrown: Arc<AtomicBool>,
 }
 
 /// What is made of a reply when it is first asked for, so that a lookup pays for nothing that nobody reads.
@@ -221,16 +236,16 @@ impl Parts {
 
 /// The member for `Cache-Status`.
 #[cold]
-fn member(name: &str, serve: &Serve, fetched: Option<(Reason, u16)>) -> Box<str> {
+fn member(name: &str, serve: &Serve, fetched: Option<&Fetched>) -> Box<str> {
     let part = match fetched {
         None => Part::Served {
             serve,
             fwd_status: None,
         },
-        Some((fetch, status)) => Part::Led {
+        Some(fetched) => Part::Led {
             serve,
-            fetch,
-            fwd_status: (status > 0).then_some(status),
+            fetch: fetched.asked,
+            fwd_status: (fetched.status > 0).then_some(fetched.status),
         },
     };
     cache_status(name, &part).into()
@@ -253,18 +268,17 @@ fn io(bytes: &[u8]) -> iovec {
     }
 }
 
-/// A reply for C. `fetched` is why the origin was asked and what it said, for a client that waited for it.
-#[inline]
+/// A reply for C, to a client that waited for a fetch.
 pub(crate) fn give(
     cache: &Arc<Shared>,
     policy: &Settings,
     method: Method,
     serve: Serve,
-    fetched: Option<(Reason, u16)>,
+    fetched: Fetched,
 ) -> *mut Reply {
     let serve = ManuallyDrop::new(serve);
     // SAFETY: read once, and not dropped here.
-    unsafe { give_from(cache, policy, method, &raw const *serve, fetched) }
+    unsafe { give_from(cache, policy, method, &raw const *serve, Some(fetched)) }
 }
 
 /// As [`give`], out of the place where the delivery lies.
@@ -277,11 +291,12 @@ pub(crate) unsafe fn give_from(
     policy: &Settings,
     method: Method,
     serve: *const Serve,
-    fetched: Option<(Reason, u16)>,
+    fetched: Option<Fetched>,
 ) -> *mut Reply {
     let name = policy.status_name.as_deref();
     // SAFETY: valid, says the caller.
-    let tells = name.map(|name| member(name, unsafe { &*serve }, fetched));
+    let tells = name.map(|name| member(name, unsafe { &*serve }, fetched.as_ref()));
+    let outgrown = fetched.map(|fetched| fetched.outgrown);
     let cache = Arc::clone(cache);
     // SAFETY: all fields are written; the delivery is moved, and the caller leaves it alone.
     unsafe {
@@ -290,6 +305,7 @@ pub(crate) unsafe fn give_from(
             (&raw mut (*at).serve).copy_from_nonoverlapping(serve, 1);
             (&raw mut (*at).cache).write(cache);
             (&raw mut (*at).tells).write(tells);
+            (&raw mut (*at).outgrown).write(outgrown);
             (&raw mut (*at).method).write(method);
         })
     }
@@ -402,6 +418,15 @@ impl ReplyValue {
         })
     }
 
+    /// How a body ends that is not whole.
+    fn end(&self) -> c_int {
+        let outgrown = self.outgrown.as_ref();
+        match outgrown.is_some_and(|outgrown| outgrown.load(Acquire)) {
+            true => SWRCACHE_EOUTGROWN,
+            false => SWRCACHE_EBROKEN,
+        }
+    }
+
     /// Fills `out` as far as there is something; how many. Nothing at the end, an error if there is nothing yet.
     fn read(&mut self, out: &mut [std::mem::MaybeUninit<iovec>]) -> Result<usize> {
         if self.made.is_none() {
@@ -427,7 +452,7 @@ impl ReplyValue {
                     return Err(SWRCACHE_EBROKEN.into());
                 }
                 Got::Later => return Err(SWRCACHE_EAGAIN.into()),
-                Got::Broken => return Err(SWRCACHE_EBROKEN.into()),
+                Got::Broken => return Err(self.end().into()),
             }
         }
         Ok(filled)
@@ -461,7 +486,8 @@ pub unsafe extern "C" fn swrcache_reply_head(reply: *mut Reply, head: *mut Head)
 ///
 /// Returns 0; SWRCACHE_EAGAIN if the body is still being fetched and there is nothing more yet: read on when a
 /// `swrcache_watch` rings, or use `swrcache_reply_read_wait`; SWRCACHE_EBROKEN if the rest will never come: break the client's
-/// connection off, so that it knows; SWRCACHE_EINVAL for a NULL or a capacity of 0; SWRCACHE_EBUSY.
+/// connection off, so that it knows; SWRCACHE_EOUTGROWN, to the client that leads the fetch alone, if the rest did not fit into the cache:
+/// send it on yourself; SWRCACHE_EINVAL for a NULL or a capacity of 0; SWRCACHE_EBUSY.
 ///
 /// # Safety
 /// `reply` is NULL or live; `iov` is NULL or has room for `capacity` elements; `count` is NULL or writable.

@@ -91,6 +91,7 @@ int main(int argc, char **argv)
         lies();
         order();
         life();
+        outgrown();
         purges();
         passes();
         conditions();

@@ -43,6 +43,8 @@ void lies(void);
 /* order.c */
 void order(void);
 void life(void);
+/* outgrown.c */
+void outgrown(void);
 /* rules.c */
 void purges(void);
 void passes(void);
