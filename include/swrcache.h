@@ -593,53 +593,6 @@ typedef struct swrcache_field {
 } swrcache_field;
 
 /**
- * The head of the origin's response. Zero it, set `struct_size` and what there is.
- */
-typedef struct swrcache_response {
-  /**
-   * `sizeof(swrcache_response)`.
-   */
-  size_t struct_size;
-  /**
-   * The status.
-   */
-  int status;
-  /**
-   * `SWRCACHE_NO_CACHE` if a condition of yours says of the response that it is not to be stored, or 0.
-   */
-  uint32_t flags;
-  /**
-   * The header fields, in order.
-   */
-  const struct swrcache_field *fields;
-  /**
-   * How many.
-   */
-  size_t field_count;
-  /**
-   * The fields that clients are to see, if others than `fields`; NULL if the same.
-   */
-  const struct swrcache_field *shown;
-  /**
-   * How many.
-   */
-  size_t shown_count;
-  /**
-   * When the request was sent to the origin (Unix time in milliseconds); 0 is when the fetch was made, or now.
-   */
-  uint64_t request_time;
-  /**
-   * `SWRCACHE_FAIL_ERROR` and the like if you made this response yourself, such as an error page, because the origin failed
-   * so; 0 if it is the origin's.
-   */
-  int failure;
-  /**
-   * Must be 0.
-   */
-  uint32_t reserved;
-} swrcache_response;
-
-/**
  * A request. Zero it, set `struct_size` and what there is. The library keeps none of your pointers after the call.
  */
 typedef struct swrcache_request {
@@ -685,7 +638,59 @@ typedef struct swrcache_request {
    * what keys other targets of the origin have, which a `Location` may name.
    */
   const char *target;
+  /**
+   * Anything of yours, which the library hands back with the fetch (`swrcache_fetch_request`) and does not look at. What it points to
+   * has to live as long as the fetch does, which a refresh may do longer than the request.
+   */
+  void *user;
 } swrcache_request;
+
+/**
+ * The head of the origin's response. Zero it, set `struct_size` and what there is.
+ */
+typedef struct swrcache_response {
+  /**
+   * `sizeof(swrcache_response)`.
+   */
+  size_t struct_size;
+  /**
+   * The status.
+   */
+  int status;
+  /**
+   * `SWRCACHE_NO_CACHE` if a condition of yours says of the response that it is not to be stored, or 0.
+   */
+  uint32_t flags;
+  /**
+   * The header fields, in order.
+   */
+  const struct swrcache_field *fields;
+  /**
+   * How many.
+   */
+  size_t field_count;
+  /**
+   * The fields that clients are to see, if others than `fields`; NULL if the same.
+   */
+  const struct swrcache_field *shown;
+  /**
+   * How many.
+   */
+  size_t shown_count;
+  /**
+   * When the request was sent to the origin (Unix time in milliseconds); 0 is when the fetch was made, or now.
+   */
+  uint64_t request_time;
+  /**
+   * `SWRCACHE_FAIL_ERROR` and the like if you made this response yourself, such as an error page, because the origin failed
+   * so; 0 if it is the origin's.
+   */
+  int failure;
+  /**
+   * Must be 0.
+   */
+  uint32_t reserved;
+} swrcache_response;
 
 /**
  * What to do with a request. Set `struct_size`; the rest is filled in.
@@ -1024,6 +1029,21 @@ const char *swrcache_last_error(void);
 int swrcache_fetch_fields(swrcache_fetch *fetch,
                           const struct swrcache_field **fields,
                           size_t *count);
+
+/**
+ * Tells the request to send to the origin: `method` ("GET", or "POST" if the client's request was one), `fields` as
+ * `swrcache_fetch_fields` tells them, and of the request that led to the fetch `key`, `origin`, `target` and `user` as they were given
+ * to the lookup; `flags` and `turn` are 0.
+ *
+ * The strings and the array live as long as the fetch; `method`, `origin` and `target` end with NUL, the key does not; `origin` and
+ * `target` are NULL if they were not told. Before `swrcache_fetch_respond`, or later if it was asked for before; one thread at a time.
+ * On failure all members but the size are 0.
+ *
+ * Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments; SWRCACHE_ESTATE if the fetch has been answered before
+ * this or `swrcache_fetch_fields` was first called.
+ */
+int swrcache_fetch_request(swrcache_fetch *fetch,
+                           struct swrcache_request *request);
 
 /**
  * Tells the key of a fetch: that of the request that led to it.

@@ -114,7 +114,7 @@ fn layouts() -> Vec<Layout> {
             refreshes, failures, queued, queue_refused, purged, refreshing,
         },
         "swrcache_request" = Request {
-            struct_size, method, key, key_len, fields, field_count, flags, turn, origin, target,
+            struct_size, method, key, key_len, fields, field_count, flags, turn, origin, target, user,
         },
         "swrcache_decision" = Decision { struct_size, action, status, reason, reply, fetch, until, ticket },
         "swrcache_head" = Head {

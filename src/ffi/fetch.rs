@@ -9,7 +9,7 @@
 //!
 //! `free` is legal everywhere; before the end it gives the fetch up, and the next request may have its place.
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{CStr, c_char, c_int};
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -22,7 +22,7 @@ use super::handle::{Handle, Kind, call};
 use super::lookup::word;
 use super::policy::Settings;
 use super::reply::{self, Fetched, Reply};
-use super::request::{Client, unkeyed};
+use super::request::{Client, Request, unkeyed};
 use super::response::{Answered, Response, failure_of};
 use super::types::{self, Field, Owned, bytes, field, put, put_text};
 use crate::engine::{
@@ -222,6 +222,27 @@ impl FetchValue {
         lines
     }
 
+    /// The request to the origin.
+    fn tell(&mut self, request: &mut Request) -> Result<()> {
+        if self.sends.is_none() && !matches!(self.stage, Stage::Permitted(_)) {
+            return Err(SWRCACHE_ESTATE.into());
+        }
+        let fields = self.sent();
+        (request.fields, request.field_count) = (fields.as_ptr(), fields.len());
+        let client = &self.client;
+        let told = |text: &CStr| match text.is_empty() {
+            true => std::ptr::null(),
+            false => text.as_ptr(),
+        };
+        let key = unkeyed(&client.key);
+        (request.key, request.key_len) = (key.as_ptr().cast(), key.len());
+        request.method = client.sends().as_ptr();
+        request.origin = told(&client.origin);
+        request.target = told(&client.target);
+        request.user = client.user;
+        Ok(())
+    }
+
     /// The fields that `Vary` is matched with: those that were sent.
     fn sent_fields(&mut self) -> &Owned {
         self.sent();
@@ -312,7 +333,7 @@ impl FetchValue {
         }
         self.status = answered.status;
         let now = self.cache.now();
-        let response = answered.response(&self.client.origin, self.began);
+        let response = answered.response(self.client.origin.as_bytes(), self.began);
         let outcome = permit.respond(&response, &self.made, &self.policy.rules, now);
         Ok(self.settle(outcome))
     }
@@ -499,6 +520,34 @@ pub unsafe extern "C" fn swrcache_fetch_fields(
             put(fields, sent.as_ptr())?;
             put(count, sent.len())
         }
+    })
+}
+
+/// Tells the request to send to the origin: `method` ("GET", or "POST" if the client's request was one), `fields` as
+/// `swrcache_fetch_fields` tells them, and of the request that led to the fetch `key`, `origin`, `target` and `user` as they were given
+/// to the lookup; `flags` and `turn` are 0.
+///
+/// The strings and the array live as long as the fetch; `method`, `origin` and `target` end with NUL, the key does not; `origin` and
+/// `target` are NULL if they were not told. Before `swrcache_fetch_respond`, or later if it was asked for before; one thread at a time.
+/// On failure all members but the size are 0.
+///
+/// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments; SWRCACHE_ESTATE if the fetch has been answered before
+/// this or `swrcache_fetch_fields` was first called.
+///
+/// # Safety
+/// `fetch` is NULL or live; `request` is NULL or has `struct_size` writable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_fetch_request(
+    fetch: *mut Fetch,
+    request: *mut Request,
+) -> c_int {
+    call(|| {
+        let tell = |request: &mut Request| {
+            // SAFETY: NULL or live.
+            unsafe { Handle::with_mut(fetch, |fetch| fetch.tell(request)) }
+        };
+        // SAFETY: NULL or writable.
+        unsafe { types::fill(request, Request::NONE, tell) }
     })
 }
 

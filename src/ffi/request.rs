@@ -1,7 +1,8 @@
 //! A request of the caller's, as the engine sees it.
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem::offset_of;
+use std::ptr;
 
 use smallvec::SmallVec;
 
@@ -49,11 +50,30 @@ pub struct Request {
     /// Path and query as the client wrote them, ending with NUL; NULL if you don't tell. Where the key ends in them, it is known
     /// what keys other targets of the origin have, which a `Location` may name.
     pub target: *const c_char,
+    /// Anything of yours, which the library hands back with the fetch (`swrcache_fetch_request`) and does not look at. What it points to
+    /// has to live as long as the fetch does, which a refresh may do longer than the request.
+    pub user: *mut c_void,
 }
 
 // SAFETY: repr(C), its size first; integers and pointers.
 unsafe impl Sized_ for Request {
     const LEAST: usize = offset_of!(Request, flags);
+}
+
+impl Request {
+    pub(crate) const NONE: Request = Request {
+        struct_size: 0,
+        method: ptr::null(),
+        key: ptr::null(),
+        key_len: 0,
+        fields: ptr::null(),
+        field_count: 0,
+        flags: 0,
+        turn: SWRCACHE_FIRST,
+        origin: ptr::null(),
+        target: ptr::null(),
+        user: ptr::null_mut(),
+    };
 }
 
 /// Room for a key: most fit onto the stack.
@@ -71,6 +91,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) target: &'a [u8],
     flags: u32,
     pub(crate) turn: Turn,
+    user: *mut c_void,
 }
 
 impl<'a> Asked<'a> {
@@ -102,6 +123,7 @@ impl<'a> Asked<'a> {
             origin,
             target,
             flags: request.flags,
+            user: request.user,
             turn: match request.turn {
                 SWRCACHE_FIRST => Turn::First,
                 SWRCACHE_WAITED => Turn::Waited,
@@ -131,7 +153,9 @@ impl<'a> Asked<'a> {
         Client {
             method: self.method,
             key: self.key.into(),
-            origin: self.origin.into(),
+            origin: CString::new(self.origin).unwrap_or_default(),
+            target: CString::new(self.target).unwrap_or_default(),
+            user: self.user,
             fields: self.lines.to_owned(),
         }
     }
@@ -142,11 +166,24 @@ pub(crate) struct Client {
     pub(crate) method: Method,
     /// In the engine's form.
     pub(crate) key: Box<[u8]>,
-    pub(crate) origin: Box<[u8]>,
+    pub(crate) origin: CString,
+    pub(crate) target: CString,
+    pub(crate) user: *mut c_void,
     pub(crate) fields: Owned,
 }
 
+// SAFETY: `user` is the host's, and only handed back.
+unsafe impl Send for Client {}
+
 impl Client {
+    /// The method of the request to the origin: a HEAD is answered from the whole, which a GET fetches.
+    pub(crate) fn sends(&self) -> &'static CStr {
+        match self.method {
+            Method::Post => c"POST",
+            _ => c"GET",
+        }
+    }
+
     pub(crate) fn request(&self) -> engine::Request<'_> {
         engine::Request {
             method: self.method,

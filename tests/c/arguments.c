@@ -14,6 +14,7 @@ void nulls(void)
     swrcache_policy *policy = new_policy();
     swrcache_options options = {.struct_size = sizeof options, .memory = SWRCACHE_FILE, .size = 8 << 20};
     swrcache_request request = {.struct_size = sizeof request, .method = "GET", .key = "k", .key_len = 1};
+    swrcache_request told = request;
     swrcache_decision decision = {.struct_size = sizeof decision};
     swrcache_response response = {.struct_size = sizeof response, .status = 200};
     swrcache_statistics statistics = {.struct_size = sizeof statistics};
@@ -106,6 +107,9 @@ void nulls(void)
     IS(swrcache_fetch_fields(NULL, &fields, &count), SWRCACHE_EINVAL);
     IS(swrcache_fetch_fields(decision.fetch, NULL, &count), SWRCACHE_EINVAL);
     IS(swrcache_fetch_fields(decision.fetch, &fields, NULL), SWRCACHE_EINVAL);
+    IS(swrcache_fetch_request(NULL, &told), SWRCACHE_EINVAL);
+    HOLDS(told.method == NULL && told.key == NULL);
+    IS(swrcache_fetch_request(decision.fetch, NULL), SWRCACHE_EINVAL);
     IS(swrcache_fetch_key(NULL, &text, &count), SWRCACHE_EINVAL);
     IS(swrcache_fetch_key(decision.fetch, NULL, &count), SWRCACHE_EINVAL);
     IS(swrcache_fetch_key(decision.fetch, &text, NULL), SWRCACHE_EINVAL);

@@ -98,6 +98,59 @@ void order(void)
     swrcache_fetch_free(decision.fetch);
 }
 
+/* A fetch knows the request that led to it, whatever has become of that. */
+void requests(void)
+{
+    static const struct {
+        const char *method, *sends;
+        int action;
+    } cases[] = {{"GET", "GET", SWRCACHE_FETCH}, {"HEAD", "GET", SWRCACHE_FETCH}, {"POST", "POST", SWRCACHE_FETCH}};
+    swrcache_cache *cache = open_cache(SWRCACHE_PRIVATE);
+    swrcache_policy *policy = new_policy();
+    IS(swrcache_policy_set(policy, "methods", "POST"), SWRCACHE_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char key[] = "any key", origin[] = "http://here", target[] = "/path?query", name[] = "X-Own", value[] = "1";
+        swrcache_field fields[] = {{name, SWRCACHE_NUL, value, SWRCACHE_NUL}, {"Range", 5, "bytes=0-1", 9}};
+        swrcache_request request = {.struct_size = sizeof request, .method = cases[i].method, .key = key, .key_len = SWRCACHE_NUL};
+        swrcache_request told = {.struct_size = sizeof told};
+        swrcache_decision decision = {.struct_size = sizeof decision};
+        int todo;
+        request.fields = fields;
+        request.field_count = 2;
+        request.origin = origin;
+        request.target = target;
+        request.user = &cache;
+        IS(swrcache_lookup(cache, policy, &request, &decision), SWRCACHE_OK);
+        IS(decision.action, cases[i].action);
+        memset(key, '?', sizeof key - 1);
+        memset(origin, '?', sizeof origin - 1);
+        memset(target, '?', sizeof target - 1);
+        memset(name, '?', sizeof name - 1);
+        memset(value, '?', sizeof value - 1);
+        IS(swrcache_fetch_request(decision.fetch, &told), SWRCACHE_OK);
+        HOLDS(strcmp(told.method, cases[i].sends) == 0 && told.key_len == 7 && memcmp(told.key, "any key", 7) == 0);
+        HOLDS(strcmp(told.origin, "http://here") == 0 && strcmp(told.target, "/path?query") == 0 && told.user == &cache);
+        HOLDS(told.field_count == 1 && memcmp(told.fields[0].name, "X-Own", 5) == 0 && *told.fields[0].value == '1');
+        HOLDS(told.struct_size == sizeof told && told.flags == 0 && told.turn == 0);
+        IS(swrcache_fetch_fail(decision.fetch, SWRCACHE_FAIL_ABORTED, 0, &todo), SWRCACHE_OK);
+        IS(swrcache_fetch_request(decision.fetch, &told), SWRCACHE_OK);
+        swrcache_fetch_free(decision.fetch);
+    }
+    swrcache_fetch *fetch = look(cache, policy, "untold").fetch;
+    swrcache_request told = {.struct_size = sizeof told};
+    int todo;
+    IS(swrcache_fetch_request(fetch, &told), SWRCACHE_OK);
+    HOLDS(told.origin == NULL && told.target == NULL && told.user == NULL);
+    swrcache_fetch_free(fetch);
+    fetch = look(cache, policy, "untold").fetch;
+    IS(swrcache_fetch_fail(fetch, SWRCACHE_FAIL_ABORTED, 0, &todo), SWRCACHE_OK);
+    IS(swrcache_fetch_request(fetch, &told), SWRCACHE_ESTATE);
+    HOLDS(told.method == NULL);
+    swrcache_fetch_free(fetch);
+    swrcache_policy_free(policy);
+    swrcache_close(cache);
+}
+
 /* The caller's clock: the whole life of an entry without a pause. */
 void life(void)
 {

@@ -90,6 +90,7 @@ int main(int argc, char **argv)
         nulls();
         lies();
         order();
+        requests();
         life();
         outgrown();
         purges();

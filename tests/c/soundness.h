@@ -42,6 +42,7 @@ void nulls(void);
 void lies(void);
 /* order.c */
 void order(void);
+void requests(void);
 void life(void);
 /* outgrown.c */
 void outgrown(void);
