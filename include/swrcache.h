@@ -139,7 +139,7 @@ typedef struct swrcache_refresher swrcache_refresher;
 #define SWRCACHE_EFULL 9
 
 /**
- * The memory or file holds something else, or another size; see `swrcache_last_error`.
+ * The memory or file is damaged, or holds something else, or was made with other options; see `swrcache_last_error`.
  */
 #define SWRCACHE_EREGION 10
 
@@ -180,6 +180,11 @@ typedef struct swrcache_refresher swrcache_refresher;
 #define SWRCACHE_EOUTGROWN 17
 
 /**
+ * The system has no memory for it.
+ */
+#define SWRCACHE_ENOMEM 18
+
+/**
  * Store: feed the body with `swrcache_fetch_write`, then call `swrcache_fetch_finish`. A client that waits may be given
  * `swrcache_fetch_reply` at once if that succeeds: it then follows the body as it grows.
  */
@@ -214,6 +219,16 @@ typedef struct swrcache_refresher swrcache_refresher;
  * first answer. Comes once in a fetch.
  */
 #define SWRCACHE_DO_ASK_AGAIN 6
+
+/**
+ * A defect or damage: something has failed that should not.
+ */
+#define SWRCACHE_LOG_ERROR 1
+
+/**
+ * Something worth knowing, such as a process that has died.
+ */
+#define SWRCACHE_LOG_NOTICE 2
 
 /**
  * Pass: send the request to the origin yourself, and its response to the client. The cache takes no part.
@@ -427,15 +442,18 @@ typedef struct swrcache_options {
    */
   uint32_t processes;
   /**
-   * Bytes of memory: keys, heads and bodies fit into it, and nothing grows beyond.
+   * Bytes of memory: keys, heads and bodies fit into it, and nothing grows beyond. From 43,840 bytes to 64 GiB; what is out of
+   * bounds is SWRCACHE_EINVAL, and `swrcache_last_error` names the bound.
    */
   size_t size;
   /**
-   * The largest object that is stored, in bytes; 0 is an eighth of `size`.
+   * The largest object that is stored, in bytes of key, head and body together; 0 is an eighth of `size`, or what those who have the
+   * `SWRCACHE_FILE` open already said.
    */
   size_t max_object;
   /**
-   * `SWRCACHE_FILE`: the path, ending with NUL. NULL otherwise.
+   * `SWRCACHE_FILE`: the path, any bytes, ending with NUL. NULL otherwise. While it is open nobody may make it shorter: a mapped file
+   * that lacks its end raises SIGBUS when it is touched, in the middle of any call, which a library can't handle for its host.
    */
   const char *path;
   /**
@@ -605,7 +623,8 @@ typedef struct swrcache_request {
    */
   const char *method;
   /**
-   * The key under which responses are stored: any bytes that tell resources apart, such as the URL.
+   * The key under which responses are stored: any bytes that tell resources apart, such as the URL. What has a key of 1 MiB or more
+   * is not stored.
    */
   const char *key;
   /**
@@ -654,7 +673,7 @@ typedef struct swrcache_response {
    */
   size_t struct_size;
   /**
-   * The status.
+   * The status, 200 to 999: an interim response (1xx) is no answer yet.
    */
   int status;
   /**
@@ -662,7 +681,8 @@ typedef struct swrcache_response {
    */
   uint32_t flags;
   /**
-   * The header fields, in order.
+   * The header fields, in order. A response with more than 256 lines, a name of more than 256 bytes, a value of more than 32 KiB, 64
+   * KiB in all, or a line that can't stand in a header is not stored.
    */
   const struct swrcache_field *fields;
   /**
@@ -693,6 +713,12 @@ typedef struct swrcache_response {
 } swrcache_response;
 
 /**
+ * Takes a message, one line without its end, which lives as long as the call. Called from any thread that calls the library and from
+ * threads of refreshers, several at a time; must not call the library, nor throw or longjmp out.
+ */
+typedef void (*swrcache_logger)(void *user, int level, const char *message);
+
+/**
  * What to do with a request. Set `struct_size`; the rest is filled in.
  */
 typedef struct swrcache_decision {
@@ -705,7 +731,8 @@ typedef struct swrcache_decision {
    */
   int action;
   /**
-   * For a status header or the log: `SWRCACHE_STATUS_HIT` and the like.
+   * For a status header or the log: `SWRCACHE_STATUS_HIT` and the like. With `SWRCACHE_FETCH` what it is if the fetch brings something
+   * new; the reply's head says what it has become.
    */
   int status;
   /**
@@ -929,15 +956,18 @@ const char *swrcache_version(void);
  *
  * `*cache` is yours, to be freed with `swrcache_close`; NULL on failure. A process that forks workers opens a
  * `SWRCACHE_SHARED` cache before it forks, and each worker calls `swrcache_after_fork` once. Any process may open a
- * `SWRCACHE_FILE`: the first one makes it, the others take what is there, which must have the same `size`. A file of a
- * version of the library that lays memory out otherwise is replaced by an empty one.
+ * `SWRCACHE_FILE`: the first one makes it, the others take what is there, which must have the same `size` and, while another process
+ * has it open, the same `max_object` if one is given. A file of a version of the library that lays memory out otherwise is replaced by
+ * an empty one.
  *
  * Any thread. No pointer may be NULL but those that the options say.
  *
- * Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad options; SWRCACHE_EREGION if the file holds something else;
- * SWRCACHE_ESYS if the system refused; SWRCACHE_ENOSPC if too many processes use it.
+ * Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad options; SWRCACHE_EREGION if the file holds something else, is shorter or
+ * longer, or is open with other options (`swrcache_last_error` says which); SWRCACHE_ENOMEM if there is no memory for it; SWRCACHE_ESYS
+ * if the system refused; SWRCACHE_ENOSPC if too many processes use it.
  */
-int swrcache_open(const struct swrcache_options *options, swrcache_cache **cache);
+int swrcache_open(const struct swrcache_options *options,
+                  swrcache_cache **cache);
 
 /**
  * Makes the cache usable in a process that was forked after `swrcache_open`.
@@ -997,7 +1027,7 @@ int swrcache_stats(swrcache_cache *cache, struct swrcache_statistics *statistics
  *
  * Any thread.
  *
- * Returns 0; SWRCACHE_EINVAL for a NULL.
+ * Returns 0; SWRCACHE_EINVAL for a NULL. On failure `*now` is 0.
  */
 int swrcache_now(swrcache_cache *cache, uint64_t *now);
 
@@ -1011,8 +1041,8 @@ const char *swrcache_strerror(int code);
 /**
  * What the last error of this thread was about, such as which value of which directive was wrong.
  *
- * Never NULL; empty if there is nothing to say. The text is this thread's own and stays until its next call into the
- * library. Not every error has such a text: `swrcache_strerror` says what the code means.
+ * Never NULL; empty if the last error has nothing to say: `swrcache_strerror` says what its code means. The text is this thread's own
+ * and stays until its next call into the library. A call that succeeds leaves it as it is.
  */
 const char *swrcache_last_error(void);
 
@@ -1108,7 +1138,8 @@ int swrcache_fetch_finish(swrcache_fetch *fetch,
 /**
  * The fetch failed: before a response, or in the middle of its body.
  *
- * `failure` is one of `SWRCACHE_FAIL_ERROR` and the like. Tells what to do, one of `SWRCACHE_DO_REPLY` (a stale response stands
+ * `failure` is one of `SWRCACHE_FAIL_ERROR` and the like. `retry_after` is a pause that the origin asked for, in milliseconds from now;
+ * 0 is none. Tells what to do, one of `SWRCACHE_DO_REPLY` (a stale response stands
  * in, or a client follows a body that broke off), `_RELAY` (there is nothing: answer 502 or 504), `_GATEWAY_TIMEOUT` (answer 504),
  * `_NOTHING`; 0 on failure.
  *
@@ -1173,6 +1204,17 @@ int swrcache_fetch_status(swrcache_fetch *fetch, char *buffer, size_t size, size
 void swrcache_fetch_free(swrcache_fetch *fetch);
 
 /**
+ * Has the library hand what it has to say to `logger`: defects of its own, damaged memory, a file that had to be made anew, processes
+ * that were found dead. Without one defects are written to stderr, and the rest is not said.
+ *
+ * One for the whole process; NULL ends it. `user` is handed to it. Any thread; when no other thread is in the library.
+ *
+ * Returns 0.
+ */
+int swrcache_log(swrcache_logger logger,
+                 void *user);
+
+/**
  * The word of a status: "HIT", "MISS", "BYPASS", "EXPIRED", "STALE", "UPDATING", "REVALIDATED", or "" for none.
  *
  * Never NULL; static. Any thread.
@@ -1186,7 +1228,7 @@ const char *swrcache_status_name(int status);
  * serve. Any number of threads at a time. About 300 ns for a hit.
  *
  * Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments; SWRCACHE_EBUSY if the policy is being changed by another
- * thread.
+ * thread; SWRCACHE_EREGION if the memory was found damaged: close the cache and open it anew.
  */
 int swrcache_lookup(swrcache_cache *cache,
                     swrcache_policy *policy,
@@ -1339,7 +1381,8 @@ int swrcache_conditional(const struct swrcache_request *request,
  * Any number of threads at a time.
  *
  * Returns 0, also if nothing matched; SWRCACHE_EAGAIN if the cache was too busy and perhaps not all was purged: call it
- * again; SWRCACHE_ESTATE in a process that was forked and has not called `swrcache_after_fork`, or can't; SWRCACHE_EINVAL.
+ * again; SWRCACHE_ESTATE in a process that was forked and has not called `swrcache_after_fork`, or can't; SWRCACHE_EREGION if the
+ * memory was found damaged; SWRCACHE_EINVAL.
  */
 int swrcache_purge(swrcache_cache *cache,
                    int kind,
@@ -1369,7 +1412,7 @@ int swrcache_purger_new(swrcache_cache *cache,
  * `purged`, if not NULL, gets the number of responses so far; 0 for a purger that can't be used. One thread at a time.
  *
  * Returns 0 when it is done; SWRCACHE_EAGAIN if there is more: call it again, between other work (at the next turn of an event loop);
- * SWRCACHE_EINVAL if `purger` is NULL.
+ * SWRCACHE_EREGION if the memory was found damaged; SWRCACHE_EINVAL if `purger` is NULL.
  */
 int swrcache_purger_step(swrcache_purger *purger,
                          uint64_t *purged);

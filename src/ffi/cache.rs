@@ -1,7 +1,8 @@
 //! The cache of a process: open, wait, purge, look at the figures, close.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{OsStr, c_char, c_int, c_void};
 use std::mem::offset_of;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -14,10 +15,11 @@ use super::error::{
     SWRCACHE_ETIMEDOUT, SWRCACHE_EUNSUPPORTED,
 };
 use super::handle::{Handle, Kind, call};
-use super::types::{self, Sized_, put, text};
+use super::log::{SWRCACHE_LOG_ERROR, SWRCACHE_LOG_NOTICE, log};
+use super::types::{self, SWRCACHE_NUL, Sized_, bytes, put};
 use super::wake::{UNRUNG, UNSURE, Wake};
 use crate::engine;
-use crate::store::{Millis, Region, RegionOptions, Share, StoreError};
+use crate::store::{Found, Millis, Region, RegionOptions, Share, StoreError};
 
 /// Memory of this process alone: a process that it forks has no cache there, and is told to pass.
 pub const SWRCACHE_PRIVATE: c_int = 0;
@@ -35,6 +37,8 @@ const PROCESSES: u32 = 64;
 const TIDY_PLACES: u32 = 1000;
 /// How long a `swrcache_tidy` goes on with what the one before has left to do.
 const STINT: Duration = Duration::from_millis(1);
+
+const DAMAGED: &str = "swrcache: the cache's memory is damaged and is not used any more; close the cache and open it anew";
 
 /// How long the place of a dead process takes to be cleaned at the most, when there is no other.
 const CLEANED_WITHIN: Duration = Duration::from_secs(10);
@@ -54,11 +58,14 @@ pub struct Options {
     /// How many processes there will be at most, old and new ones of a restart together: 1 to `SWRCACHE_MAX_PROCESSES`, 0 is 64.
     /// Each takes a descriptor of every process, by which they wake each other. `SWRCACHE_PRIVATE` has one process, whatever this says.
     pub processes: u32,
-    /// Bytes of memory: keys, heads and bodies fit into it, and nothing grows beyond.
+    /// Bytes of memory: keys, heads and bodies fit into it, and nothing grows beyond. From 43,840 bytes to 64 GiB; what is out of
+    /// bounds is SWRCACHE_EINVAL, and `swrcache_last_error` names the bound.
     pub size: usize,
-    /// The largest object that is stored, in bytes; 0 is an eighth of `size`.
+    /// The largest object that is stored, in bytes of key, head and body together; 0 is an eighth of `size`, or what those who have the
+    /// `SWRCACHE_FILE` open already said.
     pub max_object: usize,
-    /// `SWRCACHE_FILE`: the path, ending with NUL. NULL otherwise.
+    /// `SWRCACHE_FILE`: the path, any bytes, ending with NUL. NULL otherwise. While it is open nobody may make it shorter: a mapped file
+    /// that lacks its end raises SIGBUS when it is touched, in the middle of any call, which a library can't handle for its host.
     pub path: *const c_char,
     /// Another clock than the system's; NULL is the system's.
     pub clock: Clock,
@@ -113,6 +120,8 @@ pub(crate) struct Shared {
     pub(crate) refreshing: AtomicU32,
     /// The last call to tidy has left something to do.
     mending: AtomicBool,
+    /// The log has been told that the memory is damaged.
+    damage_told: AtomicBool,
     opened: Instant,
     /// When to look for dead processes again, in milliseconds since `opened`.
     next_look: AtomicU64,
@@ -132,6 +141,30 @@ impl Shared {
                 SWRCACHE_ESTATE,
                 "the cache is of the process that this one was forked from",
             )),
+        }
+    }
+
+    /// An error once the memory was found damaged; the log hears of it once.
+    pub(crate) fn must_be_sound(&self) -> Result<()> {
+        if !self.engine.region().is_damaged() {
+            return Ok(());
+        }
+        if !self.damage_told.swap(true, Relaxed) {
+            log(SWRCACHE_LOG_ERROR, DAMAGED);
+        }
+        Err(Error::new(SWRCACHE_EREGION, DAMAGED))
+    }
+
+    /// Frees what dead processes held; the log hears of them.
+    pub(crate) fn reap(&self) {
+        let dead = self.engine.region().reap();
+        if dead > 0 {
+            log(
+                SWRCACHE_LOG_NOTICE,
+                &format!(
+                    "swrcache: {dead} processes have died in the cache, which is put in order"
+                ),
+            );
         }
     }
 
@@ -167,7 +200,7 @@ impl Shared {
                 .compare_exchange(due, next, Relaxed, Relaxed)
                 .is_ok()
         {
-            self.engine.region().reap();
+            self.reap();
         }
     }
 
@@ -215,13 +248,15 @@ pub type Cache = Handle<CacheValue>;
 ///
 /// `*cache` is yours, to be freed with `swrcache_close`; NULL on failure. A process that forks workers opens a
 /// `SWRCACHE_SHARED` cache before it forks, and each worker calls `swrcache_after_fork` once. Any process may open a
-/// `SWRCACHE_FILE`: the first one makes it, the others take what is there, which must have the same `size`. A file of a
-/// version of the library that lays memory out otherwise is replaced by an empty one.
+/// `SWRCACHE_FILE`: the first one makes it, the others take what is there, which must have the same `size` and, while another process
+/// has it open, the same `max_object` if one is given. A file of a version of the library that lays memory out otherwise is replaced by
+/// an empty one.
 ///
 /// Any thread. No pointer may be NULL but those that the options say.
 ///
-/// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad options; SWRCACHE_EREGION if the file holds something else;
-/// SWRCACHE_ESYS if the system refused; SWRCACHE_ENOSPC if too many processes use it.
+/// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for bad options; SWRCACHE_EREGION if the file holds something else, is shorter or
+/// longer, or is open with other options (`swrcache_last_error` says which); SWRCACHE_ENOMEM if there is no memory for it; SWRCACHE_ESYS
+/// if the system refused; SWRCACHE_ENOSPC if too many processes use it.
 ///
 /// # Safety
 /// `options` is NULL or points to `struct_size` readable bytes; `cache` is NULL or writable.
@@ -253,8 +288,18 @@ unsafe fn region(options: &Options) -> Result<Region> {
         SWRCACHE_SHARED => Ok(Region::anonymous(options.size, &how)?),
         SWRCACHE_FILE => {
             // SAFETY: the caller's promise.
-            let path = unsafe { text(options.path) }?;
-            Ok(Region::file(Path::new(path), options.size, &how)?.0)
+            let path = Path::new(OsStr::from_bytes(unsafe {
+                bytes(options.path, SWRCACHE_NUL)
+            }?));
+            let (region, found) = Region::file(path, options.size, &how)?;
+            if let Found::Useless(why) = found {
+                let path = path.display();
+                log(
+                    SWRCACHE_LOG_NOTICE,
+                    &format!("swrcache: {path} is made anew: {why}"),
+                );
+            }
+            Ok(region)
         }
         _ => Err(Error::new(SWRCACHE_EINVAL, "unknown kind of memory")),
     }
@@ -299,6 +344,7 @@ fn open(region: Region, options: &Options) -> Result<Shared> {
         counters: Counters::default(),
         refreshing: AtomicU32::new(0),
         mending: AtomicBool::new(false),
+        damage_told: AtomicBool::new(false),
         opened: Instant::now(),
         next_look: AtomicU64::new(0),
     })
@@ -392,14 +438,14 @@ pub unsafe extern "C" fn swrcache_tidy(cache: *mut Cache) -> c_int {
             STINT
         } else {
             // This has its own stint.
-            region.reap();
+            cache.reap();
             region.sweep(cache.now(), TIDY_PLACES);
             Duration::ZERO
         };
         let more = region.maintain(stint) == Ok(false);
         cache.mending.store(more, Relaxed);
         match more {
-            _ if region.is_damaged() => Err(SWRCACHE_EREGION.into()),
+            _ if region.is_damaged() => cache.must_be_sound(),
             true => Err(SWRCACHE_EAGAIN.into()),
             false => Ok(()),
         }
@@ -525,20 +571,26 @@ pub unsafe extern "C" fn swrcache_stats(cache: *mut Cache, statistics: *mut Stat
 ///
 /// Any thread.
 ///
-/// Returns 0; SWRCACHE_EINVAL for a NULL.
+/// Returns 0; SWRCACHE_EINVAL for a NULL. On failure `*now` is 0.
 ///
 /// # Safety
 /// `cache` is NULL or live; `now` is NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn swrcache_now(cache: *mut Cache, now: *mut u64) -> c_int {
-    // SAFETY: NULL or writable.
-    shared(cache, |cache| unsafe { put(now, cache.now()) })
+    call(|| {
+        // SAFETY: NULL or writable, here and below.
+        unsafe { put(now, 0) }?;
+        // SAFETY: NULL or live.
+        let told = unsafe { Handle::with_ref(cache, |cache| Ok(cache.0.now())) }?;
+        // SAFETY: see above.
+        unsafe { put(now, told) }
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-    use std::ffi::CString;
+    use std::cell::{Cell, RefCell};
+    use std::ffi::{CStr, CString};
     use std::fs::{self, File};
     use std::mem::zeroed;
     use std::os::unix::ffi::OsStrExt;
@@ -551,6 +603,15 @@ mod tests {
 
     thread_local! {
         static PANIC: Cell<bool> = const { Cell::new(false) };
+        static LOGGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// # Safety
+    /// `message` ends with NUL.
+    unsafe extern "C" fn logged(_: *mut c_void, level: c_int, message: *const c_char) {
+        // SAFETY: a text that ends with NUL.
+        let message = unsafe { CStr::from_ptr(message) }.to_string_lossy();
+        LOGGED.with_borrow_mut(|said| said.push(format!("{level}: {message}")));
     }
 
     /// A defect inside the library, in the middle of a call.
@@ -596,9 +657,17 @@ mod tests {
     fn a_panic_in_a_lookup_ends_in_a_code_and_a_pass_and_poisons_what_was_in_use() {
         let (cache, policy) = opened();
         let fetch = look(cache, policy).1.fetch;
+        LOGGED.with_borrow_mut(Vec::clear);
+        // SAFETY: a function that takes no pointer of ours.
+        unsafe { swrcache_log(Some(logged), ptr::null_mut()) };
         PANIC.set(true);
         let (code, decision) = look(cache, policy);
         assert_eq!((code, decision.action), (SWRCACHE_EPANIC, SWRCACHE_PASS));
+        // SAFETY: the text is this thread's, which makes no call meanwhile.
+        let about = unsafe { CStr::from_ptr(swrcache_last_error()) };
+        assert_eq!(about, c"on purpose");
+        let place = |said: &String| said.starts_with("1: swrcache: panicked at src/ffi/cache.rs");
+        LOGGED.with_borrow(|said| assert!(said.iter().any(place), "{said:?}"));
         assert!(decision.reply.is_null() && decision.fetch.is_null());
         let (code, decision) = look(cache, policy);
         assert_eq!((code, decision.action), (SWRCACHE_EPOISONED, SWRCACHE_PASS));
@@ -653,10 +722,20 @@ mod tests {
         let file = File::options().write(true).open(&path).expect("a file");
         file.write_all_at(&[0xff; 3 << 20], 300_000)
             .expect("written");
-        let (code, decision) = look(cache, policy);
-        assert_eq!((code, decision.action), (SWRCACHE_OK, SWRCACHE_PASS));
+        LOGGED.with_borrow_mut(Vec::clear);
+        // SAFETY: a function that takes no pointer of ours.
+        unsafe { swrcache_log(Some(logged), ptr::null_mut()) };
+        for _ in 0..2 {
+            let (code, decision) = look(cache, policy);
+            assert_eq!((code, decision.action), (SWRCACHE_EREGION, SWRCACHE_PASS));
+        }
         // SAFETY: live handles; freed once.
         unsafe {
+            let kind = SWRCACHE_PURGE_ALL;
+            let purged = swrcache_purge(cache, kind, ptr::null(), 0, ptr::null_mut());
+            assert_eq!(purged, SWRCACHE_EREGION);
+            LOGGED.with_borrow(|said| assert!(said.len() == 1 && said[0].contains("damaged")));
+            swrcache_log(None, ptr::null_mut());
             assert_eq!(swrcache_tidy(cache), SWRCACHE_EREGION);
             swrcache_close(cache);
             let cache = open();

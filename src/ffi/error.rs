@@ -25,7 +25,7 @@ pub const SWRCACHE_ENOSPC: c_int = 7;
 pub const SWRCACHE_ETOOLARGE: c_int = 8;
 /// The queue of the refresher is full, or it is being closed.
 pub const SWRCACHE_EFULL: c_int = 9;
-/// The memory or file holds something else, or another size; see `swrcache_last_error`.
+/// The memory or file is damaged, or holds something else, or was made with other options; see `swrcache_last_error`.
 pub const SWRCACHE_EREGION: c_int = 10;
 /// The operating system refused; see `swrcache_last_error`.
 pub const SWRCACHE_ESYS: c_int = 11;
@@ -42,6 +42,9 @@ pub const SWRCACHE_ETIMEDOUT: c_int = 16;
 /// What the cache took of the body has been read; the rest did not fit into it. Go on with the bytes that `swrcache_fetch_write` did
 /// not take.
 pub const SWRCACHE_EOUTGROWN: c_int = 17;
+
+/// The system has no memory for it.
+pub const SWRCACHE_ENOMEM: c_int = 18;
 
 /// A code, and what it is about.
 #[derive(Debug)]
@@ -68,7 +71,7 @@ impl From<c_int> for Error {
 impl From<StoreError> for Error {
     fn from(e: StoreError) -> Error {
         let code = match &e {
-            StoreError::Os(_) => SWRCACHE_ESYS,
+            StoreError::Os(e) => code_of(e),
             StoreError::TooSmall { .. } | StoreError::TooLarge { .. } => SWRCACHE_EINVAL,
             StoreError::NoSlot | StoreError::NoSlotYet => SWRCACHE_ENOSPC,
             _ => SWRCACHE_EREGION,
@@ -90,7 +93,14 @@ impl From<NoSpace> for Error {
 
 impl From<std::io::Error> for Error {
     fn from(e: std::io::Error) -> Error {
-        Error::new(SWRCACHE_ESYS, e.to_string())
+        Error::new(code_of(&e), e.to_string())
+    }
+}
+
+fn code_of(e: &std::io::Error) -> c_int {
+    match e.kind() {
+        std::io::ErrorKind::OutOfMemory => SWRCACHE_ENOMEM,
+        _ => SWRCACHE_ESYS,
     }
 }
 
@@ -102,12 +112,18 @@ thread_local! {
 
 /// Keeps what a failed call was about, for `swrcache_last_error`.
 pub(crate) fn keep(e: &Error) {
-    // Common answers that are no faults keep the last fault readable, and cost nothing.
-    if let Some(about) = &e.about {
-        let text = CString::new(about.replace('\0', " ")).unwrap_or_default();
-        // While a thread ends there is nowhere to keep it.
-        let _ = LAST.try_with(|last| last.try_borrow_mut().map(|mut last| *last = text));
-    }
+    // While a thread ends there is nowhere to keep it.
+    let _ = LAST.try_with(|last| {
+        let Ok(mut last) = last.try_borrow_mut() else {
+            return;
+        };
+        match &e.about {
+            Some(about) => *last = CString::new(about.replace('\0', " ")).unwrap_or_default(),
+            // Most answers without a text are no faults, and come often.
+            None if last.is_empty() => {}
+            None => *last = CString::default(),
+        }
+    });
 }
 
 /// What an error code means, in English.
@@ -137,6 +153,7 @@ fn words(code: c_int) -> &'static CStr {
         SWRCACHE_EPOISONED => c"the handle had an internal error before",
         SWRCACHE_ERANGE => c"the buffer is too small",
         SWRCACHE_ETIMEDOUT => c"the time is over",
+        SWRCACHE_ENOMEM => c"no memory",
         SWRCACHE_EOUTGROWN => c"the rest of the body is not in the cache",
         _ => c"unknown error",
     }
@@ -144,10 +161,24 @@ fn words(code: c_int) -> &'static CStr {
 
 /// What the last error of this thread was about, such as which value of which directive was wrong.
 ///
-/// Never NULL; empty if there is nothing to say. The text is this thread's own and stays until its next call into the
-/// library. Not every error has such a text: `swrcache_strerror` says what the code means.
+/// Never NULL; empty if the last error has nothing to say: `swrcache_strerror` says what its code means. The text is this thread's own
+/// and stays until its next call into the library. A call that succeeds leaves it as it is.
 #[unsafe(no_mangle)]
 pub extern "C" fn swrcache_last_error() -> *const c_char {
     let text = LAST.try_with(|last| last.try_borrow().map_or(c"".as_ptr(), |last| last.as_ptr()));
     text.unwrap_or(c"".as_ptr())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lack_of_memory_has_a_code_of_its_own() {
+        let code = |errno| Error::from(std::io::Error::from_raw_os_error(errno)).code;
+        assert_eq!(code(libc::ENOMEM), SWRCACHE_ENOMEM);
+        assert_eq!(code(libc::EACCES), SWRCACHE_ESYS);
+        let os = StoreError::Os(std::io::Error::from_raw_os_error(libc::ENOMEM));
+        assert_eq!(Error::from(os).code, SWRCACHE_ENOMEM);
+    }
 }

@@ -65,7 +65,7 @@ const NEVER_SENT_ON_REFRESH: [&str; 2] = ["cookie", "authorization"];
 enum Stage {
     Permitted(Permit),
     Filling(Filling),
-    Outgrown(Outgrown),
+    Outgrown(Box<Outgrown>),
     Over,
 }
 
@@ -390,7 +390,7 @@ impl FetchValue {
         };
         let now = self.cache.now();
         if let Stage::Filling(filling) = self.over() {
-            self.stage = Stage::Outgrown(self.outgrow(filling, why, now));
+            self.stage = Stage::Outgrown(Box::new(self.outgrow(filling, why, now)));
         }
         Err(why.into())
     }
@@ -436,7 +436,7 @@ impl FetchValue {
         }
         let filling = match self.over() {
             Stage::Filling(filling) => filling,
-            Stage::Outgrown(left) => return Ok(self.settle_outgrown(left)),
+            Stage::Outgrown(left) => return Ok(self.settle_outgrown(*left)),
             Stage::Permitted(_) | Stage::Over => return Err(SWRCACHE_ESTATE.into()),
         };
         match filling.finish(self.cache.now()) {
@@ -488,6 +488,50 @@ fn on(fetch: *mut Fetch, f: impl FnOnce(&mut FetchValue) -> Result<()>) -> c_int
     })
 }
 
+/// As [`on`], for a call that has one output, which is `none` on failure.
+///
+/// # Safety
+/// `out` is NULL or writable.
+unsafe fn tell<T: Copy>(
+    fetch: *mut Fetch,
+    (out, none): (*mut T, T),
+    f: impl FnOnce(&mut FetchValue) -> Result<T>,
+) -> c_int {
+    call(|| {
+        // SAFETY: NULL or writable, says the caller.
+        unsafe { put(out, none) }?;
+        // SAFETY: NULL or live, by the contract of each caller.
+        let told = unsafe { Handle::with_mut(fetch, f) }?;
+        // SAFETY: see above.
+        unsafe { put(out, told) }
+    })
+}
+
+/// As [`tell`], for an array or a string and its length.
+///
+/// # Safety
+/// `at` and `count` are NULL or writable.
+unsafe fn tell_array<T>(
+    fetch: *mut Fetch,
+    (at, count): (*mut *const T, *mut usize),
+    f: impl FnOnce(&mut FetchValue) -> Result<(*const T, usize)>,
+) -> c_int {
+    call(|| {
+        // SAFETY: NULL or writable, says the caller.
+        unsafe {
+            put(at, std::ptr::null())?;
+            put(count, 0)?;
+        }
+        // SAFETY: NULL or live, by the contract of each caller.
+        let (found, length) = unsafe { Handle::with_mut(fetch, f) }?;
+        // SAFETY: see above.
+        unsafe {
+            put(at, found)?;
+            put(count, length)
+        }
+    })
+}
+
 /// Tells the header fields to send to the origin with a GET (a POST, if the client's request was one): the client's without
 /// those of one connection, ranges and conditionals; in a background refresh also without cookies and credentials; and
 /// `If-None-Match` and `If-Modified-Since` where the cache has something to be validated.
@@ -505,22 +549,15 @@ pub unsafe extern "C" fn swrcache_fetch_fields(
     fields: *mut *const Field,
     count: *mut usize,
 ) -> c_int {
-    on(fetch, |fetch| {
-        // SAFETY: NULL or writable, here and below.
-        unsafe {
-            put(fields, std::ptr::null())?;
-            put(count, 0)?;
-        }
+    let sent = |fetch: &mut FetchValue| {
         if fetch.sends.is_none() && !matches!(fetch.stage, Stage::Permitted(_)) {
             return Err(SWRCACHE_ESTATE.into());
         }
         let sent = fetch.sent();
-        // SAFETY: see above.
-        unsafe {
-            put(fields, sent.as_ptr())?;
-            put(count, sent.len())
-        }
-    })
+        Ok((sent.as_ptr(), sent.len()))
+    };
+    // SAFETY: NULL or writable.
+    unsafe { tell_array(fetch, (fields, count), sent) }
 }
 
 /// Tells the request to send to the origin: `method` ("GET", or "POST" if the client's request was one), `fields` as
@@ -537,10 +574,7 @@ pub unsafe extern "C" fn swrcache_fetch_fields(
 /// # Safety
 /// `fetch` is NULL or live; `request` is NULL or has `struct_size` writable bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn swrcache_fetch_request(
-    fetch: *mut Fetch,
-    request: *mut Request,
-) -> c_int {
+pub unsafe extern "C" fn swrcache_fetch_request(fetch: *mut Fetch, request: *mut Request) -> c_int {
     call(|| {
         let tell = |request: &mut Request| {
             // SAFETY: NULL or live.
@@ -565,14 +599,12 @@ pub unsafe extern "C" fn swrcache_fetch_key(
     key: *mut *const c_char,
     len: *mut usize,
 ) -> c_int {
-    on(fetch, |fetch| {
-        let found = unkeyed(&fetch.client.key);
-        // SAFETY: NULL or writable.
-        unsafe {
-            put(key, found.as_ptr().cast())?;
-            put(len, found.len())
-        }
-    })
+    let found = |fetch: &mut FetchValue| {
+        let key = unkeyed(&fetch.client.key);
+        Ok((key.as_ptr().cast(), key.len()))
+    };
+    // SAFETY: NULL or writable.
+    unsafe { tell_array(fetch, (key, len), found) }
 }
 
 /// Whether no client waits for this fetch.
@@ -610,15 +642,13 @@ pub unsafe extern "C" fn swrcache_fetch_respond(
     response: *const Response,
     todo: *mut c_int,
 ) -> c_int {
-    on(fetch, |fetch| {
-        // SAFETY: the caller's promise, here and below.
-        unsafe { put(todo, 0) }?;
-        // SAFETY: see above.
+    let answered = |fetch: &mut FetchValue| {
+        // SAFETY: the caller's promise.
         let answered = unsafe { Answered::read(response) }?;
-        let told = fetch.respond(&answered)?;
-        // SAFETY: see above.
-        unsafe { put(todo, told) }
-    })
+        fetch.respond(&answered)
+    };
+    // SAFETY: NULL or writable.
+    unsafe { tell(fetch, (todo, 0), answered) }
 }
 
 /// The next bytes of the body, as the origin sent them (without chunked coding).
@@ -662,18 +692,14 @@ pub unsafe extern "C" fn swrcache_fetch_write(
 /// `fetch` is NULL or live; `todo` is NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn swrcache_fetch_finish(fetch: *mut Fetch, todo: *mut c_int) -> c_int {
-    on(fetch, |fetch| {
-        // SAFETY: NULL or writable, here and below.
-        unsafe { put(todo, 0) }?;
-        let told = fetch.finish()?;
-        // SAFETY: see above.
-        unsafe { put(todo, told) }
-    })
+    // SAFETY: NULL or writable.
+    unsafe { tell(fetch, (todo, 0), FetchValue::finish) }
 }
 
 /// The fetch failed: before a response, or in the middle of its body.
 ///
-/// `failure` is one of `SWRCACHE_FAIL_ERROR` and the like. Tells what to do, one of `SWRCACHE_DO_REPLY` (a stale response stands
+/// `failure` is one of `SWRCACHE_FAIL_ERROR` and the like. `retry_after` is a pause that the origin asked for, in milliseconds from now;
+/// 0 is none. Tells what to do, one of `SWRCACHE_DO_REPLY` (a stale response stands
 /// in, or a client follows a body that broke off), `_RELAY` (there is nothing: answer 502 or 504), `_GATEWAY_TIMEOUT` (answer 504),
 /// `_NOTHING`; 0 on failure.
 ///
@@ -690,14 +716,12 @@ pub unsafe extern "C" fn swrcache_fetch_fail(
     retry_after: u64,
     todo: *mut c_int,
 ) -> c_int {
-    on(fetch, |fetch| {
-        // SAFETY: NULL or writable, here and below.
-        unsafe { put(todo, 0) }?;
+    let failed = |fetch: &mut FetchValue| {
         let failure = failure_of(failure)?;
-        let told = fetch.fail(failure, Some(retry_after).filter(|ms| *ms > 0))?;
-        // SAFETY: see above.
-        unsafe { put(todo, told) }
-    })
+        fetch.fail(failure, Some(retry_after).filter(|ms| *ms > 0))
+    };
+    // SAFETY: NULL or writable.
+    unsafe { tell(fetch, (todo, 0), failed) }
 }
 
 /// Gives the client that leads this fetch its answer.
@@ -714,20 +738,16 @@ pub unsafe extern "C" fn swrcache_fetch_fail(
 /// `fetch` is NULL or live; `reply` is NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn swrcache_fetch_reply(fetch: *mut Fetch, reply: *mut *mut Reply) -> c_int {
-    on(fetch, |fetch| {
-        // SAFETY: NULL or writable, here and below.
-        unsafe { put(reply, std::ptr::null_mut()) }?;
-        let Some((stored, led)) = &fetch.brought else {
-            return Err(match fetch.stage {
-                Stage::Over => SWRCACHE_ESTATE.into(),
-                _ if fetch.is_refresh() => SWRCACHE_ESTATE.into(),
-                _ => SWRCACHE_EAGAIN.into(),
-            });
-        };
-        let made = fetch.deliver(stored, *led);
-        // SAFETY: see above.
-        unsafe { put(reply, made) }
-    })
+    let made = |fetch: &mut FetchValue| match &fetch.brought {
+        Some((stored, led)) => Ok(fetch.deliver(stored, *led)),
+        None => Err(match fetch.stage {
+            Stage::Over => SWRCACHE_ESTATE.into(),
+            _ if fetch.is_refresh() => SWRCACHE_ESTATE.into(),
+            _ => SWRCACHE_EAGAIN.into(),
+        }),
+    };
+    // SAFETY: NULL or writable.
+    unsafe { tell(fetch, (reply, std::ptr::null_mut()), made) }
 }
 
 /// Gives the stale copy that may stand in now, for a client that has waited long enough (`swrcache_decision.until`) while the
@@ -743,17 +763,15 @@ pub unsafe extern "C" fn swrcache_fetch_reply(fetch: *mut Fetch, reply: *mut *mu
 /// `fetch` is NULL or live; `reply` is NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn swrcache_fetch_stale(fetch: *mut Fetch, reply: *mut *mut Reply) -> c_int {
-    on(fetch, |fetch| {
-        // SAFETY: NULL or writable, here and below.
-        unsafe { put(reply, std::ptr::null_mut()) }?;
+    let made = |fetch: &mut FetchValue| {
         let stale = match &fetch.stage {
             Stage::Permitted(permit) => permit.stale_at(fetch.cache.now()),
             Stage::Filling(_) | Stage::Outgrown(_) | Stage::Over => None,
         };
-        let made = fetch.deliver(&stale.ok_or(SWRCACHE_ESTATE)?, Led::Patience);
-        // SAFETY: see above.
-        unsafe { put(reply, made) }
-    })
+        Ok(fetch.deliver(&stale.ok_or(SWRCACHE_ESTATE)?, Led::Patience))
+    };
+    // SAFETY: NULL or writable.
+    unsafe { tell(fetch, (reply, std::ptr::null_mut()), made) }
 }
 
 /// Why the fetch went as it did, one of a fixed set of words; for the log.

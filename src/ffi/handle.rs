@@ -38,6 +38,9 @@ pub(crate) fn call(f: impl FnOnce() -> Result<()>) -> c_int {
             e.code
         }
         Err(payload) => {
+            let said = payload.downcast_ref::<&str>().copied();
+            let said = said.or(payload.downcast_ref::<String>().map(String::as_str));
+            error::keep(&Error::new(SWRCACHE_EPANIC, said.unwrap_or_default()));
             // What was thrown might throw again when it is dropped.
             mem::forget(payload);
             SWRCACHE_EPANIC

@@ -16,7 +16,7 @@ use super::policy::{Policy, Settings};
 use super::reply::{self, Reply};
 use super::request::{Asked, Key, Request};
 use super::types::{self, Sized_, put_text, text};
-use crate::engine::{self, Decision as Verdict, Part, Permit, Reason, Status, Turn};
+use crate::engine::{self, Decision as Verdict, Led, Part, Permit, Reason, Status, Turn};
 
 /// Pass: send the request to the origin yourself, and its response to the client. The cache takes no part.
 pub const SWRCACHE_PASS: c_int = 0;
@@ -55,7 +55,8 @@ pub struct Decision {
     pub struct_size: usize,
     /// What to do: `SWRCACHE_PASS`, `_SERVE`, `_WAIT`, `_FETCH` or `_GATEWAY_TIMEOUT`.
     pub action: c_int,
-    /// For a status header or the log: `SWRCACHE_STATUS_HIT` and the like.
+    /// For a status header or the log: `SWRCACHE_STATUS_HIT` and the like. With `SWRCACHE_FETCH` what it is if the fetch brings something
+    /// new; the reply's head says what it has become.
     pub status: c_int,
     /// Why, one of a fixed set of words; static, never NULL.
     pub reason: *const c_char,
@@ -129,7 +130,7 @@ pub extern "C" fn swrcache_status_name(status: c_int) -> *const c_char {
 /// serve. Any number of threads at a time. About 300 ns for a hit.
 ///
 /// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments; SWRCACHE_EBUSY if the policy is being changed by another
-/// thread.
+/// thread; SWRCACHE_EREGION if the memory was found damaged: close the cache and open it anew.
 ///
 /// # Safety
 /// `cache` and `policy` are NULL or live; `request` is NULL or has `struct_size` readable bytes, and what it points to is
@@ -182,7 +183,10 @@ unsafe fn looked_up(
                 Handle::with_ref(cache, |cache| {
                     Handle::with_ref(policy, |policy| {
                         decide(&cache.0, &policy.0, &mut asked, decision);
-                        Ok(())
+                        match decision.action {
+                            SWRCACHE_PASS => cache.0.must_be_sound(),
+                            _ => Ok(()),
+                        }
                     })
                 })
             }
@@ -279,7 +283,11 @@ fn not_served(
             (SWRCACHE_WAIT, wait.reason)
         }
         Verdict::Fetch(found) => {
-            told.status = SWRCACHE_STATUS_MISS;
+            told.status = status_word(Some(match found.permit.led() {
+                Led::Bypass => Status::Bypass,
+                Led::Miss => Status::Miss,
+                _ => Status::Expired,
+            }));
             told.until = found.patience.unwrap_or(0);
             told.fetch = fetch(cache, policy, found.permit, found.reason, asked);
             (SWRCACHE_FETCH, found.reason)

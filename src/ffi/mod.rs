@@ -7,6 +7,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `log` | what no return value tells |
 //! | `cache` | open, fork, wait, figures |
 //! | `purge` | purges, at once and in pieces |
 //! | `watch` | descriptors for event loops |
@@ -23,6 +24,7 @@ mod count;
 mod error;
 mod fetch;
 mod handle;
+mod log;
 mod lookup;
 mod passed;
 mod policy;
@@ -39,11 +41,13 @@ mod watch;
 pub use cache::*;
 pub use error::{
     SWRCACHE_EAGAIN, SWRCACHE_EBROKEN, SWRCACHE_EBUSY, SWRCACHE_EFULL, SWRCACHE_EINVAL,
-    SWRCACHE_ENOSPC, SWRCACHE_EOUTGROWN, SWRCACHE_EPANIC, SWRCACHE_EPOISONED, SWRCACHE_ERANGE,
-    SWRCACHE_EREGION, SWRCACHE_ESIZE, SWRCACHE_ESTATE, SWRCACHE_ESYS, SWRCACHE_ETIMEDOUT,
-    SWRCACHE_ETOOLARGE, SWRCACHE_EUNSUPPORTED, SWRCACHE_OK, swrcache_last_error, swrcache_strerror,
+    SWRCACHE_ENOMEM, SWRCACHE_ENOSPC, SWRCACHE_EOUTGROWN, SWRCACHE_EPANIC, SWRCACHE_EPOISONED,
+    SWRCACHE_ERANGE, SWRCACHE_EREGION, SWRCACHE_ESIZE, SWRCACHE_ESTATE, SWRCACHE_ESYS,
+    SWRCACHE_ETIMEDOUT, SWRCACHE_ETOOLARGE, SWRCACHE_EUNSUPPORTED, SWRCACHE_OK,
+    swrcache_last_error, swrcache_strerror,
 };
 pub use fetch::*;
+pub use log::{Logger, SWRCACHE_LOG_ERROR, SWRCACHE_LOG_NOTICE, swrcache_log};
 pub use lookup::*;
 pub use passed::swrcache_passed;
 pub use policy::*;

@@ -8,6 +8,7 @@ use super::handle::{Handle, Kind, call};
 use super::types::{put, text};
 use crate::engine::{IgnoreFields, MethodSet, Policy as Rules, StatusMatch, UseStale, Window};
 use crate::http::Millis;
+use crate::http::syntax::is_token;
 
 /// A policy, and what beside it the library itself looks at.
 #[derive(Clone, Debug)]
@@ -134,7 +135,6 @@ pub unsafe extern "C" fn swrcache_policy_free(policy: *mut Policy) {
 /// Sets a directive; `None` if there is no such one, or the value is none of it.
 fn set(settings: &mut Settings, directive: &str, value: &str) -> Option<()> {
     let value = value.trim();
-    let words = || value.split_ascii_whitespace();
     let rules = &mut settings.rules;
     match directive {
         "methods" => rules.methods = methods(value)?,
@@ -154,9 +154,9 @@ fn set(settings: &mut Settings, directive: &str, value: &str) -> Option<()> {
         "client_control" => rules.client_control = switch(value)?,
         "lock_timeout" => rules.lock_timeout = time(value)?,
         "lock_age" => rules.lock_age = time(value)?,
-        "control_headers" => rules.control_fields = words().map(Box::from).collect(),
-        "vary_normalize" => rules.vary_normalize = words().map(Box::from).collect(),
-        "tag_headers" => rules.tag_fields = words().map(Box::from).collect(),
+        "control_headers" => rules.control_fields = field_names(value)?,
+        "vary_normalize" => rules.vary_normalize = field_names(value)?,
+        "tag_headers" => rules.tag_fields = field_names(value)?,
         "refresh_max" => settings.refresh_max = value.parse().ok()?,
         "refresh_backoff" => {
             let (min, max) = value.split_once(char::is_whitespace)?;
@@ -187,6 +187,12 @@ fn or_off<T>(value: &str, read: impl Fn(&str) -> Option<T>) -> Option<Option<T>>
         "off" => Some(None),
         value => read(value).map(Some),
     }
+}
+
+/// Names of fields; none at all is a list too.
+fn field_names(value: &str) -> Option<Vec<Box<str>>> {
+    let name = |word: &str| is_token(word.as_bytes()).then(|| word.into());
+    value.split_ascii_whitespace().map(name).collect()
 }
 
 fn percent(value: &str) -> Option<u8> {
@@ -394,6 +400,9 @@ mod tests {
             ("stale_if_error", "5s hard"),
             ("status_header", "no good"),
             ("max_variants", "0"),
+            ("control_headers", "My-Control, Other"),
+            ("tag_headers", "X:Tags"),
+            ("vary_normalize", "Accept;X"),
             ("nonsense", "on"),
         ];
         for (directive, value) in bad {

@@ -134,7 +134,8 @@ unsafe fn tell(purged: *mut u64, count: u64) {
 /// Any number of threads at a time.
 ///
 /// Returns 0, also if nothing matched; SWRCACHE_EAGAIN if the cache was too busy and perhaps not all was purged: call it
-/// again; SWRCACHE_ESTATE in a process that was forked and has not called `swrcache_after_fork`, or can't; SWRCACHE_EINVAL.
+/// again; SWRCACHE_ESTATE in a process that was forked and has not called `swrcache_after_fork`, or can't; SWRCACHE_EREGION if the
+/// memory was found damaged; SWRCACHE_EINVAL.
 ///
 /// # Safety
 /// `cache` is NULL or live; `what` has `len` readable bytes; `purged` is NULL or writable.
@@ -156,7 +157,10 @@ pub unsafe extern "C" fn swrcache_purge(
         unsafe { tell(purged, purger.counted) };
         match done {
             true => Ok(()),
-            false => Err(SWRCACHE_EAGAIN.into()),
+            false => {
+                cache.must_be_sound()?;
+                Err(SWRCACHE_EAGAIN.into())
+            }
         }
     })
 }
@@ -197,7 +201,7 @@ pub unsafe extern "C" fn swrcache_purger_new(
 /// `purged`, if not NULL, gets the number of responses so far; 0 for a purger that can't be used. One thread at a time.
 ///
 /// Returns 0 when it is done; SWRCACHE_EAGAIN if there is more: call it again, between other work (at the next turn of an event loop);
-/// SWRCACHE_EINVAL if `purger` is NULL.
+/// SWRCACHE_EREGION if the memory was found damaged; SWRCACHE_EINVAL if `purger` is NULL.
 ///
 /// # Safety
 /// `purger` is NULL or live; `purged` is NULL or writable.
@@ -212,7 +216,10 @@ pub unsafe extern "C" fn swrcache_purger_step(purger: *mut Purger, purged: *mut 
             unsafe { tell(purged, purger.counted) };
             match done {
                 true => Ok(()),
-                false => Err(SWRCACHE_EAGAIN.into()),
+                false => {
+                    purger.cache.must_be_sound()?;
+                    Err(SWRCACHE_EAGAIN.into())
+                }
             }
         };
         // SAFETY: NULL or live.

@@ -32,7 +32,8 @@ pub struct Request {
     pub struct_size: usize,
     /// The method, ending with NUL, such as "GET".
     pub method: *const c_char,
-    /// The key under which responses are stored: any bytes that tell resources apart, such as the URL.
+    /// The key under which responses are stored: any bytes that tell resources apart, such as the URL. What has a key of 1 MiB or more
+    /// is not stored.
     pub key: *const c_char,
     /// Bytes of the key, or `SWRCACHE_NUL`.
     pub key_len: usize,
@@ -103,6 +104,9 @@ impl<'a> Asked<'a> {
     pub(crate) unsafe fn read(request: *const Request, room: &'a mut Key) -> Result<Asked<'a>> {
         // SAFETY: the caller's promise, here and below.
         let request = unsafe { types::read(request) }?;
+        if request.flags & !(SWRCACHE_BYPASS | SWRCACHE_NO_CACHE | SWRCACHE_NO_REFRESH) != 0 {
+            return Err(Error::new(SWRCACHE_EINVAL, "unknown flags of a request"));
+        }
         // SAFETY: see above.
         let (method, key) = unsafe {
             (

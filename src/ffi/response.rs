@@ -25,11 +25,12 @@ pub const SWRCACHE_FAIL_ABORTED: c_int = 4;
 pub struct Response {
     /// `sizeof(swrcache_response)`.
     pub struct_size: usize,
-    /// The status.
+    /// The status, 200 to 999: an interim response (1xx) is no answer yet.
     pub status: c_int,
     /// `SWRCACHE_NO_CACHE` if a condition of yours says of the response that it is not to be stored, or 0.
     pub flags: u32,
-    /// The header fields, in order.
+    /// The header fields, in order. A response with more than 256 lines, a name of more than 256 bytes, a value of more than 32 KiB, 64
+    /// KiB in all, or a line that can't stand in a header is not stored.
     pub fields: *const Field,
     /// How many.
     pub field_count: usize,
@@ -80,7 +81,15 @@ impl<'a> Answered<'a> {
             return Err(Error::new(SWRCACHE_EINVAL, "unknown flags of a response"));
         }
         Ok(Answered {
-            status: status_of(response.status)?,
+            status: match status_of(response.status)? {
+                100..200 => {
+                    return Err(Error::new(
+                        SWRCACHE_EINVAL,
+                        "an interim response is not the response: wait for the final one",
+                    ));
+                }
+                status => status,
+            },
             judge,
             shown,
             no_cache: response.flags & SWRCACHE_NO_CACHE != 0,

@@ -152,6 +152,13 @@ pub enum StoreError {
         /// The length given.
         given: u64,
     },
+    /// Others have the region, with another largest object.
+    MaxObject {
+        /// Theirs.
+        found: u64,
+        /// The one given.
+        given: u64,
+    },
     /// The region contradicts itself.
     Corrupt(&'static str),
     /// Another instance has the file.
@@ -196,6 +203,10 @@ impl fmt::Display for StoreError {
                     "the zone was laid out for {found} bytes, {given} are given"
                 )
             }
+            StoreError::MaxObject { found, given } => write!(
+                f,
+                "the zone is in use with objects of at most {found} bytes, {given} are given"
+            ),
             StoreError::Corrupt(what) => write!(f, "the zone is damaged: {what}"),
             StoreError::InUse => f.write_str("another instance has it in use"),
             StoreError::Unsettled => f.write_str("the machine stopped while the zone was in use"),

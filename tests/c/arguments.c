@@ -7,6 +7,53 @@ static void nothing(void *user, swrcache_fetch *fetch)
     (void)fetch;
 }
 
+/* What an output holds after a failure, whatever stood in it. */
+static void outputs(swrcache_cache *cache, swrcache_policy *policy)
+{
+    swrcache_fetch *bad[] = {NULL, (swrcache_fetch *)(void *)policy};
+    for (int i = 0; i < 2; i++) {
+        const swrcache_field *fields = (const swrcache_field *)(void *)cache;
+        const char *key = "x";
+        swrcache_reply *reply = (swrcache_reply *)(void *)cache;
+        swrcache_response response = {.struct_size = sizeof response, .status = 200};
+        size_t count = 77, length = 77;
+        uint64_t now = 77, purged = 77;
+        int todo = 77;
+        IS(swrcache_fetch_fields(bad[i], &fields, &count), SWRCACHE_EINVAL);
+        HOLDS(fields == NULL && count == 0);
+        IS(swrcache_fetch_key(bad[i], &key, &length), SWRCACHE_EINVAL);
+        HOLDS(key == NULL && length == 0);
+        IS(swrcache_fetch_respond(bad[i], &response, &todo), SWRCACHE_EINVAL);
+        IS(todo, 0);
+        todo = 77;
+        IS(swrcache_fetch_finish(bad[i], &todo), SWRCACHE_EINVAL);
+        IS(todo, 0);
+        todo = 77;
+        IS(swrcache_fetch_fail(bad[i], SWRCACHE_FAIL_ERROR, 0, &todo), SWRCACHE_EINVAL);
+        IS(todo, 0);
+        IS(swrcache_fetch_reply(bad[i], &reply), SWRCACHE_EINVAL);
+        HOLDS(reply == NULL);
+        reply = (swrcache_reply *)(void *)cache;
+        IS(swrcache_fetch_stale(bad[i], &reply), SWRCACHE_EINVAL);
+        HOLDS(reply == NULL);
+        IS(swrcache_now((swrcache_cache *)(void *)bad[i], &now), SWRCACHE_EINVAL);
+        HOLDS(now == 0);
+        IS(swrcache_purge((swrcache_cache *)(void *)bad[i], SWRCACHE_PURGE_KEY, "k", 1, &purged), SWRCACHE_EINVAL);
+        HOLDS(purged == 0);
+        IS(swrcache_reply_read((swrcache_reply *)(void *)bad[i], &(struct iovec){0}, 1, &count), SWRCACHE_EINVAL);
+        HOLDS(count == 0);
+    }
+
+    /* A text is of the last error, not of one before. */
+    IS(swrcache_purge(cache, 77, "k", 1, NULL), SWRCACHE_EINVAL);
+    HOLDS(*swrcache_last_error() != 0);
+    swrcache_fetch *fetch = look(cache, policy, "errors").fetch;
+    swrcache_reply *reply;
+    IS(swrcache_fetch_reply(fetch, &reply), SWRCACHE_EAGAIN);
+    HOLDS(*swrcache_last_error() == 0);
+    swrcache_fetch_free(fetch);
+}
+
 /* NULL for every pointer of every function, one at a time with the others in order. */
 void nulls(void)
 {
@@ -173,6 +220,8 @@ void nulls(void)
     IS(swrcache_conditional(&request, &validators, &todo, &range, 1, NULL), SWRCACHE_EINVAL);
     IS(swrcache_conditional(&request, &validators, &todo, NULL, 0, &count), SWRCACHE_OK);
 
+    outputs(cache, policy);
+    swrcache_log(NULL, NULL);
     swrcache_close(NULL);
     swrcache_policy_free(NULL);
     swrcache_reply_free(NULL);
@@ -199,6 +248,13 @@ void lies(void)
     IS(swrcache_open((const swrcache_options *)(void *)&small, &none), SWRCACHE_ESIZE);
     swrcache_options options = {.struct_size = sizeof options, .size = 8 << 20, .processes = SWRCACHE_MAX_PROCESSES + 1};
     IS(swrcache_open(&options, &none), SWRCACHE_EINVAL);
+    options.processes = 0;
+    options.size = 1000;
+    IS(swrcache_open(&options, &none), SWRCACHE_EINVAL);
+    HOLDS(strstr(swrcache_last_error(), "at least") != NULL);
+    options.size = SIZE_MAX;
+    IS(swrcache_open(&options, &none), SWRCACHE_EINVAL);
+    HOLDS(strstr(swrcache_last_error(), "at most") != NULL);
     IS(swrcache_lookup(cache, policy, (const swrcache_request *)(void *)&small, &decision), SWRCACHE_ESIZE);
     IS(swrcache_lookup(cache, policy, &request, (swrcache_decision *)(void *)&small), SWRCACHE_ESIZE);
     IS(swrcache_stats(cache, (swrcache_statistics *)(void *)&small), SWRCACHE_ESIZE);
@@ -214,6 +270,9 @@ void lies(void)
     field.name_len = 0;
     IS(swrcache_lookup(cache, policy, &bad, &decision), SWRCACHE_EINVAL);
     field.name_len = (size_t)1 << 63;
+    IS(swrcache_lookup(cache, policy, &bad, &decision), SWRCACHE_EINVAL);
+    bad = request;
+    bad.flags = 1u << 20;
     IS(swrcache_lookup(cache, policy, &bad, &decision), SWRCACHE_EINVAL);
     bad = request;
     bad.turn = 99;
@@ -253,6 +312,9 @@ void lies(void)
     decision = look(cache, policy, "k");
     swrcache_response response = {.struct_size = sizeof response, .status = 99};
     IS(swrcache_fetch_respond(decision.fetch, &response, &todo), SWRCACHE_EINVAL);
+    response.status = 103;
+    IS(swrcache_fetch_respond(decision.fetch, &response, &todo), SWRCACHE_EINVAL);
+    HOLDS(strstr(swrcache_last_error(), "interim") != NULL);
     response.status = 200;
     response.flags = 1u << 31;
     IS(swrcache_fetch_respond(decision.fetch, &response, &todo), SWRCACHE_EINVAL);

@@ -181,6 +181,7 @@ void life(void)
     clock_at += 120000;
     decision = look(cache, policy, "k");
     IS(decision.action, SWRCACHE_FETCH);
+    IS(decision.status, SWRCACHE_STATUS_EXPIRED);
     IS(swrcache_fetch_stale(decision.fetch, &reply), SWRCACHE_OK);
     swrcache_reply_free(reply);
     IS(answer(decision.fetch, 503, "no-store"), SWRCACHE_DO_REPLY);
@@ -189,6 +190,11 @@ void life(void)
     IS(swrcache_reply_head(reply, &head), SWRCACHE_OK);
     HOLDS(head.status == 200 && head.cache_status == SWRCACHE_STATUS_STALE && head.age == 181 && head.ttl == -121);
     swrcache_reply_free(reply);
+    swrcache_fetch_free(decision.fetch);
+    swrcache_request request = {.struct_size = sizeof request, .method = "GET", .key = "k", .key_len = 1, .flags = SWRCACHE_BYPASS};
+    IS(swrcache_lookup(cache, policy, &request, &decision), SWRCACHE_OK);
+    IS(decision.action, SWRCACHE_FETCH);
+    IS(decision.status, SWRCACHE_STATUS_BYPASS);
     swrcache_fetch_free(decision.fetch);
     swrcache_policy_free(policy);
     swrcache_close(cache);

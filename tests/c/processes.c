@@ -119,7 +119,7 @@ void file(void)
     swrcache_options options = {.struct_size = sizeof options, .memory = SWRCACHE_FILE, .size = 8 << 20, .clock = at, .path = path};
     swrcache_cache *cache, *same;
     swrcache_policy *policy = new_policy();
-    temporary(path, sizeof path, "soundness");
+    temporary(path, sizeof path, "soundness\xff\xfe");  /* a path is bytes */
     IS(swrcache_open(&options, &cache), SWRCACHE_OK);
     store(cache, policy, "k", "max-age=60", "kept");
     IS(swrcache_open(&options, &same), SWRCACHE_OK);
@@ -141,6 +141,23 @@ void file(void)
     }
     int status;
     HOLDS(waitpid(child, &status, 0) == child && status == 0);
+    /* Who has it open has agreed on its limits. */
+    options.max_object = 100000;
+    IS(swrcache_open(&options, &cache), SWRCACHE_OK);
+    options.max_object = 200000;
+    IS(swrcache_open(&options, &same), SWRCACHE_EREGION);
+    HOLDS(strstr(swrcache_last_error(), "100000") && strstr(swrcache_last_error(), "200000"));
+    options.max_object = 0;
+    IS(swrcache_open(&options, &same), SWRCACHE_OK);
+    swrcache_statistics statistics = {.struct_size = sizeof statistics};
+    IS(swrcache_stats(same, &statistics), SWRCACHE_OK);
+    HOLDS(statistics.max_object == 100000);
+    swrcache_close(same);
+    swrcache_close(cache);
+    /* One that lacks its end is refused. */
+    HOLDS(truncate(path, 4 << 20) == 0);
+    IS(swrcache_open(&options, &cache), SWRCACHE_EREGION);
+    HOLDS(truncate(path, 8 << 20) == 0);
     options.size = 16 << 20;
     IS(swrcache_open(&options, &cache), SWRCACHE_EREGION);
     HOLDS(strstr(swrcache_last_error(), "8388608") && strstr(swrcache_last_error(), "16777216"));

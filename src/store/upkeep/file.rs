@@ -203,8 +203,11 @@ fn look(path: &Path, len: usize, opt: &RegionOptions) -> Result<Look, StoreError
 /// Joins a region that is in use.
 fn join(file: File, len: usize, opt: &RegionOptions) -> Result<Look, StoreError> {
     let seen = Seen::File(file.try_clone()?);
-    Ok(match attach(file, len, opt) {
-        Ok(region) => Look::Ready(region, Found::Shared),
+    Ok(match attach(file, len) {
+        Ok(region) => {
+            agree(&region, opt)?;
+            Look::Ready(region, Found::Shared)
+        }
         Err(why) => Look::Make(Found::Useless(why), seen),
     })
 }
@@ -325,8 +328,21 @@ fn identify(file: &File, len: usize) -> Result<Option<Result<(), StoreError>>, S
     ))
 }
 
+/// Sets the limits of a region that others have; those who let anyone join have agreed on them.
+fn agree(region: &Region, opt: &RegionOptions) -> Result<(), StoreError> {
+    let found = region.core.header().max_object.load(Relaxed);
+    match (opt.share, opt.max_object) {
+        (Share::Family, given) => region.set_max_object(given),
+        (Share::Anyone, given) if given != 0 && given != found => {
+            return Err(StoreError::MaxObject { found, given });
+        }
+        (Share::Anyone, _) => {}
+    }
+    Ok(())
+}
+
 /// Maps a region.
-fn attach(file: File, len: usize, opt: &RegionOptions) -> Result<Region, StoreError> {
+fn attach(file: File, len: usize) -> Result<Region, StoreError> {
     let found = file.metadata()?.len();
     if found != len as u64 {
         return Err(StoreError::Length {
@@ -336,14 +352,13 @@ fn attach(file: File, len: usize, opt: &RegionOptions) -> Result<Region, StoreEr
     }
     let (memory, geometry) = (Memory::of_file(file, len)?, Geometry::of(len)?);
     check(&memory, &geometry)?;
-    let region = Region::wrap(memory, geometry)?;
-    region.set_max_object(opt.max_object);
-    Ok(region)
+    Region::wrap(memory, geometry)
 }
 
 /// Takes a region that nobody is in.
 fn take(file: File, len: usize, opt: &RegionOptions) -> Result<(Region, Found), StoreError> {
-    let region = attach(file, len, opt)?;
+    let region = attach(file, len)?;
+    region.set_max_object(opt.max_object);
     let header = region.core.header();
     let clean = header.clean.load(Acquire) != 0;
     let boot = boot();
