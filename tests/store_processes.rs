@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         a_stopped_process_stalls_nobody,
         a_child_has_nothing_before_it_enters,
         more_processes_than_slots_are_refused,
+        what_a_killed_process_had_counted_stays,
     ]])
 }
 
@@ -450,4 +451,48 @@ fn more_processes_than_slots_are_refused() {
     // They are dead now, and their slots are to be had by the first that cleans up.
     region.enter(None).expect("enter");
     settle(&region);
+}
+
+/// A killed process loses nothing that it had counted; and whoever cleans up after it, or takes its place, counts nothing twice.
+fn what_a_killed_process_had_counted_stays() {
+    let region = Region::anonymous(8 << 20, &RegionOptions::default()).expect("memory");
+    let children: Vec<_> = (0..4)
+        .map(|_| {
+            Child::fork(|| {
+                region.enter(None).expect("a slot");
+                // The second word is counted last: so the first has at least as much.
+                loop {
+                    region.tally(0, 1);
+                    region.tally(1, 1);
+                }
+            })
+        })
+        .collect();
+    region.enter(None).expect("a slot");
+    while region.tallies()[1] < 10_000 {
+        std::thread::yield_now();
+    }
+    let mut last = 0;
+    for child in children {
+        child.signal(libc::SIGKILL);
+        child.wait();
+        let now = region.tallies();
+        assert!(now[0] >= now[1].max(last), "{} {}", now[0], now[1]);
+        last = now[0];
+    }
+    let [first, second, ..] = region.tallies();
+    assert!((0..=4).contains(&(first - second)), "{first} {second}");
+    region.reap();
+    while !region
+        .maintain(Duration::from_millis(50))
+        .expect("not busy")
+    {}
+    assert_eq!(region.tallies()[0], first);
+    assert_eq!(region.stats().reaped, 4);
+    let next = Child::fork(|| {
+        region.enter(None).expect("a slot");
+        region.tally(0, 5);
+    });
+    assert_eq!(next.wait(), Some(0));
+    assert_eq!(region.tallies()[0], first + 5);
 }

@@ -28,12 +28,14 @@ mod upkeep;
 pub use error::{Busy, NoSpace, Refused, StoreError, Superseded, SupersededReason};
 pub use handle::claim::{Attempt, Claim, NewHead};
 pub use handle::fill::{Fill, NewObject, Publish};
-pub use handle::object::{ATTRIBUTES, BodyState, Cursor, Object, Phase};
+pub use handle::object::{BodyState, Cursor, Object, Phase};
 pub use handle::purge::{Effect, Purge, Targets};
 pub use index::stats::{Stats, Summary};
-pub use memory::block::{MAX_KEY, MAX_LABELS};
+pub use index::survey::Surveyed;
+pub use memory::block::{ATTRIBUTES, MAX_KEY, MAX_LABELS};
 #[cfg(feature = "crash-points")]
 pub use memory::crash;
+pub use memory::lane::TALLIES;
 pub use memory::layout::Millis;
 pub use process::wakers::{WakerId, Wakers};
 pub use region::{Lookup, MarkerView, Region, RegionOptions};

@@ -1,5 +1,6 @@
 //! The handle of one process to a region.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -14,8 +15,10 @@ use crate::store::index::core::Core;
 use crate::store::index::lease::Ask;
 use crate::store::index::pin::AT_ONCE;
 use crate::store::index::stats::Stats;
+use crate::store::index::survey::Surveyed;
 use crate::store::memory::block::{BROKEN, EntryAt, NOTE, PASS_UNTIL, SUB, USES};
 use crate::store::memory::bytes::{GRANULE, Memory};
+use crate::store::memory::lane::TALLIES;
 use crate::store::memory::layout::Millis;
 use crate::store::memory::layout::{Geometry, Header, MAGIC, VERSION};
 use crate::store::process::budget::TimeBudget;
@@ -39,6 +42,13 @@ pub struct RegionOptions {
     pub share: Share,
     /// The largest object (key, meta and body) in bytes; 0 is an eighth of the region.
     pub max_object: u64,
+}
+
+/// What a look counts for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counting {
+    Hit,
+    Nothing,
 }
 
 /// What a lookup found.
@@ -242,22 +252,50 @@ impl Region {
         now: Millis,
         select: &mut dyn FnMut(&[u8]) -> bool,
     ) -> Result<Lookup, Busy> {
+        self.look_for(key, now, Counting::Hit, select)
+    }
+
+    /// As [`Region::lookup`], but it counts for nothing: neither for what stays when room is needed, nor as a hit.
+    pub fn peek(
+        &self,
+        key: &[u8],
+        now: Millis,
+        select: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<Lookup, Busy> {
+        self.look_for(key, now, Counting::Nothing, select)
+    }
+
+    fn look_for(
+        &self,
+        key: &[u8],
+        now: Millis,
+        counting: Counting,
+        select: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<Lookup, Busy> {
         for _ in 0..LOOKS {
-            let found = self.look(key, now, select)?;
+            let found = self.look(key, now, counting, select)?;
             // What came out of a file is read through once before it is believed.
             let shown = found.object.iter().chain(&found.newest);
             match shown.into_iter().find(|o| !self.core.is_sound(o)) {
                 None => return Ok(found),
-                Some(damaged) => _ = self.remove(damaged),
+                Some(damaged) => self.drop_damaged(damaged),
             }
         }
         Err(Busy)
+    }
+
+    /// An object makes no sense: it goes, and is counted.
+    pub fn drop_damaged(&self, object: &Object) {
+        if self.remove(object) {
+            self.core.header().counts.damaged.fetch_add(1, Relaxed);
+        }
     }
 
     fn look(
         &self,
         key: &[u8],
         now: Millis,
+        counting: Counting,
         select: &mut dyn FnMut(&[u8]) -> bool,
     ) -> Result<Lookup, Busy> {
         let member = self.member()?;
@@ -289,7 +327,11 @@ impl Region {
         if chosen.is_some() {
             newest = None;
         }
-        let hold = |at: EntryAt<'_>| self.hold(member, &at);
+        let counts = counting == Counting::Hit;
+        if counts && chosen.is_some() {
+            self.core.count_hot(member, hash);
+        }
+        let hold = |at: EntryAt<'_>| self.hold(member, &at, counting);
         Ok(Lookup {
             object: chosen.map(hold),
             others,
@@ -307,9 +349,11 @@ impl Region {
                     .is_some_and(|(b, ..)| self.core.phase(b) != BROKEN))
     }
 
-    /// Counts a hit and pins. The shard is locked.
-    fn hold(&self, member: &Member, at: &EntryAt<'_>) -> Object {
-        self.core.count_hit(at);
+    /// Pins, and counts a hit if it is one. The shard is locked.
+    fn hold(&self, member: &Member, at: &EntryAt<'_>, counting: Counting) -> Object {
+        if counting == Counting::Hit {
+            self.core.count_hit(at);
+        }
         self.core.pin(member, at);
         Object::pinned(&self.core, member, at)
     }
@@ -509,6 +553,37 @@ impl Region {
         self.core.geometry.buckets as u32
     }
 
+    /// Adds to one of the [`TALLIES`] words that this process counts in; nothing before [`Region::enter`]. What each is for is
+    /// the caller's business. They outlive the process, and with a file all processes.
+    #[inline]
+    pub fn tally(&self, place: usize, n: u64) {
+        if let Some(member) = self.core.member() {
+            self.core.tally(member, place, n);
+        }
+    }
+
+    /// The words of all processes that ever were in the region, added up.
+    pub fn tallies(&self) -> [u64; TALLIES] {
+        self.core.tallies()
+    }
+
+    /// The keys that lookups have found most often of late, by hash (see [`Surveyed`]), with how often, about.
+    pub fn hot(&self) -> HashMap<u64, u64> {
+        self.core.hot()
+    }
+
+    /// Shows each object and marker that lookups can find in so many places (see [`Region::places`]) from `from` on, and changes
+    /// nothing; where to go on, `None` at the end. `each` runs under a lock: keep it short, and call nothing of the region
+    /// in it.
+    pub fn survey(
+        &self,
+        (from, places): (u32, u32),
+        now: Millis,
+        each: &mut dyn FnMut(&Surveyed<'_>),
+    ) -> Result<Option<u32>, Busy> {
+        self.core.survey(self.member()?, (from, places), now, each)
+    }
+
     /// The counts.
     pub fn stats(&self) -> Stats {
         let header = self.core.header();
@@ -532,6 +607,9 @@ impl Region {
             reaped: counts.reaped.load(Relaxed),
             repairs: counts.repairs.load(Relaxed),
             max_object: header.max_object.load(Relaxed),
+            variants: counts.variants.load(Relaxed),
+            damaged: counts.damaged.load(Relaxed),
+            restored: counts.restored.load(Relaxed),
         }
     }
 

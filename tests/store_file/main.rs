@@ -12,13 +12,20 @@ mod store_support;
 
 use store_support::*;
 
+mod counts;
 mod damage;
 mod kills;
 mod sharing;
 mod warm;
 
 fn main() -> ExitCode {
-    run(&[warm::TESTS, damage::TESTS, sharing::TESTS, kills::TESTS])
+    run(&[
+        warm::TESTS,
+        counts::TESTS,
+        damage::TESTS,
+        sharing::TESTS,
+        kills::TESTS,
+    ])
 }
 
 const LEN: usize = 1 << 20;
@@ -72,7 +79,7 @@ fn try_put(region: &Region, i: u64) -> Option<Object> {
     let mut fill = region
         .unclaimed(&key(i))
         .begin(NewObject {
-            attributes: [1, 2, 3, 4],
+            attributes: [1, 2, 3, 4, 5],
             ..new(&i.to_le_bytes(), total, Publish::AtCommit)
         })
         .ok()?;

@@ -43,7 +43,7 @@ fn a_claim_on_an_object_refreshes_it() {
         Attempt::Held { deadline: 1000 }
     ));
     let renewed = claim
-        .renew(&old, NewHead::new(b"new meta", [1, 2, 3, 4], FAR), 50)
+        .renew(&old, NewHead::new(b"new meta", [1, 2, 3, 4, 5], FAR), 50)
         .expect("renewed");
     assert!(!old.is_current() && renewed.is_current() && renewed.shares_body(&old));
     assert_eq!(
@@ -62,14 +62,14 @@ fn a_claim_on_an_object_refreshes_it() {
     assert_eq!((s.objects, s.limbo, s.claims), (1, 0, 0));
     let refused = region
         .unclaimed(b"other")
-        .renew(&renewed, NewHead::new(b"", [0; 4], FAR), 50)
+        .renew(&renewed, NewHead::new(b"", [0; ATTRIBUTES], FAR), 50)
         .expect_err("another key");
     assert_eq!(refused, Refused::NotCurrent);
     region.remove(&renewed);
     assert_eq!(
         region
             .unclaimed(b"key")
-            .renew(&renewed, NewHead::new(b"", [0; 4], FAR), 50)
+            .renew(&renewed, NewHead::new(b"", [0; ATTRIBUTES], FAR), 50)
             .expect_err("gone"),
         Refused::NotCurrent
     );

@@ -52,9 +52,11 @@ fn exercise(region: &Region, kept: &[Object], seed: u64) {
         region.note_use(&[i], 1);
     }
     if let Some(object) = kept.first() {
-        let _ = region
-            .unclaimed(object.key())
-            .renew(object, NewHead::new(b"new", [0; 4], FAR), 1);
+        let _ = region.unclaimed(object.key()).renew(
+            object,
+            NewHead::new(b"new", [0; ATTRIBUTES], FAR),
+            1,
+        );
         region.remove(object);
     }
     region.remove_key(&[3]);

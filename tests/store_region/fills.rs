@@ -125,7 +125,7 @@ fn the_same_bytes_keep_the_old_body() {
         fill.write(b"body").expect("write");
         let reader = fill.object();
         let renewed = fill
-            .commit_as_renewal(&current, NewHead::new(b"new", [0; 4], FAR), 2)
+            .commit_as_renewal(&current, NewHead::new(b"new", [0; ATTRIBUTES], FAR), 2)
             .expect("renewed");
         assert!(renewed.shares_body(&old) && !renewed.shares_body(&reader));
         assert_eq!(reader.body().phase, Phase::Complete);

@@ -8,6 +8,7 @@ mod store_support;
 use store_support::*;
 
 mod claims;
+mod counts;
 mod damage;
 mod fills;
 mod objects;

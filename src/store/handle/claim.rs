@@ -11,11 +11,11 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use crate::store::error::{NoSpace, Refused};
 use crate::store::handle::fill::{Fill, NewObject};
-use crate::store::handle::object::{ATTRIBUTES, Object};
+use crate::store::handle::object::Object;
 use crate::store::index::checksum::Scope;
 use crate::store::index::core::Core;
 use crate::store::index::queue::MAIN;
-use crate::store::memory::block::COMPLETE;
+use crate::store::memory::block::{ATTRIBUTES, COMPLETE};
 use crate::store::memory::layout::Millis;
 
 /// The answer to asking for a claim.

@@ -14,14 +14,15 @@ use std::sync::atomic::fence;
 
 use crate::store::error::{NoSpace, Refused, Superseded, SupersededReason};
 use crate::store::handle::claim::{Claim, NewHead};
-use crate::store::handle::object::{ATTRIBUTES, Object, piece};
+use crate::store::handle::object::{Object, piece};
 use crate::store::index::arena_guard::ArenaGuard;
 use crate::store::index::checksum::{Hasher, Scope};
 use crate::store::index::core::{Core, take_waiters};
 use crate::store::index::pin::AT_ONCE;
 use crate::store::index::queue::MAIN;
 use crate::store::memory::block::{
-    BROKEN, Body, COMPLETE, EntryAt, GROWING, LABEL, MAX_KEY, MAX_LABELS, REMOVED, UNKNOWN,
+    ATTRIBUTES, BROKEN, Body, COMPLETE, EntryAt, GROWING, LABEL, MAX_KEY, MAX_LABELS, REMOVED,
+    UNKNOWN,
 };
 use crate::store::memory::layout::Millis;
 use crate::store::process::local::Member;

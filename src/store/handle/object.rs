@@ -5,14 +5,13 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use std::sync::atomic::fence;
 
 use crate::store::index::core::Core;
-use crate::store::memory::block::{BROKEN, COMPLETE, Entry, EntryAt, GROWING, UNKNOWN, content};
+use crate::store::memory::block::{
+    ATTRIBUTES, BROKEN, COMPLETE, Entry, EntryAt, GROWING, UNKNOWN, content,
+};
 use crate::store::memory::layout::Millis;
 use crate::store::memory::platform::AtomicU32;
 use crate::store::process::local::Member;
 use crate::store::process::table::pin_of;
-
-/// How many 64-bit words every object carries for its user. Opaque to the store.
-pub const ATTRIBUTES: usize = 4;
 
 /// Where a body stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use crate::store::index::core::{Core, Mask, Wakeups, take_waiters};
 use crate::store::index::queue::{LIMBO, MAIN, SMALL};
 use crate::store::memory::arena::Arena;
 use crate::store::memory::block::{
-    Body, EntryAt, Extent, GROWING, Kind, LABEL, MARKER, MAX_KEY, MAX_LABELS, OBJECT, REMOVED, SUB,
-    UNKNOWN, content, granules,
+    ATTRIBUTES, Body, EntryAt, Extent, GROWING, Kind, LABEL, MARKER, MAX_KEY, MAX_LABELS, OBJECT,
+    REMOVED, SUB, UNKNOWN, content, granules,
 };
 use crate::store::memory::bytes::GRANULE;
 use crate::store::memory::layout::Millis;
@@ -38,7 +38,7 @@ pub(crate) struct Head<'a> {
     pub(crate) labels: &'a [u64],
     pub(crate) key: &'a [u8],
     pub(crate) meta: &'a [u8],
-    pub(crate) attributes: [u64; 4],
+    pub(crate) attributes: [u64; ATTRIBUTES],
     pub(crate) dead_at: Millis,
     pub(crate) born: Millis,
 }
@@ -489,7 +489,7 @@ impl<'a> ArenaGuard<'a> {
         sub: u64,
         dead_at: Millis,
     ) -> Option<EntryAt<'a>> {
-        let mut attributes = [0; 4];
+        let mut attributes = [0; ATTRIBUTES];
         attributes[SUB] = sub;
         self.make_entry(
             &Head {
@@ -526,6 +526,7 @@ impl<'a> ArenaGuard<'a> {
         });
         for at in of_key.iter().skip(most.max(1) as usize) {
             self.unlink(at);
+            self.header().counts.variants.fetch_add(1, Relaxed);
         }
     }
 

@@ -8,3 +8,4 @@ pub(crate) mod lease;
 pub(crate) mod pin;
 pub(crate) mod queue;
 pub(crate) mod stats;
+pub(crate) mod survey;

@@ -35,6 +35,12 @@ pub struct Stats {
     pub repairs: u64,
     /// The largest permitted object.
     pub max_object: u64,
+    /// Objects dropped as their key had too many variants.
+    pub variants: u64,
+    /// Objects that were found damaged, and dropped.
+    pub damaged: u64,
+    /// Objects that the last start has taken over from the file; 0 where there is none.
+    pub restored: u64,
 }
 
 /// What [`Region::validate`](crate::store::Region::validate) found.

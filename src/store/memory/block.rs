@@ -141,7 +141,7 @@ pub(crate) struct Entry {
     /// Processes to be rung when the lease ends, by slot.
     pub(crate) waiters: [AtomicU64; 2],
     /// Objects: the user's. Markers: see the constants below.
-    pub(crate) attributes: [AtomicU64; 4],
+    pub(crate) attributes: [AtomicU64; ATTRIBUTES],
     pub(crate) older: AtomicU32,
     pub(crate) newer: AtomicU32,
     /// See `checksum.rs`; 0 is none.
@@ -154,6 +154,8 @@ pub(crate) struct Entry {
 
 /// Bits of the word `lens` that count the bytes of the key.
 const KEY_BITS: u32 = 20;
+/// How many words an object carries that the user may change while it is stored.
+pub const ATTRIBUTES: usize = 5;
 /// The most bytes of a key.
 pub const MAX_KEY: usize = (1 << KEY_BITS) - 1;
 /// The most labels that an object can have.
@@ -303,7 +305,7 @@ mod tests {
     #[test]
     fn heads_stay_as_small_as_the_density_needs() {
         assert_eq!(size_of::<Block>(), GRANULE * BLOCK_HEADER);
-        assert_eq!(size_of::<Entry>(), 168);
+        assert_eq!(size_of::<Entry>(), 176);
         assert_eq!(size_of::<Body>(), 64);
         assert_eq!(size_of::<Extent>(), 16);
     }

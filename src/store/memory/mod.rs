@@ -7,5 +7,6 @@ pub(crate) mod bytes;
 #[cfg(feature = "crash-points")]
 pub mod crash;
 pub(crate) mod hash;
+pub(crate) mod lane;
 pub(crate) mod layout;
 pub(crate) mod platform;

@@ -378,6 +378,7 @@ fn take(file: File, len: usize, opt: &RegionOptions) -> Result<(Region, Found), 
         .core
         .recover(sealed)
         .ok_or(StoreError::Corrupt("its blocks"))?;
+    header.counts.restored.store(recovered.kept, Relaxed);
     sign(&region, boot);
     let found = Found::Region {
         kept: recovered.kept,

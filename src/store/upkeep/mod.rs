@@ -5,4 +5,5 @@ pub(crate) mod maintenance;
 pub(crate) mod reap;
 pub(crate) mod recover;
 pub(crate) mod repair;
+pub(crate) mod snapshot;
 pub(crate) mod validate;
