@@ -29,5 +29,6 @@ mod security;
 mod seeds;
 mod stale_if_error;
 mod subrequests;
+mod transparent;
 mod uncacheable;
 mod workers;

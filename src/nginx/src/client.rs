@@ -467,7 +467,7 @@ impl Client {
         let Some(brought) = self.brought.take() else {
             return match self.state {
                 State::Reading(_) => self.pump(),
-                State::Relaying(_) => self.flush(),
+                State::Relaying(_) => self.push_out(),
                 _ => Step::Parked,
             };
         };
@@ -525,19 +525,22 @@ impl Client {
         self.seen.status = Some(fetch.status_if_relayed());
         self.seen.reason = fetch.relay_reason().or(self.seen.reason);
         let rc = deliver::relay_header(self.r, self.conf, fetch);
-        if rc == NGX_ERROR as ngx_int_t
-            || rc > NGX_OK as ngx_int_t
-            || self.r.raw().header_only() != 0
-        {
+        if rc == NGX_ERROR as ngx_int_t || rc > NGX_OK as ngx_int_t {
             return Step::Done(rc);
         }
-        self.begin_relaying();
+        if self.r.raw().header_only() != 0 {
+            self.forget_fetch();
+            fetch.leader_has_all();
+            return Step::Done(rc);
+        }
+        self.begin_relaying(Relay::of(self.r, fetch));
         fetch.go_on();
+        self.post();
         Step::Parked
     }
 
-    fn begin_relaying(&mut self) {
-        self.state = State::Relaying(Relay::default());
+    fn begin_relaying(&mut self, relay: Relay) {
+        self.state = State::Relaying(relay);
         self.r.raw().write_event_handler = Some(on_writable);
     }
 
@@ -554,7 +557,7 @@ impl Client {
             deliver::Pumped::Blocked => self.wait_for_client(),
             deliver::Pumped::Drained => self.wait_for_more(),
             deliver::Pumped::Relay => {
-                self.begin_relaying();
+                self.begin_relaying(Relay::begun());
                 // SAFETY: the fetch clears the pointer before it dies.
                 match unsafe { self.fetch.as_mut() } {
                     Some(fetch) => fetch.go_on(),
@@ -607,6 +610,19 @@ impl Client {
             State::Relaying(_) => self.flush(),
             _ => Step::Parked,
         }
+    }
+
+    /// The worker has read all that the origin has sent by now: the client shall see it now, not when a buffer of nginx's fills.
+    /// (nginx alone marks what it passes on as `recycled`, which has its write filter do so.)
+    fn push_out(&mut self) -> Step {
+        let State::Relaying(relay) = &mut self.state else {
+            return Step::Parked;
+        };
+        let rc = relay.push_out(self.r);
+        if rc == NGX_ERROR as ngx_int_t {
+            return Step::Done(rc);
+        }
+        watch_write(self.r)
     }
 
     fn flush(&mut self) -> Step {

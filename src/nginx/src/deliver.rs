@@ -7,12 +7,14 @@
 use std::ptr;
 
 use nginx_sys::{
-    NGX_ERROR, NGX_HTTP_FLUSH, NGX_HTTP_NOT_MODIFIED, NGX_HTTP_PRECONDITION_FAILED,
-    NGX_HTTP_VERSION_11, NGX_OK, ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t,
-    ngx_chain_update_chains, ngx_create_temp_buf, ngx_file_t, ngx_http_send_special,
-    ngx_http_upstream_state_t, ngx_int_t, ngx_list_push, ngx_read_file, ngx_str_t, ngx_table_elt_t,
+    NGX_ERROR, NGX_HTTP_FLUSH, NGX_HTTP_NOT_MODIFIED, NGX_HTTP_PARTIAL_CONTENT,
+    NGX_HTTP_PRECONDITION_FAILED, NGX_HTTP_VERSION_11, NGX_OK, ngx_alloc_chain_link, ngx_buf_t,
+    ngx_chain_t, ngx_chain_update_chains, ngx_create_temp_buf, ngx_file_t, ngx_http_send_special,
+    ngx_http_upstream_state_t, ngx_int_t, ngx_list_push, ngx_list_t, ngx_read_file, ngx_str_t,
+    ngx_table_elt_t,
 };
 use swrcache::engine::{Answer, Part, Reason, Serve, Stored, cache_status};
+use swrcache::http::{ByteRange, RangeVerdict, range};
 use swrcache::store::{Cursor, Phase};
 
 use crate::conf::LocConf;
@@ -63,7 +65,10 @@ pub(crate) fn start(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> S
     if rc == NGX_ERROR as ngx_int_t || rc > NGX_OK as ngx_int_t || r.raw().header_only() != 0 {
         return Started::Done(rc);
     }
-    let mut reader = Reader::default();
+    let mut reader = Reader {
+        end: end_of_range(r, serve),
+        ..Reader::default()
+    };
     if body.phase == Phase::Complete {
         let done = reader.send_whole(r, stored, body.len);
         return Started::Done(done.unwrap_or(NGX_ERROR as ngx_int_t));
@@ -71,14 +76,32 @@ pub(crate) fn start(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> S
     Started::Reading(reader)
 }
 
+/// Where the client has all that it asked for: the end of the one range to which nginx's range filter has cut the body.
+fn end_of_range(r: Req, serve: &Serve) -> Option<u64> {
+    match serve.answer {
+        Answer::Partial(ref ranges) => only_range(r, ranges),
+        _ => None,
+    }
+}
+
+fn only_range(r: Req, ranges: &[ByteRange]) -> Option<u64> {
+    let [range] = ranges else { return None };
+    let is_cut = r.raw().headers_out.status == NGX_HTTP_PARTIAL_CONTENT as usize;
+    is_cut.then(|| range.last.saturating_add(1))
+}
+
 /// Pushes a field line; gives the element.
 fn push(r: Req, name: ngx_str_t, value: ngx_str_t) -> Option<&'static mut ngx_table_elt_t> {
+    push_to(&mut r.raw().headers_out.headers, name, value)
+}
+
+fn push_to(
+    list: &mut ngx_list_t,
+    name: ngx_str_t,
+    value: ngx_str_t,
+) -> Option<&'static mut ngx_table_elt_t> {
     // SAFETY: the list of a live request; ngx_list_push gives NULL or room for one element.
-    let e = unsafe {
-        ngx_list_push(&mut r.raw().headers_out.headers)
-            .cast::<ngx_table_elt_t>()
-            .as_mut()?
-    };
+    let e = unsafe { ngx_list_push(list).cast::<ngx_table_elt_t>().as_mut()? };
     // SAFETY: all-zero is a valid element.
     *e = unsafe { std::mem::zeroed() };
     e.hash = 1;
@@ -298,8 +321,14 @@ impl Default for Bufs {
 
 impl Bufs {
     /// Sends `out` (or, if NULL, what waits), and sorts the links after.
-    fn send(&mut self, r: Req, mut out: *mut ngx_chain_t) -> ngx_int_t {
+    fn send(&mut self, r: Req, out: *mut ngx_chain_t) -> ngx_int_t {
         let rc = r.output(out);
+        self.sort(r, out);
+        rc
+    }
+
+    /// Finds out which links nginx has done with.
+    fn sort(&mut self, r: Req, mut out: *mut ngx_chain_t) {
         // SAFETY: all links are of the request's pool and carry our tag.
         unsafe {
             ngx_chain_update_chains(
@@ -310,7 +339,6 @@ impl Bufs {
                 crate::module::tag(),
             );
         }
-        rc
     }
 
     /// A link with an empty buffer of ours.
@@ -324,6 +352,14 @@ impl Bufs {
                 (*link.buf).tag = crate::module::tag();
                 return Some(link);
             }
+        }
+        Bufs::made(r)
+    }
+
+    /// A fresh link with an empty buffer of ours.
+    fn made(r: Req) -> Option<*mut ngx_chain_t> {
+        // SAFETY: the pool gives NULL or room.
+        unsafe {
             let link = ngx_alloc_chain_link(r.pool().as_ptr()).as_mut()?;
             link.buf = r.pool().zeroed::<ngx_buf_t>()?;
             link.next = ptr::null_mut();
@@ -376,6 +412,8 @@ pub(crate) struct Reader {
     bufs: Bufs,
     /// The header is on its way.
     begun: bool,
+    /// The client needs nothing of the body behind this.
+    end: Option<u64>,
 }
 
 /// What comes behind some bytes of a body.
@@ -488,7 +526,8 @@ impl Reader {
             };
             self.begun = true;
             let rc = self.bufs.send(r, chain);
-            if last || rc == NGX_ERROR as ngx_int_t {
+            let has_all = self.end.is_some_and(|end| end <= self.cursor.pos());
+            if last || has_all || rc == NGX_ERROR as ngx_int_t {
                 return Pumped::Done(rc);
             }
         }
@@ -505,10 +544,15 @@ impl Reader {
 }
 
 /// Buffers by which a fetch passes an unstored body to its client.
-#[derive(Default)]
 pub(crate) struct Relay {
     bufs: Bufs,
     made: u32,
+    /// nginx may hold something back, the header perhaps.
+    held_back: bool,
+    /// An empty buffer that has nginx send what it holds back; NULL until it is needed.
+    flush: *mut ngx_chain_t,
+    /// So many bytes of the body, and the client has all that it asked for.
+    left: Option<u64>,
 }
 
 /// What a relay made of a chain.
@@ -521,9 +565,56 @@ pub(crate) enum Relayed {
     Failed,
     /// All of it, the end of the response included; with nginx's return code.
     Ended(ngx_int_t),
+    /// All that the client asked for; with nginx's return code.
+    Enough(ngx_int_t),
 }
 
 impl Relay {
+    /// For a response whose header has been relayed to `r`.
+    pub(crate) fn of(r: Req, fetch: &Fetch) -> Relay {
+        let length = u64::try_from(fetch.request().raw().headers_out.content_length_n);
+        let fields = List::of(&r.raw().headers_in.headers);
+        let ranges = length.map(|length| range::evaluate(&fields, length));
+        let left = match &ranges {
+            Ok(RangeVerdict::Satisfiable(ranges)) => only_range(r, ranges),
+            _ => None,
+        };
+        Relay {
+            left,
+            ..Relay::begun()
+        }
+    }
+
+    /// For a response whose header is on its way.
+    pub(crate) fn begun() -> Relay {
+        Relay {
+            bufs: Bufs::default(),
+            made: 0,
+            held_back: true,
+            flush: ptr::null_mut(),
+            left: None,
+        }
+    }
+
+    /// Has nginx send what it holds back. The buffer for it is made once: a stream may go on for days.
+    pub(crate) fn push_out(&mut self, r: Req) -> ngx_int_t {
+        if !std::mem::take(&mut self.held_back) {
+            return NGX_OK as ngx_int_t;
+        }
+        if self.flush.is_null() {
+            self.flush = Bufs::made(r).unwrap_or(ptr::null_mut());
+        }
+        // SAFETY: NULL, or a link of this relay's own with its buffer.
+        let Some(link) = (unsafe { self.flush.as_mut() }) else {
+            return NGX_ERROR as ngx_int_t;
+        };
+        // SAFETY: as above.
+        unsafe { (*link.buf).set_flush(1) };
+        let rc = r.output(link);
+        self.bufs.sort(r, ptr::null_mut());
+        rc
+    }
+
     /// Sends what waits.
     pub(crate) fn flush(&mut self, r: Req) -> ngx_int_t {
         self.bufs.send(r, ptr::null_mut())
@@ -586,6 +677,7 @@ impl Relay {
                 return if full { Relayed::Blocked } else { Relayed::All };
             }
             // nginx may hold a little back to make larger writes; not when it holds the last of our buffers.
+            self.held_back = true;
             if self.made == RELAY_BUFFERS
                 && self.bufs.free.is_null()
                 && let Some(buf) = chain.last_buf()
@@ -596,6 +688,7 @@ impl Relay {
             match () {
                 () if rc == NGX_ERROR as ngx_int_t => return Relayed::Failed,
                 () if ended => return Relayed::Ended(rc),
+                () if self.left == Some(0) => return Relayed::Enough(rc),
                 () if !full => return Relayed::All,
                 () if self.bufs.free.is_null() => return Relayed::Blocked,
                 () => {}
@@ -612,7 +705,8 @@ impl Relay {
             chain.add(link);
             let to = chain.last_buf().ok_or(())?;
             to.set_temporary(1);
-            take(from, to)?;
+            let taken = take(from, to)?;
+            self.left = self.left.map(|left| left.saturating_sub(taken));
         }
         if from.flush() == 0 && from.last_buf() == 0 {
             return Ok(true);
@@ -657,8 +751,8 @@ fn is_in_memory(buf: &ngx_buf_t) -> bool {
     buf.temporary() != 0 || buf.memory() != 0 || buf.mmap() != 0
 }
 
-/// Moves as many bytes as fit from one buffer to another.
-fn take(from: &mut ngx_buf_t, to: &mut ngx_buf_t) -> Result<(), ()> {
+/// Moves as many bytes as fit from one buffer to another; gives their number.
+fn take(from: &mut ngx_buf_t, to: &mut ngx_buf_t) -> Result<u64, ()> {
     let room = to.end as usize - to.last as usize;
     if is_in_memory(from) {
         let n = room.min(from.last as usize - from.pos as usize);
@@ -671,7 +765,7 @@ fn take(from: &mut ngx_buf_t, to: &mut ngx_buf_t) -> Result<(), ()> {
         if from.in_file() != 0 {
             from.file_pos += n as i64;
         }
-        return Ok(());
+        return Ok(n as u64);
     }
     let n = room.min(usize::try_from(from.file_last - from.file_pos).map_err(|_| ())?);
     // SAFETY: the buffer's file is open, and `n` bytes fit behind `last`.
@@ -680,7 +774,7 @@ fn take(from: &mut ngx_buf_t, to: &mut ngx_buf_t) -> Result<(), ()> {
     from.file_pos += got as i64;
     // SAFETY: `got` is at most `n`.
     to.last = unsafe { to.last.add(got) };
-    Ok(())
+    Ok(got as u64)
 }
 
 /// Reads from a file that `directio` may have opened for aligned reads only (as ngx_output_chain_copy_buf does).
@@ -790,6 +884,25 @@ pub(crate) fn relay_header(r: Req, conf: &LocConf, fetch: &Fetch) -> ngx_int_t {
         .set_allow_ranges(u32::from(from.status == 200 && from.content_length_n >= 0));
     r.raw().set_single_range(1);
     r.send_header()
+}
+
+/// The trailers of a relayed response, as far as nginx has let them pass (`proxy_pass_trailers`, `grpc_pass`): they have come
+/// when the end of the body comes.
+pub(crate) fn relay_trailers(r: Req, from: Req) -> Option<()> {
+    let to = &mut r.raw().headers_out.trailers;
+    if to.part.nelts > 0 {
+        return Some(());
+    }
+    let mut ok = Some(());
+    List::of(&from.raw().headers_out.trailers).elements(|e| {
+        let mut copy = || {
+            let trailer = push_to(to, r.pool().copy_str(e.key)?, r.pool().copy_str(e.value)?)?;
+            trailer.hash = e.hash;
+            Some(())
+        };
+        ok = ok.and_then(|()| copy());
+    });
+    ok
 }
 
 fn copy_field(r: Req, pool: Pool, name: &[u8], value: &[u8]) -> Option<()> {

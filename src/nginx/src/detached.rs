@@ -13,17 +13,17 @@
 //! | TLS | the client's session, up-referenced ([`crate::tls`]) | `$scheme` and `$ssl_*` |
 //! | log | `logged`: no line in the access log | it is no visitor's request |
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicI32, AtomicIsize, AtomicUsize};
+use std::sync::atomic::{AtomicI32, AtomicIsize};
 
 use nginx_sys::{
-    NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_buf_t, ngx_chain_t, ngx_close_connection,
-    ngx_connection_counter, ngx_connection_t, ngx_create_pool, ngx_create_temp_buf,
-    ngx_destroy_pool, ngx_event_t, ngx_get_connection, ngx_hash_find, ngx_http_connection_t,
-    ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_create_request, ngx_http_header_t,
-    ngx_http_log_ctx_s, ngx_http_request_body_t, ngx_http_request_t, ngx_http_run_posted_requests,
+    NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_add_timer, ngx_buf_t, ngx_chain_t, ngx_close_connection,
+    ngx_connection_t, ngx_create_pool, ngx_create_temp_buf, ngx_destroy_pool, ngx_event_t,
+    ngx_get_connection, ngx_hash_find, ngx_http_connection_t, ngx_http_core_main_conf_t,
+    ngx_http_core_module, ngx_http_create_request, ngx_http_header_t, ngx_http_log_ctx_s,
+    ngx_http_request_body_t, ngx_http_request_t, ngx_http_run_posted_requests,
     ngx_http_update_location_config, ngx_http_variable_t, ngx_http_variable_value_t, ngx_list_init,
     ngx_list_push, ngx_log_t, ngx_post_event, ngx_posted_events, ngx_proxy_protocol_t, ngx_str_t,
     ngx_table_elt_t,
@@ -77,6 +77,15 @@ pub(crate) fn make(client: Req, sends: &Sends) -> Option<Req> {
     // SAFETY: fresh, and alive until we finalize it.
     let r = unsafe { Req::new(raw) };
     r.connection().data = r.as_ptr().cast();
+    // nginx has counted this one.
+    r.connection().requests = client.connection().requests;
+    take_out_of_counts();
+    if r.on_end(put_back_into_counts, ptr::null_mut()).is_none() {
+        // SAFETY: nothing is asked of the caller.
+        unsafe { put_back_into_counts(ptr::null_mut()) };
+        abandon(r);
+        return None;
+    }
     if fill(client, r, sends).is_none() {
         abandon(r);
         return None;
@@ -119,6 +128,13 @@ pub(crate) fn wake(r: Req) {
     unsafe { ngx_post_event(r.connection().write, &raw mut ngx_posted_events) }
 }
 
+/// Ends the request in so many milliseconds, if it has not ended by then. Nothing else sets a timer for what comes from a client
+/// that is not there.
+pub(crate) fn end_within(r: Req, ms: usize) {
+    // SAFETY: the connection's event; closing the connection takes the timer out.
+    unsafe { ngx_add_timer(r.connection().read, ms) }
+}
+
 /// Both events of a detached connection (after ngx_http_request_handler).
 ///
 /// # Safety
@@ -133,12 +149,13 @@ unsafe extern "C" fn on_event(event: *mut ngx_event_t) {
         };
         // SAFETY: as above.
         let (is_write, closing) = unsafe {
+            let late = (*event).write() == 0 && (*event).timedout() != 0;
             // nginx times what it takes for its client; the client that a relay waits for has a timer of its own.
             (*event).set_timedout(0);
-            ((*event).write() != 0, (*c).close() != 0)
+            ((*event).write() != 0, (*c).close() != 0 || late)
         };
         if closing {
-            // The time for an orderly shutdown is over (worker_shutdown_timeout).
+            // The time for an orderly shutdown is over (worker_shutdown_timeout), or that of `end_within`.
             r.terminate();
         } else if Ctx::fetch(r).is_none_or(|fetch| fetch.may_go_on()) {
             let handler = if is_write {
@@ -178,7 +195,6 @@ fn connect(client: Req) -> Option<*mut ngx_connection_t> {
     to.set_shared(1);
     // SAFETY: the log of a connection that is open.
     to.pool = unsafe { ngx_create_pool(POOL_SIZE, from.log) };
-    count_active(1);
     if to.pool.is_null() || dress(from, to, client).is_none() {
         close(c);
         return None;
@@ -186,9 +202,25 @@ fn connect(client: Req) -> Option<*mut ngx_connection_t> {
     Some(c)
 }
 
-/// Counts an open connection, where nginx has `stub_status` compiled in; ngx_http_close_connection counts it down.
-fn count_active(n: isize) {
-    let counter: *mut *mut AtomicIsize = symbol(c"ngx_stat_active").cast();
+/// nginx has counted a request of a visitor (ngx_http_alloc_request), which it is not.
+fn take_out_of_counts() {
+    count(c"ngx_stat_requests", -1);
+    count(c"ngx_stat_reading", -1);
+}
+
+/// nginx is about to count down what it has not counted, or no more: a request in its first state (ngx_http_free_request), and
+/// a connection (ngx_http_close_connection).
+///
+/// # Safety
+/// Nothing is asked of the caller: no pointer is looked at.
+unsafe extern "C" fn put_back_into_counts(_: *mut c_void) {
+    count(c"ngx_stat_reading", 1);
+    count(c"ngx_stat_active", 1);
+}
+
+/// Changes a counter of `stub_status`, where nginx has that compiled in.
+fn count(counter: &CStr, n: isize) {
+    let counter: *mut *mut AtomicIsize = symbol(counter).cast();
     // SAFETY: NULL, or nginx's variable, which points to a counter in memory that all workers share.
     if let Some(counter) = unsafe { counter.as_ref().and_then(|c| c.as_ref()) } {
         counter.fetch_add(n, Relaxed);
@@ -203,7 +235,6 @@ fn close(c: *mut ngx_connection_t) {
         tls::release(&mut *c);
         (*c).set_destroyed(1);
         ngx_close_connection(c);
-        count_active(-1);
         if !pool.is_null() {
             ngx_destroy_pool(pool);
         }
@@ -250,9 +281,8 @@ fn dress(from: &ngx_connection_t, to: &mut ngx_connection_t, client: Req) -> Opt
     if to.buffer.is_null() {
         return None;
     }
-    // SAFETY: nginx's counter of connections, in memory that all workers share.
-    let counter = unsafe { &*ngx_connection_counter.cast::<AtomicUsize>() };
-    to.number = counter.fetch_add(1, Relaxed) as _;
+    // `$connection`, `$connection_requests` and `$connection_time` tell of the client's.
+    to.number = from.number;
     to.start_time = from.start_time;
     // NGX_TCP_NODELAY_DISABLED, NGX_TCP_NOPUSH_DISABLED: an eventfd knows no socket options.
     to.set_tcp_nodelay(2);
@@ -333,7 +363,20 @@ fn copy_proxy_protocol(
     Some(to)
 }
 
-/// Copies what the client's request has come to by now.
+/// Copies what the client's request has come to by now. Of `ngx_http_request_t`
+///
+/// | fields | in the fetch |
+/// |---|---|
+/// | configuration, URI in all its forms and what was found about it (`add_uri_to_alias`, `valid_location` ...), method, protocol, `schema` | the client's; `HEAD` becomes `GET` |
+/// | `headers_in`, `request_body` | copies ([`copy_fields`], [`copy_body`]) |
+/// | `variables`, `captures` | copies |
+/// | `start_sec`, `start_msec`, `request_length`, `pipeline` | the client's: variables tell them |
+/// | `limit_conn_status`, `limit_req_status`, `internal`, `error_page`, `uri_changes` | the client's: what was done is not done again |
+/// | `content_handler`, `phase_handler` | the client's: the fetch goes on from there |
+/// | `stream`, `v3_parse`, `header_in`, `http_connection` | its own: it has no client to read from |
+/// | `headers_out`, `err_status`, `limit_rate` and the flags of filters | its own: the origin's response is judged as it came, and goes out by the client's request |
+/// | `upstream`, `upstream_states`, `cache`, `cleanup`, `count` and all the state of running | its own |
+/// | where the parser of requests stands (`state`, `header_name_start`, `host_start` ...) | unused: nothing is parsed |
 fn fill(client: Req, r: Req, sends: &Sends) -> Option<()> {
     let (from, to, pool) = (client.raw(), r.raw(), r.pool());
     to.set_logged(1);
@@ -364,6 +407,7 @@ fn fill(client: Req, r: Req, sends: &Sends) -> Option<()> {
     to.unparsed_uri = pool.copy_str(from.unparsed_uri)?;
     to.http_protocol = pool.copy_str(from.http_protocol)?;
     to.schema = pool.copy_str(from.schema)?;
+    to.set_add_uri_to_alias(from.add_uri_to_alias());
     to.set_valid_location(from.valid_location());
     to.set_valid_unparsed_uri(from.valid_unparsed_uri());
     to.set_complex_uri(from.complex_uri());
@@ -372,6 +416,10 @@ fn fill(client: Req, r: Req, sends: &Sends) -> Option<()> {
     to.set_expect_tested(1);
     to.start_sec = from.start_sec;
     to.start_msec = from.start_msec;
+    to.request_length = from.request_length;
+    to.set_pipeline(from.pipeline());
+    to.set_error_page(from.error_page());
+    to.set_uri_changes(from.uri_changes());
     copy_fields(client, r, sends)?;
     copy_body(client, r)?;
     copy_variables(client, r)?;

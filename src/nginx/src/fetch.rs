@@ -38,6 +38,8 @@ use crate::response;
 
 /// How much of a useless response is read before the origin's connection is given up instead.
 const DISCARD_AT_MOST: u64 = 256 * 1024;
+/// And for how long, where nobody knows how much of it there is, in milliseconds.
+const DISCARD_FOR: usize = 1000;
 
 enum Stage {
     Awaiting(Permit),
@@ -214,6 +216,20 @@ impl Fetch {
         }
     }
 
+    /// The leading client has all that it wants of a relay: it asked for the header alone, or for a part. If the rest comes
+    /// soon, the origin's connection is kept for it.
+    pub(crate) fn leader_has_all(&mut self) {
+        self.leader = ptr::null_mut();
+        if matches!(self.stage, Stage::Relaying) {
+            self.stage = Stage::Discarding(0);
+            let pending = std::mem::replace(&mut self.pending, ptr::null_mut());
+            self.aborted = self.discard(pending) == NGX_ERROR as ngx_int_t;
+            detached::end_within(self.r, DISCARD_FOR);
+            detached::resume(self.r);
+            detached::wake(self.r);
+        }
+    }
+
     /// The relay may have room again.
     pub(crate) fn go_on(&mut self) {
         if matches!(self.stage, Stage::Relaying) {
@@ -280,6 +296,11 @@ impl Fetch {
             Outcome::Relay(reason) if self.is_a_part() => {
                 self.stage = Stage::Discarding(0);
                 self.bring_and_part(Brought::Own(self.status_if_relayed(), reason));
+            }
+            // HTTP/0.9: bytes without a header, which nothing tells how to show.
+            Outcome::Relay(_) if response::lacks_header(self.r) => {
+                self.stage = Stage::Discarding(0);
+                self.bring_and_part(Brought::Nothing);
             }
             Outcome::Relay(reason) => self.relay_to_leader(reason),
             // What the location has made of the failure (`error_page`) is its own business.
@@ -500,7 +521,7 @@ impl Fetch {
 
     /// Passes what is pending to the leader, as far as it takes it.
     fn relay(&mut self) -> ngx_int_t {
-        let owner = self.r.pool();
+        let (from, owner) = (self.r, self.r.pool());
         let mut pending = std::mem::replace(&mut self.pending, ptr::null_mut());
         let Some(leader) = self.leader() else {
             return NGX_ERROR as ngx_int_t;
@@ -509,8 +530,10 @@ impl Fetch {
             // The leader has not got to its header yet.
             None => Relayed::Blocked,
             Some((r, relay)) => {
-                let mut passed = Relayed::All;
-                r.outside(|| passed = relay.pass(r, &mut pending, owner));
+                let mut passed = Relayed::Failed;
+                if deliver::relay_trailers(r, from).is_some() {
+                    r.outside(|| passed = relay.pass(r, &mut pending, owner));
+                }
                 passed
             }
         };
@@ -519,6 +542,7 @@ impl Fetch {
             Relayed::All => {
                 if let Some(leader) = self.leader() {
                     leader.await_room();
+                    leader.post();
                 }
                 detached::resume(self.r);
                 NGX_OK as ngx_int_t
@@ -533,6 +557,11 @@ impl Fetch {
             Relayed::Failed => {
                 self.end_relay(NGX_ERROR as ngx_int_t);
                 NGX_ERROR as ngx_int_t
+            }
+            Relayed::Enough(rc) => {
+                self.end_relay(rc);
+                self.leader_has_all();
+                NGX_OK as ngx_int_t
             }
             Relayed::Ended(rc) => {
                 detached::resume(self.r);

@@ -1,6 +1,6 @@
 //! The header of an origin's response, as the engine reads it.
 
-use nginx_sys::{NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_INTERNAL_SERVER_ERROR};
+use nginx_sys::{NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_OK};
 use swrcache::engine::{Failure, Response};
 
 use crate::fields::{List, Visible};
@@ -51,6 +51,17 @@ fn own_last_modified(r: Req) -> Option<Vec<u8>> {
     Some(text[..end as usize - text.as_ptr() as usize].to_vec())
 }
 
+/// Whether the origin answered without a header. nginx takes that for HTTP/0.9, and has no status for it
+/// (ngx_http_proxy_process_status_line).
+pub(crate) fn lacks_header(r: Req) -> bool {
+    // SAFETY: NULL or live, as the request's upstream.
+    let answered = unsafe {
+        let upstream = r.raw().upstream.as_ref();
+        upstream.and_then(|u| Some((u.headers_in.status_n, u.state.as_ref()?.status)))
+    };
+    answered == Some((0, NGX_HTTP_OK as usize))
+}
+
 /// The status to judge by, and how the origin failed if nginx made the response in its place: `error_page` and
 /// `proxy_intercept_errors` can turn a 502 into a 200.
 fn verdict(r: Req) -> (u16, Option<Failure>) {
@@ -65,6 +76,9 @@ fn verdict(r: Req) -> (u16, Option<Failure>) {
     }) else {
         return (shown, None);
     };
+    if lacks_header(r) {
+        return (shown, Some(Failure::InvalidHeader));
+    }
     if state.status < NGX_HTTP_INTERNAL_SERVER_ERROR as usize {
         return (shown, None);
     }

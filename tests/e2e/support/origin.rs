@@ -23,6 +23,8 @@ pub(crate) struct Recorded {
     pub(crate) body: Vec<u8>,
     /// How many requests for this path came before.
     pub(crate) nth: usize,
+    /// The number of the connection that it came by.
+    pub(crate) connection: u64,
 }
 
 impl Recorded {
@@ -382,6 +384,11 @@ impl Origin {
         });
     }
 
+    /// How many connections are open.
+    pub(crate) fn connections(&self) -> usize {
+        lock(&self.shared.connections).len()
+    }
+
     /// From now on connections are refused; those that are open are closed.
     pub(crate) fn stop(&self) {
         let Some(thread) = lock(&self.listening).take() else {
@@ -426,22 +433,22 @@ impl Shared {
             let shared = self.clone();
             thread::spawn(move || {
                 // A connection that breaks is nginx's doing or the script's; the test sees it elsewhere.
-                let _ = shared.connection(stream);
+                let _ = shared.connection(stream, number);
                 lock(&shared.connections).remove(&number);
             });
         }
     }
 
-    fn connection(&self, stream: TcpStream) -> io::Result<()> {
+    fn connection(&self, stream: TcpStream, number: u64) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let raw = stream.try_clone()?;
         match &self.tls {
-            Some(config) => self.serve(tls::accept(config, stream), &raw),
-            None => self.serve(stream, &raw),
+            Some(config) => self.serve(tls::accept(config, stream), &raw, number),
+            None => self.serve(stream, &raw, number),
         }
     }
 
-    fn serve(&self, mut wire: impl Read + Write, raw: &TcpStream) -> io::Result<()> {
+    fn serve(&self, mut wire: impl Read + Write, raw: &TcpStream, number: u64) -> io::Result<()> {
         let mut ahead = Vec::new();
         loop {
             let request = match self.speaks {
@@ -449,7 +456,7 @@ impl Shared {
                 Speaks::Scgi => read_scgi(&mut wire)?,
                 Speaks::Uwsgi => read_uwsgi(&mut wire)?,
             };
-            let request = self.record(request);
+            let request = self.record(request, number);
             let handler = lock(&self.routes).get(request.path()).cloned();
             let reply = handler.map_or_else(
                 || Reply::new(404).body("no such route"),
@@ -467,7 +474,8 @@ impl Shared {
         }
     }
 
-    fn record(&self, mut request: Recorded) -> Recorded {
+    fn record(&self, mut request: Recorded, number: u64) -> Recorded {
+        request.connection = number;
         let mut requests = lock(&self.requests);
         request.nth = requests
             .iter()
@@ -533,11 +541,11 @@ fn write_body(wire: &mut impl Write, reply: &Reply) -> io::Result<()> {
         }
         piece = &piece[..piece.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
         if reply.framing == Framing::Chunked {
-            write!(wire, "{:x}\r\n", piece.len())?;
-        }
-        wire.write_all(piece)?;
-        if reply.framing == Framing::Chunked {
-            wire.write_all(b"\r\n")?;
+            // In one write: nginx alone waits for the rest of a chunk whose length it has seen.
+            let length = format!("{:x}\r\n", piece.len());
+            wire.write_all(&[length.as_bytes(), piece, b"\r\n"].concat())?;
+        } else {
+            wire.write_all(piece)?;
         }
         wire.flush()?;
         sent += piece.len();
@@ -595,6 +603,7 @@ fn read_http(wire: &mut impl Read, ahead: &mut Vec<u8>) -> io::Result<Recorded> 
                     .collect(),
                 body: Vec::new(),
                 nth: 0,
+                connection: 0,
             };
             ahead.drain(..length);
             let length = recorded
@@ -668,6 +677,7 @@ fn from_parameters(wire: &mut impl Read, headers: Vec<(String, String)>) -> io::
         headers,
         body: Vec::new(),
         nth: 0,
+        connection: 0,
     };
     let value = |name| request.header(name).unwrap_or_default().to_owned();
     let (method, target, length) = (
