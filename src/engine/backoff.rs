@@ -5,12 +5,15 @@
 //! processes agree on it, and tests are exact. Neither the stretch nor the origin's `Retry-After` makes a pause longer than
 //! `backoff_max`: an origin that was in maintenance for a second may have asked for an hour.
 
+use std::fmt::{self, Display};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::policy::Policy;
-use crate::store::Millis;
+use super::verdict::Reason;
+use super::words;
+use crate::store::{Millis, Object};
 
 /// The state is one word of the object: the time of the next try above, the count of failures in a row below. (48 bits of
 /// milliseconds last till the year 10889.)
@@ -42,18 +45,91 @@ impl Backoff {
         (base + base / 1024 * part).min(self.max)
     }
 
-    /// Notes a failure; `retry_after` is the origin's wish, from now.
+    /// Notes a failure of the entry; `retry_after` is the origin's wish, from now.
     pub(crate) fn failed(
         &self,
-        state: &AtomicU64,
-        key: &[u8],
+        object: &Object,
+        cause: Cause,
         retry_after: Option<Millis>,
         now: Millis,
     ) {
+        let fault = object.attribute(words::FAULT);
+        let since = match fault.load(Relaxed) >> COUNT_BITS {
+            0 => now,
+            since => since,
+        };
+        fault.store(since << COUNT_BITS | u64::from(cause.code()), Relaxed);
+        let state = object.attribute(words::BACKOFF);
+        self.lengthen(state, object.key(), retry_after, now);
+    }
+
+    fn lengthen(&self, state: &AtomicU64, key: &[u8], retry_after: Option<Millis>, now: Millis) {
         let failures = (state.load(Relaxed) & COUNT).saturating_add(1).min(COUNT);
         let wish = retry_after.unwrap_or(0).min(self.max);
         let retry_at = now.saturating_add(self.pause(key, failures).max(wish));
         state.store(retry_at << COUNT_BITS | failures, Relaxed);
+    }
+}
+
+/// How a fetch failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The origin answered with this status.
+    Status(u16),
+    /// It did not answer so that it could be used.
+    Reason(Reason),
+}
+
+impl Cause {
+    /// Statuses have three digits, and there are fewer reasons than that.
+    fn code(self) -> u16 {
+        match self {
+            Cause::Status(status) => status,
+            Cause::Reason(reason) => reason as u16,
+        }
+    }
+
+    fn of_code(code: u16) -> Option<Cause> {
+        match code {
+            100.. => Some(Cause::Status(code)),
+            code => Reason::ALL
+                .get(usize::from(code))
+                .copied()
+                .map(Cause::Reason),
+        }
+    }
+}
+
+impl Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Status(status) => status.fmt(f),
+            Cause::Reason(reason) => f.write_str(reason.as_str()),
+        }
+    }
+}
+
+/// What is known of an entry whose refresh fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) cause: Cause,
+    pub(crate) since: Millis,
+    pub(crate) next_try: Millis,
+    /// Failures in a row.
+    pub(crate) failures: u64,
+}
+
+impl Fault {
+    /// Reads the two words of an object; nothing if its refresh does not fail.
+    pub(crate) fn decode(state: u64, fault: u64) -> Option<Fault> {
+        let failures = state & COUNT;
+        let cause = Cause::of_code((fault & COUNT) as u16)?;
+        (failures > 0).then_some(Fault {
+            cause,
+            since: fault >> COUNT_BITS,
+            next_try: state >> COUNT_BITS,
+            failures,
+        })
     }
 }
 
@@ -106,12 +182,24 @@ mod tests {
     #[test]
     fn retry_after_lengthens_up_to_the_longest_pause() {
         let state = AtomicU64::new(0);
-        USUAL.failed(&state, b"key", Some(30 * SECOND), 1_000);
+        USUAL.lengthen(&state, b"key", Some(30 * SECOND), 1_000);
         assert!(pausing(&state, 30_999) && !pausing(&state, 31_000));
-        USUAL.failed(&state, b"key", Some(600 * SECOND), 0);
+        USUAL.lengthen(&state, b"key", Some(600 * SECOND), 0);
         assert!(pausing(&state, 59_999) && !pausing(&state, 60_000));
-        USUAL.failed(&state, b"key", Some(Millis::MAX), 0);
+        USUAL.lengthen(&state, b"key", Some(Millis::MAX), 0);
         assert!(!pausing(&state, 60_000));
         assert_eq!(state.load(Relaxed) & COUNT, 3);
+    }
+
+    #[test]
+    fn a_cause_reads_back() {
+        let causes = Reason::ALL.iter().map(|reason| Cause::Reason(*reason));
+        for cause in causes.chain([100, 503, 599].map(Cause::Status)) {
+            let word = 1_234_567 << COUNT_BITS | u64::from(cause.code());
+            let fault = Fault::decode(9_000 << COUNT_BITS | 3, word).expect("a fault");
+            assert_eq!((fault.cause, fault.since), (cause, 1_234_567));
+            assert_eq!((fault.next_try, fault.failures), (9_000, 3));
+            assert_eq!(Fault::decode(0, word), None);
+        }
     }
 }

@@ -19,6 +19,7 @@ use super::policy::{Policy, SECOND};
 use super::record::{Flags, Head};
 use super::request::{Request, Turn};
 use super::seen::Seen;
+use super::stats::{self, Counter, RefreshEvent};
 use super::stored::Stored;
 use super::verdict::{Reason, Status};
 use super::{variant, words};
@@ -154,7 +155,7 @@ impl<'a> Asking<'a> {
         let stored = match Stored::new(object, self.policy) {
             Ok(stored) => stored,
             Err(damaged) => {
-                self.region.remove(&damaged);
+                self.region.drop_damaged(&damaged);
                 return None;
             }
         };
@@ -165,7 +166,9 @@ impl<'a> Asking<'a> {
         if let Some(inactive) = self.policy.inactive {
             let last = stored.object().attribute(words::ACCESS);
             if last.load(Relaxed).saturating_add(inactive) < self.now {
-                self.region.remove(stored.object());
+                if self.region.remove(stored.object()) {
+                    stats::add(self.region, Counter::EvictedInactive, 1);
+                }
                 return None;
             }
             last.store(self.now, Relaxed);
@@ -232,6 +235,9 @@ impl<'a> Asking<'a> {
             return self.synchronous(found);
         }
         if !self.may_refresh(&found) {
+            if !self.req.may_refresh {
+                self.count(RefreshEvent::Deferred);
+            }
             return serve(found, Reason::SwrBusy);
         }
         match self
@@ -380,6 +386,10 @@ impl<'a> Asking<'a> {
         }
     }
 
+    fn count(&self, event: RefreshEvent) {
+        stats::add(self.region, Counter::Refresh(event), 1);
+    }
+
     fn authorised(&self) -> bool {
         self.seen.has(Seen::AUTHORIZATION)
     }
@@ -440,6 +450,7 @@ impl<'a> Asking<'a> {
         status: Status,
         reason: Reason,
     ) -> Decision {
+        self.count(RefreshEvent::Started);
         let stored = found.stored.clone();
         let permit = self.permit(claim, self.terms_for(found, Purpose::Refresh));
         Decision::Serve(self.served(stored, status, reason, Some(permit)))

@@ -4,7 +4,7 @@ use std::fmt;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, Cause};
 use super::compose::Composed;
 use super::pass;
 use super::permit::{Permit, Purpose, Terms};
@@ -12,6 +12,7 @@ use super::phase::Windows;
 use super::policy::{Policy, SECOND};
 use super::record::Head;
 use super::respond::renewed_words;
+use super::stats::Fetching;
 use super::stored::Stored;
 use super::verdict::Reason;
 use super::{variant, words};
@@ -241,7 +242,7 @@ impl Filling {
         loop {
             let bytes = other.object().read(&mut at, usize::MAX);
             if bytes.is_empty() {
-                return self.finish(now).stored().cloned();
+                return self.finish_any(now).stored().cloned();
             }
             if self.write(bytes).is_err() {
                 self.abandon(Reason::NoSpace, now);
@@ -252,6 +253,14 @@ impl Filling {
 
     /// The body is complete.
     pub fn finish(self, now: Millis) -> Finished {
+        let (region, fetching) = (Arc::clone(&self.0.region), self.0.fetching());
+        let bytes = self.0.fill.len();
+        let finished = self.finish_any(now);
+        fetching.finished(&region, &finished, bytes);
+        finished
+    }
+
+    fn finish_any(self, now: Millis) -> Finished {
         if let Some(hash) = &self.0.hash {
             // Zero is "not known".
             self.0.fill.set_attribute(words::HASH, hash.digest().max(1));
@@ -313,6 +322,8 @@ impl Filling {
 
     /// The body broke off: counts as a failed fetch. Gives the stale copy to serve instead, if stale-if-error allows one.
     pub fn broken(self, _policy: &Policy, now: Millis) -> Option<Stored> {
+        let bytes = self.0.fill.len();
+        self.0.fetching().broken(&self.0.region, bytes);
         self.0.break_off(now)
     }
 
@@ -336,6 +347,11 @@ impl Filling {
 }
 
 impl Progress {
+    /// For the statistics.
+    fn fetching(&self) -> Fetching {
+        Fetching::new(self.terms.purpose, self.terms.began)
+    }
+
     fn key(&self) -> &[u8] {
         self.stored.object().key()
     }
@@ -350,8 +366,8 @@ impl Progress {
     fn break_off(&self, now: Millis) -> Option<Stored> {
         pass::release_waiters(&self.region, self.key(), now);
         let entry = self.terms.entry.as_ref()?;
-        let state = entry.object().attribute(words::BACKOFF);
-        self.backoff.failed(state, self.key(), None, now);
+        let cause = Cause::Reason(Reason::BodyBroken);
+        self.backoff.failed(entry.object(), cause, None, now);
         self.stale_at(now)
     }
 

@@ -39,6 +39,35 @@ pub fn text(key: &[u8]) -> &[u8] {
     split(key).map_or(key, |(text, _)| text)
 }
 
+/// A key as a person reads it: the URL where it has the form of one, else its text. What is no UTF-8 is replaced.
+pub fn display(key: &[u8]) -> String {
+    let parts = parts(key);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match parts.as_deref() {
+        Some([scheme @ (b"http" | b"https"), host, target]) if target.starts_with(b"/") => {
+            format!("{}://{}{}", text(scheme), text(host), text(target))
+        }
+        Some([scheme @ (b"http" | b"https"), _, authority, target]) if target.starts_with(b"/") => {
+            format!("{}://{}{}", text(scheme), text(authority), text(target))
+        }
+        _ => text(self::text(key)),
+    }
+}
+
+/// The parts of a key; nothing if it is no key of this form.
+pub fn parts(key: &[u8]) -> Option<Vec<&[u8]>> {
+    let (mut rest, tail) = split(key)?;
+    let lengths = tail.as_chunks::<LENGTH>().0;
+    let mut parts = Vec::with_capacity(lengths.len() + 1);
+    for length in lengths {
+        let (part, after) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        parts.push(part);
+        rest = after;
+    }
+    parts.push(rest);
+    Some(parts)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +103,20 @@ mod tests {
         let prefix = text.strip_suffix(b"/a").expect("its target");
         let other = [prefix, b"/longer", rest].concat();
         assert_eq!(other, key(&["http", "h.example", "/longer"]));
+    }
+
+    #[test]
+    fn a_key_is_shown_as_the_url_that_it_stands_for() {
+        let shown = |parts: &[&str]| display(&key(parts));
+        assert_eq!(
+            shown(&["http", "h.example", "/a?b"]),
+            "http://h.example/a?b"
+        );
+        let other_port = ["https", "h.example", "h.example:8443", "/a"];
+        assert_eq!(shown(&other_port), "https://h.example:8443/a");
+        assert_eq!(shown(&["one", "two"]), "onetwo");
+        assert_eq!(shown(&["/a"]), "/a");
+        assert_eq!(display(b"a\xff"), "a\u{fffd}");
     }
 
     #[test]

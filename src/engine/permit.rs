@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, Cause};
 use super::compose;
 use super::decision::Led;
 use super::outcome::{Failure, Outcome, Response};
 use super::policy::Policy;
+use super::stats::Fetching;
 use super::stored::Stored;
 use super::verdict::Reason;
-use super::{respond, siblings, words};
+use super::{respond, siblings};
 use crate::http::{Fields, date};
 use crate::store::{Claim, Millis, Region};
 
@@ -38,6 +39,8 @@ pub(crate) enum Keep {
 #[derive(Debug)]
 pub(crate) struct Terms {
     pub(crate) purpose: Purpose,
+    /// When it was permitted.
+    pub(crate) began: Millis,
     pub(crate) method: ::http::Method,
     /// The stored response to be validated or replaced.
     pub(crate) entry: Option<Stored>,
@@ -179,7 +182,10 @@ impl Permit {
         policy: &Policy,
         now: Millis,
     ) -> Outcome {
-        respond::respond(self, resp, req_fields, policy, now)
+        let (region, fetching) = (Arc::clone(&self.region), self.fetching());
+        let outcome = respond::respond(self, resp, req_fields, policy, now);
+        fetching.answered(&region, &outcome, now);
+        outcome
     }
 
     /// No answer came. `retry_after` is a pause that the origin asked for, in ms from now.
@@ -190,15 +196,27 @@ impl Permit {
         policy: &Policy,
         now: Millis,
     ) -> Outcome {
-        respond::fail(self, failure, retry_after, policy, now)
+        let (region, fetching) = (Arc::clone(&self.region), self.fetching());
+        let outcome = respond::fail(self, failure, retry_after, policy, now);
+        fetching.answered(&region, &outcome, now);
+        outcome
+    }
+
+    /// For the statistics.
+    fn fetching(&self) -> Fetching {
+        Fetching::new(self.terms.purpose, self.terms.began)
     }
 
     /// Starts the pause of the entry after a failure.
-    pub(crate) fn pause(&self, retry_after: Option<Millis>, policy: &Policy, now: Millis) {
+    pub(crate) fn pause(
+        &self,
+        cause: Cause,
+        retry_after: Option<Millis>,
+        policy: &Policy,
+        now: Millis,
+    ) {
         if let Some(entry) = &self.terms.entry {
-            let object = entry.object();
-            let state = object.attribute(words::BACKOFF);
-            Backoff::of(policy).failed(state, object.key(), retry_after, now);
+            Backoff::of(policy).failed(entry.object(), cause, retry_after, now);
         }
     }
 

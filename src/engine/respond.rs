@@ -1,5 +1,6 @@
 //! What an answer of the origin does to the store, and to the client that waits.
 
+use super::backoff::Cause;
 use super::compose::{self, Composed, OwnLines, Parts};
 use super::fetch::outcomes::{self, Came, Fate, Known};
 use super::filling::{self, Filling};
@@ -97,7 +98,7 @@ pub(crate) fn fail(
         Failure::Aborted => (Reason::Aborted, UseStale::ERROR),
     };
     if failure != Failure::Aborted {
-        permit.pause(retry_after, policy, now);
+        permit.pause(Cause::Reason(reason), retry_after, policy, now);
     }
     let fault = Fault {
         reason,
@@ -224,7 +225,11 @@ impl Answered<'_> {
             _ => self.policy.use_stale.has(UseStale::INVALID_HEADER),
         };
         let retry_after = retry_after::parse(self.resp.judge, self.now);
-        permit.pause(retry_after, self.policy, self.now);
+        let cause = match reason {
+            Reason::OriginStatus => Cause::Status(self.resp.status),
+            reason => Cause::Reason(reason),
+        };
+        permit.pause(cause, retry_after, self.policy, self.now);
         let fault = Fault { reason, covered };
         match fallback(&permit, &fault, self.now) {
             Some(stale) => fall_back(permit, stale, reason, self.now),
@@ -323,7 +328,7 @@ impl Answered<'_> {
             Ok(filling) => Outcome::Store(filling),
             Err((permit, NoSpace::TooLarge)) => self.uncacheable(permit, Reason::TooLarge),
             Err((permit, _)) => {
-                permit.pause(None, self.policy, self.now);
+                permit.pause(Cause::Reason(Reason::NoSpace), None, self.policy, self.now);
                 permit.end(Reason::NoSpace, self.now)
             }
         }

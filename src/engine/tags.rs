@@ -48,6 +48,21 @@ fn collect(fields: &dyn Fields, name: &str, origin: &[u8], labels: &mut Vec<u64>
     });
 }
 
+/// Calls `each` with the tags in these fields, all of which hold some.
+pub(crate) fn each_name(fields: &dyn Fields, each: &mut dyn FnMut(&[u8])) {
+    for group in cache_groups::parse(fields, GROUPS) {
+        each(group.as_bytes());
+    }
+    fields.each(&mut |name, value| {
+        if is(name, GROUPS) {
+            return;
+        }
+        let commas = !is(name, "surrogate-key");
+        let members = value.split(|b| b.is_ascii_whitespace() || commas && *b == b',');
+        members.filter(|m| !m.is_empty()).for_each(&mut *each);
+    });
+}
+
 /// The label of a tag.
 pub(crate) fn tag(tag: &[u8]) -> u64 {
     xxh3_64(tag)

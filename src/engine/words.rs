@@ -8,3 +8,5 @@ pub(crate) const ACCESS: usize = 1;
 pub(crate) const HASH: usize = 2;
 /// Since when the cache knows these bytes (Unix time in ms): the synthesised `Last-Modified`.
 pub(crate) const SINCE: usize = 3;
+/// Since when its refresh has failed, and how it failed last, see [`backoff`](super::backoff).
+pub(crate) const FAULT: usize = 4;

@@ -18,6 +18,7 @@ impl Asking<'_> {
         let post = self.req.method == Method::Post;
         Terms {
             purpose,
+            began: self.now,
             method: match post {
                 true => ::http::Method::POST,
                 // A HEAD is answered from what a GET brings (RFC 9110 §9.3.2).

@@ -3,6 +3,8 @@
 //! | file | what it is |
 //! |---|---|
 //! | `counter`, `histogram` | what is counted, and the place of each count among a process's own |
+//! | `count` | counting as it happens |
+//! | `survey` | a walk over a zone, for what is not counted |
 //! | `tree` | the tree as plain data; its JSON is what serde makes of it |
 //! | `read` | from the counts of all processes to the tree |
 //! | `prometheus` | the tree as Prometheus's text exposition |
@@ -12,20 +14,25 @@
 //! Each process counts in cache lines of its own (see `Region::count`); only reading adds them up. The counts of a
 //! process that has died stay.
 
+mod count;
 mod counter;
 mod histogram;
 mod page;
 mod prometheus;
 mod read;
 mod summary;
+mod survey;
 mod tree;
 
+pub use count::Answered;
+pub(crate) use count::{Fetching, add};
 pub use counter::{Coding, Counter, PLACES, PurgedBy, RefreshEvent};
 pub use histogram::{AGES, Fetched, Histogram, SECONDS};
 pub use page::{PAGE_TYPE, page};
 pub use prometheus::{MEDIA_TYPE, exposition};
 pub use read::{Gauges, zone};
 pub use summary::{of_all, summary};
+pub use survey::Survey;
 pub use tree::{
     Bucket, Buckets, CodingCounts, Delivered, Entries, Evicted, Failing, Forwarded, Origin, Purges,
     Recovery, Refresh, Tally, Top, Tree, Used, Waited, Zone,

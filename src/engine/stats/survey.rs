@@ -1,0 +1,180 @@
+//! A walk over a zone in pieces, for what is not counted as it happens: what is stored, what fails, what is asked for most.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::counter::PLACES;
+use super::read::{Gauges, seconds};
+use super::tree::{Entries, Failing, Recovery, Tally, Top, Used, Zone};
+use crate::engine::backoff::Fault;
+use crate::engine::record::{Head, LineUse, LinesFor};
+use crate::engine::{key, tags, words};
+use crate::store::{Busy, Millis, Region, Surveyed};
+
+/// Entries of each list.
+const LISTED: usize = 20;
+
+/// A walk under way. Nothing that is stored, and nothing that is counted, changes by it.
+#[derive(Debug)]
+pub struct Survey {
+    region: Arc<Region>,
+    now: Millis,
+    at: u32,
+    hot: HashMap<u64, u64>,
+    found: Found,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    entries: Entries,
+    in_flight: u64,
+    backing_off: u64,
+    bodies: u64,
+    heads: u64,
+    failing: Vec<Failing>,
+    keys: HashMap<String, u64>,
+    tags: HashMap<String, u64>,
+}
+
+impl Survey {
+    /// Begins a walk.
+    pub fn new(region: &Arc<Region>, now: Millis) -> Survey {
+        Survey {
+            hot: region.hot(),
+            region: Arc::clone(region),
+            now,
+            at: 0,
+            found: Found::default(),
+        }
+    }
+
+    /// Goes on over up to `places` places of the store (see [`Region::places`]); true when it is done. On an error nothing is
+    /// lost: call it again.
+    pub fn step(&mut self, places: u32) -> Result<bool, Busy> {
+        let (found, hot, now) = (&mut self.found, &self.hot, self.now);
+        let next = self.region.survey((self.at, places), now, &mut |shown| {
+            found.note(shown, hot, now)
+        })?;
+        self.at = next.unwrap_or(u32::MAX);
+        Ok(next.is_none())
+    }
+
+    /// The tree of the zone, as far as the walk has come.
+    pub fn zone(self) -> Zone {
+        let stats = self.region.stats();
+        let found = self.found;
+        let fixed = stats.size.saturating_sub(stats.capacity);
+        let index = fixed + stats.used.saturating_sub(found.bodies + found.heads);
+        let free = stats.capacity.saturating_sub(stats.used);
+        let gauges = Gauges {
+            size: stats.size,
+            used: Used {
+                bodies: found.bodies,
+                heads: found.heads,
+                encodings: 0,
+                index,
+                free,
+            },
+            entries: Entries {
+                filling: found.entries.filling + stats.limbo,
+                ..found.entries
+            },
+            restored: stats.restored,
+            in_flight: found.in_flight,
+            backing_off: found.backing_off,
+            evicted_space: stats.evictions,
+            evicted_variants: stats.variants,
+            recovery: Recovery {
+                dead_workers: stats.reaped,
+                repairs: stats.repairs,
+                damaged: stats.damaged,
+            },
+            failing: longest(found.failing),
+            top: Top {
+                keys: most(found.keys),
+                tags: most(found.tags),
+            },
+        };
+        let tallies = self.region.tallies();
+        let none = [0; PLACES];
+        super::zone(tallies.first_chunk().unwrap_or(&none), gauges)
+    }
+}
+
+impl Found {
+    fn note(&mut self, shown: &Surveyed<'_>, hot: &HashMap<u64, u64>, now: Millis) {
+        self.heads += shown.head;
+        if !shown.is_object {
+            self.entries.markers += 1;
+            return;
+        }
+        self.bodies += shown.body;
+        self.in_flight += u64::from(shown.is_claimed);
+        let Some(head) = Head::decode(shown.meta) else {
+            return;
+        };
+        let fresh_until = match shown.aged {
+            0 => head.fresh_until,
+            aged => head.fresh_until.min(aged),
+        };
+        match (shown.is_growing, now < fresh_until) {
+            (true, _) => self.entries.filling += 1,
+            (false, true) => self.entries.fresh += 1,
+            (false, false) => self.entries.stale += 1,
+        }
+        self.note_failure(shown, now);
+        if let Some(hits) = hot.get(&shown.hash) {
+            self.note_hits(shown, &head, *hits);
+        }
+    }
+
+    fn note_failure(&mut self, shown: &Surveyed<'_>, now: Millis) {
+        let state = shown.attributes[words::BACKOFF];
+        let Some(fault) = Fault::decode(state, shown.attributes[words::FAULT]) else {
+            return;
+        };
+        self.backing_off += u64::from(now < fault.next_try);
+        self.failing.push(Failing {
+            key: key::display(shown.key),
+            cause: fault.cause.to_string(),
+            since: seconds(fault.since),
+            next_try: seconds(fault.next_try),
+        });
+        if self.failing.len() > 2 * LISTED {
+            self.failing = longest(std::mem::take(&mut self.failing));
+        }
+    }
+
+    /// Variants of a key share its hits.
+    fn note_hits(&mut self, shown: &Surveyed<'_>, head: &Head, hits: u64) {
+        if self.keys.insert(key::display(shown.key), hits).is_some() {
+            return;
+        }
+        let lines = LinesFor {
+            lines: head.lines(shown.meta),
+            uses: LineUse::TAGS,
+        };
+        tags::each_name(&lines, &mut |tag| {
+            *self
+                .tags
+                .entry(String::from_utf8_lossy(tag).into_owned())
+                .or_default() += hits;
+        });
+    }
+}
+
+fn longest(mut failing: Vec<Failing>) -> Vec<Failing> {
+    failing.sort_by(|a, b| a.since.total_cmp(&b.since).then_with(|| a.key.cmp(&b.key)));
+    failing.truncate(LISTED);
+    failing
+}
+
+fn most(hits: HashMap<String, u64>) -> Vec<Tally> {
+    let mut tallies: Vec<_> = hits
+        .into_iter()
+        .map(|(name, hits)| Tally { name, hits })
+        .collect();
+    tallies.sort_by(|a, b| b.hits.cmp(&a.hits).then_with(|| a.name.cmp(&b.name)));
+    tallies.truncate(LISTED);
+    tallies
+}
