@@ -39,7 +39,7 @@ fn put_labelled(region: &Region, key: &[u8], labels: &[u64], meta: &[u8], body: 
         replaces: None,
         max_variants: 1,
     };
-    let Ok(mut fill) = region.unclaimed(key).begin(new) else {
+    let Ok(mut fill) = Fill::begin(region.unclaimed(key), new) else {
         return false;
     };
     fill.write(body).is_ok() && fill.commit(1).is_ok()

@@ -39,9 +39,10 @@ const DEATHS: [u64; 5] = [25, 60, 110, 200, 260];
 
 fn put(region: &Region, key: &[u8], nonce: u64, len: u64) -> Option<Object> {
     let meta = meta(nonce, key);
-    let begun = region
-        .unclaimed(key)
-        .begin(new(&meta, Some(len), Publish::AtCommit));
+    let begun = Fill::begin(
+        region.unclaimed(key),
+        new(&meta, Some(len), Publish::AtCommit),
+    );
     let mut fill = begun.ok()?;
     fill.write(&body(nonce, 0..len)).ok()?;
     fill.commit(NOW).ok()
@@ -107,10 +108,11 @@ impl Town {
             claim_on(&region, &old).renew(&old, NewHead::new(&head, [1; ATTRIBUTES], FAR), NOW);
         held.extend([old, renewed.expect("renewed")]);
         let head = meta(79, b"growing");
-        let mut growing = region
-            .unclaimed(b"growing")
-            .begin(new(&head, Some(3000), Publish::Now))
-            .expect("room");
+        let mut growing = Fill::begin(
+            region.unclaimed(b"growing"),
+            new(&head, Some(3000), Publish::Now),
+        )
+        .expect("room");
         growing.write(&body(79, 0..1000)).expect("room");
         let Ok(Attempt::Won(claim)) = region.claim_key(b"claimed", 0, NOW, FAR, false) else {
             panic!("it is free");
@@ -395,10 +397,10 @@ fn crash_in_cleaning_up() {
                 let unlinked = put(&town.region, b"target", 5, 900);
                 town.region.remove_key(b"target");
                 let head = meta(6, b"old");
-                let fill = town
-                    .region
-                    .unclaimed(b"old")
-                    .begin(new(&head, None, Publish::Now));
+                let fill = Fill::begin(
+                    town.region.unclaimed(b"old"),
+                    new(&head, None, Publish::Now),
+                );
                 let claim = town.region.claim_key(b"new", 0, NOW, FAR, false);
                 std::mem::forget((held, unlinked, fill, claim));
             });

@@ -74,7 +74,7 @@ impl World {
             .filter(|until| *until > self.now)
             .unwrap_or(0);
         assert!(
-            found.marker.pass_until == pass || found.marker.pass_until == 0,
+            [0, pass].contains(&found.marker.attributes[0]),
             "a pass that nobody marked"
         );
         let list = self.model.objects.entry(key.to_vec()).or_default();
@@ -114,7 +114,7 @@ impl World {
             Ok(Attempt::Won(claim)) if self.random.below(2) == 0 => claim,
             _ => self.region.unclaimed(key),
         };
-        match claim.begin(new) {
+        match Fill::begin(claim, new) {
             Ok(fill) => self.fills.push((fill, expected)),
             Err((_, why)) => assert_ne!(why, NoSpace::Busy),
         }
@@ -210,7 +210,8 @@ impl World {
                 self.region.sweep(self.now, 200);
             }
             13 => {
-                self.region.mark_pass(&key, self.now + 500, self.now);
+                self.region
+                    .set_marker(&key, 0, self.now + 500, self.now + 500, self.now);
                 self.model.pass.insert(key, self.now + 500);
             }
             14 => match self

@@ -44,11 +44,14 @@ fn fill(claim: Claim, random: &mut Random, old: Option<&Object>) {
     } else {
         Publish::AtCommit
     };
-    let Ok(mut fill) = claim.begin(NewObject {
-        replaces: old,
-        max_variants: 2,
-        ..new(&meta, total, publish)
-    }) else {
+    let Ok(mut fill) = Fill::begin(
+        claim,
+        NewObject {
+            replaces: old,
+            max_variants: 2,
+            ..new(&meta, total, publish)
+        },
+    ) else {
         return;
     };
     let mut at = 0;
@@ -77,8 +80,8 @@ fn step(region: &Region, random: &mut Random, kept: &mut Vec<Object>) {
     match random.below(40) {
         0 => _ = region.remove_key(&key),
         1 => _ = region.sweep(3, 50),
-        2 => _ = region.note_use(&key, 1),
-        3 => region.mark_pass(&key, 10, 1),
+        2 => _ = region.count_in_marker(&key, 1, 3_600_000, 1),
+        3 => region.set_marker(&key, 0, 10, 10, 1),
         4 => _ = region.reap(),
         5 => kept.clear(),
         _ => {}
@@ -256,9 +259,7 @@ fn waiters_are_rung_across_processes() {
         region.leave();
     });
     assert_eq!(waits.pass(), 1);
-    let mut fill = claim
-        .begin(new(b"m", Some(3000), Publish::Now))
-        .expect("begin");
+    let mut fill = Fill::begin(claim, new(b"m", Some(3000), Publish::Now)).expect("begin");
     for _ in 0..3 {
         assert_eq!(waits.pass(), 2);
         fill.write(&[7; 1000]).expect("write");
@@ -336,10 +337,8 @@ fn the_fill_of_a_killed_process_is_broken() {
     let (wrote, pinned) = (Gate::new(), Gate::new());
     let child = Child::fork(|| {
         region.enter(None).expect("enter");
-        let mut fill = region
-            .unclaimed(b"key")
-            .begin(new(b"m", None, Publish::Now))
-            .expect("begin");
+        let mut fill =
+            Fill::begin(region.unclaimed(b"key"), new(b"m", None, Publish::Now)).expect("begin");
         fill.write(b"half").expect("write");
         wrote.open(1);
         pinned.pass();
@@ -395,10 +394,8 @@ fn a_stopped_process_stalls_nobody() {
 
 fn a_child_has_nothing_before_it_enters() {
     let region = region(1 << 20);
-    let mut fill = region
-        .unclaimed(b"key")
-        .begin(new(b"m", None, Publish::Now))
-        .expect("begin");
+    let mut fill =
+        Fill::begin(region.unclaimed(b"key"), new(b"m", None, Publish::Now)).expect("begin");
     fill.write(b"body").expect("write");
     let object = fill.object();
     let Ok(Attempt::Won(claim)) = region.claim_key(b"key", 0, 1, 1000, false) else {

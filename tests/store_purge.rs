@@ -11,7 +11,7 @@ fn begin(claim: Claim, labels: &[u64], publish: Publish) -> Fill {
         labels,
         ..new(b"meta", Some(4), publish)
     };
-    claim.begin(new).expect("begin")
+    Fill::begin(claim, new).expect("begin")
 }
 
 fn end(mut fill: Fill) -> Result<Object, Superseded> {
@@ -107,17 +107,18 @@ fn a_label_finds_all_that_bears_it_and_nothing_else() {
 }
 
 #[test]
-fn prefixes_texts_and_keys() {
+fn prefixes_stems_and_keys() {
     let region = region(4 << 20);
-    let key = |text: &str| format!("{text}\u{1}\0\0\0\u{1}");
+    region.set_stem(|key| key.strip_suffix(b"!"));
+    let key = |stem: &str| format!("{stem}!");
     for text in ["/a", "/a/b", "/ab", "/b"] {
         put(&region, &key(text), &[]);
     }
-    let texts = |texts: &[&str]| Targets {
-        texts: texts.iter().map(|t| t.as_bytes().into()).collect(),
+    let stems = |stems: &[&str]| Targets {
+        stems: stems.iter().map(|s| s.as_bytes().into()).collect(),
         ..Targets::default()
     };
-    assert_eq!(remove(&region, texts(&["/a", "/", "/ab/"])), 1);
+    assert_eq!(remove(&region, stems(&["/a", "/", "/ab/"])), 1);
     assert!(!has(&region, &key("/a")) && has(&region, &key("/a/b")));
     let keys = Targets {
         keys: vec![key("/b").into_bytes().into(), (*b"/ab").into()],
@@ -164,7 +165,7 @@ fn a_purge_wins_over_what_was_asked_for_before() {
             ..Targets::default()
         },
         || Targets {
-            texts: vec![b"/a".as_slice().into()],
+            stems: vec![b"/a".as_slice().into()],
             ..Targets::default()
         },
     ];
@@ -281,7 +282,7 @@ fn a_fetch_that_the_log_no_longer_reaches_back_to_comes_to_nothing() {
 #[test]
 fn a_purge_of_all_ends_claims_and_forgets_what_passes() {
     let region = region(1 << 20);
-    region.mark_pass(b"/p", FAR, 1);
+    region.set_marker(b"/p", 0, FAR, FAR, 1);
     let fetching = claim(&region, "/q");
     remove(&region, all());
     let seen = region.lookup(b"/p", 5, &mut |_| true).expect("not busy");
@@ -319,7 +320,9 @@ fn what_an_object_cannot_have() {
             replaces: None,
             max_variants: 0,
         };
-        region.unclaimed(key).begin(new).err().map(|(_, why)| why)
+        Fill::begin(region.unclaimed(key), new)
+            .err()
+            .map(|(_, why)| why)
     };
     let most: Vec<u64> = (0..=MAX_LABELS as u64).collect();
     assert_eq!(refused(b"/", &most), Some(NoSpace::TooLarge));

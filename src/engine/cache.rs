@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::answer::answer;
 use super::decide::Asking;
 use super::decision::{Decision, Led, Serve};
+use super::key::split;
 use super::outcome::Response;
 use super::policy::Policy;
 use super::purge::Removal;
@@ -32,6 +33,7 @@ impl fmt::Debug for Cache {
 impl Cache {
     /// A cache over `region`, which the caller has entered (see `Region::enter`).
     pub fn new(region: Arc<Region>) -> Cache {
+        region.set_stem(|key| Some(split(key)?.0));
         Cache { region }
     }
 

@@ -421,7 +421,7 @@ impl<'a> Asking<'a> {
     fn is_rare(&self) -> bool {
         self.policy.min_uses > 1
             && self.turn == Turn::First
-            && self.region.note_use(self.req.key, self.now) < self.policy.min_uses
+            && pass::count_use(self.region, self.req.key, self.now) < self.policy.min_uses
     }
 
     fn keep(&self) -> Keep {

@@ -162,7 +162,7 @@ impl Filling {
         };
         claim.extend(draft.now.saturating_add(FILL_LEASE));
         if terms.probe {
-            region.clear_pass(claim.key());
+            pass::forget(&region, claim.key());
         }
         let replaces = terms.entry.as_ref().or(twin.as_ref()).map(Stored::object);
         let new = NewObject {
@@ -175,7 +175,7 @@ impl Filling {
             replaces,
             max_variants: policy.max_variants,
         };
-        let fill = match claim.begin(new) {
+        let fill = match Fill::begin(claim, new) {
             Ok(fill) => fill,
             Err((claim, why)) => {
                 return Err((

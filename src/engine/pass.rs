@@ -18,6 +18,16 @@ pub(crate) const PROBE: Millis = 110 * SECOND;
 /// ample even for a busy worker.
 const RELEASE: Millis = SECOND;
 
+/// How long uses of a key are remembered after the last one.
+const USES_REMEMBERED: Millis = 3600 * SECOND;
+
+/// The attributes of a marker, by their places: until when the key passes through,
+const PASS_UNTIL: usize = 0;
+/// how often it was asked for,
+const USES: usize = 1;
+/// and until when those who wait for it are released.
+const RELEASED_UNTIL: usize = 2;
+
 /// What is remembered of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Memory {
@@ -31,7 +41,7 @@ pub(crate) enum Memory {
 
 impl Memory {
     pub(crate) fn of(marker: &MarkerView, now: Millis) -> Memory {
-        match marker.pass_until {
+        match marker.attributes[PASS_UNTIL] {
             until if now.saturating_add(PROBE) < until => Memory::Pass,
             until if now < until => Memory::Probe,
             _ => Memory::None,
@@ -41,16 +51,30 @@ impl Memory {
 
 /// Remembers that the responses of `key` can't be stored.
 pub(crate) fn remember(region: &Region, key: &[u8], now: Millis) {
-    region.mark_pass(key, now.saturating_add(PASS + PROBE), now);
+    let until = now.saturating_add(PASS + PROBE);
+    region.set_marker(key, PASS_UNTIL, until, until, now);
+}
+
+/// Forgets that the responses of `key` can't be stored.
+pub(crate) fn forget(region: &Region, key: &[u8]) {
+    region.clear_marker(key, PASS_UNTIL);
+}
+
+/// Counts a use of the key and returns how many there were, this one included; 1 when the store is busy. Uses are forgotten an
+/// hour after the last.
+pub(crate) fn count_use(region: &Region, key: &[u8], now: Millis) -> u32 {
+    let until = now.saturating_add(USES_REMEMBERED);
+    let uses = region.count_in_marker(key, USES, until, now);
+    u32::try_from(uses).unwrap_or(u32::MAX)
 }
 
 /// Tells those who wait for a fetch of `key` that it left nothing, before they are rung.
 pub(crate) fn release_waiters(region: &Region, key: &[u8], now: Millis) {
     let until = now.saturating_add(RELEASE);
-    region.annotate(key, until, until, now);
+    region.set_marker(key, RELEASED_UNTIL, until, until, now);
 }
 
 /// Whether a fetch of the key just ended and left nothing.
 pub(crate) fn released(marker: &MarkerView, now: Millis) -> bool {
-    now < marker.note
+    now < marker.attributes[RELEASED_UNTIL]
 }

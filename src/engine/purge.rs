@@ -104,7 +104,7 @@ impl Cache {
         let targets = Targets {
             all: what.all,
             keys: what.keys,
-            texts: what.texts,
+            stems: what.texts,
             prefixes: what.prefixes,
             labels: what.tags.iter().map(|t| tags::tag(t)).collect(),
         };
@@ -120,7 +120,7 @@ impl Cache {
 mod tests {
     use super::super::Written;
     use super::*;
-    use crate::store::{ATTRIBUTES, NewObject, Publish, RegionOptions};
+    use crate::store::{ATTRIBUTES, Fill, NewObject, Publish, RegionOptions};
 
     fn put(region: &Region, key: &[u8], labels: &[u64]) {
         let new = NewObject {
@@ -133,7 +133,7 @@ mod tests {
             replaces: None,
             max_variants: 1,
         };
-        let fill = region.unclaimed(key).begin(new).expect("room");
+        let fill = Fill::begin(region.unclaimed(key), new).expect("room");
         fill.commit(1).expect("stored");
     }
 

@@ -12,7 +12,7 @@ use super::policy::{Policy, UseStale};
 use super::record::{Flags, LineUse};
 use super::stored::Stored;
 use super::verdict::Reason;
-use super::{siblings, words};
+use super::{pass, siblings, words};
 use crate::http::fields::{count, first};
 use crate::http::update::{Freshen, StoredValidators, freshens, head_freshens};
 use crate::http::{Comparison, Fields, retry_after};
@@ -477,7 +477,7 @@ impl Answered<'_> {
             terms,
         } = permit;
         if terms.probe {
-            region.clear_pass(entry.object().key());
+            pass::forget(&region, entry.object().key());
         }
         let head = NewHead {
             meta: &draft.meta,

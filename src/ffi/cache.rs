@@ -599,7 +599,7 @@ mod tests {
 
     use super::*;
     use crate::ffi::*;
-    use crate::store::{ATTRIBUTES, NewObject, Publish};
+    use crate::store::{ATTRIBUTES, Fill, NewObject, Publish};
 
     thread_local! {
         static PANIC: Cell<bool> = const { Cell::new(false) };
@@ -709,12 +709,8 @@ mod tests {
             max_variants: 1,
         };
         shared(cache, |cache| {
-            let mut fill = cache
-                .engine
-                .region()
-                .unclaimed(b"first")
-                .begin(first)
-                .expect("room");
+            let mut fill =
+                Fill::begin(cache.engine.region().unclaimed(b"first"), first).expect("room");
             fill.write(&[1; 400_000]).expect("room");
             fill.commit(1).expect("stored");
             Ok(())

@@ -2,8 +2,6 @@
 
 use std::{fmt, io};
 
-use crate::store::handle::object::Object;
-
 /// A lock could not be had in time, there was no room for the bookkeeping, the process has not entered the
 /// region, or the region is damaged. The caller goes on as if there were no cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,15 +83,6 @@ impl fmt::Display for Refused {
 }
 
 impl std::error::Error for Refused {}
-
-/// A fill that was not made current. The object can still be read by whoever holds it.
-#[derive(Debug)]
-pub struct Superseded {
-    /// The filled object, unlinked: complete, unless the reason is [`SupersededReason::Incomplete`].
-    pub object: Object,
-    /// Why.
-    pub reason: SupersededReason,
-}
 
 /// Why a commit did not make the object current.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,18 +25,21 @@ mod process;
 mod region;
 mod upkeep;
 
-pub use error::{Busy, NoSpace, Refused, StoreError, Superseded, SupersededReason};
+pub use error::{Busy, NoSpace, Refused, StoreError, SupersededReason};
 pub use handle::claim::{Attempt, Claim, NewHead};
-pub use handle::fill::{Fill, NewObject, Publish};
+pub use handle::fill::{Fill, NewObject, Publish, Superseded};
+pub use handle::marker::MarkerView;
 pub use handle::object::{BodyState, Cursor, Object, Phase};
 pub use handle::purge::{Effect, Purge, Targets};
-pub use index::stats::{Stats, Summary};
+pub use index::stats::Stats;
 pub use index::survey::Surveyed;
-pub use memory::block::{ATTRIBUTES, MAX_KEY, MAX_LABELS};
+pub use memory::block::{ATTRIBUTES, MARKER_ATTRIBUTES, MAX_KEY, MAX_LABELS};
 #[cfg(feature = "crash-points")]
 pub use memory::crash;
 pub use memory::lane::TALLIES;
 pub use memory::layout::Millis;
 pub use process::wakers::{WakerId, Wakers};
-pub use region::{Lookup, MarkerView, Region, RegionOptions};
-pub use upkeep::file::{Found, OnExec, Share};
+pub use region::{Lookup, Region};
+pub use upkeep::file::Found;
+pub use upkeep::options::{OnExec, RegionOptions, Share};
+pub use upkeep::validate::Summary;

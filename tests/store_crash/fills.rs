@@ -25,9 +25,11 @@ fn crash_in_fills() {
         }),
         operation("fill that is too short", |region| {
             Box::new(|| {
-                let fill = claim(region, b"target")
-                    .begin(new(&meta(5, b"target"), Some(3000), Publish::Now))
-                    .expect("room");
+                let fill = Fill::begin(
+                    claim(region, b"target"),
+                    new(&meta(5, b"target"), Some(3000), Publish::Now),
+                )
+                .expect("room");
                 assert!(fill.commit(NOW).is_err());
             })
         }),
@@ -38,9 +40,11 @@ fn crash_in_fills() {
 
 pub(crate) fn fill(region: &Region, total: Option<u64>, publish: Publish) {
     let len = total.unwrap_or(9000);
-    let mut fill = claim(region, b"target")
-        .begin(new(&meta(5, b"target"), total, publish))
-        .expect("room");
+    let mut fill = Fill::begin(
+        claim(region, b"target"),
+        new(&meta(5, b"target"), total, publish),
+    )
+    .expect("room");
     for part in body(5, 0..len).chunks(2000) {
         fill.write(part).expect("room");
         fill.extend(FAR + 1);
@@ -53,13 +57,15 @@ fn crash_in_commits() {
     crash_at_each_write(&operation("commit that replaces", |region| {
         let old = put(region, b"target", 4, 800);
         Box::new(move || {
-            let mut fill = claim_on(region, &old)
-                .begin(NewObject {
+            let mut fill = Fill::begin(
+                claim_on(region, &old),
+                NewObject {
                     replaces: Some(&old),
                     max_variants: 1,
                     ..new(&meta(5, b"target"), Some(900), Publish::AtCommit)
-                })
-                .expect("room");
+                },
+            )
+            .expect("room");
             fill.write(&body(5, 0..900)).expect("room");
             fill.commit(NOW).expect("current");
         })
@@ -69,13 +75,14 @@ fn crash_in_commits() {
             put(region, b"target", i, 300);
         }
         Box::new(|| {
-            let mut fill = region
-                .unclaimed(b"target")
-                .begin(NewObject {
+            let mut fill = Fill::begin(
+                region.unclaimed(b"target"),
+                NewObject {
                     max_variants: 1,
                     ..new(&meta(5, b"target"), Some(900), Publish::AtCommit)
-                })
-                .expect("room");
+                },
+            )
+            .expect("room");
             fill.write(&body(5, 0..900)).expect("room");
             fill.commit(NOW).expect("current");
         })
@@ -84,9 +91,11 @@ fn crash_in_commits() {
         let claim = claim(region, b"target");
         region.remove_key(b"target");
         Box::new(|| {
-            let mut fill = claim
-                .begin(new(&meta(5, b"target"), Some(900), Publish::AtCommit))
-                .expect("room");
+            let mut fill = Fill::begin(
+                claim,
+                new(&meta(5, b"target"), Some(900), Publish::AtCommit),
+            )
+            .expect("room");
             fill.write(&body(5, 0..900)).expect("room");
             fill.commit(NOW).expect_err("superseded");
         })
@@ -109,12 +118,14 @@ fn crash_in_renewals() {
     crash_at_each_write(&operation("commit as renewal", |region| {
         let old = put(region, b"target", 4, 800);
         Box::new(move || {
-            let mut fill = claim_on(region, &old)
-                .begin(NewObject {
+            let mut fill = Fill::begin(
+                claim_on(region, &old),
+                NewObject {
                     replaces: Some(&old),
                     ..new(&meta(4, b"target"), None, Publish::AtCommit)
-                })
-                .expect("room");
+                },
+            )
+            .expect("room");
             fill.write(&body(4, 0..800)).expect("room");
             fill.commit_as_renewal(
                 &old,

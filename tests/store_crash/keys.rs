@@ -16,7 +16,7 @@ fn crash_in_claims() {
         Box::new(|| claim(region, b"target").release())
     }));
     crash_at_each_write(&operation("claim on a key with a marker", |region| {
-        region.note_use(b"target", NOW);
+        region.count_in_marker(b"target", 1, FAR, NOW);
         Box::new(|| {
             let claim = claim(region, b"target");
             claim.extend(FAR + 5);
@@ -49,10 +49,10 @@ fn crash_in_claims() {
 fn crash_in_markers() {
     crash_at_each_write(&operation("what is remembered of a key", |region| {
         Box::new(|| {
-            assert_eq!(region.note_use(b"target", NOW), 1);
-            region.mark_pass(b"target", FAR, NOW);
-            region.annotate(b"target", 5, FAR, NOW);
-            region.clear_pass(b"target");
+            assert_eq!(region.count_in_marker(b"target", 1, FAR, NOW), 1);
+            region.set_marker(b"target", 0, FAR, FAR, NOW);
+            region.set_marker(b"target", 2, 5, FAR, NOW);
+            region.clear_marker(b"target", 0);
         })
     }));
 }
@@ -80,13 +80,14 @@ fn crash_in_removals() {
         stride: 3,
         ..operation("sweep", |region| {
             for key in [&b"target"[..], b"old"] {
-                let mut fill = region
-                    .unclaimed(key)
-                    .begin(NewObject {
+                let mut fill = Fill::begin(
+                    region.unclaimed(key),
+                    NewObject {
                         dead_at: NOW + 1,
                         ..new(&meta(5, key), Some(900), Publish::AtCommit)
-                    })
-                    .expect("room");
+                    },
+                )
+                .expect("room");
                 fill.write(&body(5, 0..900)).expect("room");
                 fill.commit(NOW).expect("current");
             }

@@ -61,10 +61,11 @@ fn everywhere() -> bool {
 }
 
 fn put(region: &Region, key: &[u8], nonce: u64, len: u64) -> Object {
-    let mut fill = region
-        .unclaimed(key)
-        .begin(new(&meta(nonce, key), Some(len), Publish::AtCommit))
-        .expect("room");
+    let mut fill = Fill::begin(
+        region.unclaimed(key),
+        new(&meta(nonce, key), Some(len), Publish::AtCommit),
+    )
+    .expect("room");
     fill.write(&body(nonce, 0..len)).expect("room");
     fill.commit(NOW).expect("current")
 }
@@ -96,9 +97,8 @@ fn enter(region: &Region) {
 
 /// A fill that is under way.
 fn half(region: &Region, key: &[u8], publish: Publish) -> Fill {
-    let mut fill = claim(region, key)
-        .begin(new(&meta(5, key), None, publish))
-        .expect("room");
+    let mut fill =
+        Fill::begin(claim(region, key), new(&meta(5, key), None, publish)).expect("room");
     fill.write(&body(5, 0..6000)).expect("room");
     fill
 }

@@ -94,10 +94,11 @@ fn die_with_everything(region: &Region) {
         enter(region);
         let claim = claim(region, b"target");
         let found = half(region, b"old", Publish::Now);
-        let unseen = region
-            .unclaimed(b"new")
-            .begin(new(&meta(5, b"new"), Some(500), Publish::AtCommit))
-            .expect("room");
+        let unseen = Fill::begin(
+            region.unclaimed(b"new"),
+            new(&meta(5, b"new"), Some(500), Publish::AtCommit),
+        )
+        .expect("room");
         let pinned = get(region, b"three");
         std::mem::forget((claim, found, unseen, pinned));
     });

@@ -28,10 +28,11 @@ fn crash_in_evictions() {
         ..operation("fill that finds no room", |region| {
             fill_up(region);
             Box::new(|| {
-                let refused = region
-                    .unclaimed(b"target")
-                    .begin(new(&meta(1, b"target"), Some(60_000), Publish::AtCommit))
-                    .map(drop);
+                let refused = Fill::begin(
+                    region.unclaimed(b"target"),
+                    new(&meta(1, b"target"), Some(60_000), Publish::AtCommit),
+                )
+                .map(drop);
                 let _ = refused;
             })
         })

@@ -37,14 +37,15 @@ impl World {
         for (i, key) in BYSTANDERS.iter().enumerate() {
             put(&region, key, i as u64, 700 * i as u64);
         }
-        region.mark_pass(b"passing", FAR, NOW);
+        region.set_marker(b"passing", 0, FAR, FAR, NOW);
         let lingering = put(&region, b"lingers", 77, 3000);
         let current = put(&region, b"current", 78, 5000);
         region.remove(&lingering);
-        let mut growing = region
-            .unclaimed(b"growing")
-            .begin(new(&meta(79, b"growing"), None, Publish::Now))
-            .expect("room");
+        let mut growing = Fill::begin(
+            region.unclaimed(b"growing"),
+            new(&meta(79, b"growing"), None, Publish::Now),
+        )
+        .expect("room");
         growing.write(&body(79, 0..2000)).expect("room");
         let claim = claim(&region, b"claimed by another");
         World {

@@ -38,10 +38,8 @@ fn a_snapshot_shows_what_is_stored_and_changes_nothing() {
     let (region, _) = open(&folder.zone(), LEN);
     (0..20).for_each(|i| drop(put(&region, i)));
     let held = region.lookup(&key(3), 1, &mut |_| true).expect("not busy");
-    let growing = region
-        .unclaimed(b"growing")
-        .begin(new(b"", None, Publish::Now))
-        .expect("room");
+    let growing =
+        Fill::begin(region.unclaimed(b"growing"), new(b"", None, Publish::Now)).expect("room");
     let before = fs::read(folder.zone()).expect("a file");
     let meta = fs::metadata(folder.zone()).expect("a file");
     let (copy, found) = Region::snapshot(&folder.zone()).expect("a copy");

@@ -76,13 +76,14 @@ fn put(region: &Region, i: u64) -> Object {
 /// The same, or nothing where others keep the region busy, fill it, or remove the key meanwhile.
 fn try_put(region: &Region, i: u64) -> Option<Object> {
     let total = i.is_multiple_of(2).then_some(length(i));
-    let mut fill = region
-        .unclaimed(&key(i))
-        .begin(NewObject {
+    let mut fill = Fill::begin(
+        region.unclaimed(&key(i)),
+        NewObject {
             attributes: [1, 2, 3, 4, 5],
             ..new(&i.to_le_bytes(), total, Publish::AtCommit)
-        })
-        .ok()?;
+        },
+    )
+    .ok()?;
     for part in body(i, 0..length(i)).chunks(1000) {
         fill.write(part).ok()?;
     }

@@ -68,13 +68,14 @@ fn what_was_under_way_is_gone() {
     (0..20).for_each(|i| drop(put(&region, i)));
     let removed = put(&region, 20);
     region.remove(&removed);
-    let mut growing = region
-        .unclaimed(&key(21))
-        .begin(new(&21u64.to_le_bytes(), None, Publish::Now))
-        .expect("room");
+    let mut growing = Fill::begin(
+        region.unclaimed(&key(21)),
+        new(&21u64.to_le_bytes(), None, Publish::Now),
+    )
+    .expect("room");
     growing.write(&body(21, 0..10)).expect("room");
     let claim = region.claim_key(&key(22), 0, 1, FAR, false);
-    region.mark_pass(&key(23), FAR, 1);
+    region.set_marker(&key(23), 0, FAR, FAR, 1);
     // As if all its processes had been killed: nobody says goodbye.
     std::mem::forget((removed, growing, claim));
     fs::copy(folder.zone(), folder.0.join("copy")).expect("a copy");

@@ -82,10 +82,10 @@ fn write(fill: &mut Fill, nonce: u64, n: u64) -> bool {
 
 fn put(region: &Region, key: &[u8], nonce: u64, len: u64) -> bool {
     let meta = meta(key, nonce, len);
-    let Ok(mut fill) = region
-        .unclaimed(key)
-        .begin(new(&meta, Some(len), Publish::AtCommit))
-    else {
+    let Ok(mut fill) = Fill::begin(
+        region.unclaimed(key),
+        new(&meta, Some(len), Publish::AtCommit),
+    ) else {
         return false;
     };
     write(&mut fill, nonce, len) && fill.commit(NOW).is_ok()
@@ -208,7 +208,7 @@ fn one_fetches_and_nobody_is_forgotten() {
             give_up();
             return claim.release();
         }
-        let mut fill = match claim.begin(new(&meta, None, publish)) {
+        let mut fill = match Fill::begin(claim, new(&meta, None, publish)) {
             Ok(fill) => fill,
             Err((claim, _)) => {
                 give_up();
@@ -268,7 +268,8 @@ fn readers_follow_to_the_end() {
             };
             let known = below(2) == 0;
             let meta = meta(b"key", 5, 900);
-            let Ok(mut fill) = claim.begin(new(&meta, known.then_some(900), Publish::Now)) else {
+            let Ok(mut fill) = Fill::begin(claim, new(&meta, known.then_some(900), Publish::Now))
+            else {
                 return;
             };
             let whole = (0..3).all(|_| {
@@ -363,7 +364,8 @@ fn a_purge_wins() {
                 };
                 began.store(1, SeqCst);
                 let meta = meta(b"key", 5, 300);
-                let Ok(mut fill) = claim.begin(new(&meta, Some(300), Publish::AtCommit)) else {
+                let Ok(mut fill) = Fill::begin(claim, new(&meta, Some(300), Publish::AtCommit))
+                else {
                     return;
                 };
                 write(&mut fill, 5, 300);

@@ -80,17 +80,12 @@ fn a_claim_on_an_object_refreshes_it() {
 #[test]
 fn a_removal_voids_claims_and_their_fills() {
     let region = region(1 << 20);
-    let leased = claim(&region, b"key")
-        .begin(new(b"a", None, Publish::AtCommit))
-        .expect("begin");
-    let free = region
-        .unclaimed(b"key")
-        .begin(new(b"b", None, Publish::AtCommit))
-        .expect("begin");
-    let shown = region
-        .unclaimed(b"key")
-        .begin(new(b"c", None, Publish::Now))
-        .expect("begin");
+    let leased =
+        Fill::begin(claim(&region, b"key"), new(b"a", None, Publish::AtCommit)).expect("begin");
+    let free =
+        Fill::begin(region.unclaimed(b"key"), new(b"b", None, Publish::AtCommit)).expect("begin");
+    let shown =
+        Fill::begin(region.unclaimed(b"key"), new(b"c", None, Publish::Now)).expect("begin");
     assert_eq!(region.remove_key(b"key"), 1);
     for fill in [leased, free, shown] {
         assert!(!fill.is_valid());
@@ -109,7 +104,7 @@ fn removing_an_object_voids_its_refresh_whatever_the_claim() {
         replaces: Some(&old),
         ..new(b"new", None, Publish::AtCommit)
     };
-    let fill = claim(&region, b"key").begin(spec).expect("begin");
+    let fill = Fill::begin(claim(&region, b"key"), spec).expect("begin");
     assert!(region.remove(&old));
     assert!(!region.remove(&old));
     assert!(fill.commit(1).is_err());
@@ -120,14 +115,11 @@ fn removing_an_object_voids_its_refresh_whatever_the_claim() {
 #[test]
 fn a_purge_voids_a_claim_past_its_deadline_too() {
     let region = region(1 << 20);
-    let marker = claim(&region, b"key")
-        .begin(new(b"a", None, Publish::AtCommit))
-        .expect("begin");
+    let marker =
+        Fill::begin(claim(&region, b"key"), new(b"a", None, Publish::AtCommit)).expect("begin");
     let old = put(&region, b"other", b"m", b"b");
     let object = won(region.claim_object(&old, 1, 1000, false));
-    let object = object
-        .begin(new(b"a", None, Publish::AtCommit))
-        .expect("begin");
+    let object = Fill::begin(object, new(b"a", None, Publish::AtCommit)).expect("begin");
     (0..2).for_each(|_| _ = region.sweep(FAR + 1, u32::MAX));
     assert!(!old.is_current(), "it was dead, and its claim ran out");
     assert!(
@@ -145,10 +137,8 @@ fn a_purge_voids_a_claim_past_its_deadline_too() {
 fn leaving_ends_claims_and_fills() {
     let region = region(1 << 20);
     let claim = claim(&region, b"a");
-    let mut fill = region
-        .unclaimed(b"b")
-        .begin(new(b"", None, Publish::Now))
-        .expect("begin");
+    let mut fill =
+        Fill::begin(region.unclaimed(b"b"), new(b"", None, Publish::Now)).expect("begin");
     region.leave();
     assert!(!claim.is_valid());
     assert_eq!(fill.write(b"x"), Err(NoSpace::Ended));

@@ -80,11 +80,10 @@ fn the_hot_stay_among_many_that_are_asked_for_once() {
 fn a_survey_shows_what_there_is_in_pieces() {
     let region = region(1 << 20);
     put(&region, b"whole", b"meta", b"12345");
-    let mut growing = claim(&region, b"growing")
-        .begin(new(b"", None, Publish::Now))
-        .expect("room");
+    let mut growing =
+        Fill::begin(claim(&region, b"growing"), new(b"", None, Publish::Now)).expect("room");
     growing.write(b"12").expect("room");
-    region.mark_pass(b"passes", 50, 1);
+    region.set_marker(b"passes", 0, 50, 50, 1);
     let (mut seen, mut from) = (Vec::new(), 0);
     loop {
         let next = region.survey((from, 7), 1, &mut |shown| {
@@ -110,10 +109,13 @@ fn a_survey_shows_what_there_is_in_pieces() {
 fn variants_that_have_to_go_are_counted() {
     let region = region(1 << 20);
     for meta in [b"1", b"2", b"3"] {
-        let fill = region.unclaimed(b"key").begin(NewObject {
-            max_variants: 2,
-            ..new(meta, Some(0), Publish::AtCommit)
-        });
+        let fill = Fill::begin(
+            region.unclaimed(b"key"),
+            NewObject {
+                max_variants: 2,
+                ..new(meta, Some(0), Publish::AtCommit)
+            },
+        );
         fill.expect("room").commit(1).expect("stored");
     }
     let stats = region.stats();

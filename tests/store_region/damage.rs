@@ -44,12 +44,12 @@ fn exercise(region: &Region, kept: &[Object], seed: u64) {
             .map(|f| f.others);
         let total = (i % 2 == 0).then_some(900);
         if let Ok(Attempt::Won(claim)) = region.claim_key(&[i], 0, 1, 9, true)
-            && let Ok(mut fill) = claim.begin(new(b"meta", total, Publish::Now))
+            && let Ok(mut fill) = Fill::begin(claim, new(b"meta", total, Publish::Now))
             && fill.write(&[i; 900]).is_ok()
         {
             let _ = fill.commit(1);
         }
-        region.note_use(&[i], 1);
+        region.count_in_marker(&[i], 0, 3_600_000, 1);
     }
     if let Some(object) = kept.first() {
         let _ = region.unclaimed(object.key()).renew(

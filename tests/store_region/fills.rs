@@ -7,9 +7,8 @@ use super::*;
 #[test]
 fn readers_follow_a_growing_body_over_its_pieces() {
     let region = region(8 << 20);
-    let mut fill = claim(&region, b"key")
-        .begin(new(b"m", None, Publish::Now))
-        .expect("begin");
+    let mut fill =
+        Fill::begin(claim(&region, b"key"), new(b"m", None, Publish::Now)).expect("begin");
     let reader = get(&region, b"key").expect("published");
     assert_eq!(
         reader.body(),
@@ -50,9 +49,8 @@ fn readers_follow_a_growing_body_over_its_pieces() {
 fn a_dropped_fill_breaks_and_leaves_nothing() {
     let region = region(1 << 20);
     for publish in [Publish::Now, Publish::AtCommit] {
-        let mut fill = claim(&region, b"key")
-            .begin(new(b"m", Some(100), publish))
-            .expect("begin");
+        let mut fill =
+            Fill::begin(claim(&region, b"key"), new(b"m", Some(100), publish)).expect("begin");
         fill.write(b"half").expect("write");
         let reader = fill.object();
         drop(fill);
@@ -67,9 +65,7 @@ fn a_dropped_fill_breaks_and_leaves_nothing() {
 #[test]
 fn an_aborted_fill_gives_the_claim_back() {
     let region = region(1 << 20);
-    let fill = claim(&region, b"key")
-        .begin(new(b"m", None, Publish::Now))
-        .expect("begin");
+    let fill = Fill::begin(claim(&region, b"key"), new(b"m", None, Publish::Now)).expect("begin");
     let claim = fill.abort();
     assert!(claim.is_valid() && get(&region, b"key").is_none());
     drop(claim);
@@ -79,10 +75,8 @@ fn an_aborted_fill_gives_the_claim_back() {
 #[test]
 fn totals_are_kept_to() {
     let region = region(1 << 20);
-    let mut fill = region
-        .unclaimed(b"k")
-        .begin(new(b"", Some(4), Publish::Now))
-        .expect("begin");
+    let mut fill =
+        Fill::begin(region.unclaimed(b"k"), new(b"", Some(4), Publish::Now)).expect("begin");
     fill.write(b"abc").expect("write");
     assert_eq!(fill.write(b"de"), Err(NoSpace::BeyondTotal));
     assert_eq!(fill.len(), 3);
@@ -97,9 +91,9 @@ fn totals_are_kept_to() {
 fn an_object_too_large_is_refused_and_gives_the_claim_back() {
     let region = region(1 << 20);
     let spec = new(b"", Some(1 << 18), Publish::Now);
-    let (claim, why) = claim(&region, b"k").begin(spec).expect_err("too large");
+    let (claim, why) = Fill::begin(claim(&region, b"k"), spec).expect_err("too large");
     assert_eq!(why, NoSpace::TooLarge);
-    let mut fill = claim.begin(new(b"", None, Publish::Now)).expect("begin");
+    let mut fill = Fill::begin(claim, new(b"", None, Publish::Now)).expect("begin");
     let mut outcome = Ok(());
     while outcome.is_ok() {
         outcome = fill.write(&[0; 4096]);
@@ -116,12 +110,14 @@ fn the_same_bytes_keep_the_old_body() {
     let old = put(&region, b"key", b"old", b"body");
     for publish in [Publish::AtCommit, Publish::Now] {
         let current = get(&region, b"key").expect("found");
-        let mut fill = won(region.claim_object(&current, 1, 1000, false))
-            .begin(NewObject {
+        let mut fill = Fill::begin(
+            won(region.claim_object(&current, 1, 1000, false)),
+            NewObject {
                 replaces: Some(&current),
                 ..new(b"x", Some(4), publish)
-            })
-            .expect("begin");
+            },
+        )
+        .expect("begin");
         fill.write(b"body").expect("write");
         let reader = fill.object();
         let renewed = fill

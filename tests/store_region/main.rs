@@ -27,10 +27,8 @@ fn claim(region: &Region, key: &[u8]) -> Claim {
 
 fn put(region: &Region, key: &[u8], meta: &[u8], body: &[u8]) -> Object {
     let total = Some(body.len() as u64);
-    let mut fill = region
-        .unclaimed(key)
-        .begin(new(meta, total, Publish::AtCommit))
-        .expect("begin");
+    let mut fill =
+        Fill::begin(region.unclaimed(key), new(meta, total, Publish::AtCommit)).expect("begin");
     fill.write(body).expect("write");
     fill.commit(1).expect("commit")
 }

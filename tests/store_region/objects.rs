@@ -52,10 +52,8 @@ fn an_empty_body_and_an_empty_key_are_fine() {
             phase: Phase::Complete
         }
     );
-    let fill = region
-        .unclaimed(b"x")
-        .begin(new(b"", None, Publish::AtCommit))
-        .expect("begin");
+    let fill =
+        Fill::begin(region.unclaimed(b"x"), new(b"", None, Publish::AtCommit)).expect("begin");
     assert!(fill.is_empty());
     let got = fill.commit(1).expect("commit");
     assert_eq!(got.body().phase, Phase::Complete);
@@ -67,12 +65,10 @@ fn before_enter_everything_is_busy() {
     let region = Region::anonymous(1 << 20, &RegionOptions::default()).expect("region");
     assert!(region.lookup(b"k", 1, &mut |_| true).is_err());
     assert!(region.claim_key(b"k", 0, 1, 2, false).is_err());
-    let (claim, why) = region
-        .unclaimed(b"k")
-        .begin(new(b"", None, Publish::Now))
-        .expect_err("busy");
+    let (claim, why) =
+        Fill::begin(region.unclaimed(b"k"), new(b"", None, Publish::Now)).expect_err("busy");
     assert_eq!((claim.key(), why), (&b"k"[..], NoSpace::Busy));
-    region.mark_pass(b"k", 5, 1);
+    region.set_marker(b"k", 1, 5, 5, 1);
     assert_eq!(
         (region.remove_key(b"k"), region.reap(), region.sweep(1, 10)),
         (0, 0, 0)
@@ -122,9 +118,7 @@ fn variants_are_limited_and_replaced() {
     for meta in [b"b", b"c"] {
         let mut spec = new(meta, None, Publish::AtCommit);
         spec.max_variants = 2;
-        region
-            .unclaimed(b"key")
-            .begin(spec)
+        Fill::begin(region.unclaimed(b"key"), spec)
             .expect("begin")
             .commit(1)
             .expect("commit");
@@ -137,7 +131,7 @@ fn variants_are_limited_and_replaced() {
         .expect("b");
     let mut spec = new(b"d", None, Publish::Now);
     spec.replaces = Some(&b);
-    let fill = region.unclaimed(b"key").begin(spec).expect("begin");
+    let fill = Fill::begin(region.unclaimed(b"key"), spec).expect("begin");
     assert!(b.is_current(), "replaced at the commit");
     fill.commit(1).expect("commit");
     assert!(!b.is_current());
@@ -170,31 +164,29 @@ fn markers_remember_for_their_time() {
             .marker
     };
     assert_eq!(view(1), MarkerView::default());
-    region.mark_pass(b"k", 100, 1);
+    region.set_marker(b"k", 1, 100, 100, 1);
     assert_eq!(
         view(99),
         MarkerView {
-            pass_until: 100,
-            uses: 0,
-            note: 0
+            attributes: [0, 100, 0]
         }
     );
     assert_eq!(view(100), MarkerView::default());
-    region.clear_pass(b"k");
-    assert_eq!(view(50).pass_until, 0);
-    assert_eq!(
-        (region.note_use(b"k", 60), region.note_use(b"k", 61)),
-        (1, 2)
-    );
-    region.annotate(b"k", 42, 200, 62);
-    let seen = view(100);
-    assert_eq!((seen.uses, seen.note), (2, 42));
+    region.clear_marker(b"k", 1);
+    assert_eq!(view(50).attributes[1], 0);
+    let count = |now| region.count_in_marker(b"k", 0, now + 3_600_000, now);
+    assert_eq!((count(60), count(61)), (1, 2));
+    region.set_marker(b"k", 2, 42, 200, 62);
+    // There is no fourth one of the user's.
+    region.set_marker(b"k", 3, 9, 200, 62);
+    region.clear_marker(b"k", 3);
+    assert_eq!(view(100).attributes, [2, 0, 42]);
     // A claim on it comes and goes without its being forgotten.
     drop(won(region
         .claim_key(b"k", 0, 100, 200, false)
         .expect("not busy")));
-    assert_eq!(view(100).uses, 2);
-    assert_eq!(region.note_use(b"k", 10_000_000), 1, "forgotten");
+    assert_eq!(view(100).attributes[0], 2);
+    assert_eq!(count(10_000_000), 1, "forgotten");
     assert_eq!(valid(&region).markers, 1);
 }
 
@@ -292,7 +284,7 @@ fn work(region: &Region, seed: u64) {
         return;
     };
     let len = (seed >> 20) as usize % 20_000;
-    let Ok(mut fill) = claim.begin(new(b"m", None, Publish::Now)) else {
+    let Ok(mut fill) = Fill::begin(claim, new(b"m", None, Publish::Now)) else {
         return;
     };
     for part in vec![key; len].chunks(3000) {

@@ -12,9 +12,7 @@ fn the_dead_are_swept_and_not_found() {
             dead_at: 100 + i,
             ..new(b"", None, Publish::Now)
         };
-        region
-            .unclaimed(&i.to_le_bytes())
-            .begin(spec)
+        Fill::begin(region.unclaimed(&i.to_le_bytes()), spec)
             .expect("begin")
             .commit(1)
             .expect("commit");
@@ -54,10 +52,7 @@ fn the_zone_is_a_hard_bound_and_the_dead_go_first() {
             dead_at: 50,
             ..new(b"dead", Some(1000), Publish::Now)
         };
-        let mut fill = region
-            .unclaimed(&i.to_le_bytes())
-            .begin(spec)
-            .expect("begin");
+        let mut fill = Fill::begin(region.unclaimed(&i.to_le_bytes()), spec).expect("begin");
         fill.write(&[2; 1000]).expect("write");
         fill.commit(1).expect("commit");
     }
@@ -103,13 +98,11 @@ fn a_full_zone_of_pinned_objects_refuses_and_recovers() {
     let mut pinned = Vec::new();
     let why = loop {
         let key = (pinned.len() as u32).to_le_bytes();
-        let mut fill = match region
-            .unclaimed(&key)
-            .begin(new(b"", Some(10_000), Publish::Now))
-        {
-            Ok(fill) => fill,
-            Err((_, why)) => break why,
-        };
+        let mut fill =
+            match Fill::begin(region.unclaimed(&key), new(b"", Some(10_000), Publish::Now)) {
+                Ok(fill) => fill,
+                Err((_, why)) => break why,
+            };
         fill.write(&[0; 10_000]).expect("reserved");
         pinned.push(fill.commit(1).expect("commit"));
     };

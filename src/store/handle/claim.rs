@@ -9,14 +9,17 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use crate::store::error::{NoSpace, Refused};
-use crate::store::handle::fill::{Fill, NewObject};
+use crate::store::error::Refused;
 use crate::store::handle::object::Object;
-use crate::store::index::checksum::Scope;
+use crate::store::index::builder::{Builder, Head};
+use crate::store::index::checksum::{Checksums, Coverage};
 use crate::store::index::core::Core;
+use crate::store::index::lease::Ask;
+use crate::store::index::purge_log::{PurgeLog, Stamp};
 use crate::store::index::queue::MAIN;
-use crate::store::memory::block::{ATTRIBUTES, COMPLETE};
+use crate::store::memory::block::{ATTRIBUTES, COMPLETE, EntryAt, OBJECT};
 use crate::store::memory::layout::Millis;
+use crate::store::upkeep::membership::{Member, Shared};
 
 /// The answer to asking for a claim.
 #[derive(Debug)]
@@ -33,16 +36,16 @@ pub enum Attempt {
 /// Permission to fetch. `Drop` releases it and rings the waiters. `Send`; holds no borrow.
 #[derive(Debug)]
 pub struct Claim {
-    pub(crate) core: Arc<Core>,
-    /// The number of the last purge when it was made.
-    pub(crate) purges: u64,
+    pub(crate) shared: Arc<Shared>,
+    /// When it was made, as purges count.
+    pub(crate) stamp: Stamp,
     hold: Hold,
 }
 
 #[derive(Debug)]
 enum Hold {
-    Lease { on: Object, lease: u64, epoch: u32 },
-    Nothing { key: Box<[u8]>, epoch: u32 },
+    Lease { on: Object, lease: u64 },
+    Nothing { key: Box<[u8]> },
 }
 
 /// A new head for an object.
@@ -68,45 +71,72 @@ impl<'a> NewHead<'a> {
             dead_at,
         }
     }
+
+    /// What the entry of an object of `key` is made of.
+    pub(crate) fn of_key(self, core: &Core, key: &'a [u8], born: Millis) -> Head<'a> {
+        Head {
+            kind: OBJECT,
+            hash: core.hash_key.hash(key),
+            labels: self.labels,
+            key,
+            meta: self.meta,
+            attributes: self.attributes,
+            dead_at: self.dead_at,
+            born,
+        }
+    }
+}
+
+/// Asks for the lease of an entry. The shard is locked.
+pub(crate) fn attempt(
+    shared: &Arc<Shared>,
+    member: &Member,
+    at: &EntryAt<'_>,
+    ask: Ask,
+) -> Attempt {
+    match shared.leases(member).take(at, ask) {
+        Ok(lease) => {
+            shared.pins(member).pin(at);
+            Attempt::Won(Claim::leased(Object::pinned(shared, member, at), lease))
+        }
+        Err(deadline) => Attempt::Held { deadline },
+    }
 }
 
 impl Claim {
     /// A claim by a lease that was just taken; the shard is still locked.
-    pub(crate) fn leased(on: Object, lease: u64) -> Claim {
-        let epoch = epoch(&on.core, on.key());
+    fn leased(on: Object, lease: u64) -> Claim {
+        let log = PurgeLog::of(&on.shared.core);
         Claim {
-            core: Arc::clone(&on.core),
-            purges: on.core.purges(),
-            hold: Hold::Lease { on, lease, epoch },
+            stamp: log.stamp(on.key()),
+            shared: Arc::clone(&on.shared),
+            hold: Hold::Lease { on, lease },
         }
     }
 
-    pub(crate) fn on_nothing(core: Arc<Core>, key: &[u8]) -> Claim {
-        let epoch = epoch(&core, key);
+    pub(crate) fn on_nothing(shared: &Arc<Shared>, key: &[u8]) -> Claim {
+        let log = PurgeLog::of(&shared.core);
         Claim {
-            purges: core.purges(),
-            core,
-            hold: Hold::Nothing {
-                key: key.into(),
-                epoch,
-            },
+            stamp: log.stamp(key),
+            shared: Arc::clone(shared),
+            hold: Hold::Nothing { key: key.into() },
         }
+    }
+
+    pub(crate) fn purge_log(&self) -> PurgeLog<'_> {
+        PurgeLog::of(&self.shared.core)
     }
 
     /// Whether it is still held: not voided by a removal, not taken over after its deadline.
     pub fn is_valid(&self) -> bool {
+        let is_removed = |key| self.purge_log().is_key_removed(key, self.stamp);
         match &self.hold {
-            Hold::Lease {
-                on,
-                lease,
-                epoch: then,
-            } => {
+            Hold::Lease { on, lease } => {
                 let at = on.at();
                 // A removal ends the leases of what it finds. What was unlinked before, it does not find.
-                at.e.lease.load(Acquire) == *lease
-                    && (at.is_linked() || epoch(&self.core, on.key()) == *then)
+                at.e.lease.load(Acquire) == *lease && (at.is_linked() || !is_removed(on.key()))
             }
-            Hold::Nothing { key, epoch: then } => epoch(&self.core, key) == *then,
+            Hold::Nothing { key } => !is_removed(key),
         }
     }
 
@@ -120,8 +150,10 @@ impl Claim {
 
     /// Moves the deadline.
     pub fn extend(&self, deadline: Millis) {
-        if let (Hold::Lease { on, lease, .. }, Some(member)) = (&self.hold, self.core.member()) {
-            self.core.extend_lease(member, &on.at(), *lease, deadline);
+        if let (Hold::Lease { on, lease, .. }, Some(member)) = (&self.hold, self.shared.member()) {
+            self.shared
+                .leases(member)
+                .extend(&on.at(), *lease, deadline);
         }
     }
 
@@ -131,12 +163,6 @@ impl Claim {
             Hold::Lease { on, .. } => Some(on),
             Hold::Nothing { .. } => None,
         }
-    }
-
-    /// Begins to fill an object of the claim's key. With a known total all room is taken now.
-    /// With [`Publish::Now`](crate::store::Publish) the waiters are rung: they can read along.
-    pub fn begin(self, new: NewObject<'_>) -> Result<Fill, (Claim, NoSpace)> {
-        Fill::begin(self, &new)
     }
 
     /// Swaps the head of `old` for a new one that shares its body, and ends the claim.
@@ -150,26 +176,27 @@ impl Claim {
         new: NewHead<'_>,
         now: Millis,
     ) -> Result<Object, Refused> {
-        let member = self.core.member().ok_or(Refused::Busy)?;
-        if !Arc::ptr_eq(&self.core, &old.core) || old.key() != self.key() {
+        let member = self.shared.member().ok_or(Refused::Busy)?;
+        if !Arc::ptr_eq(&self.shared, &old.shared) || old.key() != self.key() {
             return Err(Refused::NotCurrent);
         }
-        self.core.advance_clock(now);
+        self.shared.core.advance_clock(now);
         // The keeper is gone when the handle is made: dropping a handle may need one.
         let block = self.swap_entry(member, old, new, now)?;
-        Object::adopt(&self.core, member, block).ok_or(Refused::Busy)
+        Object::adopt(&self.shared, member, block).ok_or(Refused::Busy)
     }
 
     fn swap_entry(
         &self,
-        member: &crate::store::process::local::Member,
+        member: &Member,
         old: &Object,
         new: NewHead<'_>,
         now: Millis,
     ) -> Result<u32, Refused> {
-        let mut guard = self.core.arena_guard(member).ok_or(Refused::Busy)?;
+        let mut guard = self.shared.arena_guard(member).ok_or(Refused::Busy)?;
         let old_at = old.at();
         let body = self
+            .shared
             .core
             .body(old_at.body())
             .map(|(b, ..)| b)
@@ -177,15 +204,17 @@ impl Claim {
         if !old_at.is_current() || body.phase.load(Acquire) != COMPLETE {
             return Err(Refused::NotCurrent);
         }
-        let head = guard.object_head(old.key(), &new, now);
-        let at = guard
-            .make_entry(&head, old_at.body())
-            .ok_or(Refused::Full)?;
+        let head = new.of_key(guard.core, old.key(), now);
+        let built = Builder::with(&mut guard).entry(&head, old_at.body());
+        let at = built.ok_or(Refused::Full)?;
         body.refs.fetch_add(1, Relaxed);
         let shard = guard.lock_shard(head.hash);
         let refused = match shard {
             None => Some(Refused::Busy),
-            Some(_) if !self.is_valid() || !guard.admits_renewal(&at, &old_at, self.purges) => {
+            Some(_)
+                if !self.is_valid()
+                    || !self.purge_log().admits_renewal(&at, &old_at, self.stamp) =>
+            {
                 Some(Refused::Voided)
             }
             Some(_) => None,
@@ -194,7 +223,7 @@ impl Claim {
             guard.discard(&at);
             return Err(refused);
         }
-        self.core.write_checksum(&at, Scope::Free);
+        Checksums::of(guard.core).write(&at, Coverage::Lasting);
         at.set_whole();
         at.e.freq.store(old_at.e.freq.load(Relaxed), Relaxed);
         let main = old_at.e.queue.load(Relaxed) == MAIN;
@@ -208,19 +237,14 @@ impl Claim {
     pub fn release(self) {}
 }
 
-fn epoch(core: &Core, key: &[u8]) -> u32 {
-    core.epoch(core.hash_key.hash(key))
-        .map_or(0, |e| e.load(Acquire))
-}
-
 impl Drop for Claim {
     fn drop(&mut self) {
         let Hold::Lease { on, lease, .. } = &self.hold else {
             return;
         };
         // A handle inherited by a forked child ends nothing.
-        if let Some(member) = self.core.member().filter(|m| on.is_of(m)) {
-            self.core.end_lease(member, &on.at(), *lease);
+        if let Some(member) = self.shared.member().filter(|m| on.is_of(m)) {
+            self.shared.leases(member).end(&on.at(), *lease);
         }
     }
 }

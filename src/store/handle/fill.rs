@@ -9,23 +9,24 @@
 //! | drop, abort | don't find it | see Broken, are rung | - |
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::fence;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
-use crate::store::error::{NoSpace, Refused, Superseded, SupersededReason};
+use crate::store::error::{NoSpace, Refused, SupersededReason};
 use crate::store::handle::claim::{Claim, NewHead};
-use crate::store::handle::object::{Object, piece};
+use crate::store::handle::object::Object;
 use crate::store::index::arena_guard::ArenaGuard;
-use crate::store::index::checksum::{Hasher, Scope};
-use crate::store::index::core::{Core, take_waiters};
+use crate::store::index::builder::{Builder, growth};
+use crate::store::index::checksum::{Checksums, Coverage, Hasher};
+use crate::store::index::core::Core;
+use crate::store::index::ghosts::Ghosts;
 use crate::store::index::pin::AT_ONCE;
 use crate::store::index::queue::MAIN;
 use crate::store::memory::block::{
-    ATTRIBUTES, BROKEN, Body, COMPLETE, EntryAt, GROWING, LABEL, MAX_KEY, MAX_LABELS, REMOVED,
-    UNKNOWN,
+    ATTRIBUTES, Body, COMPLETE, GROWING, LABEL, MAX_KEY, MAX_LABELS, REMOVED, UNKNOWN,
 };
 use crate::store::memory::layout::Millis;
-use crate::store::process::local::Member;
+use crate::store::process::wakeups::take_waiters;
+use crate::store::upkeep::membership::{Member, Shared};
 
 /// When lookups find a new object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,15 @@ pub struct NewObject<'a> {
     pub replaces: Option<&'a Object>,
     /// How many objects the key may have; the oldest go first. 0 is no limit.
     pub max_variants: u32,
+}
+
+/// A fill that was not made current. The object can still be read by whoever holds it.
+#[derive(Debug)]
+pub struct Superseded {
+    /// The filled object, unlinked: complete, unless the reason is [`SupersededReason::Incomplete`].
+    pub object: Object,
+    /// Why.
+    pub reason: SupersededReason,
 }
 
 /// A growing object. `Drop` breaks it: it is unlinked and its readers are rung. `Send`.
@@ -90,11 +100,13 @@ struct Begun {
 }
 
 impl Fill {
-    pub(crate) fn begin(claim: Claim, new: &NewObject<'_>) -> Result<Fill, (Claim, NoSpace)> {
-        match begin(&claim, new) {
+    /// Begins to fill an object of the claim's key. With a known total all room is taken now.
+    /// With [`Publish::Now`](crate::store::Publish) the waiters are rung: they can read along.
+    pub fn begin(claim: Claim, new: NewObject<'_>) -> Result<Fill, (Claim, NoSpace)> {
+        match begin(&claim, &new) {
             Ok((object, begun)) => Ok(Fill {
                 state: Some(Growing {
-                    hasher: object.core.body_hasher(),
+                    hasher: Checksums::of(&object.shared.core).body_hasher(),
                     object,
                     replaces: new.replaces.cloned(),
                     claim,
@@ -210,43 +222,45 @@ impl Drop for Fill {
 }
 
 fn begin(claim: &Claim, new: &NewObject<'_>) -> Result<(Object, Begun), NoSpace> {
-    let core = &claim.core;
-    let member = core.member().ok_or(NoSpace::Busy)?;
+    let shared = &claim.shared;
+    let member = shared.member().ok_or(NoSpace::Busy)?;
     if claim.key().len() > MAX_KEY || new.labels.len() > MAX_LABELS {
         return Err(NoSpace::TooLarge);
     }
     let head = (claim.key().len() + new.meta.len() + new.labels.len() * LABEL) as u64;
     let whole = head.saturating_add(new.total.unwrap_or(0));
-    if head > u64::from(u32::MAX) || whole > core.header().max_object.load(Relaxed) {
+    if head > u64::from(u32::MAX) || whole > shared.core.header().max_object.load(Relaxed) {
         return Err(NoSpace::TooLarge);
     }
-    core.unpin_deferred(member, AT_ONCE);
+    shared.pins(member).retry_deferred(AT_ONCE);
     let begun = begin_entry(claim, member, new)?;
-    let object = Object::adopt(core, member, begun.block).ok_or(NoSpace::Busy)?;
+    let object = Object::adopt(shared, member, begun.block).ok_or(NoSpace::Busy)?;
     Ok((object, begun))
 }
 
 fn begin_entry(claim: &Claim, member: &Member, new: &NewObject<'_>) -> Result<Begun, NoSpace> {
-    let mut guard = claim.core.arena_guard(member).ok_or(NoSpace::Busy)?;
-    let (first, last, start) = guard.reserve(new.total).ok_or(NoSpace::Full)?;
+    let mut guard = claim.shared.arena_guard(member).ok_or(NoSpace::Busy)?;
+    let reserved = Builder::with(&mut guard).reserve(new.total);
+    let (first, last, start) = reserved.ok_or(NoSpace::Full)?;
     let new_head = NewHead {
         meta: new.meta,
         labels: new.labels,
         attributes: new.attributes,
         dead_at: new.dead_at,
     };
-    let head = guard.object_head(claim.key(), &new_head, claim.core.clock());
-    let Some(at) = guard.make_entry(&head, first.block) else {
+    let head = new_head.of_key(guard.core, claim.key(), guard.core.clock());
+    let built = Builder::with(&mut guard).entry(&head, first.block);
+    let Some(at) = built else {
         guard.drop_body(first.block);
         return Err(NoSpace::Full);
     };
-    let admitted = guard.admits(&at, claim.purges);
+    let admitted = claim.purge_log().admits(&at, claim.stamp);
     if new.publish == Publish::Now && claim.is_valid() && admitted {
         let Some(_shard) = guard.lock_shard(head.hash) else {
             guard.discard(&at);
             return Err(NoSpace::Busy);
         };
-        let main = guard.remembers(head.hash);
+        let main = Ghosts::of(guard.core).remembers(head.hash);
         guard.link(&at, main).ok_or(NoSpace::Busy)?;
         if let Some(place) = claim.place() {
             guard.wakeups.add(take_waiters(&place.at().e.waiters));
@@ -261,13 +275,17 @@ fn begin_entry(claim: &Claim, member: &Member, new: &NewObject<'_>) -> Result<Be
 }
 
 impl Growing {
-    fn core(&self) -> &Arc<Core> {
-        &self.object.core
+    fn shared(&self) -> &Arc<Shared> {
+        &self.object.shared
+    }
+
+    fn core(&self) -> &Core {
+        &self.object.shared.core
     }
 
     /// The body, while this process may write to it.
     fn growing(&self) -> Option<(&Body, &Member)> {
-        let member = self.core().member().filter(|m| self.object.is_of(m))?;
+        let member = self.shared().member().filter(|m| self.object.is_of(m))?;
         let (body, ..) = self.core().body(self.object.body_block())?;
         (body.phase.load(Acquire) == GROWING).then_some((body, member))
     }
@@ -297,15 +315,14 @@ impl Growing {
         if total != UNKNOWN || self.object.at().head_len().saturating_add(end) > max {
             return Err(NoSpace::TooLarge);
         }
-        let core = Arc::clone(self.core());
-        let member = core.member().ok_or(NoSpace::Ended)?;
-        let mut guard = core.arena_guard(member).ok_or(NoSpace::Busy)?;
+        let shared = Arc::clone(self.shared());
+        let member = shared.member().ok_or(NoSpace::Ended)?;
+        let mut guard = shared.arena_guard(member).ok_or(NoSpace::Busy)?;
         while self.reserved < end {
             let needed = usize::try_from(end - self.reserved).unwrap_or(usize::MAX);
-            let want = ArenaGuard::growth(self.reserved, needed);
-            let piece = guard
-                .extend(self.last, self.reserved, want)
-                .ok_or(NoSpace::Full)?;
+            let want = growth(self.reserved, needed);
+            let extended = Builder::with(&mut guard).extend(self.last, self.reserved, want);
+            let piece = extended.ok_or(NoSpace::Full)?;
             self.last = piece.block;
             self.reserved += piece.room as u64;
         }
@@ -317,21 +334,18 @@ impl Growing {
     fn copy(&mut self, mut bytes: &[u8]) -> Option<()> {
         let mut pos = self.len;
         while !bytes.is_empty() {
-            let (next, at, room) = piece(&self.object.core, self.current)?;
+            let (next, at, room) = self.core().piece(self.current)?;
             let off = usize::try_from(pos - self.start).ok()?;
             if off >= room {
                 let block = next.load(Acquire);
-                self.object
-                    .core
-                    .extent(block)
-                    .filter(|(.., room)| *room > 0)?;
+                self.core().extent(block).filter(|(.., room)| *room > 0)?;
                 (self.current, self.start) = (block, self.start + room as u64);
                 continue;
             }
             let n = bytes.len().min(room - off);
             // SAFETY: the bytes lie in a piece of our own growing body, behind the published length, which readers
             // never pass; `&mut self` makes us the only writer, and our pin keeps the body.
-            unsafe { self.object.core.memory.write(at + off, &bytes[..n]) }.then_some(())?;
+            unsafe { self.core().memory.write(at + off, &bytes[..n]) }.then_some(())?;
             pos += n as u64;
             bytes = &bytes[n..];
         }
@@ -344,7 +358,7 @@ impl Growing {
             return;
         };
         body.len.store(self.len, Release);
-        wake_readers(self.core(), member, body);
+        self.shared().bodies(member).wake_readers(body);
     }
 
     fn is_valid(&self) -> bool {
@@ -376,15 +390,15 @@ impl Growing {
         {
             return Err(SupersededReason::Voided);
         }
-        wake_readers(self.core(), member, body);
+        self.shared().bodies(member).wake_readers(body);
         Ok(())
     }
 
     fn commit(&self, now: Millis) -> Result<(), SupersededReason> {
         self.core().advance_clock(now);
         self.complete()?;
-        let member = self.core().member().ok_or(SupersededReason::Voided)?;
-        match self.core().arena_guard(member) {
+        let member = self.shared().member().ok_or(SupersededReason::Voided)?;
+        match self.shared().arena_guard(member) {
             Some(mut guard) => self.settle(&mut guard, now),
             None if self.object.is_current() => Ok(()),
             None => Err(SupersededReason::Busy),
@@ -405,7 +419,7 @@ impl Growing {
         guard.count_body(self.object.body_block());
         let hash = at.e.hash.load(Relaxed);
         let _shard = guard.lock_shard(hash).ok_or(SupersededReason::Busy)?;
-        let admitted = at.is_linked() || guard.admits(&at, self.claim.purges);
+        let admitted = at.is_linked() || self.claim.purge_log().admits(&at, self.claim.stamp);
         if !admitted || !self.is_valid() {
             guard.unlink(&at);
             return Err(SupersededReason::Voided);
@@ -415,12 +429,12 @@ impl Growing {
                 .replaces
                 .as_ref()
                 .is_some_and(|o| o.at().e.queue.load(Relaxed) == MAIN);
-            let main = old_in_main || guard.remembers(hash);
+            let main = old_in_main || Ghosts::of(guard.core).remembers(hash);
             at.e.born.store(now, Relaxed);
-            self.core().write_checksum(&at, Scope::Free);
+            Checksums::of(guard.core).write(&at, Coverage::Lasting);
             guard.link(&at, main).ok_or(SupersededReason::Busy)?;
         } else {
-            self.core().write_checksum(&at, Scope::Free);
+            Checksums::of(guard.core).write(&at, Coverage::Lasting);
         }
         if let Some(old) = self
             .replaces
@@ -439,7 +453,7 @@ impl Growing {
     /// Breaks the body, rings its readers, and makes the object unfindable.
     fn break_off(&self) {
         if let Some((body, member)) = self.growing() {
-            self.core().break_body(member, body);
+            self.shared().bodies(member).break_off(body);
         }
         self.unlink();
     }
@@ -447,47 +461,8 @@ impl Growing {
     /// Makes the object unfindable.
     fn unlink(&self) {
         // A copy that a forked child inherited ends nothing.
-        if let Some(member) = self.core().member().filter(|m| self.object.is_of(m)) {
-            self.core().abandon(member, &self.object.at());
+        if let Some(member) = self.shared().member().filter(|m| self.object.is_of(m)) {
+            self.shared().bodies(member).abandon(&self.object.at());
         }
-    }
-}
-
-impl Core {
-    /// Breaks the body of a fill of this process, and rings its readers.
-    pub(crate) fn break_body(&self, member: &Member, body: &Body) {
-        let phase = &body.phase;
-        if phase
-            .compare_exchange(GROWING, BROKEN, AcqRel, Relaxed)
-            .is_ok()
-        {
-            wake_readers(self, member, body);
-        }
-    }
-
-    /// Makes an object unfindable. If the locks are not to be had, a sweep finds it dead.
-    pub(crate) fn abandon(&self, member: &Member, at: &EntryAt<'_>) {
-        if !at.is_linked() {
-            return;
-        }
-        at.e.dead_at.store(0, Relaxed);
-        let header = self.header();
-        header.soonest.store(0, Relaxed);
-        header.soonest_seen.store(0, Relaxed);
-        let Some(mut guard) = self.arena_guard(member) else {
-            return;
-        };
-        if let Some(_shard) = guard.lock_shard(at.e.hash.load(Relaxed)) {
-            guard.unlink(at);
-        }
-    }
-}
-
-/// Rings those who watch the body; after its length or phase was stored.
-fn wake_readers(core: &Core, member: &Member, body: &Body) {
-    // Pairs with the fence in `Object::watch`: we see the watcher's bit, or it sees what we stored.
-    fence(SeqCst);
-    if body.waiters.iter().any(|w| w.load(Relaxed) != 0) {
-        core.wake(member, take_waiters(&body.waiters));
     }
 }

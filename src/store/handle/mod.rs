@@ -2,5 +2,6 @@
 
 pub(crate) mod claim;
 pub(crate) mod fill;
+pub(crate) mod marker;
 pub(crate) mod object;
 pub(crate) mod purge;

@@ -9,9 +9,8 @@ use crate::store::memory::block::{
     ATTRIBUTES, BROKEN, COMPLETE, Entry, EntryAt, GROWING, UNKNOWN, content,
 };
 use crate::store::memory::layout::Millis;
-use crate::store::memory::platform::AtomicU32;
-use crate::store::process::local::Member;
 use crate::store::process::table::pin_of;
+use crate::store::upkeep::membership::{Member, Shared};
 
 /// Where a body stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +62,8 @@ impl Cursor {
 /// A pinned handle to an object. `Clone` is another pin, `Drop` unpins. `Send + Sync`. It keeps the process's
 /// mapping of the region alive. A handle inherited through a fork keeps nothing from going away: don't use it there.
 pub struct Object {
-    pub(crate) core: Arc<Core>,
-    /// Who pinned it; lives as long as `core`.
+    pub(crate) shared: Arc<Shared>,
+    /// Who pinned it; lives as long as `shared`.
     member: *const Member,
     block: u32,
     body: u32,
@@ -73,7 +72,7 @@ pub struct Object {
     labels: u16,
 }
 
-// SAFETY: the pointer leads to a `Member`, which is Sync and lives as long as `core`; all else is Send and Sync.
+// SAFETY: the pointer leads to a `Member`, which is Sync and lives as long as `shared`; all else is Send and Sync.
 unsafe impl Send for Object {}
 // SAFETY: as for Send.
 unsafe impl Sync for Object {}
@@ -89,12 +88,14 @@ impl std::fmt::Debug for Object {
 
 impl Clone for Object {
     fn clone(&self) -> Self {
-        if self.core.is_current(self.member) {
-            // SAFETY: members live as long as `core`.
-            self.core.pin_again(unsafe { &*self.member }, self.block);
+        if self.shared.is_current(self.member) {
+            // SAFETY: members live as long as `shared`.
+            self.shared
+                .pins(unsafe { &*self.member })
+                .pin_again(self.block);
         }
         Object {
-            core: Arc::clone(&self.core),
+            shared: Arc::clone(&self.shared),
             ..*self
         }
     }
@@ -103,9 +104,9 @@ impl Clone for Object {
 impl Drop for Object {
     #[inline]
     fn drop(&mut self) {
-        if self.core.is_current(self.member) {
-            // SAFETY: members live as long as `core`.
-            self.core.unpin(unsafe { &*self.member }, self.block);
+        if self.shared.is_current(self.member) {
+            // SAFETY: members live as long as `shared`.
+            self.shared.pins(unsafe { &*self.member }).unpin(self.block);
         }
     }
 }
@@ -113,9 +114,9 @@ impl Drop for Object {
 impl Object {
     /// A handle for a pin that has been counted already.
     #[inline]
-    pub(crate) fn pinned(core: &Arc<Core>, member: &Member, at: &EntryAt<'_>) -> Object {
+    pub(crate) fn pinned(shared: &Arc<Shared>, member: &Member, at: &EntryAt<'_>) -> Object {
         Object {
-            core: Arc::clone(core),
+            shared: Arc::clone(shared),
             member,
             block: at.block,
             body: at.body(),
@@ -126,15 +127,15 @@ impl Object {
     }
 
     /// As [`Object::pinned`], by block.
-    pub(crate) fn adopt(core: &Arc<Core>, member: &Member, block: u32) -> Option<Object> {
-        core.entry(block)
-            .map(|at| Object::pinned(core, member, &at))
+    pub(crate) fn adopt(shared: &Arc<Shared>, member: &Member, block: u32) -> Option<Object> {
+        let at = shared.core.entry(block)?;
+        Some(Object::pinned(shared, member, &at))
     }
 
     /// The entry, by what was checked when it was pinned.
     #[inline]
     pub(crate) fn at(&self) -> EntryAt<'_> {
-        let memory = &self.core.memory;
+        let memory = &self.core().memory;
         match memory.at::<Entry>(content(self.block)) {
             Some(e) => EntryAt {
                 block: self.block,
@@ -147,6 +148,11 @@ impl Object {
             // It lay there when the handle was made, and the memory does not shrink.
             None => unreachable!("a pinned entry lies in the region"),
         }
+    }
+
+    #[inline]
+    fn core(&self) -> &Core {
+        &self.shared.core
     }
 
     pub(crate) fn is_of(&self, member: &Member) -> bool {
@@ -172,7 +178,7 @@ impl Object {
 
     /// How much of the body is there.
     pub fn body(&self) -> BodyState {
-        let Some((body, ..)) = self.core.body(self.body) else {
+        let Some((body, ..)) = self.core().body(self.body) else {
             return BodyState {
                 len: 0,
                 total: None,
@@ -180,7 +186,7 @@ impl Object {
             };
         };
         // The phase first: a body that is complete has all its bytes published.
-        let phase = match self.core.phase(body) {
+        let phase = match self.core().phase(body) {
             COMPLETE => Phase::Complete,
             BROKEN => Phase::Broken,
             _ => Phase::Growing,
@@ -201,15 +207,18 @@ impl Object {
     /// Whether the process that fills the body has died, as the system says now; from then on the body is [`Phase::Broken`]. Takes
     /// some ten microseconds while another process fills it, nothing else.
     pub fn filler_has_died(&self) -> bool {
-        let Some((body, ..)) = self.core.body(self.body) else {
+        let Some((body, ..)) = self.core().body(self.body) else {
             return false;
         };
-        if self.core.phase(body) != GROWING {
+        if self.core().phase(body) != GROWING {
             return false;
         }
         let filler = body.owner.load(Relaxed);
-        let own = self.core.member().is_some_and(|m| m.token == filler);
-        !own && self.core.processes().check(filler)
+        let own = self
+            .shared
+            .member()
+            .is_some_and(|m| m.local.token == filler);
+        !own && self.core().processes().check(filler)
     }
 
     /// The published bytes from `from` that lie together; empty if there are none (yet).
@@ -225,7 +234,7 @@ impl Object {
     }
 
     fn try_read(&self, cursor: &mut Cursor, max: usize) -> Option<&[u8]> {
-        let (body, ..) = self.core.body(self.body)?;
+        let (body, ..) = self.core().body(self.body)?;
         let len = body.len.load(Acquire);
         if cursor.pos >= len {
             return None;
@@ -245,7 +254,7 @@ impl Object {
         let n = (room - off).min(there).min(max);
         // SAFETY: these bytes lie below the published length, so their writer is done with them, and the pin keeps the
         // body's blocks from being used for anything else while `self` lives.
-        let bytes = unsafe { self.core.memory.bytes(at + off, n) }?;
+        let bytes = unsafe { self.core().memory.bytes(at + off, n) }?;
         cursor.pos += n as u64;
         Some(bytes)
     }
@@ -253,14 +262,14 @@ impl Object {
     /// Moves the cursor to the piece that holds its position; where the piece's bytes lie, and how many there are.
     fn seek(&self, cursor: &mut Cursor) -> Option<(usize, usize)> {
         loop {
-            let (next, at, room) = piece(&self.core, cursor.block)?;
+            let (next, at, room) = self.core().piece(cursor.block)?;
             if cursor.pos - cursor.start < room as u64 {
                 return Some((at, room));
             }
             let block = next.load(Acquire);
             let start = cursor.start + room as u64;
             // Pieces follow each other without gaps; a damaged chain ends the body, and can't lead round for ever.
-            let (extent, _, more) = self.core.extent(block)?;
+            let (extent, _, more) = self.core().extent(block)?;
             if more == 0 || extent.start.load(Relaxed) != start {
                 return None;
             }
@@ -271,11 +280,11 @@ impl Object {
     /// Rings this process once when the body grows or ends. Look at [`Object::body`] again *after* this call,
     /// then wait; call it again after each ring.
     pub fn watch(&self) {
-        let (Some(member), Some((body, ..))) = (self.core.member(), self.core.body(self.body))
+        let (Some(member), Some((body, ..))) = (self.shared.member(), self.core().body(self.body))
         else {
             return;
         };
-        let (w, bit) = pin_of(member.slot());
+        let (w, bit) = pin_of(member.local.slot());
         body.waiters[w].fetch_or(bit, AcqRel);
         // Pairs with the fence in the writer: it sees our bit, or we see its length.
         fence(SeqCst);
@@ -320,25 +329,15 @@ impl Object {
 
     /// Whether somebody holds a live claim on it.
     pub fn is_claimed(&self, now: Millis) -> bool {
-        self.core.is_leased(self.at().e, now)
+        self.core().is_leased(self.at().e, now)
     }
 
     /// Whether both have the same body (one is a renewal of the other).
     pub fn shares_body(&self, other: &Object) -> bool {
-        Arc::ptr_eq(&self.core, &other.core) && self.body == other.body
+        Arc::ptr_eq(&self.shared, &other.shared) && self.body == other.body
     }
 
     pub(crate) fn body_block(&self) -> u32 {
         self.body
-    }
-}
-
-/// The link to the next piece of a body, where this one's bytes lie, and how many there can be.
-pub(crate) fn piece(core: &Core, block: u32) -> Option<(&AtomicU32, usize, usize)> {
-    match core.body(block) {
-        Some((body, at, room)) => Some((&body.next, at, room)),
-        None => core
-            .extent(block)
-            .map(|(extent, at, room)| (&extent.next, at, room)),
     }
 }

@@ -16,17 +16,20 @@
 
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use crate::store::error::Busy;
-use crate::store::index::arena_guard::ArenaGuard;
-use crate::store::index::core::{Core, Wakeups, take_waiters};
-use crate::store::memory::block::{EntryAt, NOTE, PASS_UNTIL, REMOVED, USES};
+use crate::store::index::core::Core;
+use crate::store::index::labels::{bits, holds, label_bits};
+use crate::store::index::purge_log::{Pattern, PurgeLog};
+use crate::store::memory::block::{EntryAt, MARKER_ATTRIBUTES, REMOVED};
 use crate::store::memory::layout::Millis;
-use crate::store::memory::layout::PurgeRecord;
 use crate::store::memory::platform::AtomicU32;
-use crate::store::process::local::Member;
-use crate::store::region::Region;
+use crate::store::process::wakeups::{Wakeups, take_waiters};
+use crate::store::upkeep::membership::{Member, Shared};
+
+/// Buckets that are looked at together.
+const TOGETHER: usize = 32;
 
 /// What a purge is for: everything that any of these finds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,8 +38,8 @@ pub struct Targets {
     pub all: bool,
     /// Whole keys.
     pub keys: Vec<Box<[u8]>>,
-    /// Keys less their tails: the last byte of a key, taken for a count, and as many words of four bytes before it.
-    pub texts: Vec<Box<[u8]>>,
+    /// Stems of keys ([`Region::set_stem`](crate::store::Region::set_stem)): all keys that have one of them.
+    pub stems: Vec<Box<[u8]>>,
     /// Beginnings of keys.
     pub prefixes: Vec<Box<[u8]>>,
     /// Labels that objects were given.
@@ -56,7 +59,7 @@ pub enum Effect {
 /// not stored yet stays purged.
 #[derive(Debug)]
 pub struct Purge {
-    core: Arc<Core>,
+    shared: Arc<Shared>,
     /// Where the walk goes on.
     cursor: usize,
     work: Work,
@@ -75,32 +78,32 @@ struct Work {
     purged: u64,
 }
 
-/// What the log says of something that was fetched before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Past {
-    Untouched,
-    Aged(Millis),
-    Removed,
+/// Removes all objects of a key and its marker, and voids the claims on it. Returns how many objects could be found before.
+pub(crate) fn remove_key(shared: &Shared, key: &[u8]) -> Result<u32, Busy> {
+    let member = shared.member().ok_or(Busy)?;
+    let mut guard = shared.arena_guard(member).ok_or(Busy)?;
+    let hash = shared.core.hash_key.hash(key);
+    let _shard = guard.lock_shard(hash).ok_or(Busy)?;
+    PurgeLog::of(guard.core).note_removed_key(hash);
+    let of_key = guard.core.of_key(hash, key);
+    let was_object: Vec<bool> = of_key.iter().map(EntryAt::is_object).collect();
+    let removed = of_key
+        .iter()
+        .zip(was_object)
+        .filter(|(at, is_object)| guard.remove(at) && *is_object);
+    Ok(removed.count() as u32)
 }
 
-const KEY: u64 = 1;
-const TEXT: u64 = 2;
-const PREFIX: u64 = 3;
-const LABEL: u64 = 4;
-const ALL: u64 = 5;
-/// Buckets that are looked at together.
-const TOGETHER: usize = 32;
-/// Bytes of a word of a key's tail.
-const TAIL_WORD: usize = 4;
-/// Bits of a record's `what` that name its kind; above them is a length.
-const KIND_BITS: u32 = 8;
-
-impl Region {
-    /// Begins a purge: from now on nothing that was asked for before comes to be found as if it had not been purged. Call
-    /// [`Purge::step`] until it is done.
-    pub fn purge(&self, targets: Targets, effect: Effect, now: Millis) -> Result<Purge, Busy> {
-        let member = self.core.member().ok_or(Busy)?;
-        self.core.advance_clock(now);
+impl Purge {
+    /// See [`Region::purge`](crate::store::Region::purge).
+    pub(crate) fn begin(
+        shared: &Arc<Shared>,
+        targets: Targets,
+        effect: Effect,
+        now: Millis,
+    ) -> Result<Purge, Busy> {
+        let member = shared.member().ok_or(Busy)?;
+        shared.core.advance_clock(now);
         let mut work = Work {
             filters: targets.labels.iter().map(|l| bits(*l)).collect(),
             // Zero is "never".
@@ -111,24 +114,22 @@ impl Region {
             targets,
         };
         {
-            let guard = self.core.arena_guard(member).ok_or(Busy)?;
-            work.number = work.log(&guard).ok_or(Busy)?;
+            let guard = shared.arena_guard(member).ok_or(Busy)?;
+            work.number = work.log(guard.core).ok_or(Busy)?;
         }
-        work.walk_keys(&self.core, member)?;
+        work.purge_keys(shared, member)?;
         Ok(Purge {
-            core: Arc::clone(&self.core),
+            shared: Arc::clone(shared),
             cursor: 0,
             work,
         })
     }
-}
 
-impl Purge {
     /// Goes on over up to `places` places (see [`Region::places`]); true when it is done. On an error nothing is lost:
     /// call it again.
     pub fn step(&mut self, places: u32) -> Result<bool, Busy> {
-        let (core, work) = (&self.core, &mut self.work);
-        let member = core.member().ok_or(Busy)?;
+        let (shared, work) = (&*self.shared, &mut self.work);
+        let (core, member) = (&shared.core, shared.member().ok_or(Busy)?);
         let end = if work.walks() {
             core.geometry.buckets
         } else {
@@ -164,7 +165,7 @@ impl Work {
     /// Whether each key has to be looked at.
     fn looks_at_keys(&self) -> bool {
         let targets = &self.targets;
-        targets.all || !targets.prefixes.is_empty() || !targets.texts.is_empty()
+        targets.all || !targets.prefixes.is_empty() || !targets.stems.is_empty()
     }
 
     /// Collects buckets that may hold something; where to go on after them.
@@ -183,8 +184,8 @@ impl Work {
             let taken = row(geometry.buckets_at)?.filter(|(_, head)| head.load(Relaxed) != 0);
             found.extend(taken.map(|(bucket, _)| bucket).take(TOGETHER));
         } else {
-            let may_hold = |there: u32| self.filters.iter().any(|bits| there & bits == *bits);
-            let likely = row(geometry.filters_at)?.filter(|(_, f)| may_hold(f.load(Acquire)));
+            let may_hold = |there: &AtomicU32| self.filters.iter().any(|bits| holds(there, *bits));
+            let likely = row(geometry.filters_at)?.filter(|(_, f)| may_hold(f));
             found.extend(likely.map(|(bucket, _)| bucket).take(TOGETHER));
         }
         match found.last() {
@@ -194,55 +195,54 @@ impl Work {
     }
 
     /// Writes what it is for into the log; its number, before which all that is linked is its affair.
-    fn log(&self, guard: &ArenaGuard<'_>) -> Option<u64> {
-        let (core, targets) = (guard.core, &self.targets);
-        let hash = |bytes: &[u8]| core.hash_key.hash(bytes);
-        let keys = targets.keys.iter().map(|k| (KEY, hash(k)));
-        let by_start =
-            |kind: u64, start: &[u8]| (kind | (start.len() as u64) << KIND_BITS, hash(start));
-        let texts = targets.texts.iter().map(|t| by_start(TEXT, t));
-        let prefixes = targets.prefixes.iter().map(|p| by_start(PREFIX, p));
-        let labels = targets.labels.iter().map(|l| (LABEL, *l));
-        let all = targets.all.then_some((ALL, 0)).into_iter();
-        let last = &guard.header().purges;
+    fn log(&self, core: &Core) -> Option<u64> {
+        let (log, targets) = (PurgeLog::of(core), &self.targets);
+        let all = targets.all.then_some(Pattern::All).into_iter();
+        let stems = targets.stems.iter().map(|s| Pattern::Stem(s));
+        let prefixes = targets.prefixes.iter().map(|p| Pattern::Prefix(p));
+        let labels = targets.labels.iter().map(|l| Pattern::Label(*l));
+        let patterns = all.chain(stems).chain(prefixes).chain(labels);
+        let aged_keys = match self.effect {
+            Effect::Age => targets.keys.as_slice(),
+            // These are noted as they are removed.
+            Effect::Remove => &[],
+        };
+        let keys = aged_keys.iter().map(|k| Pattern::Key(k));
         let aged = match self.effect {
             Effect::Age => self.now,
             Effect::Remove => 0,
         };
-        for (what, hash) in all.chain(keys).chain(texts).chain(prefixes).chain(labels) {
-            let number = last.load(Relaxed) + 1;
-            let record = core.purge_record(number)?;
-            record.what.store(what, Relaxed);
-            record.hash.store(hash, Relaxed);
-            record.aged.store(aged, Relaxed);
-            record.number.store(number, Relaxed);
-            last.store(number, Release);
+        for pattern in patterns.chain(keys) {
+            log.append(pattern, aged)?;
         }
-        Some(last.load(Relaxed))
+        Some(log.last())
     }
 
-    fn walk_keys(&mut self, core: &Core, member: &Member) -> Result<(), Busy> {
+    /// Whole keys are purged at once.
+    fn purge_keys(&mut self, shared: &Shared, member: &Member) -> Result<(), Busy> {
+        let core = &shared.core;
         for key in std::mem::take(&mut self.targets.keys) {
+            if self.effect == Effect::Remove {
+                self.purged += u64::from(remove_key(shared, &key)?);
+                continue;
+            }
             let hash = core.hash_key.hash(&key);
-            let mut wakeups = core.wakeups(member);
-            let _shard = core.lock_shard(member, hash).ok_or(Busy)?;
-            core.walk::<()>(core.bucket_of(hash), |at| {
-                if at.e.hash.load(Relaxed) == hash && at.key() == &*key {
-                    self.take(core, &at, &mut wakeups);
-                }
-                ControlFlow::Continue(())
-            });
+            let mut wakeups = core.wakeups(&member.local);
+            let _shard = core.lock_shard(&member.local, hash).ok_or(Busy)?;
+            for at in core.of_key(hash, &key) {
+                self.take(core, &at, &mut wakeups);
+            }
         }
         Ok(())
     }
 
     /// Purges what it looks for in a bucket, and makes the bucket's filter anew from what stays.
     fn walk(&mut self, core: &Core, member: &Member, bucket: usize) -> Result<(), Busy> {
-        let mut wakeups = core.wakeups(member);
-        let _shard = core.lock_shard(member, bucket as u64).ok_or(Busy)?;
+        let mut wakeups = core.wakeups(&member.local);
+        let _shard = core.lock_shard(&member.local, bucket as u64).ok_or(Busy)?;
         let mut bits = 0;
         core.walk::<()>(bucket, |at| {
-            if self.finds(&at) {
+            if self.finds(core, &at) {
                 self.take(core, &at, &mut wakeups);
             }
             if at.is_current() {
@@ -256,7 +256,7 @@ impl Work {
         Ok(())
     }
 
-    fn finds(&self, at: &EntryAt<'_>) -> bool {
+    fn finds(&self, core: &Core, at: &EntryAt<'_>) -> bool {
         at.e.purges.load(Relaxed) < self.number
             && (self.targets.all
                 || at.labels().any(|l| self.targets.labels.contains(&l))
@@ -265,7 +265,11 @@ impl Work {
                     .prefixes
                     .iter()
                     .any(|p| at.key().starts_with(p))
-                || self.targets.texts.iter().any(|t| text(at.key()) == Some(t)))
+                || self
+                    .targets
+                    .stems
+                    .iter()
+                    .any(|s| core.has_stem(at.key(), s)))
     }
 
     /// The shard is locked.
@@ -286,110 +290,14 @@ impl Work {
                     // Dead first: an object that can be found and is flagged could never be replaced.
                     e.dead_at.store(0, Release);
                     e.flags.fetch_or(REMOVED, Release);
-                    let header = core.header();
-                    header.soonest.store(0, Relaxed);
-                    header.soonest_seen.store(0, Relaxed);
+                    core.sweep_soon();
                 } else {
-                    [PASS_UNTIL, USES, NOTE]
-                        .iter()
-                        .for_each(|w| e.attributes[*w].store(0, Relaxed));
+                    let remembered = e.attributes.iter().take(MARKER_ATTRIBUTES);
+                    remembered.for_each(|a| a.store(0, Relaxed));
                 }
                 e.lease.store(0, Release);
                 wakeups.add(take_waiters(&e.waiters));
             }
-        }
-    }
-}
-
-impl Core {
-    /// The number of the last purge.
-    pub(crate) fn purges(&self) -> u64 {
-        self.header().purges.load(Acquire)
-    }
-
-    fn purge_record(&self, number: u64) -> Option<&PurgeRecord> {
-        let at = number as usize & (self.geometry.purges - 1);
-        self.memory
-            .at(self.geometry.purges_at + at * size_of::<PurgeRecord>())
-    }
-
-    /// Notes the labels of an entry in the filter of its bucket, before it is linked.
-    pub(crate) fn note_labels(&self, at: &EntryAt<'_>) {
-        let bits = label_bits(at);
-        if let Some(filter) = self.filter(self.bucket_of(at.e.hash.load(Relaxed)))
-            && bits != 0
-        {
-            filter.fetch_or(bits, Release);
-        }
-    }
-}
-
-impl ArenaGuard<'_> {
-    /// What was fetched when purge number `then` was the last one is about to be linked: it comes in aged if it was aged since,
-    /// and not at all (false) if it was removed.
-    pub(crate) fn admits(&self, at: &EntryAt<'_>, then: u64) -> bool {
-        match self.past(at, then) {
-            Past::Untouched => true,
-            Past::Aged(when) => {
-                at.e.aged.store(when, Relaxed);
-                true
-            }
-            Past::Removed => false,
-        }
-    }
-
-    /// As [`ArenaGuard::admits`], for a new head of `old`: a label that only the old one bears counts, too, as it is not to be found
-    /// any more.
-    pub(crate) fn admits_renewal(&self, at: &EntryAt<'_>, old: &EntryAt<'_>, then: u64) -> bool {
-        match (self.admits(at, then), self.past(old, then)) {
-            (false, _) | (_, Past::Removed) => false,
-            (true, Past::Untouched) => true,
-            (true, Past::Aged(when)) => {
-                let aged = at.e.aged.load(Relaxed);
-                at.e.aged
-                    .store(if aged == 0 { when } else { aged.min(when) }, Relaxed);
-                true
-            }
-        }
-    }
-
-    fn past(&self, at: &EntryAt<'_>, then: u64) -> Past {
-        let last = self.core.purges();
-        // The oldest line may be half overwritten by one who died at it.
-        if last.saturating_sub(then) >= self.core.geometry.purges as u64 {
-            return Past::Removed;
-        }
-        let mut past = Past::Untouched;
-        for number in then + 1..=last {
-            match self.core.purge_record(number) {
-                Some(record) if record.number.load(Relaxed) == number => {
-                    let aged = record.aged.load(Relaxed);
-                    match self.is_found_by(at, record) {
-                        true if aged == 0 => return Past::Removed,
-                        true if past == Past::Untouched => past = Past::Aged(aged),
-                        _ => {}
-                    }
-                }
-                _ => return Past::Removed,
-            }
-        }
-        past
-    }
-
-    fn is_found_by(&self, at: &EntryAt<'_>, record: &PurgeRecord) -> bool {
-        let (what, hash) = (record.what.load(Relaxed), record.hash.load(Relaxed));
-        let key_hash = |key: &[u8]| self.core.hash_key.hash(key) == hash;
-        match what & ((1 << KIND_BITS) - 1) {
-            KEY => key_hash(at.key()),
-            TEXT => {
-                text(at.key()).is_some_and(|t| t.len() as u64 == what >> KIND_BITS && key_hash(t))
-            }
-            PREFIX => at
-                .key()
-                .get(..(what >> KIND_BITS) as usize)
-                .is_some_and(key_hash),
-            LABEL => at.labels().any(|l| l == hash),
-            _ => true,
         }
     }
 }
@@ -404,21 +312,4 @@ fn touch(core: &Core, buckets: &[usize]) {
     for head in &heads[..buckets.len().min(TOGETHER)] {
         core.prefetch_entry(*head);
     }
-}
-
-/// A key less its tail; nothing if it is too short to have one.
-fn text(key: &[u8]) -> Option<&[u8]> {
-    let (count, before) = key.split_last()?;
-    before.get(..before.len().checked_sub(usize::from(*count) * TAIL_WORD)?)
-}
-
-/// The bits of an entry's labels in a filter.
-pub(crate) fn label_bits(at: &EntryAt<'_>) -> u32 {
-    at.labels().fold(0, |all, l| all | bits(l))
-}
-
-/// The two bits of a label in a filter.
-fn bits(label: u64) -> u32 {
-    let mixed = label.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    1 << (mixed >> 59) | 1 << (mixed >> 54 & 31)
 }

@@ -12,7 +12,6 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::store::handle::object::{Object, piece};
 use crate::store::index::core::Core;
 use crate::store::memory::block::{Body, COMPLETE, EntryAt};
 
@@ -25,29 +24,41 @@ impl std::fmt::Debug for Hasher {
     }
 }
 
-/// Whether the words of an object are among what is summed.
+/// What the checksum of an entry covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
-    Free,
+pub(crate) enum Coverage {
+    /// All but what changes while it is stored.
+    Lasting,
+    /// Also its attributes, and the era.
     Sealed,
 }
 
-impl Core {
+/// The checksums of a region.
+#[derive(Clone, Copy)]
+pub(crate) struct Checksums<'a> {
+    core: &'a Core,
+}
+
+impl<'a> Checksums<'a> {
+    pub(crate) fn of(core: &'a Core) -> Checksums<'a> {
+        Checksums { core }
+    }
+
     /// Whether the region lies in a file.
     #[inline]
-    pub(crate) fn is_durable(&self) -> bool {
-        self.header().durable.load(Relaxed) != 0
+    pub(crate) fn is_durable(self) -> bool {
+        self.core.header().durable.load(Relaxed) != 0
     }
 
     /// Sums the bytes of a body as they come; `None` where nobody will ask.
-    pub(crate) fn body_hasher(&self) -> Option<Hasher> {
+    pub(crate) fn body_hasher(self) -> Option<Hasher> {
         self.is_durable().then(|| Hasher(Box::new(Xxh3::new())))
     }
 
     /// The sum of an entry, never 0.
-    pub(crate) fn entry_checksum(&self, at: &EntryAt<'_>, body: &Body, attributes: Scope) -> u64 {
+    pub(crate) fn of_entry(self, at: &EntryAt<'_>, body: &Body, coverage: Coverage) -> u64 {
         let e = at.e;
-        let mut hasher = Xxh3::with_seed(self.header().seed.load(Relaxed));
+        let mut hasher = Xxh3::with_seed(self.core.header().seed.load(Relaxed));
         for value in [
             e.hash.load(Relaxed),
             e.id.load(Relaxed),
@@ -63,38 +74,37 @@ impl Core {
         at.labels().for_each(|l| hasher.update(&l.to_le_bytes()));
         hasher.update(at.key());
         hasher.update(at.meta());
-        if attributes == Scope::Sealed {
+        if coverage == Coverage::Sealed {
             for word in e.attributes.iter().chain([&e.aged]) {
                 hasher.update(&word.load(Relaxed).to_le_bytes());
             }
             // The seal of an earlier era may come back where the machine stopped: what was purged since would, too.
-            hasher.update(&self.header().era.load(Relaxed).to_le_bytes());
+            hasher.update(&self.core.header().era.load(Relaxed).to_le_bytes());
         }
         hasher.digest().max(1)
     }
 
     /// Writes the sum of an entry, if it is to have one.
-    pub(crate) fn write_checksum(&self, at: &EntryAt<'_>, attributes: Scope) {
+    pub(crate) fn write(self, at: &EntryAt<'_>, coverage: Coverage) {
         if self.is_durable()
-            && let Some((body, ..)) = self.body(at.body())
+            && let Some((body, ..)) = self.core.body(at.body())
         {
-            at.e.sum
-                .store(self.entry_checksum(at, body, attributes), Relaxed);
+            at.e.sum.store(self.of_entry(at, body, coverage), Relaxed);
         }
     }
 
     /// The sum of a body's bytes as they lie there now.
-    fn body_checksum(&self, block: u32, len: u64) -> Option<u64> {
+    fn of_body(self, block: u32, len: u64) -> Option<u64> {
         let mut hasher = Xxh3::new();
         let (mut at, mut left) = (block, len);
         while left > 0 {
-            let (next, from, room) = piece(self, at)?;
+            let (next, from, room) = self.core.piece(at)?;
             let n = usize::try_from(left).unwrap_or(usize::MAX).min(room);
             if n == 0 {
                 return None;
             }
             // SAFETY: these bytes lie below the published length of a body that the caller has pinned.
-            hasher.update(unsafe { self.memory.bytes(from, n) }?);
+            hasher.update(unsafe { self.core.memory.bytes(from, n) }?);
             left -= n as u64;
             at = next.load(Acquire);
         }
@@ -102,21 +112,19 @@ impl Core {
     }
 
     /// Whether the bytes of an object are those that were committed. Reads them all, once an era, where they come from a file.
-    pub(crate) fn is_sound(&self, object: &Object) -> bool {
+    pub(crate) fn is_sound(self, block: u32) -> bool {
         if !self.is_durable() {
             return true;
         }
-        let era = self.header().era.load(Relaxed);
-        let block = object.body_block();
-        let Some((body, ..)) = self.body(block) else {
+        let era = self.core.header().era.load(Relaxed);
+        let Some((body, ..)) = self.core.body(block) else {
             return false;
         };
         let seen = body.era.load(Relaxed);
         if seen == era || seen == 0 || body.phase.load(Acquire) != COMPLETE {
             return true;
         }
-        let sound =
-            self.body_checksum(block, body.len.load(Acquire)) == Some(body.sum.load(Relaxed));
+        let sound = self.of_body(block, body.len.load(Acquire)) == Some(body.sum.load(Relaxed));
         if sound {
             body.era.store(era, Relaxed);
         }

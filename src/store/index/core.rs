@@ -1,24 +1,24 @@
 //! What the handles of one process share: the memory, where things lie in it, and this process's membership.
 
+use std::io;
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::AtomicPtr;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use crate::store::error::StoreError;
 use crate::store::memory::arena::Arena;
 use crate::store::memory::block::{
-    Block, Body, Entry, EntryAt, Extent, GROWING, Kind, LABEL, content,
+    BROKEN, Block, Body, Entry, EntryAt, Extent, GROWING, Kind, LABEL, content,
 };
-use crate::store::memory::bytes::{GRANULE, Memory, WipedPage};
+use crate::store::memory::bytes::{GRANULE, Memory};
 use crate::store::memory::hash::HashKey;
 use crate::store::memory::layout::Millis;
-use crate::store::memory::layout::{EPOCHS, Geometry, Header, SLOTS, Shard, UNLINKED};
+use crate::store::memory::layout::{EPOCHS, Geometry, Header, Shard, UNLINKED};
 use crate::store::memory::platform::{AtomicU32, AtomicU64};
-use crate::store::process::local::Member;
+use crate::store::process::local::Local;
 use crate::store::process::lock::{self, Guard};
-use crate::store::process::table::{Processes, Token, WakerRef, pin_of};
-use crate::store::process::wakers::{WakerId, Wakers};
+use crate::store::process::table::{Processes, Token};
+use crate::store::process::wakeups::{Mask, Wakeups};
 
 /// By how much the clocks of processes may differ.
 const CLOCKS_DIFFER: Millis = 60_000;
@@ -27,14 +27,16 @@ const LONGEST_CHAIN: usize = 1 << 20;
 /// Cache lines of an entry that a lookup reads: its head, and a key of usual length.
 const LINES_AHEAD: usize = 4;
 
+/// The stem of a key (see [`Core::set_stem`]); nothing if the key has none.
+pub(crate) type Stem = fn(&[u8]) -> Option<&[u8]>;
+
+/// A region as one process sees it.
 pub(crate) struct Core {
     pub(crate) memory: Memory,
     pub(crate) geometry: Geometry,
     pub(crate) hash_key: HashKey,
-    /// Holds a pointer to the current member; zero before `enter`, and in a forked child.
-    page: WipedPage,
-    /// All members that this handle has had, the last first.
-    members: AtomicPtr<Member>,
+    /// See [`Core::set_stem`].
+    stem: OnceLock<Stem>,
 }
 
 impl std::fmt::Debug for Core {
@@ -45,43 +47,16 @@ impl std::fmt::Debug for Core {
     }
 }
 
-/// Slots of processes to ring.
-pub(crate) type Mask = [u64; 2];
-
-/// Rings processes when it is dropped, which is after the locks.
-pub(crate) struct Wakeups<'a> {
-    core: &'a Core,
-    member: &'a Member,
-    mask: Mask,
-}
-
-impl Wakeups<'_> {
-    pub(crate) fn add(&mut self, mask: Mask) {
-        self.mask[0] |= mask[0];
-        self.mask[1] |= mask[1];
-    }
-}
-
-impl Drop for Wakeups<'_> {
-    fn drop(&mut self) {
-        if self.mask != [0, 0] {
-            self.core.wake(self.member, self.mask);
-        }
-    }
-}
-
 impl Core {
     /// Wraps a region; `None` when its header does not lie in the memory.
     pub(crate) fn new(memory: Memory, geometry: Geometry) -> Result<Core, StoreError> {
         let header: &Header = memory.at(0).ok_or(StoreError::Corrupt("header"))?;
         let hash_key = HashKey::from_seed(header.seed.load(Relaxed));
-        let page = WipedPage::new()?;
         Ok(Core {
             memory,
             geometry,
             hash_key,
-            page,
-            members: AtomicPtr::new(std::ptr::null_mut()),
+            stem: OnceLock::new(),
         })
     }
 
@@ -109,107 +84,61 @@ impl Core {
         }
     }
 
-    /// This process's membership: `None` before `enter`, after `leave`, and when the region is damaged.
-    #[inline]
-    pub(crate) fn member(&self) -> Option<&Member> {
-        let at = self.page.attribute().load(Acquire) as *const Member;
-        if self.header().poisoned.load(Relaxed) != 0 {
-            return None;
-        }
-        // SAFETY: the word holds 0 or a pointer that `enter` made from a box, which is freed only with `self`.
-        unsafe { at.as_ref() }
-    }
-
-    #[inline]
-    pub(crate) fn is_current(&self, member: *const Member) -> bool {
-        self.page.attribute().load(Relaxed) == member as u64
-    }
-
-    /// Makes a member current, unless another thread was faster.
-    pub(crate) fn enter(&self, wakers: Option<(Arc<Wakers>, WakerId)>) -> Result<(), StoreError> {
-        if self.member().is_some() {
-            return Ok(());
-        }
-        let member = self.new_member(wakers)?;
-        let token = member.token;
-        let new = Box::into_raw(Box::new(member));
-        if self
-            .page
-            .attribute()
-            .compare_exchange(0, new as u64, AcqRel, Acquire)
-            .is_err()
-        {
-            self.processes().free(token);
-            // SAFETY: the box was made above and given to nobody.
-            drop(unsafe { Box::from_raw(new) });
-            return Ok(());
-        }
-        self.keep(new);
-        Ok(())
-    }
-
-    fn new_member(&self, wakers: Option<(Arc<Wakers>, WakerId)>) -> Result<Member, StoreError> {
-        let waker = wakers
-            .as_ref()
-            .map_or(WakerRef::default(), |(wakers, id)| WakerRef {
-                number: id.0 + 1,
-                set: wakers.id,
-            });
-        if let Some(token) = self.processes().take(waker) {
-            return Ok(Member::new(token, wakers));
-        }
-        let token = self.processes().take_from_dead(waker);
-        let cleaner = Member::new(token.ok_or(StoreError::NoSlot)?, wakers.clone());
-        self.clean_own_slot(&cleaner);
-        // Where it is clean, it has been freed.
-        self.processes().give_up(cleaner.token);
-        let token = self.processes().take(waker);
-        Ok(Member::new(token.ok_or(StoreError::NoSlotYet)?, wakers))
-    }
-
-    fn keep(&self, new: *mut Member) {
-        let mut old = self.members.load(Relaxed);
-        loop {
-            // SAFETY: `previous` is written here only, by the thread that made the member, and read in `drop` only.
-            unsafe { (&raw mut (*new).previous).write(old) };
-            match self.members.compare_exchange(old, new, AcqRel, Relaxed) {
-                Ok(_) => return,
-                Err(now) => old = now,
-            }
-        }
-    }
-
-    /// Makes no member current.
-    pub(crate) fn forget_member(&self) {
-        self.page
-            .attribute()
-            .store(0, std::sync::atomic::Ordering::Release);
-    }
-
-    /// Rings the processes in those slots.
-    pub(crate) fn wake(&self, member: &Member, mask: Mask) {
-        let Some((wakers, _)) = &member.wakers else {
-            return;
+    /// Sets the largest permitted object (key, meta and body); 0 is an eighth of the region.
+    pub(crate) fn set_max_object(&self, bytes: u64) {
+        let bytes = if bytes == 0 {
+            self.geometry.len as u64 / 8
+        } else {
+            bytes
         };
-        for slot in 0..SLOTS {
-            let (w, bit) = pin_of(slot);
-            if mask[w] & bit == 0 {
-                continue;
-            }
-            let slot = &self.header().slots[slot];
-            let waker = slot.waker.load(Relaxed);
-            if waker != 0 && slot.wakers.load(Relaxed) == wakers.id {
-                wakers.wake(WakerId(waker - 1));
-            }
+        self.header().max_object.store(bytes, Relaxed);
+    }
+
+    /// Tells which part of a key is its stem, for purges by stem. The first call counts.
+    pub(crate) fn set_stem(&self, stem: Stem) {
+        let _ = self.stem.set(stem);
+    }
+
+    /// Whether a key has this stem. Where nobody has said what a stem is, every key that begins so: to purge too much is right.
+    pub(crate) fn has_stem(&self, key: &[u8], stem: &[u8]) -> bool {
+        match self.stem.get() {
+            Some(of) => of(key) == Some(stem),
+            None => key.starts_with(stem),
         }
     }
 
-    pub(crate) fn wakeups<'a>(&'a self, member: &'a Member) -> Wakeups<'a> {
-        Wakeups {
-            core: self,
-            member,
-            mask: [0, 0],
-        }
+    /// Collects processes to be woken.
+    pub(crate) fn wakeups<'a>(&'a self, local: &'a Local) -> Wakeups<'a> {
+        Wakeups::new(self.processes(), local)
+    }
+
+    /// Whether a process died while it held the arena lock, and the repair is not done.
+    #[inline]
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.header().arena.dirty.load(Acquire) != 0
+    }
+
+    /// Whether the region was found to contradict itself.
+    #[inline]
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.header().poisoned.load(Relaxed) != 0
+    }
+
+    /// Has the next eviction look for dead entries first.
+    pub(crate) fn sweep_soon(&self) {
+        self.header().soonest.store(0, Relaxed);
+        self.header().soonest_seen.store(0, Relaxed);
+    }
+
+    /// Waits until the header is on the disk.
+    pub(crate) fn sync_header(&self) -> io::Result<()> {
+        self.memory.sync(size_of::<Header>())
+    }
+
+    /// Takes the seal away, also from the disk: pages of a sealed region that are written before would be believed.
+    pub(crate) fn unseal(&self) -> io::Result<()> {
+        self.header().clean.store(0, Relaxed);
+        self.sync_header()
     }
 
     /// Remembers the latest time that was brought. A host's clock that was far ahead for a while is not believed for
@@ -262,15 +191,15 @@ impl Core {
 
     /// Locks the shard of a hash.
     #[inline]
-    pub(crate) fn lock_shard(&self, member: &Member, hash: u64) -> Option<Guard<'_>> {
-        lock::acquire(self.shard(self.bucket_of(hash))?, member, self.processes())
+    pub(crate) fn lock_shard(&self, local: &Local, hash: u64) -> Option<Guard<'_>> {
+        lock::acquire(self.shard(self.bucket_of(hash))?, local, self.processes())
     }
 
     /// Locks the shard of a hash if that is to be had soon.
-    pub(crate) fn lock_shard_soon(&self, member: &Member, hash: u64) -> Option<Guard<'_>> {
+    pub(crate) fn lock_shard_soon(&self, local: &Local, hash: u64) -> Option<Guard<'_>> {
         lock::acquire_soon(
             self.shard(self.bucket_of(hash))?,
-            member.token,
+            local.token,
             self.processes(),
         )
     }
@@ -324,6 +253,16 @@ impl Core {
         (size_of::<Extent>() + room <= most).then_some((extent, at + size_of::<Extent>(), room))
     }
 
+    /// The link to the next piece of a body, where this one's bytes lie, and how many there can be.
+    pub(crate) fn piece(&self, block: u32) -> Option<(&AtomicU32, usize, usize)> {
+        match self.body(block) {
+            Some((body, at, room)) => Some((&body.next, at, room)),
+            None => self
+                .extent(block)
+                .map(|(extent, at, room)| (&extent.next, at, room)),
+        }
+    }
+
     /// Has what a lookup reads of an entry come near: its head, and the key behind it. The block can be any: it is not read.
     #[inline]
     pub(crate) fn prefetch_entry(&self, block: u32) {
@@ -363,6 +302,18 @@ impl Core {
         None
     }
 
+    /// The linked entries of a key, the most recent first. The shard is locked.
+    pub(crate) fn of_key<'a>(&'a self, hash: u64, key: &[u8]) -> Vec<EntryAt<'a>> {
+        let mut of_key = Vec::new();
+        self.walk::<()>(self.bucket_of(hash), |at| {
+            if at.e.hash.load(Relaxed) == hash && at.key() == key {
+                of_key.push(at);
+            }
+            ControlFlow::Continue(())
+        });
+        of_key
+    }
+
     /// Pins of an entry by processes that are not known to be dead.
     pub(crate) fn live_pins(&self, e: &Entry) -> Mask {
         let of = |w: usize| {
@@ -387,9 +338,7 @@ impl Core {
     #[inline]
     pub(crate) fn phase(&self, body: &Body) -> u32 {
         match body.phase.load(Acquire) {
-            GROWING if self.processes().is_gone(body.owner.load(Relaxed)) => {
-                crate::store::memory::block::BROKEN
-            }
+            GROWING if self.processes().is_gone(body.owner.load(Relaxed)) => BROKEN,
             phase => phase,
         }
     }
@@ -402,7 +351,7 @@ impl Core {
         at.is_object()
             && self
                 .body(at.body())
-                .is_none_or(|(b, ..)| self.phase(b) == crate::store::memory::block::BROKEN)
+                .is_none_or(|(b, ..)| self.phase(b) == BROKEN)
     }
 
     /// A number never given before.
@@ -421,23 +370,4 @@ pub(crate) fn lease_word(owner: Token, nonce: u64) -> u64 {
 
 pub(crate) fn lease_owner(lease: u64) -> Token {
     (lease >> NONCE_BITS) as Token
-}
-
-/// Takes the waiters out of a mask in the region.
-pub(crate) fn take_waiters(waiters: &[AtomicU64; 2]) -> Mask {
-    [waiters[0].swap(0, AcqRel), waiters[1].swap(0, AcqRel)]
-}
-
-impl Drop for Core {
-    fn drop(&mut self) {
-        self.leave();
-        let mut at = *self.members.get_mut();
-        while !at.is_null() {
-            // SAFETY: every member on the list came from a box, and no handle is left that could point to it.
-            let member = unsafe { Box::from_raw(at) };
-            at = member.previous;
-            // It may have left while handles were held; the last of them is gone.
-            self.processes().give_up_own(member.token);
-        }
-    }
 }

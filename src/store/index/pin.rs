@@ -1,38 +1,50 @@
 //! Pins: one bit in the entry for each process, counted in private memory for the handles of one process.
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
+use crate::store::index::arena_guard::ArenaGuard;
 use crate::store::index::core::Core;
 use crate::store::memory::block::EntryAt;
 use crate::store::memory::layout::UNLINKED;
-use crate::store::process::local::Member;
+use crate::store::process::local::Local;
 use crate::store::process::table::pin_of;
 
 /// How many are unpinned in passing that could not be before.
 pub(crate) const AT_ONCE: usize = 64;
 
-impl Core {
+/// The pins of one process.
+#[derive(Clone, Copy)]
+pub(crate) struct Pins<'a> {
+    core: &'a Core,
+    local: &'a Local,
+}
+
+impl<'a> Pins<'a> {
+    pub(crate) fn of(core: &'a Core, local: &'a Local) -> Pins<'a> {
+        Pins { core, local }
+    }
+
     /// Pins an entry that is linked (its shard is locked) or that this process has pinned already.
     #[inline]
-    pub(crate) fn pin(&self, member: &Member, at: &EntryAt<'_>) {
-        let mut pins = member.pins(at.block);
+    pub(crate) fn pin(self, at: &EntryAt<'_>) {
+        let mut pins = self.local.pins(at.block);
         let count = pins.entry(at.block).or_insert(0);
         *count += 1;
         if *count == 1 {
-            let (w, bit) = pin_of(member.slot());
+            let (w, bit) = pin_of(self.local.slot());
             at.e.pins[w].fetch_or(bit, AcqRel);
         }
     }
 
     /// Counts one more handle to what this process has pinned already.
-    pub(crate) fn pin_again(&self, member: &Member, block: u32) {
-        *member.pins(block).entry(block).or_insert(0) += 1;
+    pub(crate) fn pin_again(self, block: u32) {
+        *self.local.pins(block).entry(block).or_insert(0) += 1;
     }
 
     /// Gives back one handle.
     #[inline]
-    pub(crate) fn unpin(&self, member: &Member, block: u32) {
-        let mut pins = member.pins(block);
+    pub(crate) fn unpin(self, block: u32) {
+        let mut pins = self.local.pins(block);
         match pins.get_mut(&block) {
             Some(count) if *count > 1 => {
                 *count -= 1;
@@ -42,17 +54,19 @@ impl Core {
             None => return,
         };
         // The counts stay locked until the bit is cleared: another thread's pin comes before or after both.
-        let Some(at) = self.entry(block) else { return };
-        if !self.clear_if_linked(member, &at) {
+        let Some(at) = self.core.entry(block) else {
+            return;
+        };
+        if !self.clear_if_linked(&at) {
             // No lookup can pin it any more, so nobody here counts it anew: the bit is ours alone.
             drop(pins);
-            self.unpin_unlinked(member, block);
+            self.unpin_unlinked(block);
         }
     }
 
     /// Clears our bit unless the entry is unlinked at that instant.
-    fn clear_if_linked(&self, member: &Member, at: &EntryAt<'_>) -> bool {
-        let (w, bit) = pin_of(member.slot());
+    fn clear_if_linked(self, at: &EntryAt<'_>) -> bool {
+        let (w, bit) = pin_of(self.local.slot());
         let word = &at.e.pins[w];
         let mut seen = word.load(Acquire);
         while seen & UNLINKED == 0 {
@@ -66,18 +80,18 @@ impl Core {
 
     /// Clears our bit in an unlinked entry, and frees the entry if that was the last; later, if the arena is busy.
     #[cold]
-    fn unpin_unlinked(&self, member: &Member, block: u32) {
-        if !self.try_unpin_unlinked(member, block) {
-            member.deferred.lock().push(block);
+    fn unpin_unlinked(self, block: u32) {
+        if !self.try_unpin_unlinked(block) {
+            self.local.deferred.lock().push(block);
         }
     }
 
-    fn try_unpin_unlinked(&self, member: &Member, block: u32) -> bool {
-        let Some(mut guard) = self.arena_guard(member) else {
+    fn try_unpin_unlinked(self, block: u32) -> bool {
+        let Ok(mut guard) = ArenaGuard::take(self.core, self.local) else {
             return false;
         };
-        if let Some(at) = self.entry(block) {
-            let (w, bit) = pin_of(member.slot());
+        if let Some(at) = self.core.entry(block) {
+            let (w, bit) = pin_of(self.local.slot());
             at.e.pins[w].fetch_and(!bit, AcqRel);
             guard.free_if_unpinned(&at);
         }
@@ -85,24 +99,15 @@ impl Core {
     }
 
     /// Unpins what could not be unpinned before, up to so many.
-    pub(crate) fn unpin_deferred(&self, member: &Member, most: usize) {
+    pub(crate) fn retry_deferred(self, most: usize) {
         for _ in 0..most {
-            let Some(block) = member.deferred.lock().pop() else {
+            let Some(block) = self.local.deferred.lock().pop() else {
                 return;
             };
-            if !self.try_unpin_unlinked(member, block) {
+            if !self.try_unpin_unlinked(block) {
                 // The arena is still busy: it would be for the others, too.
-                return member.deferred.lock().push(block);
+                return self.local.deferred.lock().push(block);
             }
-        }
-    }
-
-    /// Counts a hit.
-    #[inline]
-    pub(crate) fn count_hit(&self, at: &EntryAt<'_>) {
-        let freq = at.e.freq.load(Relaxed);
-        if freq < crate::store::index::evict::MOST_HITS {
-            at.e.freq.store(freq + 1, Relaxed);
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::store::index::arena_guard::ArenaGuard;
+use crate::store::index::core::Core;
 use crate::store::memory::block::EntryAt;
+use crate::store::memory::layout::Queue;
 
 /// New entries, on probation.
 pub(crate) const SMALL: u8 = 0;
@@ -14,10 +15,24 @@ pub(crate) const LIMBO: u8 = 2;
 /// In no queue.
 pub(crate) const NONE: u8 = 3;
 
-impl<'a> ArenaGuard<'a> {
+/// The queues of a region. The arena lock is held.
+#[derive(Clone, Copy)]
+pub(crate) struct Queues<'a> {
+    core: &'a Core,
+}
+
+impl<'a> Queues<'a> {
+    pub(crate) fn of(core: &'a Core) -> Queues<'a> {
+        Queues { core }
+    }
+
+    fn get(&self, queue: u8) -> Option<&'a Queue> {
+        self.core.header().queues.get(queue as usize)
+    }
+
     /// Puts an entry at the young end.
     pub(crate) fn push(&self, queue: u8, at: &EntryAt<'_>) {
-        let Some(q) = self.header().queues.get(queue as usize) else {
+        let Some(q) = self.get(queue) else {
             return;
         };
         let tail = q.tail.load(Relaxed);
@@ -36,7 +51,7 @@ impl<'a> ArenaGuard<'a> {
 
     /// Takes an entry out of its queue.
     pub(crate) fn pull(&self, at: &EntryAt<'_>) {
-        let Some(q) = self.header().queues.get(at.e.queue.load(Relaxed) as usize) else {
+        let Some(q) = self.get(at.e.queue.load(Relaxed)) else {
             return;
         };
         let (older, newer) = (at.e.older.load(Relaxed), at.e.newer.load(Relaxed));
@@ -61,25 +76,45 @@ impl<'a> ArenaGuard<'a> {
 
     /// The oldest entry of a queue.
     pub(crate) fn oldest(&self, queue: u8) -> Option<EntryAt<'a>> {
-        let head = self.header().queues.get(queue as usize)?.head.load(Relaxed);
+        let head = self.get(queue)?.head.load(Relaxed);
         let oldest = self.core.entry(head);
         if oldest.is_none() && head != 0 {
-            self.arena().poison();
+            self.core.arena().poison();
         }
         oldest
     }
 
     /// Granules of a queue; bounded, so that a damaged count can be calculated with.
-    pub(crate) fn queue_cost(&self, queue: u8) -> u64 {
-        let queue = self.header().queues.get(queue as usize);
+    pub(crate) fn cost(&self, queue: u8) -> u64 {
+        let queue = self.get(queue);
         queue.map_or(0, |q| q.cost.load(Relaxed).min(1 << 40))
     }
 
     /// Entries of a queue; not more than there can be.
-    pub(crate) fn queue_count(&self, queue: u8) -> u64 {
-        let queue = self.header().queues.get(queue as usize);
+    pub(crate) fn count(&self, queue: u8) -> u64 {
+        let queue = self.get(queue);
         queue.map_or(0, |q| {
             q.count.load(Relaxed).min(u64::from(self.core.geometry.end))
         })
+    }
+
+    /// Says anew what an entry costs in its queue.
+    pub(crate) fn set_cost(&self, at: &EntryAt<'_>, new: u32) {
+        if let Some(q) = self.get(at.e.queue.load(Relaxed)) {
+            let old = at.e.cost.load(Relaxed);
+            let cost = q.cost.load(Relaxed).wrapping_add(u64::from(new));
+            q.cost.store(cost.saturating_sub(u64::from(old)), Relaxed);
+            at.e.cost.store(new, Relaxed);
+        }
+    }
+
+    /// Empties them all, to be filled anew.
+    pub(crate) fn clear(&self) {
+        for q in &self.core.header().queues {
+            q.head.store(0, Relaxed);
+            q.tail.store(0, Relaxed);
+            q.count.store(0, Relaxed);
+            q.cost.store(0, Relaxed);
+        }
     }
 }

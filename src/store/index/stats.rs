@@ -1,4 +1,10 @@
-//! Counts that a region keeps, and what a walk over it finds.
+//! Counts that a region keeps.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::store::index::core::Core;
+use crate::store::index::queue::LIMBO;
+use crate::store::memory::bytes::GRANULE;
 
 /// Counts of a region, read without a lock: each is right, together they may be a moment apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,27 +49,31 @@ pub struct Stats {
     pub restored: u64,
 }
 
-/// What [`Region::validate`](crate::store::Region::validate) found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Objects that lookups can find.
-    pub objects: u64,
-    /// Markers.
-    pub markers: u64,
-    /// Objects and markers that lookups can't find.
-    pub limbo: u64,
-    /// Objects that grow.
-    pub growing: u64,
-    /// Pins: pairs of an object or marker and a process.
-    pub pins: u64,
-    /// Live or expired claims.
-    pub claims: u64,
-    /// Bytes in use.
-    pub used: u64,
-    /// Bytes free.
-    pub free: u64,
-    /// Free pieces.
-    pub holes: u64,
-    /// Locks that were held when the walk began.
-    pub held_locks: u64,
+impl Stats {
+    /// The counts.
+    pub(crate) fn of(core: &Core) -> Stats {
+        let header = core.header();
+        let counts = &header.counts;
+        Stats {
+            size: core.geometry.len as u64,
+            capacity: u64::from(core.geometry.end - core.geometry.arena) * GRANULE as u64,
+            used: header.arena.used.load(Relaxed).wrapping_mul(GRANULE as u64),
+            payload: (counts.payload.load(Relaxed) as i64).max(0) as u64,
+            objects: counts.objects.load(Relaxed),
+            markers: counts.markers.load(Relaxed),
+            limbo: header.queues[LIMBO as usize].count.load(Relaxed),
+            evictions: counts.evictions.load(Relaxed),
+            evicted_bytes: counts.evicted_bytes.load(Relaxed),
+            expired: counts.expired.load(Relaxed),
+            inserted: counts.inserted.load(Relaxed),
+            refused: counts.refused.load(Relaxed),
+            processes: core.processes().live(),
+            reaped: counts.reaped.load(Relaxed),
+            repairs: counts.repairs.load(Relaxed),
+            max_object: header.max_object.load(Relaxed),
+            variants: counts.variants.load(Relaxed),
+            damaged: counts.damaged.load(Relaxed),
+            restored: counts.restored.load(Relaxed),
+        }
+    }
 }

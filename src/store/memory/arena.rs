@@ -301,6 +301,20 @@ impl<'a> Arena<'a> {
         self.header.poisoned.store(1, Release);
     }
 
+    /// Visits all blocks in order; `None` when they do not fill the arena.
+    pub(crate) fn each_block(self, mut visit: impl FnMut(u32, u32, Kind)) -> Option<()> {
+        let mut at = self.geometry.arena;
+        while at < self.geometry.end {
+            let (size, kind) = self.look(at)?;
+            if kind == Kind::End {
+                return None;
+            }
+            visit(at, size, kind);
+            at += size;
+        }
+        (at == self.geometry.end && self.look(at)?.1 == Kind::End).then_some(())
+    }
+
     /// Free blocks on the lists, for the walker.
     pub(crate) fn listed(self) -> Result<Vec<u32>, String> {
         let mut all = Vec::new();

@@ -161,11 +161,10 @@ pub const MAX_KEY: usize = (1 << KEY_BITS) - 1;
 /// The most labels that an object can have.
 pub const MAX_LABELS: usize = (1 << (32 - KEY_BITS)) - 1;
 
-/// Words of a marker.
-pub(crate) const PASS_UNTIL: usize = 0;
-pub(crate) const USES: usize = 1;
-pub(crate) const NOTE: usize = 2;
-pub(crate) const SUB: usize = 3;
+/// How many 64-bit attributes the marker of a key has for the user of the store.
+pub const MARKER_ATTRIBUTES: usize = 3;
+/// The attribute of a marker that tells it from others of its key.
+pub(crate) const SUB: usize = MARKER_ATTRIBUTES;
 
 pub(crate) const GROWING: u32 = 1;
 pub(crate) const COMPLETE: u32 = 2;

@@ -248,7 +248,7 @@ impl WipedPage {
     }
 
     /// The word at the start of the page.
-    pub(crate) fn attribute(&self) -> &PrivateWord {
+    pub(crate) fn word(&self) -> &PrivateWord {
         // SAFETY: the page is mapped for as long as `self` lives, aligned, and zero is a valid value.
         unsafe { self.base.cast::<PrivateWord>().as_ref() }
     }

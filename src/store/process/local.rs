@@ -12,7 +12,6 @@ use std::time::Instant;
 use crate::store::memory::platform::{Mutex, MutexGuard};
 use crate::store::process::table::{Token, slot_of};
 use crate::store::process::wakers::{WakerId, Wakers};
-use crate::store::upkeep::maintenance::Progress;
 
 const STRIPES: usize = 64;
 
@@ -39,8 +38,8 @@ impl Hasher for BlockHasher {
 /// Counts of handles by block.
 pub(crate) type Pins = HashMap<u32, u32, BuildHasherDefault<BlockHasher>>;
 
-/// A process's membership in a region.
-pub(crate) struct Member {
+/// What a process knows of its own place in a region.
+pub(crate) struct Local {
     pub(crate) token: Token,
     pub(crate) wakers: Option<(Arc<Wakers>, WakerId)>,
     pins: [Mutex<Pins>; STRIPES],
@@ -48,22 +47,16 @@ pub(crate) struct Member {
     pub(crate) deferred: Mutex<Vec<u32>>,
     /// The process that held a lock for too long the last time, and when that was.
     pub(crate) stopped: Mutex<Option<(Token, Instant)>>,
-    /// A mending that it has begun or seen.
-    pub(crate) progress: Mutex<Progress>,
-    /// The membership before this one, kept for handles made then.
-    pub(crate) previous: *mut Member,
 }
 
-impl Member {
-    pub(crate) fn new(token: Token, wakers: Option<(Arc<Wakers>, WakerId)>) -> Member {
-        Member {
+impl Local {
+    pub(crate) fn new(token: Token, wakers: Option<(Arc<Wakers>, WakerId)>) -> Local {
+        Local {
             token,
             wakers,
             pins: std::array::from_fn(|_| Mutex::new(Pins::default())),
             deferred: Mutex::new(Vec::new()),
             stopped: Mutex::new(None),
-            progress: Mutex::new(Progress::default()),
-            previous: std::ptr::null_mut(),
         }
     }
 

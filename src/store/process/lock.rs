@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
 use crate::store::memory::platform::{AtomicU32, now, spin_loop, yield_now};
-use crate::store::process::local::Member;
+use crate::store::process::local::Local;
 use crate::store::process::table::{Processes, Token};
 
 /// How long to wait for a lock before giving up.
@@ -62,16 +62,16 @@ pub(crate) fn acquire_soon<'a>(
 #[inline]
 pub(crate) fn acquire<'a>(
     word: &'a AtomicU32,
-    member: &Member,
+    local: &Local,
     processes: Processes<'_>,
 ) -> Option<Guard<'a>> {
-    if take(word, 0, member.token) {
+    if take(word, 0, local.token) {
         return Some(Guard {
             word,
             abandoned: false,
         });
     }
-    acquire_slowly(word, member, processes)
+    acquire_slowly(word, local, processes)
 }
 
 #[inline]
@@ -82,10 +82,10 @@ fn take(word: &AtomicU32, old: Token, own: Token) -> bool {
 #[cold]
 fn acquire_slowly<'a>(
     word: &'a AtomicU32,
-    member: &Member,
+    local: &Local,
     processes: Processes<'_>,
 ) -> Option<Guard<'a>> {
-    let (own, began) = (member.token, now());
+    let (own, began) = (local.token, now());
     let mut checked = began;
     loop {
         for _ in 0..128 {
@@ -108,14 +108,14 @@ fn acquire_slowly<'a>(
                 abandoned: true,
             });
         }
-        let stuck = holder != 0 && seems_stopped(member, holder, now);
+        let stuck = holder != 0 && seems_stopped(local, holder, now);
         if now - began > if stuck { LITTLE_PATIENCE } else { PATIENCE } {
             // It may have died since it was looked at last.
             if stuck && holder != own && processes.check(holder) {
                 continue;
             }
             if holder != 0 && !stuck {
-                *member.stopped.lock() = Some((holder, now));
+                *local.stopped.lock() = Some((holder, now));
             }
             return None;
         }
@@ -123,8 +123,8 @@ fn acquire_slowly<'a>(
     }
 }
 
-fn seems_stopped(member: &Member, holder: Token, now: Instant) -> bool {
-    let stopped = *member.stopped.lock();
+fn seems_stopped(local: &Local, holder: Token, now: Instant) -> bool {
+    let stopped = *local.stopped.lock();
     stopped.is_some_and(|(token, since)| token == holder && now - since < STOPPED_FOR)
 }
 

@@ -5,3 +5,4 @@ pub(crate) mod local;
 pub(crate) mod lock;
 pub(crate) mod table;
 pub(crate) mod wakers;
+pub(crate) mod wakeups;

@@ -19,7 +19,7 @@
 //! | 1 | by a family of processes | by all who let anyone join |
 //!
 //! A file is never changed in length: a new one is made beside it (`PATH.new`) and takes its name when it is ready, so
-//! nobody sees half a region, and who still has the old one keeps it. What was found at the path is held until then: a file
+//! nobody sees half a shared, and who still has the old one keeps it. What was found at the path is held until then: a file
 //! that another made meanwhile is not replaced.
 //!
 //! What a stop of the machine leaves is a mixture of pages from different times. Two of them are waited for: the header of a
@@ -30,16 +30,20 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::store::error::StoreError;
-use crate::store::index::checksum::Scope;
+use crate::store::index::checksum::Coverage;
 use crate::store::memory::bytes::Memory;
 use crate::store::memory::layout::{Geometry, MAGIC};
-use crate::store::region::{Region, RegionOptions, check};
+use crate::store::upkeep::create;
+use crate::store::upkeep::membership::Shared;
+use crate::store::upkeep::options::{OnExec, RegionOptions, Share};
+use crate::store::upkeep::recover::recover;
 
 /// How long to wait for another who looks at the file: so many pauses.
 const PATIENCE: u32 = 1000;
@@ -49,26 +53,6 @@ const TRIES: usize = 16;
 
 /// Held while this process opens a file: another thread must not find it open and half taken (see `ours`).
 static OPENING: Mutex<()> = Mutex::new(());
-
-/// Whether the file of a region stays open in programs that this process starts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnExec {
-    /// It is closed: who has it are this process and its forked children.
-    #[default]
-    Close,
-    /// It stays open, so that a new binary started by this one can go on with the region while this one still runs.
-    Keep,
-}
-
-/// Who may have the file of a region at the same time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Share {
-    /// This process and those forked or started by it.
-    #[default]
-    Family,
-    /// Any process of this host that lets anyone, too. All ask for the same length.
-    Anyone,
-}
 
 /// What was found where a region in a file was wanted.
 #[derive(Debug)]
@@ -92,7 +76,7 @@ pub enum Found {
 
 /// What one look at a path gave.
 enum Look {
-    Ready(Region, Found),
+    Ready(Arc<Shared>, Found),
     /// A new one has to be made in the place of what was seen.
     Make(Found, Seen),
     /// The file was replaced meanwhile.
@@ -121,42 +105,34 @@ impl Seen {
     }
 }
 
-impl Region {
-    /// A region in a file, which outlives the processes. Its lock is held until the last process that has it has ended.
-    pub fn file(
-        path: &Path,
-        len: usize,
-        opt: &RegionOptions,
-    ) -> Result<(Region, Found), StoreError> {
-        Geometry::of(len)?;
-        let _one = OPENING.lock();
-        for _ in 0..TRIES {
-            let (found, seen) = match look(path, len, opt)? {
-                Look::Ready(region, found) => {
-                    settle(&region, opt.share);
-                    return Ok((region, found));
-                }
-                Look::Again => continue,
-                // Others may count on it.
-                Look::Make(Found::Useless(why @ StoreError::Length { .. }), _)
-                    if opt.share == Share::Anyone =>
-                {
-                    return Err(why);
-                }
-                Look::Make(found, seen) => (found, seen),
-            };
-            if let Some(region) = make(path, len, opt, seen)? {
-                return Ok((region, found));
+/// A region in a file, which outlives the processes. Its lock is held until the last process that has it has ended.
+pub(crate) fn open_region(
+    path: &Path,
+    len: usize,
+    opt: &RegionOptions,
+) -> Result<(Arc<Shared>, Found), StoreError> {
+    Geometry::of(len)?;
+    let _one = OPENING.lock();
+    for _ in 0..TRIES {
+        let (found, seen) = match look(path, len, opt)? {
+            Look::Ready(shared, found) => {
+                settle(&shared, opt.share);
+                return Ok((shared, found));
             }
+            Look::Again => continue,
+            // Others may count on it.
+            Look::Make(Found::Useless(why @ StoreError::Length { .. }), _)
+                if opt.share == Share::Anyone =>
+            {
+                return Err(why);
+            }
+            Look::Make(found, seen) => (found, seen),
+        };
+        if let Some(shared) = make(path, len, opt, seen)? {
+            return Ok((shared, found));
         }
-        Err(StoreError::InUse)
     }
-
-    /// Writes into the region that all ended well, if it lies in a file and no other process is in it. Call it at the
-    /// very end: whoever enters takes the mark away. Returns whether it was written.
-    pub fn seal(&self) -> bool {
-        self.core.seal()
-    }
+    Err(StoreError::InUse)
 }
 
 fn look(path: &Path, len: usize, opt: &RegionOptions) -> Result<Look, StoreError> {
@@ -184,7 +160,7 @@ fn look(path: &Path, len: usize, opt: &RegionOptions) -> Result<Look, StoreError
         }
         lock(&file, IN_USE, libc::F_RDLCK)?;
         return match join(file, len, opt)? {
-            Look::Ready(region, _) if !sees_processes_of(&region) => Err(StoreError::InUse),
+            Look::Ready(shared, _) if !sees_processes_of(&shared) => Err(StoreError::InUse),
             joined => Ok(joined),
         };
     }
@@ -194,7 +170,7 @@ fn look(path: &Path, len: usize, opt: &RegionOptions) -> Result<Look, StoreError
         None => Ok(Look::Make(Found::Nothing, Seen::Unused(file))),
         Some(Err(why)) => useless(why),
         Some(Ok(())) => match take(file, len, opt) {
-            Ok((region, found)) => Ok(Look::Ready(region, found)),
+            Ok((shared, found)) => Ok(Look::Ready(shared, found)),
             Err(why) => useless(why),
         },
     }
@@ -203,11 +179,8 @@ fn look(path: &Path, len: usize, opt: &RegionOptions) -> Result<Look, StoreError
 /// Joins a region that is in use.
 fn join(file: File, len: usize, opt: &RegionOptions) -> Result<Look, StoreError> {
     let seen = Seen::File(file.try_clone()?);
-    Ok(match attach(file, len) {
-        Ok(region) => {
-            agree(&region, opt)?;
-            Look::Ready(region, Found::Shared)
-        }
+    Ok(match attach(file, len, opt) {
+        Ok(shared) => Look::Ready(shared, Found::Shared),
         Err(why) => Look::Make(Found::Useless(why), seen),
     })
 }
@@ -252,8 +225,8 @@ fn lock(file: &File, byte: libc::off_t, kind: libc::c_int) -> Result<(), StoreEr
 }
 
 /// The file has been looked at. Errors change nothing: a lock that is there stays.
-fn settle(region: &Region, share: Share) {
-    if let Some(file) = region.core.memory.file() {
+fn settle(shared: &Shared, share: Share) {
+    if let Some(file) = shared.core.memory.file() {
         if share == Share::Anyone {
             let _ = lock(file, IN_USE, libc::F_RDLCK);
         }
@@ -309,7 +282,7 @@ fn is_writable(fd: RawFd) -> bool {
     flags >= 0 && flags & libc::O_ACCMODE == libc::O_RDWR
 }
 
-/// `None`: it is empty. An error inside: it is a region, and of no use. `Foreign`: it is something else.
+/// `None`: it is empty. An error inside: it is a shared, and of no use. `Foreign`: it is something else.
 fn identify(file: &File, len: usize) -> Result<Option<Result<(), StoreError>>, StoreError> {
     let given = len as u64;
     let found = file.metadata()?.len();
@@ -328,21 +301,8 @@ fn identify(file: &File, len: usize) -> Result<Option<Result<(), StoreError>>, S
     ))
 }
 
-/// Sets the limits of a region that others have; those who let anyone join have agreed on them.
-fn agree(region: &Region, opt: &RegionOptions) -> Result<(), StoreError> {
-    let found = region.core.header().max_object.load(Relaxed);
-    match (opt.share, opt.max_object) {
-        (Share::Family, given) => region.set_max_object(given),
-        (Share::Anyone, given) if given != 0 && given != found => {
-            return Err(StoreError::MaxObject { found, given });
-        }
-        (Share::Anyone, _) => {}
-    }
-    Ok(())
-}
-
 /// Maps a region.
-fn attach(file: File, len: usize) -> Result<Region, StoreError> {
+fn attach(file: File, len: usize, opt: &RegionOptions) -> Result<Arc<Shared>, StoreError> {
     let found = file.metadata()?.len();
     if found != len as u64 {
         return Err(StoreError::Length {
@@ -350,16 +310,15 @@ fn attach(file: File, len: usize) -> Result<Region, StoreError> {
             given: len as u64,
         });
     }
-    let (memory, geometry) = (Memory::of_file(file, len)?, Geometry::of(len)?);
-    check(&memory, &geometry)?;
-    Region::wrap(memory, geometry)
+    let shared = create::attach(Memory::of_file(file, len)?)?;
+    shared.core.set_max_object(opt.max_object);
+    Ok(shared)
 }
 
 /// Takes a region that nobody is in.
-fn take(file: File, len: usize, opt: &RegionOptions) -> Result<(Region, Found), StoreError> {
-    let region = attach(file, len)?;
-    region.set_max_object(opt.max_object);
-    let header = region.core.header();
+fn take(file: File, len: usize, opt: &RegionOptions) -> Result<(Arc<Shared>, Found), StoreError> {
+    let shared = attach(file, len, opt)?;
+    let header = shared.core.header();
     let clean = header.clean.load(Acquire) != 0;
     let boot = boot();
     let same_boot = boot.is_some_and(|b| b == [0, 1].map(|i| header.boot[i].load(Relaxed)));
@@ -367,37 +326,38 @@ fn take(file: File, len: usize, opt: &RegionOptions) -> Result<(Region, Found), 
         return Err(StoreError::Unsettled);
     }
     // A copy of it may have holes.
-    if let Some(file) = region.core.memory.file() {
+    if let Some(file) = shared.core.memory.file() {
         reserve(file, len)?;
     }
     if clean {
-        region.core.unseal()?;
+        shared.core.unseal()?;
     }
-    let sealed = if clean { Scope::Sealed } else { Scope::Free };
-    let recovered = region
-        .core
-        .recover(sealed)
-        .ok_or(StoreError::Corrupt("its blocks"))?;
+    let sealed = if clean {
+        Coverage::Sealed
+    } else {
+        Coverage::Lasting
+    };
+    let recovered = recover(&shared, sealed).ok_or(StoreError::Corrupt("its blocks"))?;
     header.counts.restored.store(recovered.kept, Relaxed);
-    sign(&region, boot);
+    sign(&shared, boot);
     let found = Found::Region {
         kept: recovered.kept,
         dropped: recovered.dropped,
         clean,
     };
-    Ok((region, found))
+    Ok((shared, found))
 }
 
-fn sign(region: &Region, boot: Option<[u64; 2]>) {
-    let (header, boot) = (region.core.header(), boot.unwrap_or_default());
+fn sign(shared: &Shared, boot: Option<[u64; 2]>) {
+    let (header, boot) = (shared.core.header(), boot.unwrap_or_default());
     header.durable.store(1, Relaxed);
     header.namespace.store(namespace(), Relaxed);
     (0..2).for_each(|i| header.boot[i].store(boot[i], Relaxed));
 }
 
 /// Whether this process can tell which processes of the region live: those of another PID namespace all seem to be gone.
-fn sees_processes_of(region: &Region) -> bool {
-    let theirs = region.core.header().namespace.load(Relaxed);
+fn sees_processes_of(shared: &Shared) -> bool {
+    let theirs = shared.core.header().namespace.load(Relaxed);
     let own = namespace();
     theirs == own || theirs == 0 || own == 0
 }
@@ -421,7 +381,7 @@ fn make(
     len: usize,
     opt: &RegionOptions,
     seen: Seen,
-) -> Result<Option<Region>, StoreError> {
+) -> Result<Option<Arc<Shared>>, StoreError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let beside = PathBuf::from(name);
@@ -441,11 +401,11 @@ fn make(
         fs::remove_file(&beside)?;
         return Ok(None);
     }
-    let region =
+    let shared =
         format(file, len, opt, path, seen).inspect_err(|_| _ = fs::remove_file(&beside))?;
     fs::rename(&beside, path)?;
-    settle(&region, opt.share);
-    Ok(Some(region))
+    settle(&shared, opt.share);
+    Ok(Some(shared))
 }
 
 fn format(
@@ -454,7 +414,7 @@ fn format(
     opt: &RegionOptions,
     path: &Path,
     seen: Seen,
-) -> Result<Region, StoreError> {
+) -> Result<Arc<Shared>, StoreError> {
     // What is left there is of one who died before it was ready.
     file.set_len(0)?;
     match (reserve(&file, len), seen) {
@@ -466,10 +426,10 @@ fn format(
         }
         (reserved, _) => reserved?,
     }
-    let region = Region::format(Memory::of_file(file, len)?, opt)?;
-    sign(&region, boot());
-    region.core.sync_header()?;
-    Ok(region)
+    let shared = create::format(Memory::of_file(file, len)?, opt.max_object)?;
+    sign(&shared, boot());
+    shared.core.sync_header()?;
+    Ok(shared)
 }
 
 /// Whether a file that is to be written anew is none that a maker of regions left, who died before or after the magic.

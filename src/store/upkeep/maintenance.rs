@@ -20,13 +20,15 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
 use crate::store::error::Busy;
-use crate::store::index::arena_guard::ArenaGuard;
+use crate::store::index::arena_guard::{ArenaGuard, Unavailable};
 use crate::store::index::core::Core;
-use crate::store::memory::platform::{now, steps_per_budget};
+use crate::store::index::pin::{AT_ONCE, Pins};
+use crate::store::memory::platform::{Mutex, now, steps_per_budget};
 use crate::store::process::budget::TimeBudget;
-use crate::store::process::local::Member;
+use crate::store::process::local::Local;
 use crate::store::process::table::TOKEN_BITS;
-use crate::store::upkeep::reap::Cleaned;
+use crate::store::process::wakeups::{EVERYONE, Wakeups};
+use crate::store::upkeep::clean::{Cleaned, Cleaner};
 use crate::store::upkeep::repair::Repair;
 
 /// How long a stint is that a caller meets on its way.
@@ -53,60 +55,112 @@ pub(crate) struct Progress {
     turns: u32,
 }
 
-/// Why there is no keeper.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unavailable {
-    /// Another has the lock, or is in charge of a repair.
-    Busy,
-    /// This process is in charge of a repair, which is not done yet.
-    Progress,
+const TOKEN_MASK: u32 = (1 << TOKEN_BITS) - 1;
+
+/// The maintenance of a region by one process.
+#[derive(Clone, Copy)]
+pub(crate) struct Maintenance<'a> {
+    pub(crate) core: &'a Core,
+    pub(crate) local: &'a Local,
+    pub(crate) progress: &'a Mutex<Progress>,
 }
 
-impl Core {
+impl<'a> Maintenance<'a> {
+    /// Takes the arena lock. `None` when that can't be done in time, and while there is something to repair, of which this may
+    /// do a turn.
+    pub(crate) fn arena_guard(self) -> Option<ArenaGuard<'a>> {
+        match ArenaGuard::take(self.core, self.local) {
+            Ok(guard) => Some(guard),
+            Err(Unavailable::Dirty) if !self.cools_down() => {
+                self.arena_guard_within(&mut self.budget()).ok()
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// As [`Maintenance::arena_guard`], with a time budget to repair in. [`Unavailable::Dirty`]: this process is in charge of
+    /// the repair, which is not done yet. [`Unavailable::Busy`]: another process is, or has the lock.
+    pub(crate) fn arena_guard_within(
+        self,
+        budget: &mut TimeBudget,
+    ) -> Result<ArenaGuard<'a>, Unavailable> {
+        let lock = &self.core.header().arena.lock;
+        // Nobody waits for a lock that would be of no use; nor for that of another thread at its turn.
+        if self.core.is_dirty()
+            && (self.is_led_by_another() || lock.load(Relaxed) == self.local.token)
+        {
+            return Err(Unavailable::Busy);
+        }
+        let taken = ArenaGuard::take_dirty(self.core, self.local);
+        let mut guard = taken.map_err(|Busy| Unavailable::Busy)?;
+        if self.core.is_dirty() {
+            self.repair(&mut guard, budget)?;
+        }
+        Ok(guard)
+    }
+
     /// Whether the dead have left something to do.
-    fn needs_work(&self) -> bool {
-        self.is_dirty() || self.processes().dying().next().is_some()
+    fn needs_work(self) -> bool {
+        self.core.is_dirty() || self.core.processes().dying().next().is_some()
     }
 
     /// See [`Region::maintain`](crate::store::Region::mend).
-    pub(crate) fn maintain(&self, budget: &mut TimeBudget) -> Result<bool, Busy> {
-        let Some(member) = self.member() else {
-            return Ok(true);
-        };
+    pub(crate) fn run(self, budget: &mut TimeBudget) -> Result<bool, Busy> {
         if !self.needs_work() {
-            self.give_up_lead(member);
+            self.give_up_lead();
             return Ok(true);
         }
-        self.announce_deaths(member);
-        if self.is_led_by_another(member) {
+        self.announce_deaths();
+        if self.is_led_by_another() {
             return Ok(true);
         }
         loop {
-            let mut guard = match self.arena_guard_within(member, Some(budget)) {
+            let mut guard = match self.arena_guard_within(budget) {
                 Ok(guard) => guard,
-                Err(Unavailable::Progress) => return Ok(false),
+                Err(Unavailable::Dirty) => return Ok(false),
                 Err(Unavailable::Busy) => return Err(Busy),
             };
-            let Some(slot) = self.processes().dying().next() else {
+            let Some(slot) = self.core.processes().dying().next() else {
                 drop(guard);
-                self.give_up_lead(member);
+                self.give_up_lead();
                 return Ok(true);
             };
-            if !self.take_lead(member) {
+            if !self.take_lead() {
                 return Ok(true);
             }
-            let dead = self.processes().token_in(slot);
-            match guard.clean_some(dead, budget)? {
+            let dead = self.core.processes().token_in(slot);
+            match Cleaner::new(&mut guard, dead).run(budget)? {
                 Cleaned::Some => {}
-                Cleaned::All => self.processes().free(dead),
+                Cleaned::All => self.core.processes().free(dead),
                 Cleaned::OutOfTime => return Ok(false),
             }
         }
     }
 
+    /// Rings everyone if some were just found dead, and goes on cleaning up.
+    pub(crate) fn after_deaths(self, found: u32) {
+        if found > 0 {
+            self.wake_everyone();
+        }
+        let _ = self.run(&mut self.budget());
+        Pins::of(self.core, self.local).retry_deferred(AT_ONCE);
+    }
+
+    /// Rings everyone for each of the dead once: whoever waits for something of theirs asks again and gets it. Who found one dead
+    /// may have had no time to say so (it waited for a lock, or died itself).
+    pub(crate) fn announce_deaths(self) {
+        let processes = self.core.processes();
+        for dead in processes.dying().map(|slot| processes.token_in(slot)) {
+            if !processes.has_reap_cursor(dead) {
+                self.wake_everyone();
+                processes.set_reap_cursor(dead, 0);
+            }
+        }
+    }
+
     /// A stint that a caller meets on its way.
-    pub(crate) fn budget(&self) -> TimeBudget {
-        TimeBudget::of(if self.geometry.len <= SMALL {
+    pub(crate) fn budget(self) -> TimeBudget {
+        TimeBudget::of(if self.core.geometry.len <= SMALL {
             BUDGET_IF_SMALL
         } else {
             BUDGET
@@ -114,21 +168,21 @@ impl Core {
     }
 
     /// Whether this process has just done a stint of a repair.
-    pub(crate) fn cools_down(&self, member: &Member) -> bool {
-        let ended = member.progress.lock().rested;
+    pub(crate) fn cools_down(self) -> bool {
+        let ended = self.progress.lock().rested;
         // Where a test counts steps, the time is of no account.
         ended.is_some_and(|ended| now() - ended < COOLDOWN) && steps_per_budget().is_none()
     }
 
     /// Whether another process is in charge, lives, and goes on.
-    pub(crate) fn is_led_by_another(&self, member: &Member) -> bool {
-        let word = self.header().arena.leader.load(Acquire);
+    pub(crate) fn is_led_by_another(self) -> bool {
+        let word = self.core.header().arena.leader.load(Acquire);
         let token = word & TOKEN_MASK;
-        if token == 0 || token == member.token || self.processes().is_gone(token) {
+        if token == 0 || token == self.local.token || self.core.processes().is_gone(token) {
             return false;
         }
         let now = now();
-        let seen = &mut member.progress.lock().seen;
+        let seen = &mut self.progress.lock().seen;
         match *seen {
             Some((before, since)) if before == word => now - since < PATIENCE,
             _ => {
@@ -138,55 +192,58 @@ impl Core {
         }
     }
 
+    fn wake_everyone(self) {
+        Wakeups::now(self.core.processes(), self.local, EVERYONE);
+    }
+
     /// Has this process in charge from now on, or tells the others that it goes on. False if another is.
-    fn take_lead(&self, member: &Member) -> bool {
-        let leader = &self.header().arena.leader;
+    fn take_lead(self) -> bool {
+        let leader = &self.core.header().arena.leader;
         let before = leader.load(Acquire);
-        if self.is_led_by_another(member) {
+        if self.is_led_by_another() {
             return false;
         }
-        let mut progress = member.progress.lock();
+        let mut progress = self.progress.lock();
         progress.turns = progress.turns.wrapping_add(1);
-        let word = member.token | progress.turns << TOKEN_BITS;
+        let word = self.local.token | progress.turns << TOKEN_BITS;
         leader
             .compare_exchange(before, word, AcqRel, Relaxed)
             .is_ok()
     }
 
     /// This process is not in charge any more.
-    pub(crate) fn give_up_lead(&self, member: &Member) {
-        let seen = member.progress.lock().repair.take();
+    pub(crate) fn give_up_lead(self) {
+        let seen = self.progress.lock().repair.take();
         drop(seen);
-        let leader = &self.header().arena.leader;
+        let leader = &self.core.header().arena.leader;
         let word = leader.load(Relaxed);
-        if word & TOKEN_MASK == member.token {
+        if word & TOKEN_MASK == self.local.token {
             let _ = leader.compare_exchange(word, 0, AcqRel, Relaxed);
         }
     }
-}
 
-const TOKEN_MASK: u32 = (1 << TOKEN_BITS) - 1;
-
-impl ArenaGuard<'_> {
     /// Goes on with the repair for a stint; `Ok` when it is done.
-    pub(crate) fn repair(&mut self, budget: &mut TimeBudget) -> Result<(), Unavailable> {
-        let (core, member) = (self.core, self.member);
-        let control = &self.header().arena;
+    fn repair(
+        self,
+        guard: &mut ArenaGuard<'_>,
+        budget: &mut TimeBudget,
+    ) -> Result<(), Unavailable> {
+        let control = &self.core.header().arena;
         let before = control.leader.load(Acquire);
-        if !core.take_lead(member) {
+        if !self.take_lead() {
             return Err(Unavailable::Busy);
         }
         let word = control.leader.load(Relaxed);
-        let repairs = &self.header().counts.repairs;
-        let begun = member.progress.lock().repair.take();
+        let repairs = &self.core.header().counts.repairs;
+        let begun = self.progress.lock().repair.take();
         let mut repair = match begun {
             Some((repair, mine)) if mine == before && repair.number() == repairs.load(Relaxed) => {
                 repair
             }
-            _ => Box::new(Repair::new(self)),
+            _ => Box::new(Repair::new(guard)),
         };
-        let done = repair.go_on(self, budget);
-        let mut progress = member.progress.lock();
+        let done = repair.go_on(guard, budget);
+        let mut progress = self.progress.lock();
         progress.rested = Some(now());
         match done {
             Ok(true) => {
@@ -194,12 +251,12 @@ impl ArenaGuard<'_> {
                 drop(progress);
                 repairs.fetch_add(1, Relaxed);
                 control.dirty.store(0, Release);
-                core.give_up_lead(member);
+                self.give_up_lead();
                 Ok(())
             }
             Ok(false) => {
                 progress.repair = Some((repair, word));
-                Err(Unavailable::Progress)
+                Err(Unavailable::Dirty)
             }
             Err(Busy) => {
                 progress.repair = Some((repair, word));

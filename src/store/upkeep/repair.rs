@@ -27,13 +27,14 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::store::error::Busy;
 use crate::store::index::arena_guard::ArenaGuard;
-use crate::store::index::core::{Core, take_waiters};
+use crate::store::index::core::Core;
 use crate::store::index::queue::{LIMBO, MAIN, SMALL};
 use crate::store::memory::bitset::{BitSet, shorten};
 use crate::store::memory::block::{Block, Body, Entry, EntryAt, Kind, REMOVED};
 use crate::store::memory::bytes::GRANULE;
 use crate::store::memory::layout::UNLINKED;
 use crate::store::process::budget::TimeBudget;
+use crate::store::process::wakeups::take_waiters;
 
 /// How many things are looked at in a step: memory is slow, and so they come near together.
 const TOGETHER: usize = if cfg!(feature = "crash-points") {
@@ -98,7 +99,7 @@ impl Repair {
         let bits = || BitSet::new(geometry.arena, geometry.end);
         // About as many; more would be moved, which takes some milliseconds.
         let entries = [SMALL, MAIN, LIMBO]
-            .map(|q| guard.queue_count(q))
+            .map(|q| guard.queues().count(q))
             .iter()
             .sum::<u64>();
         let most = (geometry.end - geometry.arena) as usize / ENTRY_GRANULES;
@@ -275,7 +276,7 @@ impl Repair {
         }
         self.stage = Stage::Entries(stop);
         if last {
-            guard.empty_queues();
+            guard.queues().clear();
             self.stage = Stage::Queues;
         }
     }
@@ -361,7 +362,7 @@ impl Repair {
                 (true, MAIN) => MAIN,
                 (true, _) => SMALL,
             };
-            guard.push(queue, &at);
+            guard.queues().push(queue, &at);
         }
         if self.runs.is_empty() {
             guard.arena().clear_lists();
@@ -453,31 +454,6 @@ impl Holes {
             prev.store(self.before, Relaxed);
         }
         Some(())
-    }
-}
-
-impl ArenaGuard<'_> {
-    /// Visits all blocks in order; `None` when they do not fill the arena.
-    pub(crate) fn each_block(&self, mut visit: impl FnMut(u32, u32, Kind)) -> Option<()> {
-        let mut at = self.core.geometry.arena;
-        while at < self.core.geometry.end {
-            let (size, kind) = self.arena().look(at)?;
-            if kind == Kind::End {
-                return None;
-            }
-            visit(at, size, kind);
-            at += size;
-        }
-        (at == self.core.geometry.end && self.arena().look(at)?.1 == Kind::End).then_some(())
-    }
-
-    fn empty_queues(&self) {
-        for q in &self.header().queues {
-            q.head.store(0, Relaxed);
-            q.tail.store(0, Relaxed);
-            q.count.store(0, Relaxed);
-            q.cost.store(0, Relaxed);
-        }
     }
 }
 

@@ -6,42 +6,43 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use crate::store::error::StoreError;
-use crate::store::index::checksum::Scope;
+use crate::store::index::checksum::Coverage;
 use crate::store::memory::bytes::Memory;
 use crate::store::memory::layout::{Geometry, MAGIC};
-use crate::store::region::{Region, check};
+use crate::store::upkeep::create;
 use crate::store::upkeep::file::Found;
+use crate::store::upkeep::membership::Shared;
+use crate::store::upkeep::recover::recover;
 
 /// Bytes that are copied at a time.
 const PIECE: usize = 1 << 20;
 /// Copies that are made until the blocks of one make sense: an allocation may be under way while it is made.
 const TRIES: usize = 5;
 
-impl Region {
-    /// A copy of the region in a file, in memory of this process: as much of it as the file has in use. It has entered it.
-    pub fn snapshot(path: &Path) -> Result<(Region, Found), StoreError> {
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(path)?;
-        let meta = file.metadata()?;
-        let mut magic = [0; 8];
-        if !meta.is_file() || file.read_at(&mut magic, 0)? < 8 || magic != MAGIC.to_le_bytes() {
-            return Err(StoreError::Foreign);
-        }
-        let len = usize::try_from(meta.len()).unwrap_or(usize::MAX);
-        let mut failed = StoreError::Corrupt("its blocks");
-        for _ in 0..TRIES {
-            match understand(copy(&file, len)?) {
-                Ok(found) => return Ok(found),
-                Err(why) => failed = why,
-            }
-        }
-        Err(failed)
+/// A copy of the region in a file, in memory of this process: as much of it as the file has in use.
+pub(crate) fn snapshot(path: &Path) -> Result<(Arc<Shared>, Found), StoreError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    let meta = file.metadata()?;
+    let mut magic = [0; 8];
+    if !meta.is_file() || file.read_at(&mut magic, 0)? < 8 || magic != MAGIC.to_le_bytes() {
+        return Err(StoreError::Foreign);
     }
+    let len = usize::try_from(meta.len()).unwrap_or(usize::MAX);
+    let mut failed = StoreError::Corrupt("its blocks");
+    for _ in 0..TRIES {
+        match understand(copy(&file, len)?) {
+            Ok(found) => return Ok(found),
+            Err(why) => failed = why,
+        }
+    }
+    Err(failed)
 }
 
 fn copy(file: &File, len: usize) -> Result<Memory, StoreError> {
@@ -62,20 +63,20 @@ fn copy(file: &File, len: usize) -> Result<Memory, StoreError> {
     Ok(memory)
 }
 
-fn understand(memory: Memory) -> Result<(Region, Found), StoreError> {
-    let geometry = Geometry::of(memory.len())?;
-    check(&memory, &geometry)?;
-    let region = Region::wrap(memory, geometry)?;
-    let clean = region.core.header().clean.load(Acquire) != 0;
-    let sealed = if clean { Scope::Sealed } else { Scope::Free };
-    let recovered = region.core.recover(sealed);
-    let recovered = recovered.ok_or(StoreError::Corrupt("its blocks"))?;
-    region.core.header().clean.store(0, Relaxed);
-    region.enter(None)?;
+fn understand(memory: Memory) -> Result<(Arc<Shared>, Found), StoreError> {
+    let shared = create::attach(memory)?;
+    let header = shared.core.header();
+    let clean = header.clean.load(Acquire) != 0;
+    let sealed = match clean {
+        true => Coverage::Sealed,
+        false => Coverage::Lasting,
+    };
+    let recovered = recover(&shared, sealed).ok_or(StoreError::Corrupt("its blocks"))?;
+    header.clean.store(0, Relaxed);
     let found = Found::Region {
         kept: recovered.kept,
         dropped: recovered.dropped,
         clean,
     };
-    Ok((region, found))
+    Ok((shared, found))
 }

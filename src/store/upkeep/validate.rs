@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use crate::store::handle::purge::label_bits;
 use crate::store::index::arena_guard::ArenaGuard;
 use crate::store::index::core::{Core, lease_owner};
+use crate::store::index::labels::label_bits;
 use crate::store::index::queue::{LIMBO, MAIN, SMALL};
-use crate::store::index::stats::Summary;
 use crate::store::memory::bitset::BitSet;
 use crate::store::memory::block::{COMPLETE, EntryAt, GROWING, Kind, UNKNOWN};
 use crate::store::memory::bytes::GRANULE;
@@ -15,6 +14,7 @@ use crate::store::memory::layout::{SLOTS, UNLINKED};
 use crate::store::process::budget::TimeBudget;
 use crate::store::process::lock;
 use crate::store::process::table::{State, pin_of, slot_of};
+use crate::store::upkeep::membership::Shared;
 
 /// Fails with a message unless the condition holds.
 macro_rules! ensure {
@@ -23,6 +23,31 @@ macro_rules! ensure {
             return Err(format!($($message)+));
         }
     };
+}
+
+/// What [`Region::validate`](crate::store::Region::validate) found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Objects that lookups can find.
+    pub objects: u64,
+    /// Markers.
+    pub markers: u64,
+    /// Objects and markers that lookups can't find.
+    pub limbo: u64,
+    /// Objects that grow.
+    pub growing: u64,
+    /// Pins: pairs of an object or marker and a process.
+    pub pins: u64,
+    /// Live or expired claims.
+    pub claims: u64,
+    /// Bytes in use.
+    pub used: u64,
+    /// Bytes free.
+    pub free: u64,
+    /// Free pieces.
+    pub holes: u64,
+    /// Locks that were held when the walk began.
+    pub held_locks: u64,
 }
 
 /// What the walk over the blocks found.
@@ -36,18 +61,20 @@ struct Survey {
     free: Vec<u32>,
 }
 
-pub(crate) fn validate(core: &Core) -> Result<Summary, String> {
+/// Walks everything under all locks and checks that it holds together.
+pub(crate) fn validate(shared: &Shared) -> Result<Summary, String> {
+    let core = &shared.core;
     let held_locks = held_locks(core);
-    let member = core
+    let member = shared
         .member()
         .ok_or("this process has not entered, or the region is damaged")?;
     let whole = &mut TimeBudget::whole();
-    let guard = core.arena_guard_within(member, Some(whole));
+    let guard = shared.maintenance(member).arena_guard_within(whole);
     let guard = guard.map_err(|_| "the arena is busy")?;
     let mut shards = Vec::new();
     for shard in 0..core.geometry.shards {
         let word = core.shard(shard).ok_or("shard")?;
-        shards.push(lock::acquire(word, member, core.processes()).ok_or("a shard is busy")?);
+        shards.push(lock::acquire(word, &member.local, core.processes()).ok_or("a shard is busy")?);
     }
     let mut summary = Summary {
         held_locks,
@@ -86,7 +113,7 @@ fn survey(guard: &ArenaGuard<'_>, summary: &mut Summary) -> Result<Survey, Strin
         free: Vec::new(),
     };
     let (mut before, mut problem) = ((0, Kind::End), None);
-    let whole = guard.each_block(|at, size, kind| {
+    let whole = guard.arena().each_block(|at, size, kind| {
         s.starts.add(at);
         let prev = guard.arena().block(at).map_or(0, |b| b.prev.load(Relaxed));
         if prev != before.0 || kind == Kind::Raw || (kind == Kind::Free && before.1 == Kind::Free) {

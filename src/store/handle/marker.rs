@@ -1,0 +1,136 @@
+//! Markers: what is remembered of a key beside its objects, and who may fetch it when it has none.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::store::error::Busy;
+use crate::store::index::builder::Builder;
+use crate::store::index::core::Core;
+use crate::store::memory::block::{EntryAt, MARKER_ATTRIBUTES, SUB};
+use crate::store::memory::layout::Millis;
+use crate::store::memory::platform::AtomicU64;
+use crate::store::upkeep::membership::{Member, Shared};
+
+/// What is remembered of a key beside its objects; all zero when nothing is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MarkerView {
+    /// Numbers of the user's, opaque to the store ([`Region::set_marker`](crate::store::Region::set_marker)).
+    pub attributes: [u64; MARKER_ATTRIBUTES],
+}
+
+impl MarkerView {
+    pub(crate) fn of(at: &EntryAt<'_>, now: Millis) -> MarkerView {
+        if at.e.born.load(Relaxed) <= now {
+            return MarkerView::default();
+        }
+        MarkerView {
+            attributes: std::array::from_fn(|i| at.e.attributes[i].load(Relaxed)),
+        }
+    }
+}
+
+/// The markers of a region, by one process.
+#[derive(Clone, Copy)]
+pub(crate) struct Markers<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) member: &'a Member,
+}
+
+impl<'a> Markers<'a> {
+    fn core(self) -> &'a Core {
+        &self.shared.core
+    }
+
+    /// The linked marker of `(key, sub)`. The shard is locked.
+    fn find(self, hash: u64, key: &[u8], sub: u64) -> Option<EntryAt<'a>> {
+        self.core().walk(self.core().bucket_of(hash), |at| {
+            let found = !at.is_object()
+                && at.e.hash.load(Relaxed) == hash
+                && at.e.attributes[SUB].load(Relaxed) == sub
+                && at.key() == key;
+            if found {
+                ControlFlow::Break(at)
+            } else {
+                ControlFlow::Continue(())
+            }
+        })
+    }
+
+    /// Does something with the marker of `(key, sub)`, which is made if there is none; under the shard's lock.
+    pub(crate) fn with<T>(
+        self,
+        (key, sub): (&[u8], u64),
+        dead_at: Millis,
+        act: impl FnOnce(&EntryAt<'_>) -> T,
+    ) -> Result<T, Busy> {
+        let hash = self.core().hash_key.hash(key);
+        {
+            let _shard = self
+                .core()
+                .lock_shard(&self.member.local, hash)
+                .ok_or(Busy)?;
+            if let Some(at) = self.find(hash, key, sub) {
+                return Ok(act(&at));
+            }
+        }
+        let mut guard = self.shared.arena_guard(self.member).ok_or(Busy)?;
+        let built = Builder::with(&mut guard).marker(hash, key, sub, dead_at);
+        let new = built.ok_or(Busy)?;
+        let Some(_shard) = guard.lock_shard(hash) else {
+            guard.discard(&new);
+            return Err(Busy);
+        };
+        // Another may have made it between the two locks.
+        if let Some(at) = self.find(hash, key, sub) {
+            let answer = act(&at);
+            guard.discard(&new);
+            return Ok(answer);
+        }
+        if guard.link(&new, false).is_none() {
+            guard.discard(&new);
+            return Err(Busy);
+        }
+        let answer = act(&new);
+        // It is linked and its shard is locked, so this only takes back the pin that it was made with.
+        self.shared.pins(self.member).unpin(new.block);
+        Ok(answer)
+    }
+
+    /// Does something with what is remembered of a key, until then at least; all of it is forgotten at the latest such time.
+    pub(crate) fn remember<T>(
+        self,
+        key: &[u8],
+        until: Millis,
+        now: Millis,
+        set: impl FnOnce(&EntryAt<'_>) -> T,
+    ) -> Result<T, Busy> {
+        self.core().advance_clock(now);
+        self.with((key, 0), until, |at| {
+            if at.e.born.load(Relaxed) <= now {
+                let remembered = at.e.attributes.iter().take(MARKER_ATTRIBUTES);
+                remembered.for_each(|a| a.store(0, Relaxed));
+            }
+            at.e.born.fetch_max(until, Relaxed);
+            at.e.dead_at.fetch_max(until, Relaxed);
+            set(at)
+        })
+    }
+
+    /// Sets an attribute of the marker to zero, if there is one.
+    pub(crate) fn clear(self, key: &[u8], attribute: usize) {
+        let hash = self.core().hash_key.hash(key);
+        let Some(_shard) = self.core().lock_shard(&self.member.local, hash) else {
+            return;
+        };
+        if let Some(at) = self.find(hash, key, 0)
+            && let Some(attribute) = attribute_of(&at, attribute)
+        {
+            attribute.store(0, Relaxed);
+        }
+    }
+}
+
+/// An attribute of the user's. An index beyond them gives nothing.
+pub(crate) fn attribute_of<'a>(at: &EntryAt<'a>, i: usize) -> Option<&'a AtomicU64> {
+    at.e.attributes.iter().take(MARKER_ATTRIBUTES).nth(i)
+}

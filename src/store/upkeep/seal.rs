@@ -1,0 +1,49 @@
+//! Sealing a region in a file at a clean end, so that a later start believes all that is in it.
+
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::fence;
+
+use crate::store::index::checksum::{Checksums, Coverage};
+use crate::store::memory::block::Kind;
+use crate::store::process::budget::TimeBudget;
+use crate::store::upkeep::membership::Shared;
+
+/// Sums everything for a later start, if no other process is in the region. False if it did not come to that.
+pub(crate) fn seal(shared: &Shared) -> bool {
+    let core = &shared.core;
+    if !Checksums::of(core).is_durable() || core.is_poisoned() {
+        return false;
+    }
+    let alone = shared.join(None).is_ok() && {
+        core.processes().find_dead();
+        core.processes().live() == 1 && seal_entries(shared).is_some()
+    };
+    shared.leave();
+    if !alone {
+        return false;
+    }
+    core.header().clean.store(1, Relaxed);
+    // Pairs with the fence in `Region::enter`: who came meanwhile takes the mark away, or we see it here.
+    fence(SeqCst);
+    if core.processes().live() > 0 {
+        core.header().clean.store(0, Relaxed);
+        return false;
+    }
+    true
+}
+
+fn seal_entries(shared: &Shared) -> Option<()> {
+    let core = &shared.core;
+    let whole = &mut TimeBudget::whole();
+    let maintenance = shared.maintenance(shared.member()?);
+    let guard = maintenance.arena_guard_within(whole).ok()?;
+    guard.arena().each_block(|at, _, kind| {
+        if kind == Kind::Entry
+            && let Some(entry) = core.entry(at)
+            && entry.is_object()
+            && entry.is_linked()
+        {
+            Checksums::of(core).write(&entry, Coverage::Sealed);
+        }
+    })
+}
