@@ -1,0 +1,263 @@
+//! Each room reaches only where it may (see the crate's documentation).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+mod graph;
+
+use graph::{Room, code};
+
+/// Rooms whose files use each other in no circle, and in which a type's `impl` stands in the type's own file; and how
+/// each is called from its crate's root.
+const LAYERED: &[(&str, &str)] = &[("src/http", "http"), ("src/store", "store")];
+
+/// The floors of the store, from the top down: none uses a higher one.
+const FLOORS: &[&str] = &["region", "handle", "upkeep", "index", "process", "memory"];
+
+/// A room, and words that its code may not contain.
+const RULES: &[(&str, &[&str])] = &[
+    (
+        "src/http",
+        &[
+            "unsafe ",
+            "crate::store",
+            "crate::engine",
+            "SystemTime::now",
+            "Instant::",
+            "std::fs",
+            "std::net",
+            "libc::",
+            "std::thread",
+        ],
+    ),
+    (
+        "src/store",
+        &[
+            "crate::http",
+            "crate::engine",
+            "SystemTime",
+            "Instant::now",
+            "httpdate",
+            "Cache-Control",
+        ],
+    ),
+    (
+        "src/engine",
+        &[
+            "unsafe ",
+            "SystemTime",
+            "Instant::",
+            "std::fs",
+            "std::net",
+            "libc::",
+            "nginx_sys",
+            "c_int",
+            "c_char",
+            "std::thread",
+        ],
+    ),
+    (
+        "src/ffi",
+        &[
+            "max-age",
+            "s-maxage",
+            "must-revalidate",
+            "no-store",
+            "stale-while-revalidate",
+            "crate::store::Region::lookup",
+            "http::freshness",
+            "http::staleness",
+            "http::storable",
+        ],
+    ),
+    (
+        "src/nginx/src",
+        &[
+            "max-age",
+            "s-maxage",
+            "must-revalidate",
+            "SystemTime",
+            "Instant::now",
+        ],
+    ),
+];
+
+/// Where a word is right all the same: how long a lock is waited for, and how long a piece of work takes, is no matter of
+/// freshness.
+const EXCEPT: &[(&str, &str)] = &[
+    ("src/store/memory/platform.rs", "Instant::now"),
+    ("src/store/memory/crash.rs", "Instant::now"),
+    ("src/nginx/src/errand.rs", "Instant::now"),
+];
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+    entries
+        .map(|entry| entry.expect("a directory entry").path())
+        .flat_map(|path| {
+            if path.is_dir() {
+                files(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .filter(|path| path.extension().is_some_and(|e| e == "rs"))
+        .collect()
+}
+
+#[test]
+fn no_room_reaches_where_it_may_not() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut seen = 0;
+    let mut wrong = Vec::new();
+    for (room, forbidden) in RULES {
+        for path in files(&root.join(room)) {
+            if path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().contains("test"))
+            {
+                continue;
+            }
+            seen += 1;
+            let text = fs::read_to_string(&path).expect("a readable source file");
+            for (number, line) in code(&text) {
+                let excepted = |word: &str| {
+                    EXCEPT
+                        .iter()
+                        .any(|(file, allowed)| path.ends_with(file) && *allowed == word)
+                };
+                for word in forbidden
+                    .iter()
+                    .filter(|word| line.contains(**word) && !excepted(word))
+                {
+                    wrong.push(format!(
+                        "{}:{}: {word:?} in: {}",
+                        path.display(),
+                        number,
+                        line.trim()
+                    ));
+                }
+            }
+        }
+    }
+    assert!(seen > 40, "only {seen} files found");
+    assert!(
+        wrong.is_empty(),
+        "a room reaches where it may not:\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn rooms_without_unsafe_forbid_it() {
+    for room in ["src/http/mod.rs", "src/engine/mod.rs"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(room))
+            .expect("a readable file");
+        assert!(
+            text.contains("#![forbid(unsafe_code)]"),
+            "{room} does not forbid unsafe code"
+        );
+    }
+}
+
+fn room(dir: &str, name: &str) -> Room {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
+    let is_test = |path: &PathBuf| path.ends_with("tests.rs");
+    let files = files(&root).into_iter().filter(|path| !is_test(path));
+    let named = files.map(|path| {
+        let text = fs::read_to_string(&path).expect("a readable source file");
+        let path = path.strip_prefix(&root).expect("a path in the room");
+        (path.to_string_lossy().into_owned(), text)
+    });
+    Room::new(name, named)
+}
+
+#[test]
+fn no_files_of_a_room_use_each_other_in_a_circle() {
+    for (dir, name) in LAYERED {
+        let room = room(dir, name);
+        let arrows: usize = room.arrows().values().map(|to| to.len()).sum();
+        assert!(arrows > 20, "{dir}: only {arrows} arrows found");
+        let circle = room.circle().map(|circle| {
+            let modules = circle.iter().map(|module| module.join("::"));
+            modules.collect::<Vec<_>>().join(" -> ")
+        });
+        assert_eq!(circle, None, "{dir}");
+    }
+}
+
+#[test]
+fn an_impl_stands_in_the_file_of_its_type() {
+    for (dir, name) in LAYERED {
+        assert_eq!(room(dir, name).strays(), Vec::<String>::new(), "{dir}");
+    }
+}
+
+#[test]
+fn no_floor_of_the_store_uses_a_higher_one() {
+    let floor = |module: &[String]| {
+        FLOORS
+            .iter()
+            .position(|f| Some(*f) == module.first().map(String::as_str))
+    };
+    for (from, to) in room("src/store", "store").arrows() {
+        for to in to {
+            if let (Some(own), Some(other)) = (floor(&from), floor(&to)) {
+                assert!(own <= other, "{} uses {}", from.join("::"), to.join("::"));
+            }
+        }
+    }
+}
+
+fn made_up(files: &[(&str, &str)]) -> Room {
+    let files = files
+        .iter()
+        .map(|(path, text)| (path.to_string(), text.to_string()));
+    Room::new("made", files)
+}
+
+#[test]
+fn a_planted_circle_is_found() {
+    let face = ("mod.rs", "mod a;\nmod low;\npub use a::A;\n");
+    let low = ("low/mod.rs", "pub(crate) mod b;\npub(crate) mod c;\n");
+    let b = ("low/b.rs", "use super::c::C;\npub(crate) struct B(C);\n");
+    let good = [
+        face,
+        low,
+        (
+            "a.rs",
+            "use crate::made::low::{b::B, c::{C}};\npub struct A(B, C);\n",
+        ),
+        b,
+        (
+            "low/c.rs",
+            "pub(crate) struct C;\n#[cfg(test)]\nmod tests {\n    use crate::made::A;\n}\n",
+        ),
+    ];
+    assert_eq!(made_up(&good).circle(), None);
+    for c in [
+        "use crate::made::A;\npub(crate) struct C;\n",
+        "use super::b::B;\npub(crate) struct C;\n",
+        "use super::super::a::A;\npub(crate) struct C;\n",
+        "#[cfg(test)]\nmod tests {\n    fn f() {}\n}\n\npub(crate) fn c() -> crate::made::A {}\n",
+        "// use nothing\npub(crate) fn c() { super::b::f() }\n",
+    ] {
+        let mut files = good;
+        files[4].1 = c;
+        assert!(made_up(&files).circle().is_some(), "{c}");
+    }
+}
+
+#[test]
+fn a_planted_impl_is_found() {
+    let own = (
+        "a.rs",
+        "pub struct A<'a>(&'a u8);\nimpl<'a> A<'a> {}\nimpl Drop for A<'_> {}\n",
+    );
+    assert!(made_up(&[own]).strays().is_empty());
+    let other = (
+        "b.rs",
+        "use super::a::A;\nstruct Ab;\nimpl<'a> A<'a> {}\nimpl Ab {}\n",
+    );
+    assert_eq!(made_up(&[own, other]).strays(), ["b: impl<'a> A<'a> {}"]);
+}
