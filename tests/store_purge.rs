@@ -153,6 +153,70 @@ fn aging_leaves_what_it_finds_and_says_since_when() {
 }
 
 /// Every way in which what was fetched before a purge could come in after it.
+/// All branches of a key are removed with it, what is under way for them too.
+#[test]
+fn branches_go_with_their_trunk() {
+    let trunk = b"/a\0".to_vec();
+    let branch = |tail: &[u8]| {
+        let length = (tail.len() as u32).to_le_bytes();
+        [&trunk[..], tail, &length, b"\xff"].concat()
+    };
+    let keys = [trunk.clone(), branch(b"/x"), branch(b"/y"), branch(b"")];
+    let put = |region: &Region, key: &[u8]| {
+        end(begin(region.unclaimed(key), &[], Publish::AtCommit)).map(drop)
+    };
+    let count = |region: &Region| {
+        let there = |key: &&Vec<u8>| {
+            let looked = region.lookup(key, 5, &mut |_| true).expect("not busy");
+            assert_eq!(looked.others, 0, "branches are no variants of each other");
+            looked.object.is_some_and(|object| object.key() == &key[..])
+        };
+        keys.iter().filter(there).count()
+    };
+    type Removal = fn(&Region, &[u8]) -> u64;
+    let removals: [Removal; 4] = [
+        |region, key| region.remove_key(key).into(),
+        |region, key| {
+            let keys = vec![key.into()];
+            remove(
+                region,
+                Targets {
+                    keys,
+                    ..Targets::default()
+                },
+            )
+        },
+        |region, _| {
+            let stems = vec![b"/a".as_slice().into()];
+            remove(
+                region,
+                Targets {
+                    stems,
+                    ..Targets::default()
+                },
+            )
+        },
+        |region, _| remove(region, prefixes(&["/a"])),
+    ];
+    for removal in removals {
+        let region = region(1 << 20);
+        region.set_stem(|key| key.get(..2));
+        for by in &keys {
+            for key in &keys {
+                put(&region, key).expect("room");
+            }
+            put(&region, b"/b\0").expect("room");
+            assert_eq!(count(&region), keys.len());
+            let before = region.unclaimed(&keys[1]);
+            assert_eq!(removal(&region, by), keys.len() as u64);
+            let late = end(begin(before, &[], Publish::AtCommit));
+            assert!(!late.is_ok_and(|object| object.is_current()));
+            assert_eq!((count(&region), region.remove_key(b"/b\0")), (0, 1));
+        }
+        check_empty(&region);
+    }
+}
+
 #[test]
 fn a_purge_wins_over_what_was_asked_for_before() {
     type Target = fn() -> Targets;

@@ -7,6 +7,17 @@
 //! ```text
 //! text | length of part 1 (u32, little-endian) | length of part 2 | ... | count (u8)
 //! ```
+//!
+//! The same target can lead to different places inside a server: `try_files`, an index, `rewrite`, a named location, or an
+//! origin that names another place (`X-Accel-Redirect`). What is found in one is nothing that another request for the target
+//! may get, so the key then has a branch: the parts that tell the place. It stands behind the rest, so that whoever purges by
+//! the key, its text or the beginning of its text finds all branches.
+//!
+//! ```text
+//! key | key of the branch's parts | its length (u32) | 255
+//! ```
+
+use crate::store::key::{BRANCHED, trunk};
 
 /// The bytes of a length.
 const LENGTH: usize = 4;
@@ -17,7 +28,7 @@ pub fn length<'a>(parts: impl Iterator<Item = &'a [u8]>) -> usize {
     text + usize::saturating_sub(count, 1) * LENGTH + 1
 }
 
-/// Writes the key of these parts (256 at most), piece by piece.
+/// Writes the key of these parts (255 at most), piece by piece.
 pub fn write<'a>(parts: impl Iterator<Item = &'a [u8]> + Clone, out: &mut dyn FnMut(&[u8])) {
     let counted = parts.clone().count().saturating_sub(1);
     parts.clone().for_each(&mut *out);
@@ -28,10 +39,25 @@ pub fn write<'a>(parts: impl Iterator<Item = &'a [u8]> + Clone, out: &mut dyn Fn
     out(&[counted as u8]);
 }
 
-/// A key's text, and what stands behind it; nothing if it is no key of this form.
+/// How long the branch of these parts is.
+pub fn branch_length<'a>(parts: impl Iterator<Item = &'a [u8]>) -> usize {
+    length(parts) + LENGTH + 1
+}
+
+/// Writes, behind a key, the branch of these parts.
+pub fn write_branch<'a>(parts: impl Iterator<Item = &'a [u8]> + Clone, out: &mut dyn FnMut(&[u8])) {
+    // Shorter than 2^32, as the parts are.
+    let length = length(parts.clone()) as u32;
+    write(parts, out);
+    out(&length.to_le_bytes());
+    out(&[BRANCHED]);
+}
+
+/// A key's text, and what stands behind it, less its branch; nothing if it is no key of this form.
 pub fn split(key: &[u8]) -> Option<(&[u8], &[u8])> {
-    let count = usize::from(*key.last()?);
-    key.split_at_checked(key.len().checked_sub(count * LENGTH + 1)?)
+    let trunk = trunk(key);
+    let count = usize::from(*trunk.last()?);
+    trunk.split_at_checked(trunk.len().checked_sub(count * LENGTH + 1)?)
 }
 
 /// A key's text; the key itself if it is of another form.
@@ -105,6 +131,37 @@ mod tests {
         assert_eq!(other, key(&["http", "h.example", "/longer"]));
     }
 
+    fn branch(key: &[u8], parts: &[&str]) -> Vec<u8> {
+        let parts = parts.iter().map(|part| part.as_bytes());
+        let mut branched = key.to_vec();
+        write_branch(parts.clone(), &mut |bytes| {
+            branched.extend_from_slice(bytes)
+        });
+        assert_eq!(branched.len(), key.len() + branch_length(parts));
+        branched
+    }
+
+    #[test]
+    fn branches_of_a_key_differ_and_are_found_by_it() {
+        let (one, other) = (key(&["http", "h", "/a"]), key(&["http", "h", "/b"]));
+        let places: [&[&str]; 4] = [
+            &["", "/x", "y"],
+            &["", "/xy", ""],
+            &["@app", "/a", ""],
+            &["", "", ""],
+        ];
+        let mut all = vec![one.clone(), other.clone()];
+        for place in places {
+            let branched = branch(&one, place);
+            assert_eq!(split(&branched), split(&one));
+            assert!(branched.starts_with(text(&one)));
+            all.extend([branched, branch(&other, place)]);
+        }
+        for (at, key) in all.iter().enumerate() {
+            assert!(all.iter().skip(at + 1).all(|other| other != key));
+        }
+    }
+
     #[test]
     fn a_key_is_shown_as_the_url_that_it_stands_for() {
         let shown = |parts: &[&str]| display(&key(parts));
@@ -121,7 +178,13 @@ mod tests {
 
     #[test]
     fn other_bytes_are_no_key() {
-        for bytes in [&b""[..], b"\x01", b"abc\x01", b"a\xff"] {
+        for bytes in [
+            &b""[..],
+            b"\x01",
+            b"abc\x01",
+            b"a\xff",
+            b"a\0\x09\0\0\0\xff",
+        ] {
             assert_eq!(split(bytes), None);
             assert_eq!(text(bytes), bytes);
         }

@@ -32,7 +32,7 @@ pub(crate) enum Keep {
     Discard,
     /// The host's condition says of the response itself that it is not to be stored, for whomever it came: as if the origin
     /// had said so.
-    Refuse,
+    Refuse(Reason),
 }
 
 /// What is known of a fetch beside its claim.
@@ -166,11 +166,11 @@ impl Permit {
         self.stale().filter(|_| now < self.terms.fallback_until)
     }
 
-    /// The host's no-cache condition holds now that there is a response, as it did not for the request: what came counts as
-    /// uncacheable.
-    pub fn keep_nothing(&mut self) {
+    /// The host has learnt, now that there is a response, that it must not be stored: what came counts as uncacheable, for
+    /// [`Reason::NoCacheCondition`] or [`Reason::Redirected`].
+    pub fn keep_nothing(&mut self, reason: Reason) {
         if self.terms.keep == Keep::Store {
-            self.terms.keep = Keep::Refuse;
+            self.terms.keep = Keep::Refuse(reason);
         }
     }
 

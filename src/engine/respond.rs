@@ -246,7 +246,8 @@ impl Answered<'_> {
     ) -> Result<Judgement, Reason> {
         match permit.terms.keep {
             Keep::Store => self.judge(permit, fields, status),
-            Keep::Refuse | Keep::Discard => Err(Reason::NoCacheCondition),
+            Keep::Refuse(reason) => Err(reason),
+            Keep::Discard => Err(Reason::NoCacheCondition),
         }
     }
 

@@ -137,6 +137,8 @@ reasons! {
     HitForMiss = "hit-for-miss",
     /// The location's no-cache condition.
     NoCacheCondition = "no-cache-condition",
+    /// The host answers from elsewhere: an internal redirect, or an error page of its own.
+    Redirected = "redirected",
     /// `only-if-cached`, and nothing usable is stored.
     OnlyIfCached = "only-if-cached",
     /// `no-store` in the request.

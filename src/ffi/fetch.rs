@@ -329,7 +329,7 @@ impl FetchValue {
             return Err(SWRCACHE_ESTATE.into());
         };
         if answered.no_cache {
-            permit.keep_nothing();
+            permit.keep_nothing(Reason::NoCacheCondition);
         }
         self.status = answered.status;
         let now = self.cache.now();

@@ -36,6 +36,7 @@ pub use index::survey::Surveyed;
 pub use memory::block::{ATTRIBUTES, MARKER_ATTRIBUTES, MAX_KEY, MAX_LABELS};
 #[cfg(feature = "crash-points")]
 pub use memory::crash;
+pub(crate) use memory::key;
 pub use memory::lane::TALLIES;
 pub use memory::layout::Millis;
 pub use process::wakers::{WakerId, Wakers};

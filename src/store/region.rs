@@ -308,7 +308,7 @@ impl Region {
         select: &mut dyn FnMut(&[u8]) -> bool,
     ) -> Result<Lookup, Busy> {
         let (core, member) = (&self.shared.core, self.member()?);
-        let hash = core.hash_key.hash(key);
+        let hash = core.hash_key.of_key(key);
         let _shard = core.lock_shard(&member.local, hash).ok_or(Busy)?;
         let (mut chosen, mut newest) = (None, None);
         let (mut others, mut marker) = (0, MarkerView::default());
@@ -483,8 +483,8 @@ impl Region {
         guard.remove(&at)
     }
 
-    /// Removes all objects of the key and what is remembered of it, and voids the claims on it (their commits are
-    /// superseded); returns how many objects were removed, 0 also when the region was busy.
+    /// Removes all objects of the key and of its branches and what is remembered of them, and voids the claims on them (their
+    /// commits are superseded); returns how many objects were removed, 0 also when the region was busy.
     pub fn remove_key(&self, key: &[u8]) -> u32 {
         self.try_remove_key(key).unwrap_or(0)
     }

@@ -23,6 +23,7 @@ mod http3;
 mod overrides;
 mod persist;
 mod purge;
+mod redirects;
 mod revalidation;
 mod rules;
 mod security;

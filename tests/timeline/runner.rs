@@ -200,7 +200,7 @@ impl Timeline {
     fn answered(&mut self, event: &Event, status: &str, from_failure: Option<Failure>) -> Got {
         let (mut permit, client) = self.next_fetch(event.word(1));
         if event.word(0) == "refused" {
-            permit.keep_nothing();
+            permit.keep_nothing(Reason::NoCacheCondition);
         }
         let led = permit.led();
         let whole = event.word(0) != "head";

@@ -37,6 +37,7 @@ use crate::fields::{List, delete};
 use crate::guard::guard;
 use crate::interim;
 use crate::pool::bytes_of;
+use crate::redirect::{self, Onward};
 use crate::request::{Req, now, run_phases};
 use crate::response;
 use crate::worker;
@@ -81,6 +82,8 @@ pub(crate) enum Brought {
     GatewayTimeout(Reason),
     /// Nothing that could be shown to this client: it goes to the content handler itself.
     Own(Status, Reason),
+    /// nginx has led the fetch elsewhere, and this client goes on there.
+    Onward(Onward, Status, Reason),
 }
 
 /// How a turn ended.
@@ -91,6 +94,8 @@ pub(crate) enum Step {
     Parked,
     /// It goes on to the content handler.
     Decline,
+    /// It goes on elsewhere, and may meet the cache there again.
+    Onward(Onward),
 }
 
 /// The record of a client's request.
@@ -367,6 +372,12 @@ impl Client {
                 self.unhook();
                 r.finalize(rc);
             }
+            Step::Onward(onward) => {
+                self.state = State::Idle;
+                self.unhook();
+                r.raw().read_event_handler = Some(ngx_http_block_reading);
+                redirect::follow(r, onward);
+            }
             Step::Decline => {
                 self.state = State::Idle;
                 self.unhook();
@@ -483,6 +494,11 @@ impl Client {
             Brought::Own(status, reason) => {
                 self.settle_fetch_time();
                 self.decline(Some(status), reason)
+            }
+            Brought::Onward(onward, status, reason) => {
+                self.settle_fetch_time();
+                let _ = self.decline(Some(status), reason);
+                Step::Onward(onward)
             }
         }
     }
@@ -707,6 +723,11 @@ pub(crate) fn phase_result(client: &mut Client, step: Step) -> ngx_int_t {
         Step::Done(rc) => {
             client.unhook();
             client.r.finalize(rc);
+            NGX_DONE as ngx_int_t
+        }
+        Step::Onward(onward) => {
+            client.unhook();
+            redirect::follow(client.r, onward);
             NGX_DONE as ngx_int_t
         }
     }

@@ -10,13 +10,12 @@ use crate::fetch::Fetch;
 use crate::guard::guard;
 use crate::request::Req;
 
-/// Tells our records apart from a foreign one when an internal redirect made nginx forget ours.
-const MAGIC: u64 = 0x7377_7263_6163_6865;
-
-/// A request's record, in the request's pool.
+/// A request's record, in the request's pool. One that nginx leads elsewhere gets another where it meets the cache again; the
+/// newest counts.
 pub(crate) struct Ctx {
-    magic: u64,
     owner: Req,
+    /// What nginx still allowed the request of redirects when it got the record.
+    uri_changes: u32,
     pub(crate) role: Role,
 }
 
@@ -45,8 +44,8 @@ impl Ctx {
                 return None;
             }
             place.write(Ctx {
-                magic: MAGIC,
                 owner: r,
+                uri_changes: r.raw().uri_changes(),
                 role,
             });
             cleanup.handler = Some(drop_ctx);
@@ -70,6 +69,13 @@ impl Ctx {
         }
     }
 
+    /// The record, unless nginx has led the client's request elsewhere since. A fetch has the same one to its end.
+    pub(crate) fn here<'a>(r: Req) -> Option<&'a mut Ctx> {
+        Ctx::of(r).filter(|ctx| {
+            matches!(ctx.role, Role::Fetch(_)) || ctx.uri_changes == r.raw().uri_changes()
+        })
+    }
+
     /// The record of a client's request.
     pub(crate) fn client<'a>(r: Req) -> Option<&'a mut Client> {
         match &mut Ctx::of(r)?.role {
@@ -90,23 +96,18 @@ impl Ctx {
 /// Finds the record again after an internal redirect, which clears `r->ctx` (ngx_http_internal_redirect); the realip
 /// module does likewise.
 fn recover<'a>(r: Req) -> Option<&'a mut Ctx> {
-    // SAFETY: the pool's cleanup list is well-formed; a cleanup with our handler carries a Ctx (checked by MAGIC too).
-    unsafe {
-        let mut cleanup = (*r.pool().as_ptr()).cleanup;
-        while let Some(c) = cleanup.as_ref() {
-            if c.handler
-                .is_some_and(|h| ptr::fn_addr_eq(h, drop_ctx as unsafe extern "C" fn(*mut c_void)))
-            {
-                let ctx: *mut Ctx = c.data.cast();
-                if (*ctx).magic == MAGIC && (*ctx).owner == r {
-                    r.set_ctx(ctx.cast());
-                    return Some(&mut *ctx);
-                }
-            }
-            cleanup = c.next;
+    let mut found = ptr::null_mut::<Ctx>();
+    r.pool().each_cleanup(drop_ctx, |data| {
+        let ctx: *mut Ctx = data.cast();
+        // SAFETY: a cleanup with our handler carries a record, which lives as long as the pool.
+        if unsafe { (*ctx).owner == r } {
+            found = ctx;
+            r.set_ctx(data);
         }
-    }
-    None
+        found.is_null()
+    });
+    // SAFETY: as above.
+    unsafe { found.as_mut() }
 }
 
 /// The record of a request goes with its pool.

@@ -136,7 +136,6 @@ fn set_field(r: Req, name: &[u8], value: &[u8]) -> Option<()> {
         }
         Some(b'l') if name.eq_ignore_ascii_case(b"location") => out.location = e,
         Some(b'e') if name.eq_ignore_ascii_case(b"etag") => out.etag = e,
-        #[cfg(nginx_has = "ngx_table_elt_s.next")]
         Some(b'e') if name.eq_ignore_ascii_case(b"expires") => out.expires = e,
         #[cfg(nginx_has = "ngx_table_elt_s.next")]
         Some(b'c') if name.eq_ignore_ascii_case(b"cache-control") => {
@@ -149,8 +148,45 @@ fn set_field(r: Req, name: &[u8], value: &[u8]) -> Option<()> {
         Some(b's') if name.eq_ignore_ascii_case(b"server") => out.server = e,
         Some(b'r') if name.eq_ignore_ascii_case(b"refresh") => out.refresh = e,
         Some(b'a') if name.eq_ignore_ascii_case(b"accept-ranges") => out.accept_ranges = e,
+        #[cfg(not(nginx_has = "ngx_table_elt_s.next"))]
+        Some(b'c') if name.eq_ignore_ascii_case(b"cache-control") => note_line(r, e)?,
+        #[cfg(not(nginx_has = "ngx_table_elt_s.next"))]
         Some(b'w') if name.eq_ignore_ascii_case(b"www-authenticate") => out.www_authenticate = e,
+        #[cfg(nginx_has = "ngx_table_elt_s.next")]
+        Some(b'w') if name.eq_ignore_ascii_case(b"www-authenticate") => {
+            let mut place = &raw mut out.www_authenticate;
+            // SAFETY: the lines of a name hang together by `next`, to the last one's NULL; `e` was just pushed.
+            unsafe {
+                while let Some(line) = (*place).as_mut() {
+                    place = &raw mut line.next;
+                }
+                *place = e;
+            }
+        }
         _ => {}
+    }
+    Some(())
+}
+
+/// Notes a line of `Cache-Control` where nginx 1.22 looks for it (ngx_http_upstream_copy_multi_header_lines).
+#[cfg(not(nginx_has = "ngx_table_elt_s.next"))]
+fn note_line(r: Req, e: *mut ngx_table_elt_t) -> Option<()> {
+    const LINES: usize = 4;
+    let lines = &mut r.raw().headers_out.cache_control;
+    // SAFETY: all-zero until its first line, the array is then one of pointers to elements, of the request's pool.
+    unsafe {
+        if lines.elts.is_null() {
+            let size = size_of::<*mut ngx_table_elt_t>();
+            lines.elts = nginx_sys::ngx_palloc(r.pool().as_ptr(), LINES * size);
+            (lines.nelts, lines.size, lines.nalloc) = (0, size, LINES);
+            lines.pool = r.pool().as_ptr();
+            if lines.elts.is_null() {
+                return None;
+            }
+        }
+        *nginx_sys::ngx_array_push(lines)
+            .cast::<*mut ngx_table_elt_t>()
+            .as_mut()? = e;
     }
     Some(())
 }
@@ -905,7 +941,7 @@ pub(crate) fn relay_trailers(r: Req, from: Req) -> Option<()> {
     ok
 }
 
-fn copy_field(r: Req, pool: Pool, name: &[u8], value: &[u8]) -> Option<()> {
+pub(crate) fn copy_field(r: Req, pool: Pool, name: &[u8], value: &[u8]) -> Option<()> {
     let (name, value) = (pool.copy(name)?, pool.copy(value)?);
     set_field(r, bytes_of(&name), bytes_of(&value))
 }

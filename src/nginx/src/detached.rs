@@ -381,6 +381,8 @@ fn fill(client: Req, r: Req, sends: &Sends) -> Option<()> {
     let (from, to, pool) = (client.raw(), r.raw(), r.pool());
     to.set_logged(1);
     to.set_internal(from.internal());
+    // As if one had been followed already: none is looked up then (ngx_http_special_response_handler), see `redirect`.
+    to.set_error_page(1);
     // nginx counts and delays a request once, whatever redirects follow.
     to.set_limit_req_status(from.limit_req_status());
     to.set_limit_conn_status(from.limit_conn_status());

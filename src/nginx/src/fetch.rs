@@ -14,10 +14,9 @@ use std::ffi::c_void;
 use std::ptr;
 
 use nginx_sys::{
-    NGX_AGAIN, NGX_ERROR, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_PARTIAL_CONTENT,
-    NGX_HTTP_RANGE_NOT_SATISFIABLE, NGX_OK, ngx_array_create, ngx_array_push, ngx_buf_t,
-    ngx_chain_add_copy, ngx_chain_t, ngx_http_upstream_headers_in_t, ngx_http_upstream_state_t,
-    ngx_int_t, ngx_str_t,
+    NGX_AGAIN, NGX_ERROR, NGX_HTTP_PARTIAL_CONTENT, NGX_HTTP_RANGE_NOT_SATISFIABLE, NGX_OK,
+    ngx_array_create, ngx_array_push, ngx_buf_t, ngx_chain_add_copy, ngx_chain_t,
+    ngx_http_upstream_headers_in_t, ngx_http_upstream_state_t, ngx_int_t, ngx_str_t,
 };
 use swrcache::engine::{
     Failure, Filling, Finished, Led, Outcome, Permit, Purpose, Reason, Status, Stored,
@@ -33,6 +32,7 @@ use crate::fields::List;
 use crate::guard::guard;
 use crate::interim::Interim;
 use crate::pool::bytes_of;
+use crate::redirect;
 use crate::request::{Req, now};
 use crate::response;
 
@@ -66,6 +66,8 @@ pub(crate) struct Fetch {
     pending: *mut ngx_chain_t,
     reason: Option<Reason>,
     aborted: bool,
+    /// How many states of upstreams the leader had before.
+    earlier: usize,
     pub(crate) interim: Interim,
 }
 
@@ -75,6 +77,8 @@ pub(crate) fn lead(client: &mut Client, permit: Permit) -> Option<*mut Fetch> {
     let r = client.request();
     let fetch = launch(r, r.conf(), permit, &sends)?;
     fetch.leader = client;
+    // SAFETY: NULL or an array of states.
+    fetch.earlier = unsafe { r.raw().upstream_states.as_ref() }.map_or(0, |states| states.nelts);
     Some(fetch)
 }
 
@@ -133,6 +137,7 @@ fn launch<'a>(
         pending: ptr::null_mut(),
         reason: None,
         aborted: false,
+        earlier: 0,
         interim: Interim::default(),
     };
     let hooked = Ctx::attach(r, Role::Fetch(fetch)).and_then(|ctx| {
@@ -255,17 +260,33 @@ impl Fetch {
         let Stage::Awaiting(permit) = std::mem::replace(&mut self.stage, Stage::Done) else {
             return NGX_OK as ngx_int_t;
         };
-        let outcome = self.judge(permit);
-        self.act(outcome);
+        let led = match self.r.raw().err_status {
+            0 => None,
+            status => Some(redirect::Led::Error(status as ngx_int_t)),
+        };
+        let outcome = self.judge(permit, led);
+        self.act(outcome, led);
         detached::part_with_tls(self.r);
         NGX_OK as ngx_int_t
     }
 
-    /// Lets the engine judge the response.
-    fn judge(&self, mut permit: Permit) -> Outcome {
+    /// nginx is about to lead the fetch elsewhere: it ends here, and what follows is its leader's.
+    pub(crate) fn led_elsewhere(&mut self, led: redirect::Led) {
+        let Stage::Awaiting(permit) = std::mem::replace(&mut self.stage, Stage::Done) else {
+            return;
+        };
+        let outcome = self.judge(permit, Some(led));
+        self.act(outcome, Some(led));
+    }
+
+    /// Lets the engine judge the response. Nothing is stored of one that the location does not answer with.
+    fn judge(&self, mut permit: Permit, led: Option<redirect::Led>) -> Outcome {
+        if led.is_some() {
+            permit.keep_nothing(Reason::Redirected);
+        }
         // Again, since `swr_no_cache` may look at the response (`$upstream_http_*`).
         if any_true(self.conf.no_cache(), self.r) {
-            permit.keep_nothing();
+            permit.keep_nothing(Reason::NoCacheCondition);
         }
         let sent = List::of(&self.r.raw().headers_in.headers);
         response::read(self.r, self.began, |response| {
@@ -273,7 +294,7 @@ impl Fetch {
         })
     }
 
-    fn act(&mut self, outcome: Outcome) {
+    fn act(&mut self, outcome: Outcome, led: Option<redirect::Led>) {
         match outcome {
             Outcome::Store(filling) => {
                 if filling.streaming() {
@@ -291,6 +312,7 @@ impl Fetch {
                 self.bring_and_part(Brought::Stored(stored, Led::Stale));
             }
             Outcome::AskAgain(permit) => self.ask_again(permit),
+            Outcome::Relay(reason) if led.is_some() => self.lead_on(led, reason),
             // The fetch asked for the whole, but the location has a way to ask for a part (`slice`,
             // `proxy_set_header Range`): what came is not what the client wants.
             Outcome::Relay(reason) if self.is_a_part() => {
@@ -303,10 +325,6 @@ impl Fetch {
                 self.bring_and_part(Brought::Nothing);
             }
             Outcome::Relay(reason) => self.relay_to_leader(reason),
-            // What the location has made of the failure (`error_page`) is its own business.
-            Outcome::GatewayTimeout(reason) if !self.is_failure_shown() => {
-                self.relay_to_leader(reason)
-            }
             Outcome::GatewayTimeout(reason) => {
                 self.stage = Stage::Discarding(0);
                 self.bring_and_part(Brought::GatewayTimeout(reason));
@@ -337,6 +355,7 @@ impl Fetch {
             next.run_in_background();
         }
         next.leader = std::mem::replace(&mut self.leader, ptr::null_mut());
+        next.earlier = self.earlier;
         let fetch: *mut Fetch = next;
         if let Some(leader) = next.leader() {
             leader.follow(fetch);
@@ -358,9 +377,18 @@ impl Fetch {
         self.bring(Brought::Relay);
     }
 
-    /// Whether clients would see that the fetch failed.
-    fn is_failure_shown(&self) -> bool {
-        self.r.raw().headers_out.status >= NGX_HTTP_INTERNAL_SERVER_ERROR as usize
+    /// The leader goes on where nginx has led the fetch.
+    fn lead_on(&mut self, led: Option<redirect::Led>, reason: Reason) {
+        self.stage = Stage::Discarding(0);
+        let (r, status) = (self.r, self.status_if_relayed());
+        let client = self.leader().map(|leader| leader.request());
+        let onward = client
+            .zip(led)
+            .and_then(|(client, led)| redirect::hand_over(r, client, led));
+        self.bring_and_part(match onward {
+            Some(onward) => Brought::Onward(onward, status, reason),
+            None => Brought::Nothing,
+        });
     }
 
     fn is_a_part(&self) -> bool {
@@ -582,9 +610,9 @@ impl Fetch {
         }
     }
 
-    /// Copies the upstream's states to the leader, whose access log shall show them.
+    /// Copies the upstream's states to the leader, whose access log shall show them behind those of what it was redirected from.
     fn share_states(&mut self) {
-        let from = self.r.raw().upstream_states;
+        let (from, earlier) = (self.r.raw().upstream_states, self.earlier);
         let Some(to) = self.leader().map(|leader| leader.request()) else {
             return;
         };
@@ -593,15 +621,22 @@ impl Fetch {
             let Some(from) = from.as_ref() else { return };
             let states: &[ngx_http_upstream_state_t] = from.as_slice();
             let pool = to.pool();
-            let array = ngx_array_create(
-                pool.as_ptr(),
-                states.len().max(1),
-                size_of::<ngx_http_upstream_state_t>(),
-            );
+            let array = &mut to.raw().upstream_states;
+            if array.is_null() {
+                *array = ngx_array_create(
+                    pool.as_ptr(),
+                    states.len().max(1),
+                    size_of::<ngx_http_upstream_state_t>(),
+                );
+            }
+            let array = *array;
             if array.is_null() {
                 return;
             }
-            for state in states {
+            (*array).nelts = earlier;
+            // One without a peer stands for the redirect (ngx_http_upstream_addr_variable).
+            let redirect = (earlier > 0).then(|| std::mem::zeroed());
+            for state in redirect.iter().chain(states) {
                 let place: *mut ngx_http_upstream_state_t = ngx_array_push(array).cast();
                 let (Some(place), Some(peer)) = (place.as_mut(), pool.zeroed::<ngx_str_t>()) else {
                     return;
@@ -612,7 +647,6 @@ impl Fetch {
                     place.peer = peer;
                 }
             }
-            to.raw().upstream_states = array;
         }
     }
 

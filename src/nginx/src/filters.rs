@@ -46,7 +46,7 @@ unsafe extern "C" fn header(r: *mut ngx_http_request_t) -> ngx_int_t {
     let swallowed = guard("a response header", Some(failed), || {
         // SAFETY: nginx passes a live request.
         let r = unsafe { Req::new(r) };
-        match &mut Ctx::of(r)?.role {
+        match &mut Ctx::here(r)?.role {
             Role::Fetch(fetch) => Some(fetch.on_header()),
             Role::Client(client) => {
                 client.origin_answered();

@@ -3,37 +3,54 @@
 use nginx_sys::{
     NGX_DECLINED, NGX_DONE, NGX_HTTP_SPECIAL_RESPONSE, ngx_array_push, ngx_conf_t,
     ngx_http_conf_ctx_t, ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_handler_pt,
-    ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_http_read_client_request_body,
-    ngx_http_request_t, ngx_int_t,
+    ngx_http_phases, ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE,
+    ngx_http_phases_NGX_HTTP_REWRITE_PHASE, ngx_http_phases_NGX_HTTP_SERVER_REWRITE_PHASE,
+    ngx_http_read_client_request_body, ngx_http_request_t, ngx_int_t,
 };
 use swrcache::engine::{Method, Turn, key};
 
+use crate::arrival::{self, Target};
 use crate::client::{Client, phase_result};
 use crate::conf::LocConf;
 use crate::ctx::{Ctx, Role};
 use crate::guard::guard;
 use crate::pool::bytes_of;
 use crate::purge;
+use crate::redirect;
 use crate::request::{Req, run_phases};
 
-/// Puts the handler into its phase, at its end: nginx runs handlers from the last of the list to the first
-/// (ngx_http_init_phase_handlers), and `mirror` and `try_files` shall have had their turn for every request, as they
-/// have before `proxy_cache`. A fetch then takes over behind them.
+/// Puts the handlers into their phases. nginx runs those of a phase from the last of the list to the first
+/// (ngx_http_init_phase_handlers).
+///
+/// In the phases of `rewrite` ours come first. In that before the content, ours comes last: `mirror` and `try_files` shall have
+/// had their turn for every request, as they have before `proxy_cache`. A fetch then takes over behind them.
 pub(crate) fn install(cf: *mut ngx_conf_t) -> Option<()> {
-    // SAFETY: in postconfiguration, `cf.ctx` is the http context and the core module's main configuration is there.
+    let server = add(cf, ngx_http_phases_NGX_HTTP_SERVER_REWRITE_PHASE)?;
+    let location = add(cf, ngx_http_phases_NGX_HTTP_REWRITE_PHASE)?;
+    let content = add(cf, ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE)?;
+    *server.last_mut()? = Some(redirect::server_rewrite);
+    *location.last_mut()? = Some(redirect::location_rewrite);
+    *content.last_mut()? = Some(precontent);
+    content.rotate_right(1);
+    Some(())
+}
+
+/// The handlers of a phase, with room for one more at their end.
+fn add<'a>(cf: *mut ngx_conf_t, phase: ngx_http_phases) -> Option<&'a mut [ngx_http_handler_pt]> {
+    // SAFETY: in postconfiguration, `cf.ctx` is the http context and the core module's main configuration is there. nginx fills
+    // the arrays of its phases with handlers, on its one thread; all-zero is no handler.
     unsafe {
         let ctx: *mut ngx_http_conf_ctx_t = (*cf).ctx.cast();
         let index = (*std::ptr::addr_of!(ngx_http_core_module)).ctx_index;
         let core: *mut ngx_http_core_main_conf_t = (*(*ctx).main_conf.add(index)).cast();
-        let phase = &mut (*core).phases[ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE as usize];
-        if ngx_array_push(&mut phase.handlers).is_null() {
-            return None;
-        }
-        let first: *mut ngx_http_handler_pt = phase.handlers.elts.cast();
-        std::ptr::copy(first, first.add(1), phase.handlers.nelts - 1);
-        *first = Some(precontent);
+        let handlers = &mut (*core).phases.get_mut(phase as usize)?.handlers;
+        let place: *mut ngx_http_handler_pt = ngx_array_push(handlers).cast();
+        *place.as_mut()? = None;
+        Some(std::slice::from_raw_parts_mut(
+            handlers.elts.cast(),
+            handlers.nelts,
+        ))
     }
-    Some(())
 }
 
 /// Each request before its content handler.
@@ -46,7 +63,7 @@ unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_int_t {
         // SAFETY: nginx passes a live request.
         let r = unsafe { Req::new(r) };
         let conf = r.conf();
-        if !conf.is_on() || Ctx::of(r).is_some() {
+        if !conf.is_on() || arrival::is_by_error(r) || Ctx::here(r).is_some() {
             return declined;
         }
         if let Some(rc) = purge::by_method(r, conf, || key(r, conf)) {
@@ -70,6 +87,7 @@ fn may_enter(r: Req, conf: &LocConf) -> bool {
         && (!has_body(r) || method == Method::Post)
         && !upgrades(r)
         && !is_grpc(r)
+        && !brings_its_type(r)
 }
 
 /// A method that is not cached: when the origin has answered, what it wrote to is no longer as stored.
@@ -135,6 +153,12 @@ fn is_grpc(r: Req) -> bool {
     start.is_some_and(|start| start.eq_ignore_ascii_case(TYPE))
 }
 
+/// Whether a file is to be sent as of the type that an `X-Accel-Redirect` came with (ngx_http_set_content_type), not of its own. A
+/// content handler of the location's own, such as `proxy_pass`, tells the type itself.
+fn brings_its_type(r: Req) -> bool {
+    r.raw().headers_out.content_type.len > 0 && r.raw().content_handler.is_none()
+}
+
 fn enter(r: Req, conf: &'static LocConf) -> Option<ngx_int_t> {
     if body_is_out_of_reach(r) {
         return None;
@@ -181,7 +205,10 @@ fn usual_key(r: Req) -> Option<&'static [u8]> {
     if r.is_main() {
         return made_of(r, start, &[r.unparsed_uri()]);
     }
-    let (uri, args) = (bytes_of(&raw.uri), bytes_of(&raw.args));
+    let Target { uri, args } = arrival::sent(r).unwrap_or(Target {
+        uri: bytes_of(&raw.uri),
+        args: bytes_of(&raw.args),
+    });
     // A decoded URI may have a question mark of its own.
     match (args, uri.contains(&b'?')) {
         (b"", false) => made_of(r, start, &[uri]),
@@ -227,25 +254,30 @@ fn is_own_port(r: Req, port: &[u8]) -> bool {
     own > 0 && number == Some(own.into())
 }
 
-/// The key of these parts, in the request's pool; nothing if they are all empty.
+/// The key of these parts, with a branch for the place that the request was led to, in the request's pool; nothing if they are
+/// all empty.
 fn made_of(r: Req, start: &[&[u8]], rest: &[&[u8]]) -> Option<&'static [u8]> {
     let parts = start.iter().chain(rest).copied();
     if parts.clone().all(<[u8]>::is_empty) {
         return None;
     }
-    let len = key::length(parts.clone());
-    // SAFETY: ngx_pnalloc gives NULL or `len` bytes, which are filled before they are read: `length` says how many
-    // `write` gives.
+    let place = arrival::place(r).map(|p| [p.named, p.target.uri, p.target.args]);
+    let branch = place.iter().map(|place| place.iter().copied());
+    let len = key::length(parts.clone()) + branch.clone().map(key::branch_length).sum::<usize>();
+    // SAFETY: ngx_pnalloc gives NULL or `len` bytes, which are filled before they are read: the lengths say how many
+    // the writers give.
     unsafe {
         let data: *mut u8 = nginx_sys::ngx_pnalloc(r.pool().as_ptr(), len).cast();
         if data.is_null() {
             return None;
         }
         let mut at = data;
-        key::write(parts, &mut |piece| {
+        let mut put = |piece: &[u8]| {
             std::ptr::copy_nonoverlapping(piece.as_ptr(), at, piece.len());
             at = at.add(piece.len());
-        });
+        };
+        key::write(parts, &mut put);
+        branch.for_each(|branch| key::write_branch(branch, &mut put));
         Some(std::slice::from_raw_parts(data, len))
     }
 }

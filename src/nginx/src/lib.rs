@@ -8,6 +8,7 @@
 //! | `directives`, `conf` | the `swr_cache_*` directives and what they make of a location |
 //! | `zone`, `worker` | the shared zone; what a worker holds: its bell, its timers, its parked clients |
 //! | `handler` | the way in: request -> decision -> deed |
+//! | `arrival`, `redirect` | how a request came to its location; redirects inside nginx, which no fetch follows |
 //! | `client` | a client's request while the cache answers it: parked, reading, relaying |
 //! | `deliver` | a stored response becomes nginx header fields and buffers |
 //! | `detached`, `fetch` | a fetch: a request of the cache's own, without a client, and what becomes of its response |
@@ -18,6 +19,7 @@
 //!
 //! nginx runs one thread in a worker; nothing here is shared between threads.
 
+mod arrival;
 mod client;
 mod conf;
 mod ctx;
@@ -34,6 +36,7 @@ mod interim;
 mod module;
 mod pool;
 mod purge;
+mod redirect;
 mod request;
 mod response;
 mod tls;

@@ -60,6 +60,24 @@ impl Pool {
         }
     }
 
+    /// Calls `f` with the data of each cleanup that has this handler, the newest first, until it says stop.
+    pub(crate) fn each_cleanup(
+        self,
+        handler: unsafe extern "C" fn(*mut c_void),
+        mut f: impl FnMut(*mut c_void) -> bool,
+    ) {
+        // SAFETY: the pool is live, and its list of cleanups well-formed.
+        let mut cleanup = unsafe { (*self.0).cleanup };
+        // SAFETY: as above.
+        while let Some(c) = unsafe { cleanup.as_ref() } {
+            let is_one = c.handler.is_some_and(|h| ptr::fn_addr_eq(h, handler));
+            if is_one && !f(c.data) {
+                return;
+            }
+            cleanup = c.next;
+        }
+    }
+
     /// A copy of `bytes` in the pool.
     pub(crate) fn copy(self, bytes: &[u8]) -> Option<ngx_str_t> {
         if bytes.is_empty() {

@@ -62,12 +62,14 @@ pub(crate) fn lacks_header(r: Req) -> bool {
     answered == Some((0, NGX_HTTP_OK as usize))
 }
 
-/// The status to judge by, and how the origin failed if nginx made the response in its place: `error_page` and
-/// `proxy_intercept_errors` can turn a 502 into a 200.
+/// The status to judge by, and how the origin failed if nginx made the response in its place. The origin's own counts where
+/// nginx shows another, or leads elsewhere.
 fn verdict(r: Req) -> (u16, Option<Failure>) {
     let raw = r.raw();
-    let shown =
-        u16::try_from(raw.headers_out.status).unwrap_or(NGX_HTTP_INTERNAL_SERVER_ERROR as u16);
+    let shown = match raw.headers_out.status {
+        0 => NGX_HTTP_OK as u16,
+        status => u16::try_from(status).unwrap_or(NGX_HTTP_INTERNAL_SERVER_ERROR as u16),
+    };
     // SAFETY: NULL or live, as the request's upstream.
     let Some((upstream, state)) = (unsafe {
         raw.upstream
@@ -79,12 +81,12 @@ fn verdict(r: Req) -> (u16, Option<Failure>) {
     if lacks_header(r) {
         return (shown, Some(Failure::InvalidHeader));
     }
+    let status = u16::try_from(state.status).unwrap_or(shown);
+    if state.status != 0 && upstream.headers_in.status_n == state.status {
+        return (status, None);
+    }
     if state.status < NGX_HTTP_INTERNAL_SERVER_ERROR as usize {
         return (shown, None);
-    }
-    let status = u16::try_from(state.status).unwrap_or(shown);
-    if upstream.headers_in.status_n == state.status {
-        return (status, None);
     }
     let timeout = state.status == NGX_HTTP_GATEWAY_TIME_OUT as usize;
     let failure = match (timeout, upstream.headers_in.status_n) {

@@ -76,7 +76,7 @@ impl<'a> NewHead<'a> {
     pub(crate) fn of_key(self, core: &Core, key: &'a [u8], born: Millis) -> Head<'a> {
         Head {
             kind: OBJECT,
-            hash: core.hash_key.hash(key),
+            hash: core.hash_key.of_key(key),
             labels: self.labels,
             key,
             meta: self.meta,

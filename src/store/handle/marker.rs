@@ -63,7 +63,7 @@ impl<'a> Markers<'a> {
         dead_at: Millis,
         act: impl FnOnce(&EntryAt<'_>) -> T,
     ) -> Result<T, Busy> {
-        let hash = self.core().hash_key.hash(key);
+        let hash = self.core().hash_key.of_key(key);
         {
             let _shard = self
                 .core()
@@ -118,7 +118,7 @@ impl<'a> Markers<'a> {
 
     /// Sets an attribute of the marker to zero, if there is one.
     pub(crate) fn clear(self, key: &[u8], attribute: usize) {
-        let hash = self.core().hash_key.hash(key);
+        let hash = self.core().hash_key.of_key(key);
         let Some(_shard) = self.core().lock_shard(&self.member.local, hash) else {
             return;
         };

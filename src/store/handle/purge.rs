@@ -36,7 +36,7 @@ const TOGETHER: usize = 32;
 pub struct Targets {
     /// All that is stored.
     pub all: bool,
-    /// Whole keys.
+    /// Whole keys, with all branches.
     pub keys: Vec<Box<[u8]>>,
     /// Stems of keys ([`Region::set_stem`](crate::store::Region::set_stem)): all keys that have one of them.
     pub stems: Vec<Box<[u8]>>,
@@ -78,11 +78,11 @@ struct Work {
     purged: u64,
 }
 
-/// Removes all objects of a key and its marker, and voids the claims on it. Returns how many objects could be found before.
+/// Removes all objects of a key and of its branches, and their markers, and voids the claims on it. Returns how many objects could be found before.
 pub(crate) fn remove_key(shared: &Shared, key: &[u8]) -> Result<u32, Busy> {
     let member = shared.member().ok_or(Busy)?;
     let mut guard = shared.arena_guard(member).ok_or(Busy)?;
-    let hash = shared.core.hash_key.hash(key);
+    let hash = shared.core.hash_key.of_key(key);
     let _shard = guard.lock_shard(hash).ok_or(Busy)?;
     PurgeLog::of(guard.core).note_removed_key(hash);
     let of_key = guard.core.of_key(hash, key);
@@ -226,7 +226,7 @@ impl Work {
                 self.purged += u64::from(remove_key(shared, &key)?);
                 continue;
             }
-            let hash = core.hash_key.hash(&key);
+            let hash = core.hash_key.of_key(&key);
             let mut wakeups = core.wakeups(&member.local);
             let _shard = core.lock_shard(&member.local, hash).ok_or(Busy)?;
             for at in core.of_key(hash, &key) {

@@ -317,7 +317,7 @@ impl<'a> ArenaGuard<'a> {
         self.free_if_unpinned(at);
     }
 
-    /// Unlinks the oldest objects of the key beyond `most`. The shard is locked.
+    /// Unlinks the oldest objects of the key and its branches beyond `most`: they lie in one bucket. The shard is locked.
     pub(crate) fn limit_variants(&mut self, newest: &EntryAt<'_>, most: u32) {
         let of_key = self.core.of_key(newest.e.hash.load(Relaxed), newest.key());
         let objects = of_key.iter().filter(|at| at.is_object());

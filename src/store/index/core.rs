@@ -12,6 +12,7 @@ use crate::store::memory::block::{
 };
 use crate::store::memory::bytes::{GRANULE, Memory};
 use crate::store::memory::hash::HashKey;
+use crate::store::memory::key::trunk;
 use crate::store::memory::layout::Millis;
 use crate::store::memory::layout::{EPOCHS, Geometry, Header, Shard, UNLINKED};
 use crate::store::memory::platform::{AtomicU32, AtomicU64};
@@ -302,11 +303,11 @@ impl Core {
         None
     }
 
-    /// The linked entries of a key, the most recent first. The shard is locked.
+    /// The linked entries of a key and of its branches, the most recent first. The shard is locked.
     pub(crate) fn of_key<'a>(&'a self, hash: u64, key: &[u8]) -> Vec<EntryAt<'a>> {
         let mut of_key = Vec::new();
         self.walk::<()>(self.bucket_of(hash), |at| {
-            if at.e.hash.load(Relaxed) == hash && at.key() == key {
+            if at.e.hash.load(Relaxed) == hash && trunk(at.key()) == trunk(key) {
                 of_key.push(at);
             }
             ControlFlow::Continue(())

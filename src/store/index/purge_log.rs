@@ -64,7 +64,7 @@ impl<'a> PurgeLog<'a> {
     pub(crate) fn stamp(self, key: &[u8]) -> Stamp {
         Stamp {
             line: self.last(),
-            key: self.counter(self.core.hash_key.hash(key)),
+            key: self.counter(self.core.hash_key.of_key(key)),
         }
     }
 
@@ -86,7 +86,7 @@ impl<'a> PurgeLog<'a> {
 
     /// Whether the key was removed since, as far as its counter tells.
     pub(crate) fn is_key_removed(self, key: &[u8], since: Stamp) -> bool {
-        self.counter(self.core.hash_key.hash(key)) != since.key
+        self.counter(self.core.hash_key.of_key(key)) != since.key
     }
 
     /// Writes a line: what was fetched before comes in aged as of then, or not at all (0). The arena lock is held. Returns
@@ -96,7 +96,7 @@ impl<'a> PurgeLog<'a> {
         let of = |kind: u64, start: &[u8]| (kind | (start.len() as u64) << KIND_BITS, hash(start));
         let (what, hash) = match pattern {
             Pattern::All => (ALL, 0),
-            Pattern::Key(key) => (KEY, hash(key)),
+            Pattern::Key(key) => (KEY, self.core.hash_key.of_key(key)),
             Pattern::Stem(stem) => of(STEM, stem),
             Pattern::Prefix(prefix) => of(PREFIX, prefix),
             Pattern::Label(label) => (LABEL, label),
@@ -175,7 +175,7 @@ impl<'a> PurgeLog<'a> {
         let start = at.key().get(..(what >> KIND_BITS) as usize);
         let start = start.filter(|start| self.core.hash_key.hash(start) == hash);
         match what & ((1 << KIND_BITS) - 1) {
-            KEY => self.core.hash_key.hash(at.key()) == hash,
+            KEY => self.core.hash_key.of_key(at.key()) == hash,
             STEM => start.is_some_and(|stem| self.core.has_stem(at.key(), stem)),
             PREFIX => start.is_some(),
             LABEL => at.labels().any(|l| l == hash),

@@ -1,6 +1,8 @@
 //! The keyed hash of the index: folded multiplication, 16 bytes a step. Keys come from requests, so the seed is
 //! drawn at random for each region; a collision costs time only, as keys are compared in full.
 
+use crate::store::memory::key::trunk;
+
 const fn fold(a: u64, b: u64) -> u64 {
     let m = a as u128 * b as u128;
     m as u64 ^ (m >> 64) as u64
@@ -44,10 +46,16 @@ impl HashKey {
         HashKey { a: 0, b: 0, c: 0 }
     }
 
+    /// The hash of a key: that of its trunk.
     #[inline]
-    pub(crate) fn hash(self, key: &[u8]) -> u64 {
-        let mut h = self.a ^ (key.len() as u64).wrapping_mul(self.c);
-        let mut blocks = key.chunks_exact(16);
+    pub(crate) fn of_key(self, key: &[u8]) -> u64 {
+        self.hash(trunk(key))
+    }
+
+    #[inline]
+    pub(crate) fn hash(self, bytes: &[u8]) -> u64 {
+        let mut h = self.a ^ (bytes.len() as u64).wrapping_mul(self.c);
+        let mut blocks = bytes.chunks_exact(16);
         for block in &mut blocks {
             h = fold(word(&block[..8]) ^ self.b, word(&block[8..]) ^ h);
         }

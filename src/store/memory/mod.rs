@@ -7,6 +7,7 @@ pub(crate) mod bytes;
 #[cfg(feature = "crash-points")]
 pub mod crash;
 pub(crate) mod hash;
+pub(crate) mod key;
 pub(crate) mod lane;
 pub(crate) mod layout;
 pub(crate) mod platform;

@@ -161,7 +161,7 @@ impl Recovery<'_> {
         let summed =
             is(Coverage::Sealed) || (self.sealed == Coverage::Lasting && is(Coverage::Lasting));
         summed
-            && self.core.hash_key.hash(at.key()) == at.e.hash.load(Relaxed)
+            && self.core.hash_key.of_key(at.key()) == at.e.hash.load(Relaxed)
             && self.is_whole(at.body(), bodies)
     }
 

@@ -173,7 +173,7 @@ fn check_chains(guard: &ArenaGuard<'_>, survey: &Survey) -> Result<BitSet, Strin
                 "entry {next} is in bucket {bucket}"
             );
             ensure!(
-                core.hash_key.hash(at.key()) == hash,
+                core.hash_key.of_key(at.key()) == hash,
                 "entry {next} has another hash than its key"
             );
             let filter = core.filter(bucket).ok_or("filter")?.load(Relaxed);
