@@ -1489,10 +1489,10 @@ int swrcache_reply_read(swrcache_reply *reply,
  * Returns as that, for a NULL too; SWRCACHE_EAGAIN means that the time is over.
  */
 int swrcache_reply_read_wait(swrcache_reply *reply,
+                             uint64_t timeout,
                              struct iovec *iov,
                              size_t capacity,
-                             size_t *count,
-                             uint64_t timeout);
+                             size_t *count);
 
 /**
  * Frees a reply: what it gave out is gone. NULL is ignored.

@@ -111,7 +111,7 @@ public:
     /// Reads on, waiting up to `timeout` milliseconds; 0 elements is the end. Throws SWRCACHE_EAGAIN when the time is over.
     std::size_t read(struct iovec *iov, std::size_t capacity, std::uint64_t timeout = 0) {
         std::size_t count = 0;
-        detail::check(swrcache_reply_read_wait(handle_.get(), iov, capacity, &count, timeout));
+        detail::check(swrcache_reply_read_wait(handle_.get(), timeout, iov, capacity, &count));
         return count;
     }
     /// Calls `each(string_view)` for every piece of the body, waiting up to `timeout` milliseconds for each.

@@ -244,7 +244,7 @@ static ssize_t read_body(void *arg, uint64_t at, char *to, size_t max)
     size_t count;
     (void)at;
     if (body->piece.iov_len == 0) {
-        int rc = swrcache_reply_read_wait(body->reply, &body->piece, 1, &count, 60000);
+        int rc = swrcache_reply_read_wait(body->reply, 60000, &body->piece, 1, &count);
         if (rc != SWRCACHE_OK)
             return MHD_CONTENT_READER_END_WITH_ERROR;
         if (count == 0)
@@ -305,7 +305,7 @@ static enum MHD_Result deliver(struct MHD_Connection *connection, swrcache_reply
         while (rc == SWRCACHE_OK && count > 0) {
             for (size_t i = 0; i < count; at += pieces[i++].iov_len)
                 memcpy(whole + at, pieces[i].iov_base, pieces[i].iov_len);
-            rc = swrcache_reply_read_wait(reply, pieces, MAX_PIECES, &count, 60000);
+            rc = swrcache_reply_read_wait(reply, 60000, pieces, MAX_PIECES, &count);
         }
         ends_here = 1;
         response = rc != SWRCACHE_OK ? NULL : MHD_create_response_from_buffer(at, whole, MHD_RESPMEM_MUST_FREE);

@@ -511,10 +511,10 @@ pub unsafe extern "C" fn swrcache_reply_read(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn swrcache_reply_read_wait(
     reply: *mut Reply,
+    timeout: u64,
     iov: *mut iovec,
     capacity: usize,
     count: *mut usize,
-    timeout: u64,
 ) -> c_int {
     // A year is for ever.
     let timeout = Duration::from_millis(timeout.min(31_536_000_000));

@@ -189,9 +189,9 @@ void nulls(void)
     IS(swrcache_reply_read(decision.reply, NULL, 1, &count), SWRCACHE_EINVAL);
     IS(swrcache_reply_read(decision.reply, &iov, 0, &count), SWRCACHE_EINVAL);
     IS(swrcache_reply_read(decision.reply, &iov, 1, NULL), SWRCACHE_EINVAL);
-    IS(swrcache_reply_read_wait(NULL, &iov, 1, &count, 1), SWRCACHE_EINVAL);
-    IS(swrcache_reply_read_wait(decision.reply, NULL, 1, &count, 1), SWRCACHE_EINVAL);
-    IS(swrcache_reply_read_wait(decision.reply, &iov, 1, NULL, 1), SWRCACHE_EINVAL);
+    IS(swrcache_reply_read_wait(NULL, 1, &iov, 1, &count), SWRCACHE_EINVAL);
+    IS(swrcache_reply_read_wait(decision.reply, 1, NULL, 1, &count), SWRCACHE_EINVAL);
+    IS(swrcache_reply_read_wait(decision.reply, 1, &iov, 1, NULL), SWRCACHE_EINVAL);
     IS(swrcache_pass_status(policy, &decision, 200, buffer, sizeof buffer, &count), SWRCACHE_EINVAL);  /* no pass */
     swrcache_reply_free(decision.reply);
 
