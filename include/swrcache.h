@@ -185,6 +185,11 @@ typedef struct swrcache_refresher swrcache_refresher;
 #define SWRCACHE_ENOMEM 18
 
 /**
+ * The response may not be stored; see `swrcache_last_error`.
+ */
+#define SWRCACHE_ENOTSTORED 19
+
+/**
  * Store: feed the body with `swrcache_fetch_write`, then call `swrcache_fetch_finish`. A client that waits may be given
  * `swrcache_fetch_reply` at once if that succeeds: it then follows the body as it grows.
  */
@@ -1020,7 +1025,7 @@ int swrcache_tidy(swrcache_cache *cache);
  * Returns 0; SWRCACHE_EINVAL for a NULL; SWRCACHE_ESIZE if `statistics->struct_size` is too small. On failure
  * `*statistics` is as it was.
  */
-int swrcache_stats(swrcache_cache *cache, struct swrcache_statistics *statistics);
+int swrcache_stats(const swrcache_cache *cache, struct swrcache_statistics *statistics);
 
 /**
  * The time by the cache's clock: Unix time in milliseconds.
@@ -1029,7 +1034,7 @@ int swrcache_stats(swrcache_cache *cache, struct swrcache_statistics *statistics
  *
  * Returns 0; SWRCACHE_EINVAL for a NULL. On failure `*now` is 0.
  */
-int swrcache_now(swrcache_cache *cache, uint64_t *now);
+int swrcache_now(const swrcache_cache *cache, uint64_t *now);
 
 /**
  * What an error code means, in English.
@@ -1059,6 +1064,19 @@ const char *swrcache_last_error(void);
 int swrcache_fetch_fields(swrcache_fetch *fetch,
                           const struct swrcache_field **fields,
                           size_t *count);
+
+/**
+ * Copies the fields that `swrcache_fetch_fields` tells as text, as `swrcache_reply_head_text` does.
+ *
+ * The buffer may be NULL if `size` is 0, `needed` may be NULL. One thread at a time.
+ *
+ * Returns 0; SWRCACHE_ERANGE if the buffer is too small (and nothing was written to it); SWRCACHE_ESTATE if the fetch has been answered
+ * before its fields were first asked for; SWRCACHE_EINVAL for a NULL.
+ */
+int swrcache_fetch_fields_text(swrcache_fetch *fetch,
+                               char *buffer,
+                               size_t size,
+                               size_t *needed);
 
 /**
  * Tells the request to send to the origin: `method` ("GET", or "POST" if the client's request was one), `fields` as
@@ -1231,7 +1249,7 @@ const char *swrcache_status_name(int status);
  * thread; SWRCACHE_EREGION if the memory was found damaged: close the cache and open it anew.
  */
 int swrcache_lookup(swrcache_cache *cache,
-                    swrcache_policy *policy,
+                    const swrcache_policy *policy,
                     const struct swrcache_request *request,
                     struct swrcache_decision *decision);
 
@@ -1241,7 +1259,7 @@ int swrcache_lookup(swrcache_cache *cache,
  * Any number of threads at a time. Returns as `swrcache_lookup`, for a NULL too.
  */
 int swrcache_lookup_wait(swrcache_cache *cache,
-                         swrcache_policy *policy,
+                         const swrcache_policy *policy,
                          const struct swrcache_request *request,
                          struct swrcache_decision *decision);
 
@@ -1256,7 +1274,7 @@ int swrcache_lookup_wait(swrcache_cache *cache,
  * Returns 0; SWRCACHE_ERANGE if the buffer is too small (and nothing was written to it); SWRCACHE_EINVAL, also for a decision
  * that is no pass.
  */
-int swrcache_pass_status(swrcache_policy *policy,
+int swrcache_pass_status(const swrcache_policy *policy,
                          const struct swrcache_decision *decision,
                          int status,
                          char *buffer,
@@ -1276,7 +1294,7 @@ int swrcache_pass_status(swrcache_policy *policy,
  * `swrcache_after_fork`, or can't.
  */
 int swrcache_passed(swrcache_cache *cache,
-                    swrcache_policy *policy,
+                    const swrcache_policy *policy,
                     const struct swrcache_request *request,
                     const struct swrcache_response *response);
 
@@ -1324,6 +1342,30 @@ int swrcache_policy_set(swrcache_policy *policy,
                         const char *value);
 
 /**
+ * Gives `policy` all that it does not set itself as `outer` has it, as nginx does with a location in a server.
+ *
+ * A directive that was set in `policy` stays as it is set there, also one of several lines (`valid`). `outer` counts as used from then
+ * on. Call it before `policy` is first used; one thread at a time for `policy`, any for `outer`.
+ *
+ * Returns 0; SWRCACHE_EINVAL for a NULL; SWRCACHE_ESTATE once `policy` has been used; SWRCACHE_EBUSY if `outer` is being changed.
+ */
+int swrcache_policy_merge(swrcache_policy *policy,
+                          const swrcache_policy *outer);
+
+/**
+ * Makes a policy that has all as another has it, to be set on from there.
+ *
+ * `*copy` is yours, to be freed with `swrcache_policy_free`; NULL on failure. Nothing is set in it by itself: the first `valid` takes the
+ * place of those of the other, which counts as used from then on.
+ *
+ * Any thread.
+ *
+ * Returns 0; SWRCACHE_EINVAL for a NULL; SWRCACHE_EBUSY if `policy` is being changed by another thread.
+ */
+int swrcache_policy_copy(const swrcache_policy *policy,
+                         swrcache_policy **copy);
+
+/**
  * Frees a policy. NULL is ignored. What was made with it keeps what it needs.
  * When no other thread uses it.
  */
@@ -1338,7 +1380,7 @@ void swrcache_policy_free(swrcache_policy *policy);
  *
  * Returns 0, also if it may not be stored; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments (`*verdict` is then as it was).
  */
-int swrcache_judge(swrcache_policy *policy,
+int swrcache_judge(const swrcache_policy *policy,
                    const struct swrcache_request *request,
                    const struct swrcache_response *response,
                    uint64_t now,
@@ -1466,6 +1508,20 @@ int swrcache_reply_head(swrcache_reply *reply,
                         struct swrcache_head *head);
 
 /**
+ * Copies the fields of a reply's head as text, one line "NAME: VALUE" with CR LF for each, for callers to whom an array of pointers is
+ * no use; the status line and the empty line at the end are yours.
+ *
+ * Copies at most `size` bytes with their NUL to `buffer`, which may be NULL if `size` is 0; `needed`, if not NULL, gets the size that
+ * is needed. One thread at a time.
+ *
+ * Returns 0; SWRCACHE_ERANGE if the buffer is too small (and nothing was written to it); SWRCACHE_EINVAL for a NULL.
+ */
+int swrcache_reply_head_text(swrcache_reply *reply,
+                             char *buffer,
+                             size_t size,
+                             size_t *needed);
+
+/**
  * Reads on in the body, without copying: fills up to `capacity` elements of `iov` with where the next bytes are.
  *
  * The bytes are the cache's own memory: don't write to them; they stay where they are until the reply is freed. `*count` is
@@ -1499,6 +1555,26 @@ int swrcache_reply_read_wait(swrcache_reply *reply,
  * When no other thread uses it.
  */
 void swrcache_reply_free(swrcache_reply *reply);
+
+/**
+ * Stores a response to a request that you have from elsewhere, such as to warm the cache; it takes the place of what is stored for the
+ * request.
+ *
+ * `request` and `response` as for a lookup and `swrcache_fetch_respond`; `flags` and `turn` of the request are not looked at. `body` has
+ * `len` bytes and may be NULL if that is 0.
+ *
+ * Any number of threads at a time.
+ *
+ * Returns 0; SWRCACHE_ENOTSTORED if the response may not be stored (`swrcache_last_error` has the reason, one of the fixed set of words);
+ * SWRCACHE_ETOOLARGE, SWRCACHE_ENOSPC if there is no room for it; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments, such
+ * as a method that the policy does not cache.
+ */
+int swrcache_store(swrcache_cache *cache,
+                   const swrcache_policy *policy,
+                   const struct swrcache_request *request,
+                   const struct swrcache_response *response,
+                   const char *body,
+                   size_t len);
 
 /**
  * Makes a watcher: a descriptor that becomes readable when something has moved that this process waits for.

@@ -249,6 +249,7 @@ fn constants() -> Vec<(&'static str, String)> {
         SWRCACHE_ETIMEDOUT,
         SWRCACHE_EOUTGROWN,
         SWRCACHE_ENOMEM,
+        SWRCACHE_ENOTSTORED,
         SWRCACHE_LOG_ERROR,
         SWRCACHE_LOG_NOTICE,
         SWRCACHE_MAX_PROCESSES,
