@@ -188,20 +188,17 @@ static void ask(struct answer *answer, const char *target, const char *method, c
 static void carry(struct answer *answer)
 {
     struct fields fields = {.count = 0};
-    const swrcache_field *list;
-    const char *key;
-    size_t count, length;
+    swrcache_request request = {.struct_size = sizeof request};
     do {
         answer->todo = 0;
         clear(&answer->fields);
-        if (swrcache_fetch_fields(answer->fetch, &list, &count) != SWRCACHE_OK ||
-            swrcache_fetch_key(answer->fetch, &key, &length) != SWRCACHE_OK)
+        if (swrcache_fetch_request(answer->fetch, &request) != SWRCACHE_OK)
             return;
-        for (size_t i = 0; i < count; i++)
-            push(&fields, list[i].name, list[i].name_len, list[i].value, list[i].value_len);
-        char *target = strndup(key, length);
-        ask(answer, target, "GET", &fields, NULL, 0);
-        free(target);
+        for (size_t i = 0; i < request.field_count; i++) {
+            const swrcache_field *field = &request.fields[i];
+            push(&fields, field->name, field->name_len, field->value, field->value_len);
+        }
+        ask(answer, request.target, request.method, &fields, NULL, 0);
         clear(&fields);
     } while (answer->todo == SWRCACHE_DO_ASK_AGAIN);
 }

@@ -203,6 +203,19 @@ fn python_fetches_through_it() {
     assert_eq!(answers.matches(" 9000000 xxx").count(), 2, "{answers}");
 }
 
+#[test]
+fn the_cpp_header_says_what_the_library_says() {
+    let folder = Folder::new();
+    let program = path(&folder, "wrapper");
+    run(Command::new("g++")
+        .args(["-std=c++17", "-Wall", "-Wextra", "-Werror", "-pedantic"])
+        .args(["-I", &format!("{ROOT}/include"), "-o", &program])
+        .arg(format!("{ROOT}/tests/hosts/wrapper.cpp"))
+        .arg(self::folder().join("lib/libswrcache.a"))
+        .args(["-lpthread", "-ldl", "-lm"]));
+    run(&mut Command::new(program));
+}
+
 /// Everything that a C program can do wrong: tests/c.
 #[test]
 fn misuse_has_an_answer() {
