@@ -2,7 +2,8 @@
 #
 #   make run      what it does, shown on a running nginx that stays until Ctrl-C
 #   make module   the module for the vendored nginx; NGINX=/usr/sbin/nginx: for the one that is installed
-#   make lib      the C library; make install PREFIX=/usr/local DESTDIR=: header, libraries, swrcache.pc, CMake package
+#   make lib      the C library, which needs cargo and a C compiler alone; make install PREFIX=/usr/local LIBDIR=PREFIX/lib DESTDIR=:
+#                 header, libraries, swrcache.pc, CMake package
 #   make test     every test, the end-to-end tests on both nginxes
 #   make conformance   the suite of cache-tests.fyi, compared with tests/conformance/missed.txt; part of `make test`
 #   make fuzz     each parser on arbitrary bytes, a while
@@ -20,6 +21,7 @@ DEBIAN_NGINX ?= /usr/sbin/nginx
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
 DESTDIR ?=
 
 .PHONY: lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz miri test test-chaos bench bench-store bench-quick bench-c bench-deps check clean
@@ -37,11 +39,11 @@ modules: deps
 	@scripts/module.sh
 	@scripts/module.sh $(DEBIAN_NGINX)
 
-lib: deps
+lib:
 	@scripts/clib.sh lib
 
 install: lib
-	@scripts/clib.sh install "$(PREFIX)" "$(DESTDIR)"
+	@LIBDIR="$(LIBDIR)" scripts/clib.sh install "$(PREFIX)" "$(DESTDIR)"
 
 # The C library in real servers: examples/c. `make test` has this too.
 hosts: deps

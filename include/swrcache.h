@@ -68,157 +68,142 @@ typedef struct swrcache_refresher swrcache_refresher;
  */
 #define SWRCACHE_ABI_VERSION 0
 
-/**
- * Memory of this process alone: a process that it forks has no cache there, and is told to pass.
- */
-#define SWRCACHE_PRIVATE 0
-
-/**
- * Anonymous memory that this process shares with those that it forks after it has opened the cache.
- */
-#define SWRCACHE_SHARED 1
-
-/**
- * A file that any processes of this host map at the same time, and that survives all of them.
- */
-#define SWRCACHE_FILE 2
+enum swrcache_memory_kind {
+  /**
+   * Memory of this process alone: a process that it forks has no cache there, and is told to pass.
+   */
+  SWRCACHE_PRIVATE = 0,
+  /**
+   * Anonymous memory that this process shares with those that it forks after it has opened the cache.
+   */
+  SWRCACHE_SHARED = 1,
+  /**
+   * A file that any processes of this host map at the same time, and that survives all of them.
+   */
+  SWRCACHE_FILE = 2
+};
 
 /**
  * So many processes at most may have a cache open at the same time.
  */
 #define SWRCACHE_MAX_PROCESSES 126
 
-/**
- * It worked.
- */
-#define SWRCACHE_OK 0
+enum swrcache_code {
+  /**
+   * It worked.
+   */
+  SWRCACHE_OK = 0,
+  /**
+   * An argument is wrong: a NULL where there must be none, a length that cannot be, an unknown constant.
+   */
+  SWRCACHE_EINVAL = 1,
+  /**
+   * `struct_size` is no size of this struct in any version: set it to `sizeof` of the struct.
+   */
+  SWRCACHE_ESIZE = 2,
+  /**
+   * The call does not fit the state of the handle: it has been used up, or this is not its turn yet.
+   */
+  SWRCACHE_ESTATE = 3,
+  /**
+   * The handle is in use by another thread at this moment.
+   */
+  SWRCACHE_EBUSY = 4,
+  /**
+   * Nothing yet: wait, then ask again.
+   */
+  SWRCACHE_EAGAIN = 5,
+  /**
+   * The body broke off: what was read so far is all there will be, and it is not the whole.
+   */
+  SWRCACHE_EBROKEN = 6,
+  /**
+   * No room in the cache.
+   */
+  SWRCACHE_ENOSPC = 7,
+  /**
+   * The object is larger than the cache takes, or its body longer than announced.
+   */
+  SWRCACHE_ETOOLARGE = 8,
+  /**
+   * The queue of the refresher is full, or it is being closed.
+   */
+  SWRCACHE_EFULL = 9,
+  /**
+   * The memory or file is damaged, or holds something else, or was made with other options; see `swrcache_last_error`.
+   */
+  SWRCACHE_EREGION = 10,
+  /**
+   * The operating system refused; see `swrcache_last_error`.
+   */
+  SWRCACHE_ESYS = 11,
+  /**
+   * This version of the library can't do that.
+   */
+  SWRCACHE_EUNSUPPORTED = 12,
+  /**
+   * An error inside the library; the handle can only be freed after this.
+   */
+  SWRCACHE_EPANIC = 13,
+  /**
+   * The handle can only be freed: an earlier call on it ended in `SWRCACHE_EPANIC`.
+   */
+  SWRCACHE_EPOISONED = 14,
+  /**
+   * The buffer is too small; the size that is needed has been told.
+   */
+  SWRCACHE_ERANGE = 15,
+  /**
+   * The time is over.
+   */
+  SWRCACHE_ETIMEDOUT = 16,
+  /**
+   * What the cache took of the body has been read; the rest did not fit into it. Go on with the bytes that `swrcache_fetch_write` did
+   * not take.
+   */
+  SWRCACHE_EOUTGROWN = 17,
+  /**
+   * The system has no memory for it.
+   */
+  SWRCACHE_ENOMEM = 18,
+  /**
+   * The response may not be stored; see `swrcache_last_error`.
+   */
+  SWRCACHE_ENOTSTORED = 19
+};
 
-/**
- * An argument is wrong: a NULL where there must be none, a length that cannot be, an unknown constant.
- */
-#define SWRCACHE_EINVAL 1
-
-/**
- * `struct_size` is no size of this struct in any version: set it to `sizeof` of the struct.
- */
-#define SWRCACHE_ESIZE 2
-
-/**
- * The call does not fit the state of the handle: it has been used up, or this is not its turn yet.
- */
-#define SWRCACHE_ESTATE 3
-
-/**
- * The handle is in use by another thread at this moment.
- */
-#define SWRCACHE_EBUSY 4
-
-/**
- * Nothing yet: wait, then ask again.
- */
-#define SWRCACHE_EAGAIN 5
-
-/**
- * The body broke off: what was read so far is all there will be, and it is not the whole.
- */
-#define SWRCACHE_EBROKEN 6
-
-/**
- * No room in the cache.
- */
-#define SWRCACHE_ENOSPC 7
-
-/**
- * The object is larger than the cache takes, or its body longer than announced.
- */
-#define SWRCACHE_ETOOLARGE 8
-
-/**
- * The queue of the refresher is full, or it is being closed.
- */
-#define SWRCACHE_EFULL 9
-
-/**
- * The memory or file is damaged, or holds something else, or was made with other options; see `swrcache_last_error`.
- */
-#define SWRCACHE_EREGION 10
-
-/**
- * The operating system refused; see `swrcache_last_error`.
- */
-#define SWRCACHE_ESYS 11
-
-/**
- * This version of the library can't do that.
- */
-#define SWRCACHE_EUNSUPPORTED 12
-
-/**
- * An error inside the library; the handle can only be freed after this.
- */
-#define SWRCACHE_EPANIC 13
-
-/**
- * The handle can only be freed: an earlier call on it ended in `SWRCACHE_EPANIC`.
- */
-#define SWRCACHE_EPOISONED 14
-
-/**
- * The buffer is too small; the size that is needed has been told.
- */
-#define SWRCACHE_ERANGE 15
-
-/**
- * The time is over.
- */
-#define SWRCACHE_ETIMEDOUT 16
-
-/**
- * What the cache took of the body has been read; the rest did not fit into it. Go on with the bytes that `swrcache_fetch_write` did
- * not take.
- */
-#define SWRCACHE_EOUTGROWN 17
-
-/**
- * The system has no memory for it.
- */
-#define SWRCACHE_ENOMEM 18
-
-/**
- * Store: feed the body with `swrcache_fetch_write`, then call `swrcache_fetch_finish`. A client that waits may be given
- * `swrcache_fetch_reply` at once if that succeeds: it then follows the body as it grows.
- */
-#define SWRCACHE_DO_STORE 1
-
-/**
- * Reply: the fetch is over; answer the client that waits with `swrcache_fetch_reply`. Drop the origin's response.
- */
-#define SWRCACHE_DO_REPLY 2
-
-/**
- * Relay: the fetch is over and nothing is stored; send the origin's response (or your own 502 or 504, if there is none) to the
- * client that waits. If the body outgrew the cache (`swrcache_fetch_write` was refused) and you have sent or kept none of it,
- * `swrcache_fetch_reply` gives its head and what the cache took: read that to SWRCACHE_EOUTGROWN, then send the rest.
- */
-#define SWRCACHE_DO_RELAY 3
-
-/**
- * Nothing: the fetch is over and no client waits. Drop the origin's response.
- */
-#define SWRCACHE_DO_NOTHING 4
-
-/**
- * Gateway timeout: the fetch is over; the origin can't be reached, and it forbids to use the stored response without it
- * (`must-revalidate` and the like, RFC 9111 section 5.2.2.2). Send 504 to the client that waits.
- */
-#define SWRCACHE_DO_GATEWAY_TIMEOUT 5
-
-/**
- * Ask again: the origin's 304 does not fit what is stored. Drop it, and ask the origin once more, now, with what
- * `swrcache_fetch_fields` tells anew (it has no conditions); then call `swrcache_fetch_respond` or `swrcache_fetch_fail` as for the
- * first answer. Comes once in a fetch.
- */
-#define SWRCACHE_DO_ASK_AGAIN 6
+enum swrcache_todo {
+  /**
+   * Store: feed the body with `swrcache_fetch_write`, then call `swrcache_fetch_finish`. A client that waits may be given
+   * `swrcache_fetch_reply` at once if that succeeds: it then follows the body as it grows.
+   */
+  SWRCACHE_DO_STORE = 1,
+  /**
+   * Reply: the fetch is over; answer the client that waits with `swrcache_fetch_reply`. Drop the origin's response.
+   */
+  SWRCACHE_DO_REPLY = 2,
+  /**
+   * Relay: the fetch is over and nothing is stored; send the origin's response (or your own 502 or 504, if there is none) to the
+   * client that waits. If the body outgrew the cache (`swrcache_fetch_write` was refused) and you have sent or kept none of it,
+   * `swrcache_fetch_reply` gives its head and what the cache took: read that to SWRCACHE_EOUTGROWN, then send the rest.
+   */
+  SWRCACHE_DO_RELAY = 3,
+  /**
+   * Nothing: the fetch is over and no client waits. Drop the origin's response.
+   */
+  SWRCACHE_DO_NOTHING = 4,
+  /**
+   * Gateway timeout: the fetch is over; the origin can't be reached, and it forbids to use the stored response without it
+   * (`must-revalidate` and the like, RFC 9111 section 5.2.2.2). Send 504 to the client that waits.
+   */
+  SWRCACHE_DO_GATEWAY_TIMEOUT = 5,
+  /**
+   * Ask again: the origin's 304 does not fit what is stored. Drop it, and ask the origin once more, now, with what
+   * `swrcache_fetch_fields` tells anew (it has no conditions); then call `swrcache_fetch_respond` or `swrcache_fetch_fail` as for the
+   * first answer. Comes once in a fetch.
+   */
+  SWRCACHE_DO_ASK_AGAIN = 6
+};
 
 /**
  * A defect or damage: something has failed that should not.
@@ -230,193 +215,178 @@ typedef struct swrcache_refresher swrcache_refresher;
  */
 #define SWRCACHE_LOG_NOTICE 2
 
-/**
- * Pass: send the request to the origin yourself, and its response to the client. The cache takes no part.
- */
-#define SWRCACHE_PASS 0
+enum swrcache_action {
+  /**
+   * Pass: send the request to the origin yourself, and its response to the client. The cache takes no part.
+   */
+  SWRCACHE_PASS = 0,
+  /**
+   * Serve: answer with `reply`. If there is a `fetch` too, carry it out beside, in the background.
+   */
+  SWRCACHE_SERVE = 1,
+  /**
+   * Wait: another request fetches this. Look up again with `SWRCACHE_WAITED` when a `swrcache_watch` rings, or with
+   * `SWRCACHE_TIMED_OUT` at `until`. Keep the first `until` of several.
+   */
+  SWRCACHE_WAIT = 2,
+  /**
+   * Fetch: carry out `fetch`; the client waits for what comes of it.
+   */
+  SWRCACHE_FETCH = 3,
+  /**
+   * Answer 504: the client wanted only what is cached.
+   */
+  SWRCACHE_GATEWAY_TIMEOUT = 4
+};
 
-/**
- * Serve: answer with `reply`. If there is a `fetch` too, carry it out beside, in the background.
- */
-#define SWRCACHE_SERVE 1
+enum swrcache_cache_status {
+  /**
+   * The cache took no part.
+   */
+  SWRCACHE_STATUS_NONE = 0,
+  /**
+   * A fresh stored response.
+   */
+  SWRCACHE_STATUS_HIT = 1,
+  /**
+   * Nothing was stored.
+   */
+  SWRCACHE_STATUS_MISS = 2,
+  /**
+   * The request bypassed.
+   */
+  SWRCACHE_STATUS_BYPASS = 3,
+  /**
+   * What was stored was stale, and the client waited for the new response.
+   */
+  SWRCACHE_STATUS_EXPIRED = 4,
+  /**
+   * Stale, because the origin failed.
+   */
+  SWRCACHE_STATUS_STALE = 5,
+  /**
+   * Stale, and being refreshed where no client waits.
+   */
+  SWRCACHE_STATUS_UPDATING = 6,
+  /**
+   * What was stored was stale, and the client waited for the origin's 304.
+   */
+  SWRCACHE_STATUS_REVALIDATED = 7
+};
 
-/**
- * Wait: another request fetches this. Look up again with `SWRCACHE_WAITED` when a `swrcache_watch` rings, or with
- * `SWRCACHE_TIMED_OUT` at `until`. Keep the first `until` of several.
- */
-#define SWRCACHE_WAIT 2
+enum swrcache_life_phase {
+  /**
+   * Younger than its lifetime: serve it.
+   */
+  SWRCACHE_PHASE_FRESH = 0,
+  /**
+   * Stale inside stale-while-revalidate: serve it, and refresh it where no client waits.
+   */
+  SWRCACHE_PHASE_SWR = 1,
+  /**
+   * Stale inside stale-if-error: ask the origin, and serve it if that fails.
+   */
+  SWRCACHE_PHASE_SIE = 2,
+  /**
+   * Too old to be served without the origin's word.
+   */
+  SWRCACHE_PHASE_TOO_OLD = 3
+};
 
-/**
- * Fetch: carry out `fetch`; the client waits for what comes of it.
- */
-#define SWRCACHE_FETCH 3
+enum swrcache_answer {
+  /**
+   * Send the whole response.
+   */
+  SWRCACHE_ANSWER_FULL = 200,
+  /**
+   * Send the ranges that were told.
+   */
+  SWRCACHE_ANSWER_PARTIAL = 206,
+  /**
+   * Send 304.
+   */
+  SWRCACHE_ANSWER_NOT_MODIFIED = 304,
+  /**
+   * Send 412.
+   */
+  SWRCACHE_ANSWER_PRECONDITION_FAILED = 412,
+  /**
+   * Send 416.
+   */
+  SWRCACHE_ANSWER_UNSATISFIABLE = 416
+};
 
-/**
- * Answer 504: the client wanted only what is cached.
- */
-#define SWRCACHE_GATEWAY_TIMEOUT 4
+enum swrcache_purge_kind {
+  /**
+   * Purge: the key itself, with all its variants.
+   */
+  SWRCACHE_PURGE_KEY = 0,
+  /**
+   * Purge: all keys that begin so.
+   */
+  SWRCACHE_PURGE_PREFIX = 1,
+  /**
+   * Purge: all responses with this tag.
+   */
+  SWRCACHE_PURGE_TAG = 2,
+  /**
+   * Purge: everything.
+   */
+  SWRCACHE_PURGE_ALL = 3,
+  /**
+   * Or this to the kind of a purge to mark entries stale instead of dropping them.
+   */
+  SWRCACHE_PURGE_SOFT = 256
+};
 
-/**
- * The cache took no part.
- */
-#define SWRCACHE_STATUS_NONE 0
+enum swrcache_request_flag {
+  /**
+   * `swrcache_request.flags`: don't use what is stored.
+   */
+  SWRCACHE_BYPASS = 1,
+  /**
+   * `swrcache_request.flags`: don't store the response.
+   */
+  SWRCACHE_NO_CACHE = 2,
+  /**
+   * `swrcache_request.flags`: the server has no room for a background fetch now.
+   */
+  SWRCACHE_NO_REFRESH = 4
+};
 
-/**
- * A fresh stored response.
- */
-#define SWRCACHE_STATUS_HIT 1
+enum swrcache_turn {
+  /**
+   * `swrcache_request.turn`: the request asks for the first time.
+   */
+  SWRCACHE_FIRST = 0,
+  /**
+   * `swrcache_request.turn`: it was told to wait, and something has moved.
+   */
+  SWRCACHE_WAITED = 1,
+  /**
+   * `swrcache_request.turn`: it was told to wait, and the time is over.
+   */
+  SWRCACHE_TIMED_OUT = 2
+};
 
-/**
- * Nothing was stored.
- */
-#define SWRCACHE_STATUS_MISS 2
-
-/**
- * The request bypassed.
- */
-#define SWRCACHE_STATUS_BYPASS 3
-
-/**
- * What was stored was stale, and the client waited for the new response.
- */
-#define SWRCACHE_STATUS_EXPIRED 4
-
-/**
- * Stale, because the origin failed.
- */
-#define SWRCACHE_STATUS_STALE 5
-
-/**
- * Stale, and being refreshed where no client waits.
- */
-#define SWRCACHE_STATUS_UPDATING 6
-
-/**
- * What was stored was stale, and the client waited for the origin's 304.
- */
-#define SWRCACHE_STATUS_REVALIDATED 7
-
-/**
- * Younger than its lifetime: serve it.
- */
-#define SWRCACHE_PHASE_FRESH 0
-
-/**
- * Stale inside stale-while-revalidate: serve it, and refresh it where no client waits.
- */
-#define SWRCACHE_PHASE_SWR 1
-
-/**
- * Stale inside stale-if-error: ask the origin, and serve it if that fails.
- */
-#define SWRCACHE_PHASE_SIE 2
-
-/**
- * Too old to be served without the origin's word.
- */
-#define SWRCACHE_PHASE_TOO_OLD 3
-
-/**
- * Send the whole response.
- */
-#define SWRCACHE_ANSWER_FULL 200
-
-/**
- * Send the ranges that were told.
- */
-#define SWRCACHE_ANSWER_PARTIAL 206
-
-/**
- * Send 304.
- */
-#define SWRCACHE_ANSWER_NOT_MODIFIED 304
-
-/**
- * Send 412.
- */
-#define SWRCACHE_ANSWER_PRECONDITION_FAILED 412
-
-/**
- * Send 416.
- */
-#define SWRCACHE_ANSWER_UNSATISFIABLE 416
-
-/**
- * Purge: the key itself, with all its variants.
- */
-#define SWRCACHE_PURGE_KEY 0
-
-/**
- * Purge: all keys that begin so.
- */
-#define SWRCACHE_PURGE_PREFIX 1
-
-/**
- * Purge: all responses with this tag.
- */
-#define SWRCACHE_PURGE_TAG 2
-
-/**
- * Purge: everything.
- */
-#define SWRCACHE_PURGE_ALL 3
-
-/**
- * Or this to the kind of a purge to mark entries stale instead of dropping them.
- */
-#define SWRCACHE_PURGE_SOFT 256
-
-/**
- * `swrcache_request.flags`: don't use what is stored.
- */
-#define SWRCACHE_BYPASS 1
-
-/**
- * `swrcache_request.flags`: don't store the response.
- */
-#define SWRCACHE_NO_CACHE 2
-
-/**
- * `swrcache_request.flags`: the server has no room for a background fetch now.
- */
-#define SWRCACHE_NO_REFRESH 4
-
-/**
- * `swrcache_request.turn`: the request asks for the first time.
- */
-#define SWRCACHE_FIRST 0
-
-/**
- * `swrcache_request.turn`: it was told to wait, and something has moved.
- */
-#define SWRCACHE_WAITED 1
-
-/**
- * `swrcache_request.turn`: it was told to wait, and the time is over.
- */
-#define SWRCACHE_TIMED_OUT 2
-
-/**
- * The connection to the origin failed, or broke.
- */
-#define SWRCACHE_FAIL_ERROR 1
-
-/**
- * The origin did not answer in time.
- */
-#define SWRCACHE_FAIL_TIMEOUT 2
-
-/**
- * The origin's response was empty or invalid.
- */
-#define SWRCACHE_FAIL_INVALID 3
-
-/**
- * You give it up for reasons of your own, such as the end of the server: the origin is not to blame.
- */
-#define SWRCACHE_FAIL_ABORTED 4
-
-
+enum swrcache_failure {
+  /**
+   * The connection to the origin failed, or broke.
+   */
+  SWRCACHE_FAIL_ERROR = 1,
+  /**
+   * The origin did not answer in time.
+   */
+  SWRCACHE_FAIL_TIMEOUT = 2,
+  /**
+   * The origin's response was empty or invalid.
+   */
+  SWRCACHE_FAIL_INVALID = 3,
+  /**
+   * You give it up for reasons of your own, such as the end of the server: the origin is not to blame.
+   */
+  SWRCACHE_FAIL_ABORTED = 4
+};
 
 /**
  * Tells the time: Unix time in milliseconds. Called from any thread that calls the library; must not call the library, nor
@@ -1020,7 +990,7 @@ int swrcache_tidy(swrcache_cache *cache);
  * Returns 0; SWRCACHE_EINVAL for a NULL; SWRCACHE_ESIZE if `statistics->struct_size` is too small. On failure
  * `*statistics` is as it was.
  */
-int swrcache_stats(swrcache_cache *cache, struct swrcache_statistics *statistics);
+int swrcache_stats(const swrcache_cache *cache, struct swrcache_statistics *statistics);
 
 /**
  * The time by the cache's clock: Unix time in milliseconds.
@@ -1029,7 +999,7 @@ int swrcache_stats(swrcache_cache *cache, struct swrcache_statistics *statistics
  *
  * Returns 0; SWRCACHE_EINVAL for a NULL. On failure `*now` is 0.
  */
-int swrcache_now(swrcache_cache *cache, uint64_t *now);
+int swrcache_now(const swrcache_cache *cache, uint64_t *now);
 
 /**
  * What an error code means, in English.
@@ -1059,6 +1029,19 @@ const char *swrcache_last_error(void);
 int swrcache_fetch_fields(swrcache_fetch *fetch,
                           const struct swrcache_field **fields,
                           size_t *count);
+
+/**
+ * Copies the fields that `swrcache_fetch_fields` tells as text, as `swrcache_reply_head_text` does.
+ *
+ * The buffer may be NULL if `size` is 0, `needed` may be NULL. One thread at a time.
+ *
+ * Returns 0; SWRCACHE_ERANGE if the buffer is too small (and nothing was written to it); SWRCACHE_ESTATE if the fetch has been answered
+ * before its fields were first asked for; SWRCACHE_EINVAL for a NULL.
+ */
+int swrcache_fetch_fields_text(swrcache_fetch *fetch,
+                               char *buffer,
+                               size_t size,
+                               size_t *needed);
 
 /**
  * Tells the request to send to the origin: `method` ("GET", or "POST" if the client's request was one), `fields` as
@@ -1231,7 +1214,7 @@ const char *swrcache_status_name(int status);
  * thread; SWRCACHE_EREGION if the memory was found damaged: close the cache and open it anew.
  */
 int swrcache_lookup(swrcache_cache *cache,
-                    swrcache_policy *policy,
+                    const swrcache_policy *policy,
                     const struct swrcache_request *request,
                     struct swrcache_decision *decision);
 
@@ -1241,7 +1224,7 @@ int swrcache_lookup(swrcache_cache *cache,
  * Any number of threads at a time. Returns as `swrcache_lookup`, for a NULL too.
  */
 int swrcache_lookup_wait(swrcache_cache *cache,
-                         swrcache_policy *policy,
+                         const swrcache_policy *policy,
                          const struct swrcache_request *request,
                          struct swrcache_decision *decision);
 
@@ -1256,7 +1239,7 @@ int swrcache_lookup_wait(swrcache_cache *cache,
  * Returns 0; SWRCACHE_ERANGE if the buffer is too small (and nothing was written to it); SWRCACHE_EINVAL, also for a decision
  * that is no pass.
  */
-int swrcache_pass_status(swrcache_policy *policy,
+int swrcache_pass_status(const swrcache_policy *policy,
                          const struct swrcache_decision *decision,
                          int status,
                          char *buffer,
@@ -1276,7 +1259,7 @@ int swrcache_pass_status(swrcache_policy *policy,
  * `swrcache_after_fork`, or can't.
  */
 int swrcache_passed(swrcache_cache *cache,
-                    swrcache_policy *policy,
+                    const swrcache_policy *policy,
                     const struct swrcache_request *request,
                     const struct swrcache_response *response);
 
@@ -1324,6 +1307,30 @@ int swrcache_policy_set(swrcache_policy *policy,
                         const char *value);
 
 /**
+ * Gives `policy` all that it does not set itself as `outer` has it, as nginx does with a location in a server.
+ *
+ * A directive that was set in `policy` stays as it is set there, also one of several lines (`valid`). `outer` counts as used from then
+ * on. Call it before `policy` is first used; one thread at a time for `policy`, any for `outer`.
+ *
+ * Returns 0; SWRCACHE_EINVAL for a NULL; SWRCACHE_ESTATE once `policy` has been used; SWRCACHE_EBUSY if `outer` is being changed.
+ */
+int swrcache_policy_merge(swrcache_policy *policy,
+                          const swrcache_policy *outer);
+
+/**
+ * Makes a policy that has all as another has it, to be set on from there.
+ *
+ * `*copy` is yours, to be freed with `swrcache_policy_free`; NULL on failure. Nothing is set in it by itself: the first `valid` takes the
+ * place of those of the other, which counts as used from then on.
+ *
+ * Any thread.
+ *
+ * Returns 0; SWRCACHE_EINVAL for a NULL; SWRCACHE_EBUSY if `policy` is being changed by another thread.
+ */
+int swrcache_policy_copy(const swrcache_policy *policy,
+                         swrcache_policy **copy);
+
+/**
  * Frees a policy. NULL is ignored. What was made with it keeps what it needs.
  * When no other thread uses it.
  */
@@ -1338,7 +1345,7 @@ void swrcache_policy_free(swrcache_policy *policy);
  *
  * Returns 0, also if it may not be stored; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments (`*verdict` is then as it was).
  */
-int swrcache_judge(swrcache_policy *policy,
+int swrcache_judge(const swrcache_policy *policy,
                    const struct swrcache_request *request,
                    const struct swrcache_response *response,
                    uint64_t now,
@@ -1466,6 +1473,20 @@ int swrcache_reply_head(swrcache_reply *reply,
                         struct swrcache_head *head);
 
 /**
+ * Copies the fields of a reply's head as text, one line "NAME: VALUE" with CR LF for each, for callers to whom an array of pointers is
+ * no use; the status line and the empty line at the end are yours.
+ *
+ * Copies at most `size` bytes with their NUL to `buffer`, which may be NULL if `size` is 0; `needed`, if not NULL, gets the size that
+ * is needed. One thread at a time.
+ *
+ * Returns 0; SWRCACHE_ERANGE if the buffer is too small (and nothing was written to it); SWRCACHE_EINVAL for a NULL.
+ */
+int swrcache_reply_head_text(swrcache_reply *reply,
+                             char *buffer,
+                             size_t size,
+                             size_t *needed);
+
+/**
  * Reads on in the body, without copying: fills up to `capacity` elements of `iov` with where the next bytes are.
  *
  * The bytes are the cache's own memory: don't write to them; they stay where they are until the reply is freed. `*count` is
@@ -1489,16 +1510,36 @@ int swrcache_reply_read(swrcache_reply *reply,
  * Returns as that, for a NULL too; SWRCACHE_EAGAIN means that the time is over.
  */
 int swrcache_reply_read_wait(swrcache_reply *reply,
+                             uint64_t timeout,
                              struct iovec *iov,
                              size_t capacity,
-                             size_t *count,
-                             uint64_t timeout);
+                             size_t *count);
 
 /**
  * Frees a reply: what it gave out is gone. NULL is ignored.
  * When no other thread uses it.
  */
 void swrcache_reply_free(swrcache_reply *reply);
+
+/**
+ * Stores a response to a request that you have from elsewhere, such as to warm the cache; it takes the place of what is stored for the
+ * request.
+ *
+ * `request` and `response` as for a lookup and `swrcache_fetch_respond`; `flags` and `turn` of the request are not looked at. `body` has
+ * `len` bytes and may be NULL if that is 0.
+ *
+ * Any number of threads at a time.
+ *
+ * Returns 0; SWRCACHE_ENOTSTORED if the response may not be stored (`swrcache_last_error` has the reason, one of the fixed set of words);
+ * SWRCACHE_ETOOLARGE, SWRCACHE_ENOSPC if there is no room for it; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments, such
+ * as a method that the policy does not cache.
+ */
+int swrcache_store(swrcache_cache *cache,
+                   const swrcache_policy *policy,
+                   const struct swrcache_request *request,
+                   const struct swrcache_response *response,
+                   const char *body,
+                   size_t len);
 
 /**
  * Makes a watcher: a descriptor that becomes readable when something has moved that this process waits for.

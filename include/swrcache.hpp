@@ -92,9 +92,20 @@ public:
         detail::check(swrcache_policy_set(handle_.get(), directive.c_str(), value.c_str()));
         return *this;
     }
+    /// Takes what is not set here as `outer` has it.
+    policy &merge(const policy &outer) {
+        detail::check(swrcache_policy_merge(handle_.get(), outer.get()));
+        return *this;
+    }
+    policy copy() const {
+        swrcache_policy *made = nullptr;
+        detail::check(swrcache_policy_copy(handle_.get(), &made));
+        return policy(made);
+    }
     swrcache_policy *get() const noexcept { return handle_.get(); }
 
 private:
+    explicit policy(swrcache_policy *handle) : handle_(handle) {}
     detail::owner<swrcache_policy, swrcache_policy_free> handle_;
 };
 
@@ -108,19 +119,29 @@ public:
         detail::check(swrcache_reply_head(handle_.get(), &head));
         return head;
     }
-    /// Reads on, waiting up to `timeout` milliseconds; 0 elements is the end. Throws SWRCACHE_EAGAIN when the time is over.
-    std::size_t read(struct iovec *iov, std::size_t capacity, std::uint64_t timeout = 0) {
+    /// Reads on, waiting up to `timeout` milliseconds: how many elements, 0 is the end; empty if there is nothing yet.
+    std::optional<std::size_t> read(struct iovec *iov, std::size_t capacity, std::uint64_t timeout = 0) {
         std::size_t count = 0;
-        detail::check(swrcache_reply_read_wait(handle_.get(), iov, capacity, &count, timeout));
+        const int code = swrcache_reply_read_wait(handle_.get(), timeout, iov, capacity, &count);
+        if (code == SWRCACHE_EAGAIN)
+            return std::nullopt;
+        detail::check(code);
         return count;
     }
-    /// Calls `each(string_view)` for every piece of the body, waiting up to `timeout` milliseconds for each.
+    /// Calls `each(string_view)` for every piece of the body, waiting up to `timeout` milliseconds for each; throws SWRCACHE_EAGAIN when
+    /// the time is over.
     template <typename F>
     void for_each_piece(F &&each, std::uint64_t timeout) {
         struct iovec pieces[16];
-        while (std::size_t count = read(pieces, 16, timeout))
-            for (std::size_t i = 0; i < count; i++)
+        for (;;) {
+            const std::optional<std::size_t> count = read(pieces, 16, timeout);
+            if (!count)
+                throw error(SWRCACHE_EAGAIN);
+            if (*count == 0)
+                return;
+            for (std::size_t i = 0; i < *count; i++)
                 each(std::string_view(static_cast<const char *>(pieces[i].iov_base), pieces[i].iov_len));
+        }
     }
     swrcache_reply *get() const noexcept { return handle_.get(); }
 
@@ -138,6 +159,13 @@ public:
         std::size_t length = 0;
         detail::check(swrcache_fetch_key(handle_.get(), &key, &length));
         return detail::view(key, length);
+    }
+    /// The request to send to the origin; its pointers live as long as the fetch.
+    swrcache_request request() {
+        swrcache_request request{};
+        request.struct_size = sizeof request;
+        detail::check(swrcache_fetch_request(handle_.get(), &request));
+        return request;
     }
     /// The fields to send to the origin: `each(name, value)`.
     template <typename F>
@@ -283,6 +311,48 @@ private:
         return options;
     }
     detail::owner<swrcache_cache, swrcache_close> handle_;
+};
+
+/// What an event loop watches; made after a fork.
+class watch {
+public:
+    explicit watch(const cache &cache) {
+        swrcache_watch *made = nullptr;
+        detail::check(swrcache_watch_new(cache.get(), &made));
+        handle_.reset(made);
+    }
+    int fd() const {
+        int fd = -1;
+        detail::check(swrcache_watch_fd(handle_.get(), &fd));
+        return fd;
+    }
+    /// Clear first, then look what has moved.
+    void clear() { detail::check(swrcache_watch_clear(handle_.get())); }
+
+private:
+    detail::owner<swrcache_watch, swrcache_watch_free> handle_;
+};
+
+/// A purge in pieces.
+class purger {
+public:
+    purger(const cache &cache, int kind, std::string_view what) {
+        swrcache_purger *made = nullptr;
+        detail::check(swrcache_purger_new(cache.get(), kind, what.data(), what.size(), &made));
+        handle_.reset(made);
+    }
+    /// Goes on for about a millisecond: how many responses that were; empty while there is more to do.
+    std::optional<std::uint64_t> step() {
+        std::uint64_t purged = 0;
+        const int code = swrcache_purger_step(handle_.get(), &purged);
+        if (code == SWRCACHE_EAGAIN)
+            return std::nullopt;
+        detail::check(code);
+        return purged;
+    }
+
+private:
+    detail::owner<swrcache_purger, swrcache_purger_free> handle_;
 };
 
 /// Threads that fetch. The function must not throw; it is called by several threads at once, and must not keep the fetch.

@@ -1,19 +1,17 @@
 # find_package(swrcache) gives swrcache::swrcache (shared) and swrcache::swrcache_static.
-get_filename_component(_swrcache_prefix "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
-set(swrcache_INCLUDE_DIRS "${_swrcache_prefix}/include")
+set(swrcache_INCLUDE_DIRS "@PREFIX@/include")
 
 if(NOT TARGET swrcache::swrcache)
   add_library(swrcache::swrcache SHARED IMPORTED)
   set_target_properties(swrcache::swrcache PROPERTIES
-    IMPORTED_LOCATION "${_swrcache_prefix}/lib/libswrcache.so"
+    IMPORTED_LOCATION "@LIBDIR@/libswrcache.so"
     IMPORTED_SONAME "@SONAME@"
     INTERFACE_INCLUDE_DIRECTORIES "${swrcache_INCLUDE_DIRS}")
 
   add_library(swrcache::swrcache_static STATIC IMPORTED)
   set_target_properties(swrcache::swrcache_static PROPERTIES
-    IMPORTED_LOCATION "${_swrcache_prefix}/lib/libswrcache.a"
+    IMPORTED_LOCATION "@LIBDIR@/libswrcache.a"
     IMPORTED_LINK_INTERFACE_LANGUAGES "C"
     INTERFACE_LINK_LIBRARIES "pthread;dl;m"
     INTERFACE_INCLUDE_DIRECTORIES "${swrcache_INCLUDE_DIRS}")
 endif()
-unset(_swrcache_prefix)

@@ -19,7 +19,7 @@ python3 - >"$work/stubs.c" <<'PY'
 import re
 text = open("include/swrcache.h").read()
 print('#include "swrcache.h"')
-names = re.findall(r"^#define (SWRCACHE_\w+) \d+$", text, re.M)
+names = re.findall(r"^(?:#define|  )? ?(SWRCACHE_\w+) (?:= )?\d+,?$", text, re.M)
 print("enum swrcache_constants {", ", ".join(f"{n}_ = {n}" for n in names), "};")
 print("void swrcache_constants(enum swrcache_constants constant) { (void)constant; }")
 for prototype in re.findall(r"^(?:int|void|uint32_t|const char \*) ?\*?swrcache_\w+\([^;]*\);", text, re.M):

@@ -2,7 +2,7 @@
 # Builds the C library and what is linked with it.
 #
 #   scripts/clib.sh lib     build/c/lib: libswrcache.so with its links, libswrcache.a
-#   scripts/clib.sh install PREFIX [DESTDIR]
+#   scripts/clib.sh install PREFIX [DESTDIR]   LIBDIR (default: PREFIX/lib) is where libraries go
 #   scripts/clib.sh hosts   the examples in examples/c, by gcc and clang, shared and static -> build/c/COMPILER-KIND/
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,18 +32,23 @@ library() {
     ln -sf "$soname" $lib/libswrcache.so
 }
 
-# into PREFIX [DESTDIR]: header, libraries, pkg-config file and CMake package
+# into PREFIX [DESTDIR]: header, libraries, pkg-config file, CMake package and licence; LIBDIR is where libraries go
 into() {
-    local prefix=$1 to=${2:-}$1
-    case $prefix in /*) ;; *) echo "clib: PREFIX must begin with /" >&2 && exit 2 ;; esac
-    local pkgconfig=$to/lib/pkgconfig cmake=$to/lib/cmake/swrcache
-    local fill=(-e "s|@PREFIX@|$prefix|" -e "s|@VERSION@|$version|" -e "s|@SONAME@|$soname|")
-    install -d "$to/include" "$pkgconfig" "$cmake"
-    install -m 644 include/swrcache.h include/swrcache.hpp "$to/include"
-    install -m 755 "$lib/libswrcache.so.$version" "$to/lib"
-    install -m 644 $lib/libswrcache.a "$to/lib"
-    ln -sf "libswrcache.so.$version" "$to/lib/$soname"
-    ln -sf "$soname" "$to/lib/libswrcache.so"
+    local prefix=$1 root=${2:-} libdir=${LIBDIR:-$1/lib}
+    case $prefix$libdir in /*/*) ;; *) echo "clib: PREFIX and LIBDIR must begin with /" >&2 && exit 2 ;; esac
+    local to=$root$libdir
+    local pkgconfig=$to/pkgconfig cmake=$to/cmake/swrcache licence=$root$prefix/share/doc/swrcache
+    local fill=(-e "s|@PREFIX@|$prefix|" -e "s|@LIBDIR@|$libdir|" -e "s|@VERSION@|$version|" -e "s|@SONAME@|$soname|"
+        -e "s|@ABI@|${soname##*.}|")
+    install -d "$root$prefix/include" "$to" "$pkgconfig" "$cmake" "$licence"
+    install -m 644 include/swrcache.h include/swrcache.hpp "$root$prefix/include"
+    install -m 755 "$lib/libswrcache.so.$version" "$to"
+    strip --strip-unneeded "$to/libswrcache.so.$version"
+    install -m 644 $lib/libswrcache.a "$to"
+    strip --strip-debug "$to/libswrcache.a"
+    install -m 644 LICENSE "$licence"
+    ln -sf "libswrcache.so.$version" "$to/$soname"
+    ln -sf "$soname" "$to/libswrcache.so"
     sed "${fill[@]}" packaging/swrcache.pc.in >"$pkgconfig/swrcache.pc"
     for file in swrcacheConfig.cmake swrcacheConfigVersion.cmake; do
         sed "${fill[@]}" packaging/$file >"$cmake/$file"

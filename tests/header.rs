@@ -37,7 +37,73 @@ fn generated() -> String {
             kept.push(line.trim_end());
         }
     }
-    kept.join("\n") + "\n"
+    enums(&(kept.join("\n") + "\n"))
+}
+
+/// Which enum a constant belongs to; the members and arguments that take it stay integers, so that a new one changes no size.
+const ENUMS: [(&str, &[&str]); 11] = [
+    ("code", &["OK", "E"]),
+    ("memory_kind", &["PRIVATE", "SHARED", "FILE"]),
+    ("purge_kind", &["PURGE_"]),
+    ("todo", &["DO_"]),
+    (
+        "action",
+        &["PASS", "SERVE", "WAIT", "FETCH", "GATEWAY_TIMEOUT"],
+    ),
+    ("cache_status", &["STATUS_"]),
+    ("life_phase", &["PHASE_"]),
+    ("answer", &["ANSWER_"]),
+    ("request_flag", &["BYPASS", "NO_CACHE", "NO_REFRESH"]),
+    ("turn", &["FIRST", "WAITED", "TIMED_OUT"]),
+    ("failure", &["FAIL_"]),
+];
+
+fn enum_of(constant: &str) -> Option<&'static str> {
+    let name = constant.strip_prefix("SWRCACHE_")?;
+    let begins = |start: &str| match start.ends_with('_') {
+        true => name.starts_with(start),
+        // The errors are the only names that are E and then no underscore.
+        false if start == "E" => name.starts_with('E') && !name.contains('_'),
+        false => name == start,
+    };
+    let found = ENUMS
+        .iter()
+        .find(|(_, starts)| starts.iter().any(|start| begins(start)));
+    found.map(|(name, _)| *name)
+}
+
+/// Makes enums of the constants that belong together, for debuggers, `-Wswitch` and bindings: cbindgen knows them as macros.
+fn enums(text: &str) -> String {
+    let mut out = String::new();
+    let mut open = None;
+    let mut comment = String::new();
+    for line in text.lines() {
+        let constant = line.strip_prefix("#define ");
+        let constant = constant.and_then(|rest| rest.split_once(' '));
+        let group = constant.and_then(|(name, _)| enum_of(name));
+        if let (Some(group), Some((name, value))) = (group, constant) {
+            if open != Some(group) {
+                out += if open.is_some() { "\n};\n\n" } else { "" };
+                out += &format!("enum swrcache_{group} {{\n");
+            } else {
+                out += ",\n";
+            }
+            open = Some(group);
+            for line in comment.drain(..).collect::<String>().lines() {
+                out += &format!("  {line}\n");
+            }
+            out += &format!("  {name} = {value}");
+        } else if line.starts_with("/**") || line.starts_with(" *") {
+            comment += &format!("{line}\n");
+        } else if !(line.is_empty() && open.is_some()) {
+            if open.take().is_some() {
+                out += "\n};\n\n";
+            }
+            out += &std::mem::take(&mut comment);
+            out += &format!("{line}\n");
+        }
+    }
+    out
 }
 
 /// `SWRCACHE_WRITE_HEADER=1` writes it instead (`make header`).
@@ -90,6 +156,7 @@ fn bindings() -> String {
         .allowlist_item("swrcache_.*|SWRCACHE_.*")
         .size_t_is_usize(true)
         .layout_tests(false)
+        .prepend_enum_name(false)
         .generate()
         .expect("bindings")
         .to_string()
@@ -249,6 +316,7 @@ fn constants() -> Vec<(&'static str, String)> {
         SWRCACHE_ETIMEDOUT,
         SWRCACHE_EOUTGROWN,
         SWRCACHE_ENOMEM,
+        SWRCACHE_ENOTSTORED,
         SWRCACHE_LOG_ERROR,
         SWRCACHE_LOG_NOTICE,
         SWRCACHE_MAX_PROCESSES,

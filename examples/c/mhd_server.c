@@ -188,20 +188,17 @@ static void ask(struct answer *answer, const char *target, const char *method, c
 static void carry(struct answer *answer)
 {
     struct fields fields = {.count = 0};
-    const swrcache_field *list;
-    const char *key;
-    size_t count, length;
+    swrcache_request request = {.struct_size = sizeof request};
     do {
         answer->todo = 0;
         clear(&answer->fields);
-        if (swrcache_fetch_fields(answer->fetch, &list, &count) != SWRCACHE_OK ||
-            swrcache_fetch_key(answer->fetch, &key, &length) != SWRCACHE_OK)
+        if (swrcache_fetch_request(answer->fetch, &request) != SWRCACHE_OK)
             return;
-        for (size_t i = 0; i < count; i++)
-            push(&fields, list[i].name, list[i].name_len, list[i].value, list[i].value_len);
-        char *target = strndup(key, length);
-        ask(answer, target, "GET", &fields, NULL, 0);
-        free(target);
+        for (size_t i = 0; i < request.field_count; i++) {
+            const swrcache_field *field = &request.fields[i];
+            push(&fields, field->name, field->name_len, field->value, field->value_len);
+        }
+        ask(answer, request.target, request.method, &fields, NULL, 0);
         clear(&fields);
     } while (answer->todo == SWRCACHE_DO_ASK_AGAIN);
 }
@@ -244,7 +241,7 @@ static ssize_t read_body(void *arg, uint64_t at, char *to, size_t max)
     size_t count;
     (void)at;
     if (body->piece.iov_len == 0) {
-        int rc = swrcache_reply_read_wait(body->reply, &body->piece, 1, &count, 60000);
+        int rc = swrcache_reply_read_wait(body->reply, 60000, &body->piece, 1, &count);
         if (rc != SWRCACHE_OK)
             return MHD_CONTENT_READER_END_WITH_ERROR;
         if (count == 0)
@@ -305,7 +302,7 @@ static enum MHD_Result deliver(struct MHD_Connection *connection, swrcache_reply
         while (rc == SWRCACHE_OK && count > 0) {
             for (size_t i = 0; i < count; at += pieces[i++].iov_len)
                 memcpy(whole + at, pieces[i].iov_base, pieces[i].iov_len);
-            rc = swrcache_reply_read_wait(reply, pieces, MAX_PIECES, &count, 60000);
+            rc = swrcache_reply_read_wait(reply, 60000, pieces, MAX_PIECES, &count);
         }
         ends_here = 1;
         response = rc != SWRCACHE_OK ? NULL : MHD_create_response_from_buffer(at, whole, MHD_RESPMEM_MUST_FREE);

@@ -528,7 +528,7 @@ unsafe impl Sized_ for Statistics {
 /// # Safety
 /// `cache` is NULL or live; `statistics` is NULL or has `struct_size` writable bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn swrcache_stats(cache: *mut Cache, statistics: *mut Statistics) -> c_int {
+pub unsafe extern "C" fn swrcache_stats(cache: *const Cache, statistics: *mut Statistics) -> c_int {
     shared(cache, |cache| {
         let stats = cache.engine.region().stats();
         let count = |count| cache.counters.sum(count);
@@ -576,7 +576,7 @@ pub unsafe extern "C" fn swrcache_stats(cache: *mut Cache, statistics: *mut Stat
 /// # Safety
 /// `cache` is NULL or live; `now` is NULL or writable.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn swrcache_now(cache: *mut Cache, now: *mut u64) -> c_int {
+pub unsafe extern "C" fn swrcache_now(cache: *const Cache, now: *mut u64) -> c_int {
     call(|| {
         // SAFETY: NULL or writable, here and below.
         unsafe { put(now, 0) }?;

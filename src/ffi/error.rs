@@ -45,6 +45,8 @@ pub const SWRCACHE_EOUTGROWN: c_int = 17;
 
 /// The system has no memory for it.
 pub const SWRCACHE_ENOMEM: c_int = 18;
+/// The response may not be stored; see `swrcache_last_error`.
+pub const SWRCACHE_ENOTSTORED: c_int = 19;
 
 /// A code, and what it is about.
 #[derive(Debug)]
@@ -154,6 +156,7 @@ fn words(code: c_int) -> &'static CStr {
         SWRCACHE_ERANGE => c"the buffer is too small",
         SWRCACHE_ETIMEDOUT => c"the time is over",
         SWRCACHE_ENOMEM => c"no memory",
+        SWRCACHE_ENOTSTORED => c"the response may not be stored",
         SWRCACHE_EOUTGROWN => c"the rest of the body is not in the cache",
         _ => c"unknown error",
     }

@@ -173,6 +173,11 @@ impl FetchValue {
         self.stage = stage;
     }
 
+    /// Why it went as it did.
+    pub(crate) fn reason(&self) -> Reason {
+        self.reason
+    }
+
     fn is_refresh(&self) -> bool {
         self.purpose == Purpose::Refresh
     }
@@ -320,7 +325,7 @@ impl FetchValue {
         SWRCACHE_DO_REPLY
     }
 
-    fn respond(&mut self, answered: &Answered<'_>) -> Result<c_int> {
+    pub(crate) fn respond(&mut self, answered: &Answered<'_>) -> Result<c_int> {
         self.sent_fields();
         if !matches!(self.stage, Stage::Permitted(_)) {
             return Err(SWRCACHE_ESTATE.into());
@@ -376,7 +381,7 @@ impl FetchValue {
         }
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let Stage::Filling(filling) = &mut self.stage else {
             return Err(SWRCACHE_ESTATE.into());
         };
@@ -430,7 +435,7 @@ impl FetchValue {
         }
     }
 
-    fn finish(&mut self) -> Result<c_int> {
+    pub(crate) fn finish(&mut self) -> Result<c_int> {
         if !matches!(self.stage, Stage::Filling(_) | Stage::Outgrown(_)) {
             return Err(SWRCACHE_ESTATE.into());
         }
@@ -558,6 +563,31 @@ pub unsafe extern "C" fn swrcache_fetch_fields(
     };
     // SAFETY: NULL or writable.
     unsafe { tell_array(fetch, (fields, count), sent) }
+}
+
+/// Copies the fields that `swrcache_fetch_fields` tells as text, as `swrcache_reply_head_text` does.
+///
+/// The buffer may be NULL if `size` is 0, `needed` may be NULL. One thread at a time.
+///
+/// Returns 0; SWRCACHE_ERANGE if the buffer is too small (and nothing was written to it); SWRCACHE_ESTATE if the fetch has been answered
+/// before its fields were first asked for; SWRCACHE_EINVAL for a NULL.
+///
+/// # Safety
+/// `fetch` is NULL or live; `buffer` has `size` writable bytes; `needed` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_fetch_fields_text(
+    fetch: *mut Fetch,
+    buffer: *mut c_char,
+    size: usize,
+    needed: *mut usize,
+) -> c_int {
+    on(fetch, |fetch| {
+        if fetch.sends.is_none() && !matches!(fetch.stage, Stage::Permitted(_)) {
+            return Err(SWRCACHE_ESTATE.into());
+        }
+        // SAFETY: the fields of this fetch, which is not changed meanwhile; the caller's promise.
+        unsafe { types::put_lines(fetch.sent(), (buffer, size), needed) }
+    })
 }
 
 /// Tells the request to send to the origin: `method` ("GET", or "POST" if the client's request was one), `fields` as

@@ -138,7 +138,7 @@ pub extern "C" fn swrcache_status_name(status: c_int) -> *const c_char {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn swrcache_lookup(
     cache: *mut Cache,
-    policy: *mut Policy,
+    policy: *const Policy,
     request: *const Request,
     decision: *mut Decision,
 ) -> c_int {
@@ -155,7 +155,7 @@ pub unsafe extern "C" fn swrcache_lookup(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn swrcache_lookup_wait(
     cache: *mut Cache,
-    policy: *mut Policy,
+    policy: *const Policy,
     request: *const Request,
     decision: *mut Decision,
 ) -> c_int {
@@ -168,7 +168,7 @@ pub unsafe extern "C" fn swrcache_lookup_wait(
 #[inline]
 unsafe fn looked_up(
     cache: *mut Cache,
-    policy: *mut Policy,
+    policy: *const Policy,
     request: *const Request,
     decision: *mut Decision,
     decide: impl FnOnce(&Arc<Shared>, &Arc<Settings>, &mut Asked<'_>, &mut Decision),
@@ -343,7 +343,7 @@ pub(crate) fn word(reason: Reason) -> *const c_char {
 /// `needed` is NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn swrcache_pass_status(
-    policy: *mut Policy,
+    policy: *const Policy,
     decision: *const Decision,
     status: c_int,
     buffer: *mut c_char,
@@ -370,6 +370,6 @@ pub unsafe extern "C" fn swrcache_pass_status(
         // SAFETY: NULL or live.
         let name = unsafe { Handle::with_ref(policy, |policy| Ok(policy.0.name())) }?;
         // SAFETY: the caller's promise.
-        unsafe { put_text(&engine::cache_status(&name, &part), buffer, size, needed) }
+        unsafe { put_text(engine::cache_status(&name, &part), buffer, size, needed) }
     })
 }

@@ -16,6 +16,7 @@
 //! | `passed` | what the cache learns of requests that it took no part in |
 //! | `reply` | head and body of an answer |
 //! | `response`, `fetch` | what the origin said, byte by byte |
+//! | `warm` | storing what no client has asked for |
 //! | `refresher` | threads for servers without an event loop |
 //! | `pure` | the rules alone |
 
@@ -36,14 +37,15 @@ mod request;
 mod response;
 mod types;
 mod wake;
+mod warm;
 mod watch;
 
 pub use cache::*;
 pub use error::{
     SWRCACHE_EAGAIN, SWRCACHE_EBROKEN, SWRCACHE_EBUSY, SWRCACHE_EFULL, SWRCACHE_EINVAL,
-    SWRCACHE_ENOMEM, SWRCACHE_ENOSPC, SWRCACHE_EOUTGROWN, SWRCACHE_EPANIC, SWRCACHE_EPOISONED,
-    SWRCACHE_ERANGE, SWRCACHE_EREGION, SWRCACHE_ESIZE, SWRCACHE_ESTATE, SWRCACHE_ESYS,
-    SWRCACHE_ETIMEDOUT, SWRCACHE_ETOOLARGE, SWRCACHE_EUNSUPPORTED, SWRCACHE_OK,
+    SWRCACHE_ENOMEM, SWRCACHE_ENOSPC, SWRCACHE_ENOTSTORED, SWRCACHE_EOUTGROWN, SWRCACHE_EPANIC,
+    SWRCACHE_EPOISONED, SWRCACHE_ERANGE, SWRCACHE_EREGION, SWRCACHE_ESIZE, SWRCACHE_ESTATE,
+    SWRCACHE_ESYS, SWRCACHE_ETIMEDOUT, SWRCACHE_ETOOLARGE, SWRCACHE_EUNSUPPORTED, SWRCACHE_OK,
     swrcache_last_error, swrcache_strerror,
 };
 pub use fetch::*;
@@ -64,6 +66,7 @@ pub use response::{
     SWRCACHE_FAIL_TIMEOUT,
 };
 pub use types::{Field, SWRCACHE_NUL};
+pub use warm::swrcache_store;
 pub use watch::*;
 
 /// The version of the binary interface that this header describes. It changes with the SONAME.

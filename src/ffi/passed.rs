@@ -28,7 +28,7 @@ use crate::engine::{Method, Written};
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn swrcache_passed(
     cache: *mut Cache,
-    policy: *mut Policy,
+    policy: *const Policy,
     request: *const Request,
     response: *const Response,
 ) -> c_int {

@@ -17,9 +17,37 @@ pub(crate) struct Settings {
     /// The name of this cache in `Cache-Status`, if it is to be sent.
     pub(crate) status_name: Option<String>,
     pub(crate) refresh_max: u32,
+    /// What was set here, in order; the rest is inherited.
+    own: Vec<(String, String)>,
 }
 
 impl Settings {
+    /// Sets a directive here; the first line of several takes the place of those that were inherited.
+    fn set_own(&mut self, directive: &str, value: &str) -> Option<()> {
+        let first = !self.own.iter().any(|(own, _)| own == directive);
+        let mut changed = self.clone();
+        if first && directive == "valid" {
+            changed.rules.valid.clear();
+        }
+        set(&mut changed, directive, value)?;
+        changed.own.push((directive.into(), value.into()));
+        *self = changed;
+        Some(())
+    }
+
+    /// What is set here, over what `outer` has.
+    fn over(&self, outer: &Settings) -> Settings {
+        let mut merged = Settings {
+            own: Vec::new(),
+            ..outer.clone()
+        };
+        for (directive, value) in &self.own {
+            // It could be set before, so it can be now.
+            let _ = merged.set_own(directive, value);
+        }
+        merged
+    }
+
     /// The name of this cache.
     pub(crate) fn name(&self) -> String {
         self.status_name
@@ -34,6 +62,7 @@ impl Default for Settings {
             rules: Rules::default(),
             status_name: None,
             refresh_max: 64,
+            own: Vec::new(),
         }
     }
 }
@@ -110,7 +139,8 @@ pub unsafe extern "C" fn swrcache_policy_set(
         // SAFETY: NULL or a live handle, says the caller.
         unsafe {
             Handle::with_mut(policy, |policy| {
-                set(Arc::make_mut(&mut policy.0), directive, value).ok_or_else(|| {
+                let settings = Arc::make_mut(&mut policy.0);
+                settings.set_own(directive, value).ok_or_else(|| {
                     Error::new(
                         SWRCACHE_EINVAL,
                         format!("\"{directive}\" can't be \"{value}\""),
@@ -118,6 +148,57 @@ pub unsafe extern "C" fn swrcache_policy_set(
                 })
             })
         }
+    })
+}
+
+/// Gives `policy` all that it does not set itself as `outer` has it, as nginx does with a location in a server.
+///
+/// A directive that was set in `policy` stays as it is set there, also one of several lines (`valid`). `outer` counts as used from then
+/// on. Call it before `policy` is first used; one thread at a time for `policy`, any for `outer`.
+///
+/// Returns 0; SWRCACHE_EINVAL for a NULL; SWRCACHE_ESTATE once `policy` has been used; SWRCACHE_EBUSY if `outer` is being changed.
+///
+/// # Safety
+/// `policy` and `outer` are NULL or live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_policy_merge(policy: *mut Policy, outer: *const Policy) -> c_int {
+    call(|| {
+        // SAFETY: NULL or live, says the caller; which is then not the same, as it can't be changed any more.
+        let outer = unsafe { Handle::with_ref(outer, |outer| Ok(Arc::clone(&outer.0))) }?;
+        // SAFETY: as above.
+        unsafe {
+            Handle::with_mut(policy, |policy| {
+                policy.0 = Arc::new(policy.0.over(&outer));
+                Ok(())
+            })
+        }
+    })
+}
+
+/// Makes a policy that has all as another has it, to be set on from there.
+///
+/// `*copy` is yours, to be freed with `swrcache_policy_free`; NULL on failure. Nothing is set in it by itself: the first `valid` takes the
+/// place of those of the other, which counts as used from then on.
+///
+/// Any thread.
+///
+/// Returns 0; SWRCACHE_EINVAL for a NULL; SWRCACHE_EBUSY if `policy` is being changed by another thread.
+///
+/// # Safety
+/// `policy` is NULL or live; `copy` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_policy_copy(
+    policy: *const Policy,
+    copy: *mut *mut Policy,
+) -> c_int {
+    call(|| {
+        // SAFETY: NULL or writable, here and below.
+        unsafe { put(copy, std::ptr::null_mut()) }?;
+        let made = |from: &PolicyValue| Ok(Settings::default().over(&from.0));
+        // SAFETY: NULL or live.
+        let made = unsafe { Handle::with_ref(policy, made) }?;
+        // SAFETY: see above.
+        unsafe { put(copy, Handle::give(PolicyValue(Arc::new(made)))) }
     })
 }
 

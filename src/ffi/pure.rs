@@ -112,7 +112,7 @@ pub struct Range {
 /// readable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn swrcache_judge(
-    policy: *mut Policy,
+    policy: *const Policy,
     request: *const Request,
     response: *const Response,
     now: u64,

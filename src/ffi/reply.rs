@@ -477,6 +477,36 @@ pub unsafe extern "C" fn swrcache_reply_head(reply: *mut Reply, head: *mut Head)
     })
 }
 
+/// Copies the fields of a reply's head as text, one line "NAME: VALUE" with CR LF for each, for callers to whom an array of pointers is
+/// no use; the status line and the empty line at the end are yours.
+///
+/// Copies at most `size` bytes with their NUL to `buffer`, which may be NULL if `size` is 0; `needed`, if not NULL, gets the size that
+/// is needed. One thread at a time.
+///
+/// Returns 0; SWRCACHE_ERANGE if the buffer is too small (and nothing was written to it); SWRCACHE_EINVAL for a NULL.
+///
+/// # Safety
+/// `reply` is NULL or live; `buffer` has `size` writable bytes; `needed` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swrcache_reply_head_text(
+    reply: *mut Reply,
+    buffer: *mut c_char,
+    size: usize,
+    needed: *mut usize,
+) -> c_int {
+    call(|| {
+        let text = |reply: &mut ReplyValue| {
+            reply.head();
+            let head = reply.made.as_ref().and_then(|made| made.head.as_ref());
+            let fields = head.map_or(&[][..], |lines| &lines.fields);
+            // SAFETY: the fields of this reply, which is not changed meanwhile.
+            unsafe { types::put_lines(fields, (buffer, size), needed) }
+        };
+        // SAFETY: NULL or live.
+        unsafe { Handle::with_mut(reply, text) }
+    })
+}
+
 /// Reads on in the body, without copying: fills up to `capacity` elements of `iov` with where the next bytes are.
 ///
 /// The bytes are the cache's own memory: don't write to them; they stay where they are until the reply is freed. `*count` is
@@ -511,10 +541,10 @@ pub unsafe extern "C" fn swrcache_reply_read(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn swrcache_reply_read_wait(
     reply: *mut Reply,
+    timeout: u64,
     iov: *mut iovec,
     capacity: usize,
     count: *mut usize,
-    timeout: u64,
 ) -> c_int {
     // A year is for ever.
     let timeout = Duration::from_millis(timeout.min(31_536_000_000));

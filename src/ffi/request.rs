@@ -153,6 +153,15 @@ impl<'a> Asked<'a> {
         }
     }
 
+    /// As the engine sees it, whatever is stored and whatever the flags say.
+    pub(crate) fn unstored(&self) -> engine::Request<'_> {
+        engine::Request {
+            bypass: true,
+            no_cache: false,
+            ..self.request(false)
+        }
+    }
+
     pub(crate) fn client(&self) -> Client {
         Client {
             method: self.method,

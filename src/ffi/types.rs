@@ -330,16 +330,36 @@ pub(crate) fn field(name: &[u8], value: &[u8]) -> Field {
     }
 }
 
+/// Copies field lines as text into a buffer of the caller's; tells the size that is needed.
+///
+/// # Safety
+/// The fields are live ones of ours; `room` and `needed` as of [`put_text`].
+pub(crate) unsafe fn put_lines(
+    fields: &[Field],
+    room: (*mut c_char, usize),
+    needed: *mut usize,
+) -> Result<()> {
+    let mut text = Vec::with_capacity(1024);
+    Lines(fields).each(&mut |name, value| {
+        for part in [name, b": ", value, b"\r\n"] {
+            text.extend_from_slice(part);
+        }
+    });
+    // SAFETY: the caller's promise.
+    unsafe { put_text(&text, room.0, room.1, needed) }
+}
+
 /// Copies text with its NUL into a buffer of the caller's; tells the size that is needed.
 ///
 /// # Safety
 /// `size` bytes at `to` are writable (it may be NULL if `size` is 0); `needed` is NULL or writable.
 pub(crate) unsafe fn put_text(
-    text: &str,
+    text: impl AsRef<[u8]>,
     to: *mut c_char,
     size: usize,
     needed: *mut usize,
 ) -> Result<()> {
+    let text = text.as_ref();
     if !needed.is_null() {
         // SAFETY: writable, says the caller.
         unsafe { needed.write(text.len() + 1) };

@@ -58,7 +58,7 @@ static void outputs(swrcache_cache *cache, swrcache_policy *policy)
 void nulls(void)
 {
     swrcache_cache *cache = open_cache(SWRCACHE_PRIVATE), *none;
-    swrcache_policy *policy = new_policy();
+    swrcache_policy *policy = new_policy(), *copy;
     swrcache_options options = {.struct_size = sizeof options, .memory = SWRCACHE_FILE, .size = 8 << 20};
     swrcache_request request = {.struct_size = sizeof request, .method = "GET", .key = "k", .key_len = 1};
     swrcache_request told = request;
@@ -121,8 +121,19 @@ void nulls(void)
     IS(swrcache_policy_set(policy, NULL, "on"), SWRCACHE_EINVAL);
     IS(swrcache_policy_set(policy, "lock", NULL), SWRCACHE_EINVAL);
 
+    IS(swrcache_policy_merge(NULL, policy), SWRCACHE_EINVAL);
+    IS(swrcache_policy_merge(policy, NULL), SWRCACHE_EINVAL);
+    IS(swrcache_policy_copy(NULL, &copy), SWRCACHE_EINVAL);
+    HOLDS(copy == NULL);
+    IS(swrcache_policy_copy(policy, NULL), SWRCACHE_EINVAL);
+    IS(swrcache_store(NULL, policy, &request, &response, "", 0), SWRCACHE_EINVAL);
+    IS(swrcache_store(cache, NULL, &request, &response, "", 0), SWRCACHE_EINVAL);
+    IS(swrcache_store(cache, policy, NULL, &response, "", 0), SWRCACHE_EINVAL);
+    IS(swrcache_store(cache, policy, &request, NULL, "", 0), SWRCACHE_EINVAL);
+    IS(swrcache_store(cache, policy, &request, &response, NULL, 1), SWRCACHE_EINVAL);
+
     for (int waits = 0; waits < 2; waits++) {
-        int (*lookup)(swrcache_cache *, swrcache_policy *, const swrcache_request *, swrcache_decision *) =
+        int (*lookup)(swrcache_cache *, const swrcache_policy *, const swrcache_request *, swrcache_decision *) =
             waits ? swrcache_lookup_wait : swrcache_lookup;
         IS(lookup(NULL, policy, &request, &decision), SWRCACHE_EINVAL);
         IS(decision.action, SWRCACHE_PASS);
@@ -157,6 +168,9 @@ void nulls(void)
     IS(swrcache_fetch_request(NULL, &told), SWRCACHE_EINVAL);
     HOLDS(told.method == NULL && told.key == NULL);
     IS(swrcache_fetch_request(decision.fetch, NULL), SWRCACHE_EINVAL);
+    IS(swrcache_fetch_fields_text(NULL, buffer, sizeof buffer, &count), SWRCACHE_EINVAL);
+    IS(swrcache_fetch_fields_text(decision.fetch, NULL, sizeof buffer, &count), SWRCACHE_EINVAL);
+    IS(swrcache_fetch_fields_text(decision.fetch, buffer, sizeof buffer, NULL), SWRCACHE_OK);
     IS(swrcache_fetch_key(NULL, &text, &count), SWRCACHE_EINVAL);
     IS(swrcache_fetch_key(decision.fetch, NULL, &count), SWRCACHE_EINVAL);
     IS(swrcache_fetch_key(decision.fetch, &text, NULL), SWRCACHE_EINVAL);
@@ -185,13 +199,15 @@ void nulls(void)
     IS(decision.action, SWRCACHE_SERVE);
     IS(swrcache_reply_head(NULL, &head), SWRCACHE_EINVAL);
     IS(swrcache_reply_head(decision.reply, NULL), SWRCACHE_EINVAL);
+    IS(swrcache_reply_head_text(NULL, buffer, sizeof buffer, &count), SWRCACHE_EINVAL);
+    IS(swrcache_reply_head_text(decision.reply, NULL, sizeof buffer, &count), SWRCACHE_EINVAL);
     IS(swrcache_reply_read(NULL, &iov, 1, &count), SWRCACHE_EINVAL);
     IS(swrcache_reply_read(decision.reply, NULL, 1, &count), SWRCACHE_EINVAL);
     IS(swrcache_reply_read(decision.reply, &iov, 0, &count), SWRCACHE_EINVAL);
     IS(swrcache_reply_read(decision.reply, &iov, 1, NULL), SWRCACHE_EINVAL);
-    IS(swrcache_reply_read_wait(NULL, &iov, 1, &count, 1), SWRCACHE_EINVAL);
-    IS(swrcache_reply_read_wait(decision.reply, NULL, 1, &count, 1), SWRCACHE_EINVAL);
-    IS(swrcache_reply_read_wait(decision.reply, &iov, 1, NULL, 1), SWRCACHE_EINVAL);
+    IS(swrcache_reply_read_wait(NULL, 1, &iov, 1, &count), SWRCACHE_EINVAL);
+    IS(swrcache_reply_read_wait(decision.reply, 1, NULL, 1, &count), SWRCACHE_EINVAL);
+    IS(swrcache_reply_read_wait(decision.reply, 1, &iov, 1, NULL), SWRCACHE_EINVAL);
     IS(swrcache_pass_status(policy, &decision, 200, buffer, sizeof buffer, &count), SWRCACHE_EINVAL);  /* no pass */
     swrcache_reply_free(decision.reply);
 

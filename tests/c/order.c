@@ -29,7 +29,7 @@ void order(void)
     IS(swrcache_reply_read(reply, iov, 4, &count), SWRCACHE_OK);
     HOLDS(count == 1 && memcmp(iov[0].iov_base, "bo", 2) == 0);
     IS(swrcache_reply_read(reply, iov, 4, &count), SWRCACHE_EAGAIN);
-    IS(swrcache_reply_read_wait(reply, iov, 4, &count, 5), SWRCACHE_EAGAIN);
+    IS(swrcache_reply_read_wait(reply, 5, iov, 4, &count), SWRCACHE_EAGAIN);
     decision = look(cache, policy, "k");
     IS(decision.action, SWRCACHE_SERVE);
     other = decision.reply;

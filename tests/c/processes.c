@@ -230,7 +230,7 @@ void dead_fillers(void)
     IS(poll(&poll_for, 1, 5000), 1);
     IS(swrcache_watch_clear(watch), SWRCACHE_OK);
     IS(swrcache_reply_read(replies[0], iov, 4, &count), SWRCACHE_EBROKEN);
-    IS(swrcache_reply_read_wait(replies[1], iov, 4, &count, 5000), SWRCACHE_EBROKEN);
+    IS(swrcache_reply_read_wait(replies[1], 5000, iov, 4, &count), SWRCACHE_EBROKEN);
     for (int i = 0; i < 2; i++)
         swrcache_reply_free(replies[i]);
     HOLDS(!is_stored(cache, policy, "grows"));
@@ -245,8 +245,8 @@ void dead_fillers(void)
     decision = look(cache, policy, "grows");
     IS(decision.action, SWRCACHE_FETCH);
     swrcache_fetch_free(decision.fetch);
-    IS(swrcache_reply_read_wait(replies[0], iov, 4, &count, 5000), SWRCACHE_OK);
-    IS(swrcache_reply_read_wait(replies[0], iov, 4, &count, 5000), SWRCACHE_EBROKEN);
+    IS(swrcache_reply_read_wait(replies[0], 5000, iov, 4, &count), SWRCACHE_OK);
+    IS(swrcache_reply_read_wait(replies[0], 5000, iov, 4, &count), SWRCACHE_EBROKEN);
     swrcache_reply_free(replies[0]);
     child = begin_in_child(cache, policy);
     kill_child(child);

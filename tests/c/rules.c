@@ -262,3 +262,83 @@ void pure(void)
     IS(told, SWRCACHE_ANSWER_NOT_MODIFIED);
     swrcache_policy_free(policy);
 }
+
+/* A policy inside another takes what it does not set itself; each has its own lines. */
+void nested(void)
+{
+    swrcache_cache *cache = open_cache(SWRCACHE_PRIVATE);
+    swrcache_policy *outer = new_policy(), *inner = new_policy(), *copy;
+    swrcache_request request = {.struct_size = sizeof request, .method = "GET", .key = "k", .key_len = 1};
+    swrcache_response response = {.struct_size = sizeof response, .status = 200};
+    swrcache_verdict verdict = {.struct_size = sizeof verdict};
+    IS(swrcache_policy_set(outer, "valid", "404 1m"), SWRCACHE_OK);
+    IS(swrcache_policy_set(outer, "valid", "200 10m"), SWRCACHE_OK);
+    IS(swrcache_policy_set(outer, "stale_if_error", "1h"), SWRCACHE_OK);
+    IS(swrcache_policy_set(inner, "stale_if_error", "2h"), SWRCACHE_OK);
+    IS(swrcache_policy_merge(inner, outer), SWRCACHE_OK);
+    IS(swrcache_policy_merge(outer, outer), SWRCACHE_ESTATE);
+    IS(swrcache_judge(inner, &request, &response, 1000000, &verdict), SWRCACHE_OK);
+    HOLDS(verdict.storable && verdict.fresh_until == 1600000 && verdict.sie_until == 1600000 + 7200000);
+
+    IS(swrcache_policy_copy(outer, &copy), SWRCACHE_OK);
+    IS(swrcache_policy_set(copy, "valid", "200 1m"), SWRCACHE_OK);
+    IS(swrcache_policy_set(copy, "valid", "nonsense"), SWRCACHE_EINVAL);
+    IS(swrcache_judge(copy, &request, &response, 1000000, &verdict), SWRCACHE_OK);
+    HOLDS(verdict.fresh_until == 1060000 && verdict.sie_until == 1060000 + 3600000);
+    response.status = 404;
+    IS(swrcache_judge(copy, &request, &response, 1000000, &verdict), SWRCACHE_OK);
+    HOLDS(!verdict.storable);
+    IS(swrcache_judge(outer, &request, &response, 1000000, &verdict), SWRCACHE_OK);
+    HOLDS(verdict.fresh_until == 1060000);
+    swrcache_policy_free(copy);
+    swrcache_policy_free(inner);
+    swrcache_policy_free(outer);
+    swrcache_close(cache);
+}
+
+/* What no client has asked for, and heads as text. */
+void warmed(void)
+{
+    swrcache_cache *cache = open_cache(SWRCACHE_PRIVATE);
+    swrcache_policy *policy = new_policy();
+    swrcache_field control = {"Cache-Control", SWRCACHE_NUL, "max-age=60", SWRCACHE_NUL};
+    swrcache_request request = {.struct_size = sizeof request, .method = "GET", .key = "warm", .key_len = SWRCACHE_NUL};
+    swrcache_response response = {.struct_size = sizeof response, .status = 200, .fields = &control, .field_count = 1};
+    size_t needed;
+    char text[512], c = 'x';
+    struct iovec iov;
+    static const char *const bodies[] = {"first", "second"};
+    for (int i = 0; i < 2; i++) {
+        IS(swrcache_store(cache, policy, &request, &response, bodies[i], strlen(bodies[i])), SWRCACHE_OK);
+        swrcache_decision decision = look(cache, policy, "warm");
+        IS(decision.status, SWRCACHE_STATUS_HIT);
+        IS(swrcache_reply_read(decision.reply, &iov, 1, &needed), SWRCACHE_OK);
+        HOLDS(iov.iov_len == strlen(bodies[i]) && memcmp(iov.iov_base, bodies[i], iov.iov_len) == 0);
+        IS(swrcache_reply_head_text(decision.reply, &c, 1, &needed), SWRCACHE_ERANGE);
+        HOLDS(c == 'x' && needed > 20);
+        IS(swrcache_reply_head_text(decision.reply, text, needed, NULL), SWRCACHE_OK);
+        HOLDS(strlen(text) + 1 == needed && strstr(text, "Cache-Control: max-age=60\r\n") && strstr(text, "\r\nAge: 0\r\n"));
+        swrcache_reply_free(decision.reply);
+    }
+    control.value = "no-store";
+    request.key = "cold";
+    IS(swrcache_store(cache, policy, &request, &response, "", 0), SWRCACHE_ENOTSTORED);
+    HOLDS(strcmp(swrcache_last_error(), "no-store") == 0);
+    HOLDS(!is_stored(cache, policy, "warmer"));
+    control.value = "max-age=60";
+    char *huge = calloc(1, 2 << 20);
+    IS(swrcache_store(cache, policy, &request, &response, huge, 2 << 20), SWRCACHE_ETOOLARGE);
+    free(huge);
+    request.method = "PUT";
+    IS(swrcache_store(cache, policy, &request, &response, "", 0), SWRCACHE_EINVAL);
+
+    static const swrcache_field own = {"X-Own", 5, "1", 1};
+    swrcache_decision decision = {.struct_size = sizeof decision};
+    request = (swrcache_request){.struct_size = sizeof request, .method = "GET", .key = "asked", .key_len = 5, .fields = &own, .field_count = 1};
+    IS(swrcache_lookup(cache, policy, &request, &decision), SWRCACHE_OK);
+    IS(swrcache_fetch_fields_text(decision.fetch, text, sizeof text, &needed), SWRCACHE_OK);
+    HOLDS(strcmp(text, "X-Own: 1\r\n") == 0 && needed == 11);
+    swrcache_fetch_free(decision.fetch);
+    swrcache_policy_free(policy);
+    swrcache_close(cache);
+}

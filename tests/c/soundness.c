@@ -101,6 +101,8 @@ int main(int argc, char **argv)
         dead_fillers();
         strangers();
         pure();
+        nested();
+        warmed();
         file();
     }
     full();

@@ -51,6 +51,8 @@ void purges(void);
 void passes(void);
 void conditions(void);
 void pure(void);
+void nested(void);
+void warmed(void);
 /* processes.c */
 void forked(void);
 void strangers(void);

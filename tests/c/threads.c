@@ -38,7 +38,7 @@ static void *work(void *arg)
             for (size_t f = 0; f < head.field_count; f++)
                 sum = (char)(sum + head.fields[f].value[0]);
             HOLDS(sum != 0 || head.field_count > 0);
-            while (swrcache_reply_read_wait(decision.reply, iov, 4, &count, 1000) == SWRCACHE_OK && count > 0) {
+            while (swrcache_reply_read_wait(decision.reply, 1000, iov, 4, &count) == SWRCACHE_OK && count > 0) {
             }
             swrcache_reply_free(decision.reply);
         }

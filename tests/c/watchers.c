@@ -97,7 +97,7 @@ static void read_on(struct waiter *waiter, swrcache_reply *reply)
         rc = swrcache_reply_read(reply, &iov, 1, &count);
     }
     if (rc == SWRCACHE_EAGAIN)
-        rc = swrcache_reply_read_wait(reply, &iov, 1, &count, LOST);
+        rc = swrcache_reply_read_wait(reply, LOST, &iov, 1, &count);
     IS(rc, SWRCACHE_OK);
     HOLDS(count == 1 && iov.iov_len == 1);
 }

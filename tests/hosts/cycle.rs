@@ -261,8 +261,8 @@ pub(crate) fn proxies(program: &str) {
     gate.open();
     eventually("the new page is there", || host.get("/").text() == "new");
     assert_eq!(origin.hits("/"), 2);
-    origin.on("/private", Reply::cached("private", "mine"));
-    assert_eq!(host.get("/private").text(), "mine");
+    passes_on(&host, &origin);
+    outgrown(&host, &origin);
     let gate = Gate::closed();
     origin.on("/cold", Reply::cached("max-age=60", "page").hold(&gate));
     let addr = host.addr;
@@ -276,6 +276,43 @@ pub(crate) fn proxies(program: &str) {
     origin.stop();
     assert_eq!(host.get("/").text(), "new");
     assert_eq!(host.get("/never-seen").status, 502);
+}
+
+/// What is not stored comes as the origin sent it, and what a client sends goes there.
+fn passes_on(host: &Host, origin: &Origin) {
+    let mine = Reply::cached("private, no-store", "mine").header("Set-Cookie", "id=1");
+    origin.on("/private", mine);
+    for cookie in ["a=b", "c=d"] {
+        let answer = host.get_with("/private", &[("Cookie", cookie)]);
+        assert_eq!((answer.status, answer.text().as_str()), (200, "mine"));
+        assert_eq!(answer.header("Cache-Control"), Some("private, no-store"));
+        assert_eq!(answer.header("Set-Cookie"), Some("id=1"));
+        assert_eq!(origin.last("/private").header("Cookie"), Some(cookie));
+    }
+    let login = Reply::new(302)
+        .header("Location", "/home")
+        .header("Set-Cookie", "session=1")
+        .header("Set-Cookie", "theme=dark");
+    origin.on("/login", login);
+    let answer = host.post("/login", "user=me");
+    assert_eq!(
+        (answer.status, answer.header("Location")),
+        (302, Some("/home"))
+    );
+    assert_eq!(answer.all("Set-Cookie"), ["session=1", "theme=dark"]);
+    assert_eq!(origin.last("/login").body, b"user=me");
+    let head = host.client().request("HEAD", "/private", &[]);
+    assert_eq!((head.status, head.body.len()), (200, 0));
+}
+
+/// A body that outgrows the cache comes whole, to who leads; an eighth of 64 MiB is the most.
+fn outgrown(host: &Host, origin: &Origin) {
+    let huge: Vec<u8> = (0..9_500_000u32).map(|n| (n % 249) as u8).collect();
+    origin.on("/huge", Reply::cached("max-age=60", huge.clone()).chunked());
+    for _ in 0..2 {
+        assert!(host.get("/huge").body == huge);
+    }
+    assert_eq!(origin.hits("/huge"), 2);
 }
 
 macro_rules! hosts {

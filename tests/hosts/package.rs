@@ -11,8 +11,14 @@ use crate::support::*;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 fn install(arguments: &[&str]) {
+    install_with(arguments, &[]);
+}
+
+fn install_with(arguments: &[&str], variables: &[(&str, &str)]) {
     let script = Path::new(ROOT).join("scripts/clib.sh");
-    run(Command::new(script).arg("install").args(arguments));
+    let mut command = Command::new(script);
+    command.arg("install").args(arguments);
+    run(command.env_remove("LIBDIR").envs(variables.iter().copied()));
 }
 
 fn path(folder: &Folder, name: &str) -> String {
@@ -79,6 +85,60 @@ fn destdir_is_not_in_what_is_installed() {
     assert!(pc.expect("swrcache.pc").starts_with("prefix=/opt/swr\n"));
 }
 
+/// A folder of the distribution's for libraries; what is installed there is found, and has nothing in it that only we need.
+#[test]
+fn libdir_is_where_libraries_go() {
+    let folder = Folder::new();
+    let (prefix, libdir) = (path(&folder, "usr"), path(&folder, "usr/lib/triplet"));
+    install_with(&[&prefix], &[("LIBDIR", &libdir)]);
+    fs::write(path(&folder, "a.c"), PROGRAM).expect("written");
+    let shell = |text: &str| {
+        run(Command::new("sh")
+            .args(["-ec", text])
+            .current_dir(&folder.0)
+            .env("PKG_CONFIG_PATH", format!("{libdir}/pkgconfig"))
+            .env("LD_LIBRARY_PATH", &libdir));
+    };
+    shell("gcc a.c $(pkg-config --cflags --libs swrcache) -o a && ./a");
+    shell(
+        "file=usr/lib/triplet/libswrcache.so.0; ! readelf -S $file | grep -q '[.]debug_\\|[.]symtab'",
+    );
+    shell("test -s usr/share/doc/swrcache/LICENSE && ! test -e usr/lib/libswrcache.a");
+}
+
+/// CMake's version check follows the SONAME, whose number the major version is.
+#[test]
+fn cmake_takes_versions_of_one_soname() {
+    let version = env!("CARGO_PKG_VERSION");
+    let major = version.split('.').next().expect("a version");
+    assert_eq!(major, swrcache::ffi::SWRCACHE_ABI_VERSION.to_string());
+    let folder = Folder::new();
+    let prefix = path(&folder, "usr");
+    install(&[&prefix]);
+    for (wanted, found) in [
+        ("0.1", true),
+        (version, true),
+        ("0.99", false),
+        ("1.0", false),
+    ] {
+        let text = format!(
+            "cmake_minimum_required(VERSION 3.13)\nproject(a NONE)\nfind_package(swrcache {wanted} REQUIRED)\n"
+        );
+        fs::write(path(&folder, "CMakeLists.txt"), text).expect("written");
+        let done = Command::new("cmake")
+            .args(["-S", ".", "-B", &format!("build-{wanted}")])
+            .current_dir(&folder.0)
+            .env("CMAKE_PREFIX_PATH", &prefix)
+            .output()
+            .expect("cmake");
+        assert_eq!(done.status.success(), found, "{wanted}");
+    }
+    // What a later library says to a program that wants this one.
+    let file = format!("{prefix}/lib/cmake/swrcache/swrcacheConfigVersion.cmake");
+    let text = fs::read_to_string(file).expect("the file");
+    assert!(text.contains(&format!("PACKAGE_FIND_VERSION_MAJOR EQUAL {major}")));
+}
+
 /// The proxy of docs/c-library.md, as it stands there.
 #[test]
 fn the_documents_proxy_works() {
@@ -88,7 +148,12 @@ fn the_documents_proxy_works() {
         .nth(1)
         .and_then(|rest| rest.split("```").next());
     let code = code.expect("a program in C");
-    assert!(code.lines().count() < 60, "{} lines", code.lines().count());
+    assert!(
+        code.lines().count() <= 120,
+        "{} lines",
+        code.lines().count()
+    );
+    assert!(code.lines().all(|line| line.chars().count() <= 100));
     let folder = Folder::new();
     let source = path(&folder, "proxy.c");
     fs::write(&source, code).expect("written");
@@ -107,8 +172,48 @@ fn the_documents_proxy_works() {
         .arg(format!("{ROOT}/include"))
         .args([&source, "-o", &program])
         .arg(library)
-        .args(["-levent", "-lpthread", "-ldl", "-lm"]));
+        .args(["-lcurl", "-lpthread", "-ldl", "-lm"]));
     proxies(&program);
+}
+
+/// The binding from Python (cffi): what is stored, what is not, and what outgrows the cache.
+#[test]
+fn python_fetches_through_it() {
+    let origin = Origin::start();
+    let library = folder().join("lib/libswrcache.so");
+    let fetch = |path: &str| {
+        let out = Command::new("python3")
+            .arg(format!("{ROOT}/examples/python/fetch.py"))
+            .arg(&library)
+            .arg(format!("{ROOT}/include/swrcache.h"))
+            .arg(format!("http://{}{path}", origin.addr))
+            .output()
+            .expect("python3");
+        let errors = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.success(), "{errors}");
+        String::from_utf8(out.stdout).expect("text")
+    };
+    origin.on("/page", Reply::cached("max-age=60", "page"));
+    assert_eq!(fetch("/page"), "200 MISS 4 page\n200 HIT 4 page\n");
+    origin.on("/private", Reply::cached("private", "mine"));
+    assert_eq!(fetch("/private"), "200  4 mine\n200  4 mine\n");
+    let huge = "x".repeat(9_000_000);
+    origin.on("/huge", Reply::cached("max-age=60", huge).chunked());
+    let answers = fetch("/huge");
+    assert_eq!(answers.matches(" 9000000 xxx").count(), 2, "{answers}");
+}
+
+#[test]
+fn the_cpp_header_says_what_the_library_says() {
+    let folder = Folder::new();
+    let program = path(&folder, "wrapper");
+    run(Command::new("g++")
+        .args(["-std=c++17", "-Wall", "-Wextra", "-Werror", "-pedantic"])
+        .args(["-I", &format!("{ROOT}/include"), "-o", &program])
+        .arg(format!("{ROOT}/tests/hosts/wrapper.cpp"))
+        .arg(self::folder().join("lib/libswrcache.a"))
+        .args(["-lpthread", "-ldl", "-lm"]));
+    run(&mut Command::new(program));
 }
 
 /// Everything that a C program can do wrong: tests/c.

@@ -17,7 +17,6 @@ fn header(change: impl Fn(&mut Vec<&str>)) -> String {
     while let Some(at) = rest.find("\ntypedef struct swrcache_") {
         let (before, here) = rest.split_at(at + 1);
         out += before;
-        rest = here;
         let Some((head, tail)) = here.split_once(" {\n").filter(|(h, _)| !h.contains(';')) else {
             let (line, after) = here.split_once('\n').expect("a line");
             out += line;
