@@ -40,7 +40,7 @@ pub struct RegionOptions {
     pub on_exec: OnExec,
     /// Of a region in a file: who may have it at the same time.
     pub share: Share,
-    /// The largest object (key, meta and body) in bytes; 0 is an eighth of the region.
+    /// The longest body that is stored, in bytes; 0 is an eighth of the region.
     pub max_object: u64,
 }
 
@@ -175,7 +175,7 @@ impl Region {
         Ok(region)
     }
 
-    /// Sets the largest permitted object (key, meta and body); 0 is an eighth of the region.
+    /// Sets the longest permitted body, in bytes; 0 is an eighth of the region.
     pub fn set_max_object(&self, bytes: u64) {
         let bytes = if bytes == 0 {
             self.core.geometry.len as u64 / 8

@@ -216,8 +216,8 @@ fn begin(claim: &Claim, new: &NewObject<'_>) -> Result<(Object, Begun), NoSpace>
         return Err(NoSpace::TooLarge);
     }
     let head = (claim.key().len() + new.meta.len() + new.labels.len() * LABEL) as u64;
-    let whole = head.saturating_add(new.total.unwrap_or(0));
-    if head > u64::from(u32::MAX) || whole > core.header().max_object.load(Relaxed) {
+    let body = new.total.unwrap_or(0);
+    if head > u64::from(u32::MAX) || body > core.header().max_object.load(Relaxed) {
         return Err(NoSpace::TooLarge);
     }
     core.unpin_deferred(member, AT_ONCE);
@@ -290,11 +290,13 @@ impl Growing {
 
     /// Makes room for bytes up to `end`.
     fn grow_to(&mut self, end: u64, total: u64) -> Result<(), NoSpace> {
+        if total == UNKNOWN && end > self.core().header().max_object.load(Relaxed) {
+            return Err(NoSpace::TooLarge);
+        }
         if end <= self.reserved {
             return Ok(());
         }
-        let max = self.core().header().max_object.load(Relaxed);
-        if total != UNKNOWN || self.object.at().head_len().saturating_add(end) > max {
+        if total != UNKNOWN {
             return Err(NoSpace::TooLarge);
         }
         let core = Arc::clone(self.core());
