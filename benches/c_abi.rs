@@ -137,6 +137,7 @@ impl Direct {
             content_length: None,
             request_time: NOW,
             from_failure: None,
+            own_redirect: false,
         };
         let Outcome::Store(mut filling) = permit.respond(&response, &BROWSER, &self.policy, NOW)
         else {

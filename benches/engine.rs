@@ -54,6 +54,7 @@ fn cache_with(response: &[(&str, &str)]) -> Cache {
         request_time: NOW,
         origin: b"",
         from_failure: None,
+        own_redirect: false,
     };
     let outcome = fetch.permit.respond(&response, &BROWSER, &policy, NOW);
     let Outcome::Store(mut filling) = outcome else {

@@ -417,7 +417,7 @@ typedef struct swrcache_options {
    */
   size_t size;
   /**
-   * The largest object that is stored, in bytes of key, head and body together; 0 is an eighth of `size`, or what those who have the
+   * The longest body that is stored, in bytes; 0 is an eighth of `size`, or what those who have the
    * `SWRCACHE_FILE` open already said.
    */
   size_t max_object;
@@ -490,7 +490,7 @@ typedef struct swrcache_statistics {
    */
   uint64_t reaped;
   /**
-   * The largest object that is stored.
+   * The longest body that is stored.
    */
   uint64_t max_object;
   /**

@@ -5,7 +5,7 @@ use http::Method;
 use libfuzzer_sys::fuzz_target;
 use swrcache::http::conditional::{self, Precondition};
 use swrcache::http::etag::{self, Comparison};
-use swrcache::http::{Etag, Role, Selected};
+use swrcache::http::{Role, Selected};
 use swrcache_fuzz::fields;
 
 fuzz_target!(|data: &[u8]| {
@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
     let request = fields(data);
     let selected = Selected {
         status: 200,
-        etag: Etag::parse(b"\"a\""),
+        etag: Some(data),
         last_modified: Some(784_111_777_000),
         date: 784_111_800_000,
         synthesised: false,

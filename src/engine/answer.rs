@@ -1,15 +1,17 @@
 //! The form of an answer from the store: a client's conditionals and ranges (RFC 9110 §13, §14).
 
 use super::decision::Answer;
-use super::policy::Method;
+use super::policy::{Method, Policy};
 use super::request::Request;
 use super::seen::Seen;
-use super::stored::Stored;
+use super::stored::{EntityTag, Stored};
+use crate::http::Fields;
 use crate::http::conditional::{IfRange, Precondition, Role, Selected, evaluate, if_range};
+use crate::http::fields::is;
 use crate::http::range::{self, RangeVerdict};
 
 /// In which form `stored` answers `req`.
-pub(crate) fn answer(stored: &Stored, req: &Request<'_>, seen: Seen) -> Answer {
+pub(crate) fn answer(stored: &Stored, req: &Request<'_>, seen: Seen, policy: &Policy) -> Answer {
     if !seen.has(Seen::CONDITIONAL) && !seen.has(Seen::RANGE) {
         return Answer::Full;
     }
@@ -21,16 +23,34 @@ pub(crate) fn answer(stored: &Stored, req: &Request<'_>, seen: Seen) -> Answer {
     let etag = stored.etag();
     let selected = Selected {
         status: stored.status(),
-        etag: etag.as_ref().and_then(|etag| etag.parse()),
+        etag: etag.as_ref().map(EntityTag::as_bytes),
         last_modified: stored.last_modified(),
         date: stored.date(),
         synthesised: stored.synthesised(),
     };
-    match evaluate(&method, req.fields, &selected, Role::Cache) {
+    let undated = Undated(req.fields);
+    let fields: &dyn Fields = match policy.if_modified_since {
+        true => req.fields,
+        false => &undated,
+    };
+    match evaluate(&method, fields, &selected, Role::Cache) {
         Precondition::NotModified => Answer::NotModified,
         Precondition::Failed => Answer::PreconditionFailed,
         Precondition::Proceed if seen.has(Seen::RANGE) => ranged(stored, req, &selected),
         Precondition::Proceed => Answer::Full,
+    }
+}
+
+/// The request's fields without `If-Modified-Since`.
+struct Undated<'a>(&'a dyn Fields);
+
+impl Fields for Undated<'_> {
+    fn each(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
+        self.0.each(&mut |name, value| {
+            if !is(name, "if-modified-since") {
+                f(name, value);
+            }
+        });
     }
 }
 

@@ -49,10 +49,12 @@ pub fn assess(
     let case = Case {
         method: match req.method {
             Method::Post => &::http::Method::POST,
+            Method::Head if !policy.convert_head => &::http::Method::HEAD,
             _ => &::http::Method::GET,
         },
         status,
         fields,
+        own_redirect: false,
         authorised: Seen::of(req.fields).has(Seen::AUTHORIZATION),
         request_time,
         response_time,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::answer::answer;
 use super::decide::Asking;
 use super::decision::{Decision, Led, Serve};
-use super::key::split;
+use super::key::{self, split};
 use super::outcome::Response;
 use super::policy::Policy;
 use super::purge::Removal;
@@ -52,7 +52,7 @@ impl Cache {
         &self,
         object: &Stored,
         req: &Request<'_>,
-        _policy: &Policy,
+        policy: &Policy,
         led: Led,
         now: Millis,
     ) -> Serve {
@@ -65,7 +65,7 @@ impl Cache {
             Led::Bypass => (Status::Bypass, Reason::Bypass),
         };
         Serve {
-            answer: answer(object, req, Seen::of(req.fields)),
+            answer: answer(object, req, Seen::of(req.fields), policy),
             object: object.clone(),
             status,
             reason,
@@ -103,6 +103,7 @@ impl Cache {
         let method = ::http::Method::from_bytes(written.method);
         if method.is_ok_and(|method| invalidates(&method, written.status)) {
             removal.drop_key(written.key);
+            removal.drop_key(&key::of_head(written.key));
             written.each_named(&mut |key| removal.drop_key(key));
         }
         removal

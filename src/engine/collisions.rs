@@ -44,6 +44,7 @@ impl Colliding {
             request_time: NOW,
             origin: b"",
             from_failure: None,
+            own_redirect: false,
         };
         let none: [(&str, &str); 0] = [];
         match permit.respond(&response, &none, &self.policy, NOW) {

@@ -2,7 +2,7 @@
 
 use super::judge::Judgement;
 use super::policy::Policy;
-use super::record::{LineUse, LineWriter, LinesFor, Writer};
+use super::record::{Flags, LineUse, LineWriter, LinesFor, Writer};
 use super::stored::Stored;
 use super::{tags, variant};
 use crate::http::fields::{first, is};
@@ -54,9 +54,11 @@ fn shown_lines(lines: &mut LineWriter, parts: &Parts<'_>, policy: &Policy) {
     let excluded = Exclusions::of(parts.judged, &parts.judgement.control.directives);
     let facts = &parts.judgement.facts;
     let from_the_future = facts.last_modified.is_some_and(|at| at > facts.date);
+    let of_head = facts.flags.has(Flags::OF_HEAD);
     excluded.kept(parts.shown, &mut |name, value| {
         // RFC 9110 §8.8.2: a `Last-Modified` later than `Date` is not sent on.
-        if is_kept_apart(name) || from_the_future && is(name, "last-modified") {
+        let apart = is_kept_apart(name) && !(of_head && is(name, "content-length"));
+        if apart || from_the_future && is(name, "last-modified") {
             return;
         }
         let mut uses = LineUse::default();

@@ -4,6 +4,7 @@ mod claiming;
 mod fetching;
 mod head;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -15,15 +16,15 @@ use super::decision::{Decision, Pass, Serve, Wait};
 use super::pass::{self, Memory};
 use super::permit::{Keep, Permit, Purpose, Terms};
 use super::phase::{Phase, Windows, binds};
-use super::policy::{Policy, SECOND};
+use super::policy::{Method, Policy, SECOND};
 use super::record::{Flags, Head};
 use super::request::{Request, Turn};
 use super::seen::Seen;
 use super::stats::{self, Counter, RefreshEvent};
 use super::stored::Stored;
 use super::verdict::{Reason, Status};
-use super::{variant, words};
-use crate::http::ClientVerdict;
+use super::{key, variant, words};
+use crate::http::{ClientVerdict, range};
 use crate::store::{Attempt, Busy, Claim, Lookup, MarkerView, Millis, Object, Region};
 
 /// How long a fetch has its place, should it neither end nor die: longer than any sane origin timeout. One that ends, or
@@ -42,6 +43,8 @@ pub(crate) struct Asking<'a> {
     now: Millis,
     seen: Seen,
     client: Client,
+    /// The request's key, or that of a `HEAD` that stays one.
+    key: Cow<'a, [u8]>,
 }
 
 /// A stored response that the request selects.
@@ -69,6 +72,10 @@ impl<'a> Asking<'a> {
         let seen = Seen::of(req.fields);
         Asking {
             client: Client::of(req, policy, seen),
+            key: match req.method {
+                Method::Head if !policy.convert_head => key::of_head(req.key).into(),
+                _ => req.key.into(),
+            },
             region,
             req,
             policy,
@@ -105,12 +112,21 @@ impl<'a> Asking<'a> {
         pass(Some(Status::Miss), Reason::Busy)
     }
 
+    /// Whether the client wants a part so far into the response that the origin is to be asked for that alone.
+    fn is_far_in(&self) -> bool {
+        let begins_at = |most| range::begins_at_or_beyond(self.req.fields, most);
+        self.seen.has(Seen::RANGE) && self.policy.max_range_offset.is_some_and(begins_at)
+    }
+
     /// With `bypass` the store is not asked; what comes is stored all the same, unless `no_cache` holds too (as in nginx).
     fn bypass(&self) -> Decision {
         if self.req.no_cache {
             return pass(Some(Status::Bypass), Reason::Bypass);
         }
-        let claim = self.region.unclaimed(self.req.key);
+        if self.is_far_in() {
+            return pass(Some(Status::Bypass), Reason::RangeOffset);
+        }
+        let claim = self.region.unclaimed(&self.key);
         let terms = Terms {
             forced: true,
             ..self.terms(Purpose::Fetch)
@@ -121,7 +137,7 @@ impl<'a> Asking<'a> {
     fn lookup(&self) -> Result<Lookup, Busy> {
         let (fields, policy) = (self.req.fields, self.policy);
         let mut select = |meta: &[u8]| variant::selects(meta, fields, policy);
-        let mut looked = self.region.lookup(self.req.key, self.now, &mut select)?;
+        let mut looked = self.region.lookup(&self.key, self.now, &mut select)?;
         // RFC 9111 §4: of several that match (the origin has changed what it varies by), the most recent by its `Date`, which
         // need not be the one that was stored last.
         while let Some(object) = looked.object.as_ref().filter(|_| looked.others > 0) {
@@ -145,7 +161,7 @@ impl<'a> Asking<'a> {
         let than = date(object.meta());
         let mut select =
             |meta: &[u8]| date(meta) > than && variant::selects(meta, self.req.fields, self.policy);
-        let looked = self.region.lookup(self.req.key, self.now, &mut select)?;
+        let looked = self.region.lookup(&self.key, self.now, &mut select)?;
         Ok(Some(looked).filter(|looked| looked.object.is_some()))
     }
 
@@ -314,6 +330,9 @@ impl<'a> Asking<'a> {
             _ if binds(found.stored.head()) => Reason::MustRevalidate,
             _ => Reason::Stale,
         };
+        if self.is_far_in() {
+            return Some(pass(Some(Status::Expired), Reason::RangeOffset));
+        }
         // An entry that is validated at each use has nothing to share: to wait for another's answer would be in vain.
         let unshared = found.windows.end() <= found.stored.head().stored_at;
         if unshared || self.alone(marker) {
@@ -355,6 +374,9 @@ impl<'a> Asking<'a> {
         }
         if self.client.no_store() {
             return miss(Reason::ClientNoStore);
+        }
+        if self.is_far_in() {
+            return miss(Reason::RangeOffset);
         }
         // What one visitor's credentials bring can seldom be shared, so nobody waits for it.
         if self.authorised() {
@@ -421,7 +443,7 @@ impl<'a> Asking<'a> {
     fn is_rare(&self) -> bool {
         self.policy.min_uses > 1
             && self.turn == Turn::First
-            && pass::count_use(self.region, self.req.key, self.now) < self.policy.min_uses
+            && pass::count_use(self.region, &self.key, self.now) < self.policy.min_uses
     }
 
     fn keep(&self) -> Keep {
@@ -465,7 +487,7 @@ impl<'a> Asking<'a> {
         refresh: Option<Permit>,
     ) -> Serve {
         Serve {
-            answer: answer(&stored, self.req, self.seen),
+            answer: answer(&stored, self.req, self.seen, self.policy),
             status,
             reason,
             age: stored.age(self.now),

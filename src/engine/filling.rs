@@ -10,7 +10,7 @@ use super::pass;
 use super::permit::{Permit, Purpose, Terms};
 use super::phase::Windows;
 use super::policy::{Policy, SECOND};
-use super::record::Head;
+use super::record::{Flags, Head};
 use super::respond::renewed_words;
 use super::stats::Fetching;
 use super::stored::Stored;
@@ -66,10 +66,10 @@ impl Draft {
         let grace = head.lifetime.clamp(KEEP_MIN, KEEP_MAX);
         Some(Draft {
             dead_at: windows.end().max(now).saturating_add(grace),
-            hashed: policy.edge_revalidation && !validator,
+            hashed: policy.edge_revalidation && !validator && !head.flags.has(Flags::OF_HEAD),
             meta,
             labels,
-            total,
+            total: total.filter(|_| !head.flags.has(Flags::OF_HEAD)),
             words,
             now,
         })
@@ -358,7 +358,7 @@ impl Progress {
 
     /// Fewer bytes came than were announced (RFC 9111 §3.3).
     fn is_short(&self) -> bool {
-        let announced = self.stored.content_length();
+        let announced = self.stored.object().body().total;
         announced.is_some_and(|total| total != self.fill.len())
     }
 

@@ -15,6 +15,8 @@ use crate::store::Millis;
 pub(crate) struct Case<'a> {
     pub(crate) method: &'a ::http::Method,
     pub(crate) status: u16,
+    /// The host completes a relative `Location`.
+    pub(crate) own_redirect: bool,
     /// The origin's fields.
     pub(crate) fields: &'a dyn Fields,
     /// The request had `Authorization`.
@@ -258,7 +260,9 @@ fn facts(case: &Case<'_>, control: &CacheControl, times: &Times, lifetime: Milli
             .with(Flags::FOR_AUTHORISED.when(storable::shares_authorized(control)))
             .with(Flags::BY_AUTHORISED.when(case.authorised))
             .with(Flags::IMMUTABLE.when(control.immutable))
-            .with(Flags::NO_TRANSFORM.when(no_transform)),
+            .with(Flags::NO_TRANSFORM.when(no_transform))
+            .with(Flags::OWN_REDIRECT.when(case.own_redirect))
+            .with(Flags::OF_HEAD.when(*case.method == ::http::Method::HEAD)),
         stored_at: case.response_time,
         date: times.date.unwrap_or(case.response_time),
         initial_age: initial_age(case, times),

@@ -94,6 +94,18 @@ pub fn parts(key: &[u8]) -> Option<Vec<&[u8]>> {
     Some(parts)
 }
 
+/// The key of a `HEAD` that is stored as such beside the `GET` of `key`: the same text, so that purges find both, with an empty
+/// part more.
+pub(crate) fn of_head(key: &[u8]) -> Vec<u8> {
+    let mut parts = parts(key).unwrap_or_else(|| vec![key]);
+    parts.push(b"");
+    let mut made = Vec::new();
+    write(parts.into_iter(), &mut |piece| {
+        made.extend_from_slice(piece)
+    });
+    made
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +186,22 @@ mod tests {
         assert_eq!(shown(&["one", "two"]), "onetwo");
         assert_eq!(shown(&["/a"]), "/a");
         assert_eq!(display(b"a\xff"), "a\u{fffd}");
+    }
+
+    #[test]
+    fn a_heads_key_is_apart_and_has_the_same_text() {
+        let same_text = [
+            key(&["http", "h.example", "/a"]),
+            key(&["httph.example/a"]),
+            b"httph.example/a\xff".to_vec(),
+        ];
+        let heads = same_text.clone().map(|key| of_head(&key));
+        assert_eq!(heads[0], key(&["http", "h.example", "/a", ""]));
+        for (own, head) in same_text.iter().zip(&heads) {
+            assert_eq!(text(head), text(own));
+            assert!(same_text.iter().all(|other| other != head));
+        }
+        assert!(heads[0] != heads[1] && heads[1] != heads[2]);
     }
 
     #[test]

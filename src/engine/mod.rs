@@ -55,6 +55,7 @@ mod siblings;
 pub mod stats;
 mod stored;
 mod tags;
+pub mod units;
 mod variant;
 mod verdict;
 mod words;

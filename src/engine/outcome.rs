@@ -15,6 +15,9 @@ pub struct Response<'a> {
     /// Scheme and authority as the client wrote them (`https://example.com:8443`); empty where they are not known: cache groups
     /// (RFC 9875) are of one origin, and are then told by their names as tags only.
     pub origin: &'a [u8],
+    /// A relative `Location` is one that the host completes with its own scheme and authority when it sends it (a redirect of its
+    /// own), not one that it passes on as it is.
+    pub own_redirect: bool,
     /// The length of the body, if it was announced.
     pub content_length: Option<u64>,
     /// When the request was sent (Unix time in ms; RFC 9111 §4.2.3).

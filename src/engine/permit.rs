@@ -81,6 +81,11 @@ impl Permit {
         self.terms.purpose
     }
 
+    /// Whether the origin is to be asked with `HEAD`.
+    pub fn is_head(&self) -> bool {
+        self.terms.method == ::http::Method::HEAD
+    }
+
     /// How the client that leads this fetch comes to its answer if a new response is stored; for
     /// [`deliver`](super::Cache::deliver).
     pub fn led(&self) -> Led {

@@ -18,6 +18,14 @@ pub(crate) const GRANTED: Millis = 24 * 3_600 * SECOND;
 pub struct Policy {
     /// Methods that the cache takes part in (`swr_cache_methods`).
     pub methods: MethodSet,
+    /// A `HEAD` fetches what a `GET` would and shares its entry; `false`: it is fetched and stored as a `HEAD`, which answers no
+    /// `GET` (`swr_cache_convert_head`).
+    pub convert_head: bool,
+    /// Where a `Range` begins, in bytes, from which on a request is passed to the origin rather than causing a fetch of the whole
+    /// (`swr_cache_max_range_offset`).
+    pub max_range_offset: Option<u64>,
+    /// Clients' `If-Modified-Since` counts (nginx's `if_modified_since`); `false` where the origin's dates can't be trusted.
+    pub if_modified_since: bool,
     /// Freshness where the origin gives none, by status; the first match counts (`swr_cache_valid`).
     pub valid: Vec<(StatusMatch, Millis)>,
     /// Requests for a key before it is stored (`swr_cache_min_uses`); 0 and 1 store at once.
@@ -68,6 +76,9 @@ impl Default for Policy {
     fn default() -> Policy {
         Policy {
             methods: MethodSet::GET.with(MethodSet::HEAD),
+            convert_head: true,
+            max_range_offset: None,
+            if_modified_since: true,
             valid: Vec::new(),
             min_uses: 1,
             ignore: IgnoreFields::NONE,

@@ -42,6 +42,11 @@ impl Flags {
     /// `no-transform` (RFC 9111 §5.2.2.6).
     pub(crate) const NO_TRANSFORM: Flags = Flags(1 << 6);
 
+    /// The host completes a relative `Location` with its own scheme and authority.
+    pub(crate) const OWN_REDIRECT: Flags = Flags(1 << 7);
+    /// Was the answer to a `HEAD` that stayed one: it has no body, and says how long that of a `GET` would be.
+    pub(crate) const OF_HEAD: Flags = Flags(1 << 8);
+
     pub(crate) const fn with(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
     }

@@ -261,6 +261,7 @@ impl Answered<'_> {
             &Case {
                 method: &permit.terms.method,
                 status,
+                own_redirect: self.resp.own_redirect,
                 fields,
                 authorised: permit.terms.authorised,
                 request_time: self.resp.request_time,

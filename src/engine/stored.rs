@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::policy::{Policy, SECOND};
 use super::record::{Flags, Head, LineUse, LinesFor};
 use super::words;
-use crate::http::{Etag, cache_groups, etag, fields::is};
+use crate::http::fields::{first, is};
+use crate::http::syntax::digits;
+use crate::http::{cache_groups, etag};
 use crate::store::{Millis, Object, Phase};
 
 /// A stored response. Cloning pins once more; dropping unpins.
@@ -33,11 +35,6 @@ impl EntityTag<'_> {
             EntityTag::Own(bytes) => bytes,
             EntityTag::Synthesised(bytes) => bytes,
         }
-    }
-
-    /// For comparison; nothing if the origin's is malformed.
-    pub fn parse(&self) -> Option<Etag<'_>> {
-        Etag::parse(self.as_bytes())
     }
 }
 
@@ -78,9 +75,12 @@ impl Stored {
     /// `Last-Modified`; without `Date` ([`Stored::date`]), `Age` (`Serve::age`), `Content-Length`
     /// ([`Stored::content_length`]), tags, and the synthesised validators ([`Stored::synthesised`]).
     pub fn visible(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        let of_head = self.head.flags.has(Flags::OF_HEAD);
         let lines = self.head.lines(self.object.meta());
         for line in lines.filter(|line| line.uses.has(LineUse::SHOWN)) {
-            each(line.name, line.value);
+            if !(of_head && is(line.name, "content-length")) {
+                each(line.name, line.value);
+            }
         }
     }
 
@@ -133,12 +133,24 @@ impl Stored {
 
     /// Whether the validators are the cache's own: the origin sent neither.
     pub fn synthesised(&self) -> bool {
-        self.edge && self.head.lacks_validators()
+        self.edge && self.head.lacks_validators() && !self.head.flags.has(Flags::OF_HEAD)
     }
 
-    /// The length of the body, once it is known.
+    /// Whether the host completes a relative `Location` (see [`Response`](super::Response)).
+    pub fn own_redirect(&self) -> bool {
+        self.head.flags.has(Flags::OWN_REDIRECT)
+    }
+
+    /// The `Content-Length` to send, once it is known: the length of the body, or what the response to a `HEAD` announced.
     pub fn content_length(&self) -> Option<u64> {
-        self.object.body().total
+        if !self.head.flags.has(Flags::OF_HEAD) {
+            return self.object.body().total;
+        }
+        let lines = LinesFor {
+            lines: self.head.lines(self.object.meta()),
+            uses: LineUse::SHOWN,
+        };
+        first(&lines, "content-length", digits)
     }
 
     /// The object: its body is read from here.
@@ -187,13 +199,14 @@ fn head_of(object: &Object) -> Option<Head> {
     Some(head)
 }
 
-/// `Content-Type`, `Content-Encoding`, `Content-Language` and `Content-Range` say nothing in a 304.
+/// `Content-Type`, `Content-Encoding`, `Content-Language`, `Content-Range` and `Accept-Ranges` say nothing in a 304.
 fn describes_body(name: &[u8]) -> bool {
     [
         "content-type",
         "content-encoding",
         "content-language",
         "content-range",
+        "accept-ranges",
     ]
     .iter()
     .any(|wanted| is(name, wanted))

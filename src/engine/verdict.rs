@@ -131,6 +131,8 @@ reasons! {
     Method = "method",
     /// `If-Match` or `If-Unmodified-Since`: not for a cache to judge (RFC 9111 §4.3.2).
     Precondition = "precondition",
+    /// A range that begins so far in that the location does not fetch the whole for it.
+    RangeOffset = "range-offset",
     /// Not asked for often enough yet.
     MinUses = "min-uses",
     /// The key is known to bring uncacheable responses.

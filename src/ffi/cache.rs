@@ -61,7 +61,7 @@ pub struct Options {
     /// Bytes of memory: keys, heads and bodies fit into it, and nothing grows beyond. From 43,840 bytes to 64 GiB; what is out of
     /// bounds is SWRCACHE_EINVAL, and `swrcache_last_error` names the bound.
     pub size: usize,
-    /// The largest object that is stored, in bytes of key, head and body together; 0 is an eighth of `size`, or what those who have the
+    /// The longest body that is stored, in bytes; 0 is an eighth of `size`, or what those who have the
     /// `SWRCACHE_FILE` open already said.
     pub max_object: usize,
     /// `SWRCACHE_FILE`: the path, any bytes, ending with NUL. NULL otherwise. While it is open nobody may make it shorter: a mapped file
@@ -481,7 +481,7 @@ pub struct Statistics {
     pub processes: u64,
     /// Processes that died in it and were cleaned up after.
     pub reaped: u64,
-    /// The largest object that is stored.
+    /// The longest body that is stored.
     pub max_object: u64,
     /// Requests answered with `HIT`.
     pub hits: u64,

@@ -13,7 +13,7 @@ use super::types::{self, Sized_, bytes, put};
 use crate::engine::{Assessed, Method, assess};
 use crate::http::conditional::{IfRange, Role, Selected, evaluate, if_range};
 use crate::http::range::{self, RangeVerdict};
-use crate::http::{Etag, Precondition, date};
+use crate::http::{Precondition, date};
 
 /// Younger than its lifetime: serve it.
 pub const SWRCACHE_PHASE_FRESH: c_int = 0;
@@ -250,7 +250,7 @@ pub unsafe extern "C" fn swrcache_conditional(
         }
         let selected = Selected {
             status: super::response::status_of(given.status)?,
-            etag: etag.and_then(Etag::parse),
+            etag,
             last_modified: modified.and_then(date::parse),
             date: given.date,
             synthesised: false,

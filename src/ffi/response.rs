@@ -119,6 +119,7 @@ impl<'a> Answered<'a> {
             content_length: content_length(&self.judge),
             request_time: self.sent(began),
             from_failure: self.failure,
+            own_redirect: false,
         }
     }
 }

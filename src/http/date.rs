@@ -9,14 +9,40 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Length of a date in the preferred format.
 pub const LEN: usize = 29;
 
-/// Parses any of the three formats of RFC 9110 §5.6.7. A zone other than GMT is invalid; case is
-/// ignored (RFC 9111 §4.2). A date before 1970 is `None`, which every reader here takes as the past.
+/// Parses any of the three formats of RFC 9110 §5.6.7. A zone other than GMT is invalid; case and a
+/// day of the week that is not the date's are ignored (RFC 9111 §4.2). A date before 1970 is `None`,
+/// which every reader here takes as the past.
 pub fn parse(value: &[u8]) -> Option<Millis> {
     let mut buffer = [0; LONGEST];
     let text = canonical_case(trim(value), &mut buffer)?;
-    let at = httpdate::parse_http_date(text).ok()?;
+    let at = httpdate::parse_http_date(text).ok();
+    let at = at.or_else(|| on_another_weekday(text))?;
     let since = at.duration_since(UNIX_EPOCH).ok()?;
     Some(since.as_secs().saturating_mul(1000))
+}
+
+const WEEKDAYS: [&str; 7] = [
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+];
+
+/// The date on the day of the week that it falls on, where `text` names another. The parser accepts
+/// no other, so one of the seven fits or the date is invalid.
+fn on_another_weekday(text: &str) -> Option<SystemTime> {
+    let (named, rest) = text.split_at(text.find([',', ' '])?);
+    let is_short = WEEKDAYS.iter().any(|day| day.get(..3) == Some(named));
+    if !is_short && !WEEKDAYS.contains(&named) {
+        return None;
+    }
+    WEEKDAYS.iter().find_map(|day| {
+        let day = if is_short { day.get(..3)? } else { day };
+        httpdate::parse_http_date(&format!("{day}{rest}")).ok()
+    })
 }
 
 /// `Wednesday, 09-Nov-94 08:49:37 GMT`
@@ -74,6 +100,14 @@ mod tests {
                 "Wednesday, 09-Nov-94 08:49:37 GMT",
                 Some(NOV_6 + 3 * 86_400_000),
             ),
+            // The day of the week is another one: RFC 9111 §4.2 has it ignored
+            ("Mon, 06 Nov 1994 08:49:37 GMT", Some(NOV_6)),
+            ("Wednesday, 06-Nov-94 08:49:37 GMT", Some(NOV_6)),
+            ("Sat Nov  6 08:49:37 1994", Some(NOV_6)),
+            ("Mon, 31 Nov 1994 08:49:37 GMT", None),
+            ("Moonday, 06-Nov-94 08:49:37 GMT", None),
+            ("Son, 06 Nov 1994 08:49:37 GMT", None),
+            (", 06 Nov 1994 08:49:37 GMT", None),
             ("Sun, 06 Nov 1994 08:49:37 UTC", None),
             ("Sun, 06 Nov 1994 08:49:37 EST", None),
             ("Sun, 06 Nov 1994 08:49:37 +0000", None),

@@ -78,6 +78,42 @@ fn is_etagc(b: u8) -> bool {
     b == 0x21 || (0x23..=0x7e).contains(&b) || b >= 0x80
 }
 
+/// Whether a list field's line names `own`, the entity tag of a response as it stands in its field.
+///
+/// One that is no entity tag by the grammar (most often for want of its quotes) is looked for byte
+/// for byte: clients send back what they got, and other servers compare it so.
+pub fn names(line: &[u8], own: &[u8], how: Comparison) -> bool {
+    match Etag::parse(own) {
+        Some(own) => list(line).any(|tag| tag.matches(&own, how)),
+        None => names_verbatim(line, trim(own), how),
+    }
+}
+
+fn names_verbatim(line: &[u8], own: &[u8], how: Comparison) -> bool {
+    let weakly = |tag| match how {
+        Comparison::Strong => tag,
+        Comparison::Weak => without_mark(tag),
+    };
+    let own = weakly(own);
+    if own.is_empty() || own.starts_with(b"W/") {
+        return false; // nothing to compare, or weak where that does not do
+    }
+    let mut rest = Some(line);
+    while let Some(members) = rest {
+        let after = weakly(trim(members)).strip_prefix(own).map(trim);
+        if after.is_some_and(|after| matches!(after.first(), None | Some(b','))) {
+            return true;
+        }
+        let end = members.iter().position(|b| *b == b',');
+        rest = end.and_then(|end| members.get(end + 1..));
+    }
+    false
+}
+
+fn without_mark(tag: &[u8]) -> &[u8] {
+    tag.strip_prefix(b"W/").unwrap_or(tag)
+}
+
 /// Length of a tag written by [`of_hash`].
 pub const HASH_LEN: usize = 20;
 
@@ -146,6 +182,33 @@ mod tests {
         assert_eq!(read("bare, \"x\"y, \"z\""), [tag(false, b"z")]);
         assert_eq!(read("*"), []);
         assert_eq!(read("\"open, \"a\""), [tag(false, b"a")]);
+    }
+
+    #[test]
+    fn malformed_tags_are_named_by_the_very_bytes() {
+        let weak = |own: &str, line: &str| names(line.as_bytes(), own.as_bytes(), Comparison::Weak);
+        for (own, line, want) in [
+            ("bxyV1", "bxyV1", true),
+            ("bxyV1", "\"x\", bxyV1 , \"y\"", true),
+            ("bxyV1", "W/bxyV1", true),
+            ("W/bxyV1", "bxyV1", true),
+            ("a,b", "a,b", true),
+            ("a,b", "x,a,b", true),
+            ("\"a b\"", "\"a b\"", true),
+            ("\"open", "\"open", true),
+            ("w/\"a\"", "w/\"a\"", true),
+            ("bxyV1", "bxyV12", false),
+            ("bxyV1", "abxyV1", false),
+            ("bxyV1", "\"bxyV1\"", false),
+            ("\"bxyV1\"", "bxyV1", false),
+            ("bxyV1", "BXYV1", false),
+            ("bxyV1", "", false),
+            ("W/", "", false),
+        ] {
+            assert_eq!(weak(own, line), want, "{own} in {line}");
+        }
+        let strong = |own: &str| names(own.as_bytes(), own.as_bytes(), Comparison::Strong);
+        assert!(strong("bxyV1") && !strong("W/bxyV1"));
     }
 
     #[test]

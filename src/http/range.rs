@@ -40,6 +40,22 @@ pub fn evaluate(request: &dyn Fields, length: u64) -> RangeVerdict {
     }
 }
 
+/// Whether a request's `Range` in bytes begins at `offset` or beyond, or is counted from the end: the first of several counts
+/// (ngx_http_upstream_cache_check_range).
+pub fn begins_at_or_beyond(request: &dyn Fields, offset: u64) -> bool {
+    let begins = |value: &[u8]| {
+        let equals = value.iter().position(|b| *b == b'=')?;
+        let set = value.get(equals + 1..)?;
+        let first = trim(set.split(|b| *b == b'-').next()?);
+        let start = match first {
+            [] => u64::MAX,
+            first => digits(first)?,
+        };
+        is(trim(value.get(..equals)?), "bytes").then_some(start >= offset)
+    };
+    matches!(single(request, "range", begins), Single::One(Some(true)))
+}
+
 /// Parses one `Range` value against the length of the representation.
 ///
 /// More than [`MAX_RANGES`] ranges, or any two that share a byte, are refused: the whole is cheaper
@@ -183,6 +199,28 @@ mod tests {
         // RFC 9110 §14.1.2, §14.2
         assert_eq!(parse(b"bytes=-5", 0), RangeVerdict::Ignore);
         assert_eq!(parse(b"bytes=0-", 0), RangeVerdict::Unsatisfiable);
+    }
+
+    #[test]
+    fn where_a_range_begins() {
+        for (value, offset, want) in [
+            ("bytes=100-", 100, true),
+            ("bytes=99-200", 100, false),
+            ("Bytes= 100 -200", 100, true),
+            ("bytes=0-1,500-", 100, false),
+            ("bytes=500-,0-1", 100, true),
+            ("bytes=-1", 100, true),
+            ("bytes=0-", 0, true),
+            ("bytes=99999999999999999999999-", 100, true),
+            ("items=100-", 100, false),
+            ("bytes=a-b", 100, false),
+            ("bytes 500-", 100, false),
+            ("", 0, false),
+        ] {
+            let found = begins_at_or_beyond(&[("Range", value)], offset);
+            assert_eq!(found, want, "{value:?} {offset}");
+        }
+        assert!(!begins_at_or_beyond(&[("X", "bytes=500-")], 0));
     }
 
     #[test]

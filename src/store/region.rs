@@ -155,7 +155,7 @@ impl Region {
         Geometry::max_len()
     }
 
-    /// Sets the largest permitted object (key, meta and body); 0 is an eighth of the region.
+    /// Sets the longest permitted body, in bytes; 0 is an eighth of the region.
     pub fn set_max_object(&self, bytes: u64) {
         self.shared.core.set_max_object(bytes);
     }

@@ -8,7 +8,7 @@ const WINDOWS: &str = "max-age=60, stale-while-revalidate=300, stale-if-error=86
 
 /// What curl got: head and body.
 #[track_caller]
-fn curl(arguments: &[&str]) -> (String, String) {
+pub(crate) fn curl(arguments: &[&str]) -> (String, String) {
     let output = Command::new("curl")
         .args(["-sS", "-i", "--max-time", "15"])
         .args(arguments)

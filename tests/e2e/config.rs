@@ -69,6 +69,18 @@ fn config_bad_values_are_named() {
         ("swr_cache_methods FETCH;", &["swr_cache_methods", "FETCH"]),
         ("swr_cache_valid 99 1m;", &["swr_cache_valid", "99"]),
         ("swr_cache_valid 200 soon;", &["swr_cache_valid", "soon"]),
+        (
+            "swr_cache_valid 1m1h;",
+            &["swr_cache_valid", "1m1h", "a time"],
+        ),
+        (
+            "swr_cache_convert_head maybe;",
+            &["swr_cache_convert_head", "maybe", "\"on\""],
+        ),
+        (
+            "swr_cache_max_range_offset far;",
+            &["swr_cache_max_range_offset", "far", "a size"],
+        ),
         ("swr_cache_min_uses few;", &["swr_cache_min_uses", "few"]),
         (
             "swr_ignore_headers X-Own;",
@@ -196,4 +208,42 @@ fn config_good_values_are_taken() {
             .check(),
         Ok(())
     );
+}
+
+/// Times and sizes are nginx's, and what nginx lets one write several times in a block may come several times here.
+#[test]
+fn config_values_are_nginxs() {
+    let conf = |lines: &str| Conf::new().zone().location("/", lines).check();
+    for time in [
+        "0",
+        "90",
+        "500ms",
+        "1h30m",
+        "1w",
+        "1M",
+        "1y",
+        "\"1d 2h\"",
+        "1y2M3w4d5h6m7s",
+    ] {
+        for line in [
+            format!("swr_cache_valid {time};"),
+            format!("swr_cache_valid any {time};"),
+            format!("swr_cache_valid 200 404 {time};"),
+            format!("swr_cache_stale_if_error {time} force;"),
+            format!("swr_cache_lock_timeout {time};"),
+        ] {
+            assert_eq!(conf(&line), Ok(()), "{line}");
+        }
+    }
+    for size in ["0", "100", "512k", "10M", "4g"] {
+        let line = format!("swr_cache_max_range_offset {size};");
+        assert_eq!(conf(&line), Ok(()), "{line}");
+    }
+    let lines = "swr_cache main; \
+                 swr_cache_methods POST; swr_cache_methods get; swr_cache_valid 1m; swr_cache_valid 404 1s; \
+                 swr_cache_bypass $arg_a; swr_cache_bypass $arg_b; swr_no_cache $arg_a; swr_no_cache $arg_b; \
+                 swr_ignore_headers Vary; swr_ignore_headers Vary Expires; \
+                 swr_cache_use_stale error; swr_cache_use_stale HTTP_500 error; swr_cache_use_stale off; \
+                 swr_cache_convert_head off; swr_cache_min_uses 0;";
+    assert_eq!(conf(lines), Ok(()));
 }

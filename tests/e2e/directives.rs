@@ -314,3 +314,98 @@ fn inherited_from_http_and_server() {
     nginx.get("/a").is(200, "HIT", "x");
     nginx.get("/off").is(200, "", "x");
 }
+
+/// Of what may stand several times in a block, each line counts.
+#[test]
+fn lines_of_a_block_add_up() {
+    let origin = Origin::start();
+    let replies = |control: &str| Reply::cached(control, "x");
+    origin.on("/", replies("max-age=60"));
+    origin.on("/vary", replies("no-store").header("Vary", "*"));
+    origin.handle("/post", move |r| {
+        replies("max-age=60").body(r.method.clone())
+    });
+    let nginx = Conf::caching_with(
+        &origin,
+        "swr_cache_bypass $arg_a; swr_cache_bypass $arg_b; swr_no_cache $arg_c; swr_no_cache $arg_d; \
+         swr_ignore_headers Cache-Control; swr_ignore_headers Vary; swr_cache_methods POST; swr_cache_methods GET; \
+         swr_cache_valid any 1y; swr_cache_valid 404 1s; swr_cache_key $uri$request_method;",
+    )
+    .start();
+    for query in ["a", "b"] {
+        assert_eq!(nginx.get(&format!("/?{query}=1")).cache(), "BYPASS");
+    }
+    for query in ["c", "d"] {
+        let nginx =
+            Conf::caching_with(&origin, "swr_no_cache $arg_c; swr_no_cache $arg_d;").start();
+        for _ in 0..2 {
+            assert_eq!(nginx.get(&format!("/?{query}=1")).cache(), "MISS");
+        }
+    }
+    for path in ["/vary", "/vary?2"] {
+        assert_eq!(nginx.get(path).status, 200);
+    }
+    assert_eq!(nginx.get("/vary").cache(), "HIT");
+    let post = || {
+        nginx
+            .client()
+            .request("POST", "/post", &[("Content-Length", "0")])
+    };
+    post().is(200, "MISS", "POST");
+    post().is(200, "HIT", "POST");
+}
+
+/// As `proxy_cache_convert_head off`, except that a HEAD never answers a GET, whatever the key.
+#[test]
+fn convert_head_off() {
+    let origin = Origin::start();
+    origin.handle("/", |r| match r.method.as_str() {
+        "HEAD" => Reply::raw("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 999\r\nX-By: HEAD\r\n\r\n"),
+        _ => Reply::cached("max-age=60", "body").header("X-By", "GET"),
+    });
+    let lines = "swr_cache_convert_head off; swr_cache_purge_method PURGE from 127.0.0.1;";
+    let nginx = Conf::caching_with(&origin, lines).start();
+    let head = |cache: &str| {
+        let head = nginx.client().request("HEAD", "/", &[]);
+        head.is(200, cache, "");
+        let told = (head.header("X-By"), head.header("Content-Length"));
+        assert_eq!(told, (Some("HEAD"), Some("999")), "{head:?}");
+        assert_eq!(
+            (head.header("ETag"), head.header("Last-Modified")),
+            (None, None)
+        );
+    };
+    head("MISS");
+    head("HIT");
+    nginx.get("/").is(200, "MISS", "body");
+    nginx.get("/").is(200, "HIT", "body");
+    head("HIT");
+    assert_eq!(origin.hits("/"), 2);
+    // A purge, and a write, are of both.
+    assert_eq!(nginx.client().request("PURGE", "/", &[]).status, 200);
+    head("MISS");
+    nginx
+        .client()
+        .request("PUT", "/", &[("Content-Length", "0")]);
+    head("MISS");
+}
+
+/// As `proxy_cache_max_range_offset`: the part is the origin's to send, and nothing is stored for it.
+#[test]
+fn max_range_offset() {
+    let origin = Origin::start();
+    origin.handle("/", |r| match r.header("Range") {
+        Some(_) => Reply::new(206)
+            .header("Content-Range", "bytes 4-4/10")
+            .body("4"),
+        None => Reply::cached("max-age=60", "0123456789"),
+    });
+    let nginx = Conf::caching_with(&origin, "swr_cache_max_range_offset 4;").start();
+    let part = |range| nginx.get_with("/", &[("Range", range)]);
+    for range in ["bytes=4-4", "bytes=-6"] {
+        part(range).is(206, "MISS", "4");
+    }
+    part("bytes=3-3").is(206, "MISS", "3");
+    part("bytes=4-5").is(206, "HIT", "45");
+    assert_eq!(origin.hits("/"), 3);
+}

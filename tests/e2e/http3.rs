@@ -5,8 +5,7 @@ use crate::support::*;
 const WINDOWS: &str = "max-age=60, stale-while-revalidate=300";
 
 /// nginx with HTTP/3. `None` where it was built without, as before 1.25: it then refuses the configuration.
-fn http3(origin: &Origin) -> Option<Nginx> {
-    let conf = Conf::caching(origin).tls().http3();
+pub(crate) fn with_http3(conf: &Conf) -> Option<Nginx> {
     match conf.check() {
         Ok(()) => Some(conf.start()),
         Err(log) => {
@@ -14,6 +13,10 @@ fn http3(origin: &Origin) -> Option<Nginx> {
             None
         }
     }
+}
+
+fn http3(origin: &Origin) -> Option<Nginx> {
+    with_http3(&Conf::caching(origin).tls().http3())
 }
 
 #[test]

@@ -31,5 +31,6 @@ mod seeds;
 mod stale_if_error;
 mod subrequests;
 mod transparent;
+mod twins;
 mod uncacheable;
 mod workers;

@@ -91,6 +91,45 @@ fn uncacheable_max_object() {
     }
 }
 
+/// The bound is one of the body, to the byte, however it is framed; without one it is an eighth of the zone.
+#[test]
+fn uncacheable_max_object_is_exact() {
+    let origin = Origin::start();
+    let framings = ["length", "chunked", "close"];
+    let framed = |framing, reply: Reply| match framing {
+        "chunked" => reply.chunked(),
+        "close" => reply.until_close(),
+        _ => reply,
+    };
+    for framing in framings {
+        for bytes in [102_400, 102_401, 1 << 20, (1 << 20) + 1] {
+            let reply = Reply::cached("max-age=60", vec![b'q'; bytes]);
+            origin.on(&format!("/{framing}/{bytes}"), framed(framing, reply));
+        }
+    }
+    for (options, most) in [("max_object=100k", 102_400), ("", 1 << 20)] {
+        let nginx = Conf::new()
+            .http(&format!("swr_cache_zone zone=main:8m {options};"))
+            .location(
+                "/",
+                &format!("swr_cache main; proxy_pass http://{};", origin.addr),
+            )
+            .start();
+        for framing in framings {
+            for (bytes, second) in [(most, "HIT"), (most + 1, "MISS")] {
+                let path = format!("/{framing}/{bytes}");
+                assert_eq!(nginx.get(&path).body.len(), bytes, "{path}");
+                let again = nginx.get(&path);
+                assert_eq!(
+                    (again.body.len(), again.cache()),
+                    (bytes, second),
+                    "{path} {options}"
+                );
+            }
+        }
+    }
+}
+
 /// A client that does not read holds the origin back, not the worker's memory.
 #[test]
 fn uncacheable_back_pressure() {

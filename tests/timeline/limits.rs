@@ -1,6 +1,6 @@
 //! What does not fit passes: large objects, large headers, parts.
 
-use crate::script;
+use crate::{script, script_with};
 
 /// A body that is announced larger than an object may be is relayed and remembered.
 #[test]
@@ -52,5 +52,27 @@ fn parts_are_not_stored() {
         0    GET /b -> fetch
         0    101 /b [Cache-Control: max-age=60] -> relay (status)
         "#,
+    );
+}
+
+/// Beyond `max_range_offset` a part is the origin's to send; what is stored, or being stored, is answered from as ever.
+#[test]
+fn ranges_far_in_pass() {
+    let entry = "200 /a [Cache-Control: max-age=10 | Content-Length: 4] \"body\" -> MISS 416";
+    script_with(
+        |p| p.max_range_offset = Some(100),
+        &format!(
+            r#"
+            0    GET /a [Range: bytes=100-] -> pass MISS (range-offset)
+            0    GET /a [Range: bytes=-1] -> pass MISS (range-offset)
+            0    GET /a [Range: bytes=99-] -> fetch (absent)
+            0    GET /a [Range: bytes=100-] -> pass (range-offset)
+            0    {entry}
+            5    GET /a [Range: bytes=-1] -> HIT 206 3-3
+            20   GET /a [Range: bytes=100-] -> pass EXPIRED (range-offset)
+            20   GET /a bypass [Range: bytes=100-] -> pass BYPASS (range-offset)
+            20   GET /a [Range: bytes=0-] -> fetch (stale)
+            "#
+        ),
     );
 }

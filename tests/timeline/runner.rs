@@ -14,8 +14,8 @@
 //! (the fetch is given up); `purge` (a path, as after a write); `hard` and `soft`, then `tag`, `prefix`, `key` or `all`, and of what.
 //!
 //! Expectations: a status (`HIT` ...) is a delivery, with `age N`, `ttl N`, `(reason)`, `"body"`, `304`, `412`, `416`, `206 0-4,6-9`,
-//! `collapsed`, `lm N` (`Last-Modified` at that second), `weak` (a synthesised tag), `shows name: value`, `hides name`. `refresh`: it
-//! starts one; without the word it must not. `fetch`, with `asks name` / `unconditional`, `names TAG`, `tags N`, `patience N`; `wait`, with `until N`; `pass`,
+//! `collapsed`, `lm N` (`Last-Modified` at that second), `length N` (of the body), `weak` (a synthesised tag), `shows name: value`, `hides name`. `refresh`: it
+//! starts one; without the word it must not. `fetch`, with `asks name` / `unconditional`, `names TAG`, `tags N`, `as-head`, `as-get`, `patience N`; `wait`, with `until N`; `pass`,
 //! `504`. Of answers: `again` (the origin is asked once more by the same fetch), `stored`, `same`, `renewed`, `superseded`, `dropped`, `relay`, `streams`, `beside`, `broken`. Of purges: `purged N`.
 
 use std::collections::{HashMap, VecDeque};
@@ -216,6 +216,7 @@ impl Timeline {
             request_time: event.now,
             origin: b"",
             from_failure,
+            own_redirect: false,
         };
         let outcome = permit.respond(&response, &client.fields, &self.policy, event.now);
         match outcome {
@@ -249,6 +250,7 @@ impl Timeline {
             request_time: client.asked,
             origin: b"",
             from_failure: None,
+            own_redirect: false,
         };
         self.cache
             .head_answered(&client.request(), &response, &self.policy, event.now);
@@ -394,6 +396,10 @@ impl Got {
         if permit.purpose() == Purpose::Refresh {
             self.say("refresh");
         }
+        self.say(match permit.is_head() {
+            true => "as-head",
+            false => "as-get",
+        });
         let mut asked = false;
         permit.conditionals(&mut |name, value| {
             asked = true;
@@ -444,6 +450,9 @@ impl Got {
     fn stored(&mut self, stored: &Stored) {
         self.say(&format!("{:?}", read(stored)));
         self.say(&format!("status {}", stored.status()));
+        if let Some(length) = stored.content_length() {
+            self.say(&format!("length {length}"));
+        }
         if let Some(at) = stored.last_modified() {
             self.say(&format!("lm {}", seconds(at)));
         }
@@ -590,7 +599,7 @@ fn phrases(tokens: &[String]) -> Vec<String> {
     while let Some(token) = tokens.next() {
         let phrase = match token.as_str() {
             "age" | "purged" | "ttl" | "lm" | "until" | "patience" | "206" | "hides" | "status"
-            | "names" | "tags" => {
+            | "names" | "tags" | "length" => {
                 format!("{token} {}", tokens.next().expect("a value"))
             }
             "shows" | "asks" | "sends" => {

@@ -41,6 +41,7 @@ fn store(permit: Permit, body: &[u8], now: u64) {
         request_time: now,
         origin: b"",
         from_failure: None,
+        own_redirect: false,
     };
     let outcome = permit.respond(&response, &NONE, &Policy::default(), now);
     let Outcome::Store(mut filling) = outcome else {

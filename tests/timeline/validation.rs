@@ -578,3 +578,74 @@ fn a_head_beside_a_refresh() {
         "#,
     );
 }
+
+/// Where the location gives nothing for dates, clients' `If-Modified-Since` is as if it were not there.
+#[test]
+fn dates_of_clients_can_be_left_out() {
+    script_with(
+        |p| p.if_modified_since = false,
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60 | ETag: "v1" | Last-Modified: {-1000}] "one" -> MISS
+        1    GET /a [If-Modified-Since: {-1000}] -> HIT full
+        1    GET /a [If-Modified-Since: {-1000} | If-None-Match: "v2"] -> HIT full
+        1    GET /a [If-Modified-Since: {0} | If-None-Match: "v1"] -> HIT 304
+        99   GET /a -> fetch asks if-modified-since
+        "#,
+    );
+}
+
+/// A tag without its quotes is compared as it came, by clients and towards the origin.
+#[test]
+fn unquoted_tags_are_validators_all_the_same() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=60 | ETag: v1] "one" -> MISS
+        1    GET /a [If-None-Match: v1] -> HIT 304
+        1    GET /a [If-None-Match: "x", W/v1] -> HIT 304
+        1    GET /a [If-None-Match: "v1"] -> HIT full
+        1    GET /a [If-None-Match: v2] -> HIT full
+        61   GET /a [If-None-Match: v1] -> fetch asks if-none-match: v1
+        61   304 /a [ETag: v1] -> renewed REVALIDATED 304
+        "#,
+    );
+}
+
+/// RFC 9111 §4.2: a day of the week that is not the date's is ignored.
+#[test]
+fn a_wrong_weekday_is_ignored() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Expires: Thu Aug  8 02:01:18 2050] "one" -> MISS
+        9999 GET /a [If-Modified-Since: Mon, 06 Nov 1994 08:49:37 GMT] -> HIT full
+        "#,
+    );
+}
+
+/// Without conversion a HEAD is fetched as one, and its answer has a place of its own, which a purge of the key empties too.
+#[test]
+fn a_head_that_stays_one_answers_no_get() {
+    script_with(
+        |p| p.convert_head = false,
+        r#"
+        0    HEAD /a -> fetch (absent) as-head
+        0    GET /a -> fetch (absent) as-get
+        0    head 200 /a [Cache-Control: max-age=60 | content-length: 999] -> streams
+        0    end /a -> stored MISS length 999 ""
+        1    HEAD /a -> HIT length 999 hides content-length
+        1    GET /a -> wait
+        2    200 /a [Cache-Control: max-age=60] "body" -> stored
+        3    GET /a -> HIT "body" length 4
+        3    HEAD /a -> HIT length 999 "" hides etag
+        4    HEAD /b -> fetch as-head
+        4    head 200 /b [Cache-Control: max-age=60] -> streams
+        4    end /b -> MISS
+        5    HEAD /b -> HIT ""
+        6    hard key /a -> purged 2
+        7    HEAD /a -> fetch (absent) as-head
+        "#,
+    );
+    script("0 HEAD /a -> fetch as-get");
+}

@@ -145,6 +145,7 @@ impl Walk {
             request_time: now,
             origin: b"",
             from_failure: None,
+            own_redirect: false,
         };
         let none: Lines = Vec::new();
         if let Outcome::Store(filling) = permit.respond(&response, &none, &self.policy, now) {

@@ -27,7 +27,7 @@ impl Asking<'_> {
         };
         let attempt = self
             .region
-            .claim_key(self.req.key, sub, self.now, self.now + LEASE, wait);
+            .claim_key(&self.key, sub, self.now, self.now + LEASE, wait);
         let Ok(attempt) = attempt else {
             return Asked::Busy;
         };
@@ -78,7 +78,7 @@ impl Asking<'_> {
         let sub = xxh3_64_with_seed(&place.to_le_bytes(), turn);
         match self
             .region
-            .claim_key(self.req.key, sub, self.now, self.now + LEASE, false)
+            .claim_key(&self.key, sub, self.now, self.now + LEASE, false)
         {
             Ok(Attempt::Won(claim)) => Asked::Mine(claim),
             _ => Asked::Theirs,

@@ -19,10 +19,11 @@ impl Asking<'_> {
         Terms {
             purpose,
             began: self.now,
-            method: match post {
-                true => ::http::Method::POST,
+            method: match self.req.method {
+                Method::Post => ::http::Method::POST,
+                Method::Head if !self.policy.convert_head => ::http::Method::HEAD,
                 // A HEAD is answered from what a GET brings (RFC 9110 §9.3.2).
-                false => ::http::Method::GET,
+                _ => ::http::Method::GET,
             },
             entry: None,
             fallback_until: 0,
@@ -91,7 +92,7 @@ impl Asking<'_> {
 
     /// A fetch that collides with no other.
     pub(super) fn fetch_alone(&self, found: Option<Found>, reason: Reason) -> Decision {
-        let claim = self.region.unclaimed(self.req.key);
+        let claim = self.region.unclaimed(&self.key);
         match found {
             Some(found) => self.fetch_for(found, claim, reason),
             None => self.fetch(claim, self.terms(Purpose::Fetch), reason),

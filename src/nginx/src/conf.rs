@@ -5,8 +5,9 @@ use std::ffi::{c_char, c_void};
 use std::ptr;
 
 use nginx_sys::{
-    NGX_LOG_EMERG, ngx_array_t, ngx_conf_log_error, ngx_conf_t, ngx_http_complex_value,
-    ngx_http_complex_value_t, ngx_http_conf_ctx_t, ngx_str_t,
+    NGX_HTTP_IMS_OFF, NGX_LOG_EMERG, ngx_array_t, ngx_conf_log_error, ngx_conf_t,
+    ngx_http_complex_value, ngx_http_complex_value_t, ngx_http_conf_ctx_t,
+    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_str_t,
 };
 use swrcache::engine::{IgnoreFields, MethodSet, Policy, StatusMatch, UseStale, Window};
 
@@ -99,6 +100,8 @@ settings! {
     /// `swr_cache_key`, cut where a variable begins or ends if it has several; without it `$scheme$host$request_uri`.
     key: Vec<Value>,
     methods: MethodSet,
+    convert_head: bool,
+    max_range_offset: usize,
     valid: Vec<(StatusMatch, u64)>,
     min_uses: u32,
     bypass: Vec<Value>,
@@ -196,9 +199,11 @@ impl LocConf {
         self.settings.no_cache.as_deref().unwrap_or_default()
     }
 
-    fn merge(&mut self, above: &LocConf, main: &MainConf) -> Result<(), String> {
+    fn merge(&mut self, above: &LocConf, cf: *mut ngx_conf_t) -> Result<(), String> {
+        let main = MainConf::of(cf);
         self.settings.inherit(&above.settings);
         self.policy = policy(&self.settings);
+        self.policy.if_modified_since = counts_dates(cf);
         self.main = main;
         if let Some(Choice::Named(name)) = &self.settings.zone {
             let name = bytes_of(name);
@@ -217,6 +222,18 @@ impl LocConf {
     }
 }
 
+/// nginx's `if_modified_since`, unless it is `off`. `exact`, which is nginx's default, is taken as `before` is: a date later than
+/// the response's own says that the client has the response (RFC 9110 §13.1.3).
+fn counts_dates(cf: *mut ngx_conf_t) -> bool {
+    // SAFETY: while nginx merges, `cf.ctx` has the configuration of the location, and the core module's has been merged.
+    unsafe {
+        let ctx: *mut ngx_http_conf_ctx_t = (*cf).ctx.cast();
+        let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
+        let core: *const ngx_http_core_loc_conf_t = (*(*ctx).loc_conf.add(index)).cast();
+        (*core).if_modified_since != NGX_HTTP_IMS_OFF as usize
+    }
+}
+
 fn undeclared(directive: &str, name: &[u8]) -> String {
     let name = String::from_utf8_lossy(name);
     format!(
@@ -229,6 +246,9 @@ fn policy(s: &Settings) -> Policy {
     let (backoff_min, backoff_max) = s.backoff.unwrap_or((usual.backoff_min, usual.backoff_max));
     Policy {
         methods: s.methods.unwrap_or(usual.methods),
+        convert_head: s.convert_head.unwrap_or(usual.convert_head),
+        max_range_offset: s.max_range_offset.map(|bytes| bytes as u64),
+        if_modified_since: usual.if_modified_since,
         valid: s.valid.clone().unwrap_or(usual.valid),
         min_uses: s.min_uses.unwrap_or(usual.min_uses),
         ignore: s.ignore.unwrap_or(usual.ignore),
@@ -319,7 +339,7 @@ pub(crate) unsafe extern "C" fn merge_location(
             // SAFETY: nginx passes what `create_location` made for the two contexts.
             let (above, here) =
                 unsafe { (&*above.cast::<LocConf>(), &mut *here.cast::<LocConf>()) };
-            match here.merge(above, MainConf::of(cf)) {
+            match here.merge(above, cf) {
                 Ok(()) => ptr::null_mut(),
                 Err(message) => {
                     report(cf, &message);

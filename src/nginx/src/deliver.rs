@@ -14,12 +14,13 @@ use nginx_sys::{
     ngx_table_elt_t,
 };
 use swrcache::engine::{Answer, Part, Reason, Serve, Stored, cache_status};
+use swrcache::http::fields::is;
 use swrcache::http::{ByteRange, RangeVerdict, range};
 use swrcache::store::{Cursor, Phase};
 
 use crate::conf::LocConf;
 use crate::fetch::Fetch;
-use crate::fields::List;
+use crate::fields::{List, append};
 use crate::pool::{Pool, borrow, bytes_of, str_of};
 use crate::request::{Req, is_ok};
 
@@ -134,61 +135,51 @@ fn set_field(r: Req, name: &[u8], value: &[u8]) -> Option<()> {
             out.last_modified = e;
             out.last_modified_time = http_time(value);
         }
-        Some(b'l') if name.eq_ignore_ascii_case(b"location") => out.location = e,
+        // An origin's relative one goes out as it is (ngx_http_upstream_rewrite_location); see `complete_location`.
+        Some(b'l') if name.eq_ignore_ascii_case(b"location") && !value.starts_with(b"/") => {
+            out.location = e;
+        }
+        Some(b'l') if name.eq_ignore_ascii_case(b"link") => append(r.pool(), &mut out.link, e)?,
         Some(b'e') if name.eq_ignore_ascii_case(b"etag") => out.etag = e,
         Some(b'e') if name.eq_ignore_ascii_case(b"expires") => out.expires = e,
-        #[cfg(nginx_has = "ngx_table_elt_s.next")]
         Some(b'c') if name.eq_ignore_ascii_case(b"cache-control") => {
-            // SAFETY: `e` was just pushed; the list hangs together by `next`.
-            unsafe { (*e).next = out.cache_control };
-            out.cache_control = e;
+            append(r.pool(), &mut out.cache_control, e)?;
         }
+        Some(b'c') if name.eq_ignore_ascii_case(b"content-range") => out.content_range = e,
         Some(b'c') if name.eq_ignore_ascii_case(b"content-encoding") => out.content_encoding = e,
         Some(b'd') if name.eq_ignore_ascii_case(b"date") => out.date = e,
         Some(b's') if name.eq_ignore_ascii_case(b"server") => out.server = e,
         Some(b'r') if name.eq_ignore_ascii_case(b"refresh") => out.refresh = e,
         Some(b'a') if name.eq_ignore_ascii_case(b"accept-ranges") => out.accept_ranges = e,
-        #[cfg(not(nginx_has = "ngx_table_elt_s.next"))]
-        Some(b'c') if name.eq_ignore_ascii_case(b"cache-control") => note_line(r, e)?,
-        #[cfg(not(nginx_has = "ngx_table_elt_s.next"))]
-        Some(b'w') if name.eq_ignore_ascii_case(b"www-authenticate") => out.www_authenticate = e,
         #[cfg(nginx_has = "ngx_table_elt_s.next")]
         Some(b'w') if name.eq_ignore_ascii_case(b"www-authenticate") => {
-            let mut place = &raw mut out.www_authenticate;
-            // SAFETY: the lines of a name hang together by `next`, to the last one's NULL; `e` was just pushed.
-            unsafe {
-                while let Some(line) = (*place).as_mut() {
-                    place = &raw mut line.next;
-                }
-                *place = e;
-            }
+            append(r.pool(), &mut out.www_authenticate, e)?;
+        }
+        // Of several, `auth_request` knows the first.
+        #[cfg(not(nginx_has = "ngx_table_elt_s.next"))]
+        Some(b'w')
+            if name.eq_ignore_ascii_case(b"www-authenticate") && out.www_authenticate.is_null() =>
+        {
+            out.www_authenticate = e;
         }
         _ => {}
     }
     Some(())
 }
 
-/// Notes a line of `Cache-Control` where nginx 1.22 looks for it (ngx_http_upstream_copy_multi_header_lines).
-#[cfg(not(nginx_has = "ngx_table_elt_s.next"))]
-fn note_line(r: Req, e: *mut ngx_table_elt_t) -> Option<()> {
-    const LINES: usize = 4;
-    let lines = &mut r.raw().headers_out.cache_control;
-    // SAFETY: all-zero until its first line, the array is then one of pointers to elements, of the request's pool.
-    unsafe {
-        if lines.elts.is_null() {
-            let size = size_of::<*mut ngx_table_elt_t>();
-            lines.elts = nginx_sys::ngx_palloc(r.pool().as_ptr(), LINES * size);
-            (lines.nelts, lines.size, lines.nalloc) = (0, size, LINES);
-            lines.pool = r.pool().as_ptr();
-            if lines.elts.is_null() {
-                return None;
-            }
-        }
-        *nginx_sys::ngx_array_push(lines)
-            .cast::<*mut ngx_table_elt_t>()
-            .as_mut()? = e;
+/// Has nginx make a relative `Location` absolute, as it does with its own and with what `proxy_redirect` has rewritten. It takes
+/// the place of one from which an `error_page` has led on (ngx_http_clear_location).
+fn complete_location(r: Req) {
+    let out = &mut r.raw().headers_out;
+    // SAFETY: NULL or an element of the request's list.
+    if let Some(old) = unsafe { out.location.as_mut() } {
+        old.hash = 0;
     }
-    Some(())
+    List::of(&out.headers).elements(|e| {
+        if e.hash != 0 && bytes_of(&e.key).eq_ignore_ascii_case(b"location") {
+            out.location = ptr::from_ref(e).cast_mut();
+        }
+    });
 }
 
 /// The charset that a media type names, and where the type without it ends (ngx_http_upstream_copy_content_type).
@@ -308,27 +299,41 @@ fn full_header(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option
     // The engine has evaluated the client's preconditions already.
     raw.set_disable_not_modified(1);
     let mut ok = common(r, conf, stored, serve);
-    serve.fields(&mut |name, value| ok = ok.and_then(|()| set_field(r, name, value)));
+    let in_parts = offers_parts(r, stored);
+    serve.fields(&mut |name, value| {
+        if !(in_parts && is(name, "accept-ranges")) {
+            ok = ok.and_then(|()| set_field(r, name, value));
+        }
+    });
     ok.and_then(|()| tell(r, conf, serve))?;
+    if stored.own_redirect() {
+        complete_location(r);
+    }
     if stored.no_transform() && raw.headers_out.content_encoding.is_null() {
         // As if nginx had found that the client can't have it compressed (ngx_http_gzip_ok).
         raw.set_gzip_tested(1);
         raw.set_gzip_ok(0);
     }
-    raw.set_allow_ranges(u32::from(ranges_apply(
-        stored,
-        serve,
-        !raw.headers_in.range.is_null(),
-    )));
+    if in_parts {
+        let cuts = ranges_apply(stored, serve, !raw.headers_in.range.is_null());
+        raw.set_allow_ranges(u32::from(cuts));
+        if !cuts && r.core_conf().max_ranges > 0 {
+            // nginx says so only where it is to look at the client's range itself.
+            raw.headers_out.accept_ranges = push(r, str_of(b"Accept-Ranges"), str_of(b"bytes"))?;
+        }
+    }
     Some(())
+}
+
+/// Whether parts of the response can be had, which is then said in this cache's name instead of the origin's
+/// (ngx_http_upstream_copy_allow_ranges).
+fn offers_parts(r: Req, stored: &Stored) -> bool {
+    stored.status() == 200 && stored.content_length().is_some() && r.is_main()
 }
 
 /// Whether nginx's range filter shall cut the response: it stands below the filters that rewrite bodies, so it cuts
 /// what they made. The engine has judged `Range` and `If-Range`.
 fn ranges_apply(stored: &Stored, serve: &Serve, asked: bool) -> bool {
-    if stored.status() != 200 || stored.content_length().is_none() {
-        return false;
-    }
     match &serve.answer {
         // Several ranges can only be cut from one buffer (ngx_http_range_body_filter).
         Answer::Partial(ranges) if ranges.len() > 1 => {
@@ -874,6 +879,8 @@ pub(crate) fn relay_header(r: Req, conf: &LocConf, fetch: &Fetch) -> ngx_int_t {
     }
     let from = &fetch.request().raw().headers_out;
     let pool = r.pool();
+    // The status of a redirect to an error page that came before is in the fetch's (ngx_http_send_header).
+    r.raw().err_status = fetch.request().raw().err_status;
     let out = &mut r.raw().headers_out;
     out.status = from.status;
     out.content_length_n = from.content_length_n;
@@ -884,11 +891,16 @@ pub(crate) fn relay_header(r: Req, conf: &LocConf, fetch: &Fetch) -> ngx_int_t {
     ok = ok
         .and_then(|()| pool.copy_str(from.charset))
         .map(|charset| out.charset = charset);
+    let in_parts = relays_parts(r, fetch.request());
     List::of(&from.headers).elements(|e| {
-        if e.hash != 0 {
+        let is_ours = in_parts && is(bytes_of(&e.key), "accept-ranges");
+        if e.hash != 0 && !is_ours {
             ok = ok.and_then(|()| copy_field(r, pool, bytes_of(&e.key), bytes_of(&e.value)));
         }
     });
+    if crate::response::is_own_redirect(fetch.request()) {
+        complete_location(r);
+    }
     ok = ok
         .and_then(|()| pool.copy_str(from.content_type))
         .map(|media_type| {
@@ -915,9 +927,7 @@ pub(crate) fn relay_header(r: Req, conf: &LocConf, fetch: &Fetch) -> ngx_int_t {
     if ok.is_none() {
         return NGX_ERROR as ngx_int_t;
     }
-    // The fetch asked for the whole; nginx cuts what the client wanted from it.
-    r.raw()
-        .set_allow_ranges(u32::from(from.status == 200 && from.content_length_n >= 0));
+    r.raw().set_allow_ranges(u32::from(in_parts));
     r.raw().set_single_range(1);
     r.send_header()
 }
@@ -939,6 +949,20 @@ pub(crate) fn relay_trailers(r: Req, from: Req) -> Option<()> {
         ok = ok.and_then(|()| copy());
     });
     ok
+}
+
+/// Whether nginx shall cut what the client wants from a relayed response: the fetch asked for the whole. That is where nginx would
+/// without a cache, or in place of an origin that offers parts.
+fn relays_parts(r: Req, fetch: Req) -> bool {
+    let from = &fetch.raw().headers_out;
+    let (mut offered, mut is_part) = (fetch.raw().allow_ranges() != 0, false);
+    let asked = !r.raw().headers_in.range.is_null();
+    List::of(&from.headers).elements(|e| {
+        let name = bytes_of(&e.key);
+        offered |= asked && is(name, "accept-ranges") && is(bytes_of(&e.value), "bytes");
+        is_part |= e.hash != 0 && is(name, "content-range");
+    });
+    from.status == 200 && from.content_length_n >= 0 && offered && !is_part
 }
 
 pub(crate) fn copy_field(r: Req, pool: Pool, name: &[u8], value: &[u8]) -> Option<()> {

@@ -57,6 +57,8 @@ const NEVER_SENT_ON_REFRESH: [&[u8]; 2] = [b"cookie", b"authorization"];
 
 /// What the fetch sends that the client's request did not, and what of it is left out.
 pub(crate) struct Sends {
+    /// A HEAD stays one.
+    pub(crate) head: bool,
     /// A refresh carries no credentials.
     pub(crate) credentials: bool,
     /// Names of the client's fields that are not sent.
@@ -389,8 +391,8 @@ fn fill(client: Req, r: Req, sends: &Sends) -> Option<()> {
     to.main_conf = from.main_conf;
     to.srv_conf = from.srv_conf;
     to.loc_conf = from.loc_conf;
-    // A HEAD fetches the whole, so that it can be stored.
-    let is_head = from.method == NGX_HTTP_HEAD as usize;
+    // A HEAD fetches the whole, so that it can be stored, unless the location has it otherwise.
+    let is_head = from.method == NGX_HTTP_HEAD as usize && !sends.head;
     to.method = if is_head {
         NGX_HTTP_GET as usize
     } else {

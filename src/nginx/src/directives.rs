@@ -10,10 +10,10 @@ use nginx_sys::{
     NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF, NGX_OK, ngx_array_create, ngx_array_push,
     ngx_cidr_t, ngx_command_t, ngx_conf_t, ngx_http_compile_complex_value,
     ngx_http_compile_complex_value_t, ngx_http_complex_value_t, ngx_http_conf_ctx_t,
-    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_int_t, ngx_parse_offset, ngx_parse_time,
-    ngx_ptocidr, ngx_str_t,
+    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_int_t, ngx_parse_offset, ngx_ptocidr,
+    ngx_str_t,
 };
-use swrcache::engine::{IgnoreFields, MethodSet, StatusMatch, UseStale, Window};
+use swrcache::engine::{IgnoreFields, MethodSet, StatusMatch, UseStale, Window, units};
 
 use crate::conf::{Choice, LocConf, MainConf, PurgeMethod, Value, report};
 use crate::guard::guard;
@@ -70,7 +70,7 @@ macro_rules! command {
 }
 
 /// The table of directives, ended by an empty one.
-pub(crate) struct Commands(pub(crate) [ngx_command_t; 31]);
+pub(crate) struct Commands(pub(crate) [ngx_command_t; 33]);
 
 // SAFETY: nginx only reads the table, on its one thread.
 unsafe impl Sync for Commands {}
@@ -85,31 +85,30 @@ pub(crate) static COMMANDS: Commands = Commands([
     ),
     location!("swr_cache", |l, c| once(&mut c.settings.zone, choice(l))),
     location!("swr_cache_key", |l, c| once(&mut c.settings.key, key(l))),
-    location!("swr_cache_methods", |l, c| once(
-        &mut c.settings.methods,
-        methods(l)
+    location!("swr_cache_methods", methods),
+    location!("swr_cache_convert_head", |l, c| once(
+        &mut c.settings.convert_head,
+        l.flag()
+    )),
+    location!("swr_cache_max_range_offset", |l, c| once(
+        &mut c.settings.max_range_offset,
+        l.one("a size such as 10m").and_then(size)
     )),
     location!("swr_cache_valid", valid),
     location!("swr_cache_min_uses", |l, c| once(
         &mut c.settings.min_uses,
-        l.number(1, u32::MAX)
+        l.number(0, u32::MAX)
     )),
-    location!("swr_cache_bypass", |l, c| once(
+    location!("swr_cache_bypass", |l, c| more(
         &mut c.settings.bypass,
         l.values()
     )),
-    location!("swr_no_cache", |l, c| once(
+    location!("swr_no_cache", |l, c| more(
         &mut c.settings.no_cache,
         l.values()
     )),
-    location!("swr_ignore_headers", |l, c| once(
-        &mut c.settings.ignore,
-        ignore(l)
-    )),
-    location!("swr_cache_use_stale", |l, c| once(
-        &mut c.settings.use_stale,
-        use_stale(l)
-    )),
+    location!("swr_ignore_headers", ignore),
+    location!("swr_cache_use_stale", use_stale),
     location!("swr_cache_stale_while_revalidate", |l, c| once(
         &mut c.settings.swr,
         window(l)
@@ -224,6 +223,12 @@ fn once<T>(place: &mut Option<T>, value: Parsed<T>) -> Parsed<()> {
     Ok(())
 }
 
+/// What nginx takes several times in a block adds up.
+fn more<T>(place: &mut Option<Vec<T>>, values: Parsed<Vec<T>>) -> Parsed<()> {
+    place.get_or_insert_default().extend(values?);
+    Ok(())
+}
+
 fn text(word: &[u8]) -> String {
     String::from_utf8_lossy(word).into_owned()
 }
@@ -333,10 +338,7 @@ fn parts(mut word: &[u8]) -> Vec<&[u8]> {
 }
 
 fn time(word: &[u8]) -> Parsed<u64> {
-    let mut s = crate::pool::borrow(word);
-    // SAFETY: reads the `len` bytes only.
-    let ms = unsafe { ngx_parse_time(&mut s, 0) };
-    u64::try_from(ms).or_else(|_| bad(word, "a time such as 500ms, 5s, 10m or 1d"))
+    units::time(word).map_or_else(|| bad(word, "a time such as 500ms, 5s, 10m or 1d"), Ok)
 }
 
 fn size(word: &[u8]) -> Parsed<usize> {
@@ -483,16 +485,18 @@ fn choice(line: &Line<'_>) -> Parsed<Choice> {
     Ok(Choice::Named(pool.copy(word).ok_or("ran out of memory")?))
 }
 
-fn methods(line: &Line<'_>) -> Parsed<MethodSet> {
-    // As nginx: GET and HEAD are always among them.
-    line.words.iter().try_fold(
-        MethodSet::GET.with(MethodSet::HEAD),
-        |set, word| match *word {
-            b"GET" | b"HEAD" => Ok(set),
-            b"POST" => Ok(set.with(MethodSet::POST)),
-            _ => bad(word, "GET, HEAD or POST"),
-        },
-    )
+fn methods(line: &Line<'_>, conf: &mut LocConf) -> Parsed<()> {
+    // As nginx: GET and HEAD are always among them, and case does not count.
+    let place = &mut conf.settings.methods;
+    for word in &line.words {
+        let set = place.get_or_insert(MethodSet::GET.with(MethodSet::HEAD));
+        *set = match word.to_ascii_uppercase().as_slice() {
+            b"GET" | b"HEAD" => *set,
+            b"POST" => set.with(MethodSet::POST),
+            _ => return bad(word, "GET, HEAD or POST"),
+        };
+    }
+    Ok(())
 }
 
 fn valid(line: &Line<'_>, conf: &mut LocConf) -> Parsed<()> {
@@ -522,9 +526,10 @@ fn status(word: &[u8]) -> Parsed<StatusMatch> {
 
 const IGNORABLE: &str = "X-Accel-Expires, Expires, Cache-Control, Set-Cookie, Vary, CDN-Cache-Control or Surrogate-Control";
 
-fn ignore(line: &Line<'_>) -> Parsed<IgnoreFields> {
-    line.words.iter().try_fold(IgnoreFields::NONE, |set, word| {
-        Ok(set.with(match word.to_ascii_lowercase().as_slice() {
+fn ignore(line: &Line<'_>, conf: &mut LocConf) -> Parsed<()> {
+    let place = conf.settings.ignore.get_or_insert_default();
+    for word in &line.words {
+        *place = place.with(match word.to_ascii_lowercase().as_slice() {
             b"x-accel-expires" => IgnoreFields::X_ACCEL_EXPIRES,
             b"expires" => IgnoreFields::EXPIRES,
             b"cache-control" => IgnoreFields::CACHE_CONTROL,
@@ -538,8 +543,9 @@ fn ignore(line: &Line<'_>) -> Parsed<IgnoreFields> {
             | b"x-accel-buffering"
             | b"x-accel-charset" => IgnoreFields::NONE,
             _ => return bad(word, IGNORABLE),
-        }))
-    })
+        });
+    }
+    Ok(())
 }
 
 const STALE_CONDITIONS: [(&[u8], u16); 11] = [
@@ -556,17 +562,28 @@ const STALE_CONDITIONS: [(&[u8], u16); 11] = [
     (b"http_429", UseStale::HTTP_429),
 ];
 
-fn use_stale(line: &Line<'_>) -> Parsed<UseStale> {
-    if let [b"off"] = line.words.as_slice() {
-        return Ok(UseStale::OFF);
+/// Once `off` is among them, in whichever line, nothing is covered (ngx_http_proxy_merge_loc_conf).
+fn use_stale(line: &Line<'_>, conf: &mut LocConf) -> Parsed<()> {
+    let known = |word: &[u8]| {
+        let is = |(name, _): &&(&[u8], u16)| word.eq_ignore_ascii_case(name);
+        STALE_CONDITIONS.iter().find(is).map(|(_, bit)| *bit)
+    };
+    let place = &mut conf.settings.use_stale;
+    for word in &line.words {
+        let before = place.unwrap_or(UseStale::listed(0)).conditions;
+        *place = Some(match known(word) {
+            _ if *place == Some(UseStale::OFF) => UseStale::OFF,
+            None if word.eq_ignore_ascii_case(b"off") => UseStale::OFF,
+            Some(bit) => UseStale::listed(before | bit),
+            None => {
+                return bad(
+                    word,
+                    "error, timeout, invalid_header, updating, http_500, http_502, http_503, http_504, http_403, http_404, http_429 or off",
+                );
+            }
+        });
     }
-    let conditions = line.words.iter().try_fold(0, |bits, word| {
-        match STALE_CONDITIONS.iter().find(|(name, _)| name == word) {
-            Some((_, bit)) => Ok(bits | bit),
-            None => bad(word, "error, timeout, invalid_header, updating, http_500, http_502, http_503, http_504, http_403, http_404, http_429, or \"off\" alone"),
-        }
-    })?;
-    Ok(UseStale::listed(conditions))
+    Ok(())
 }
 
 fn window(line: &Line<'_>) -> Parsed<Window> {

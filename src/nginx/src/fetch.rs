@@ -109,6 +109,7 @@ fn sends(permit: &Permit) -> Sends {
         });
     }
     Sends {
+        head: permit.is_head(),
         credentials: !refresh,
         without,
         fields,

@@ -1,9 +1,11 @@
 //! nginx's lists of header fields, as the engine reads them.
 
+#[cfg(not(nginx_has = "ngx_table_elt_s.next"))]
+use nginx_sys::{ngx_array_create, ngx_array_push, ngx_array_t};
 use nginx_sys::{ngx_list_part_t, ngx_list_t, ngx_str_t, ngx_table_elt_t};
 use swrcache::http::Fields;
 
-use crate::pool::bytes_of;
+use crate::pool::{Pool, bytes_of};
 
 /// Every live field of a list of `ngx_table_elt_t`, in order.
 pub(crate) struct List<'a>(&'a ngx_list_t);
@@ -25,6 +27,41 @@ impl<'a> List<'a> {
             part = p.next;
         }
     }
+}
+
+/// Appends a line to those of a field that nginx keeps together (ngx_http_upstream_copy_multi_header_lines), after the others.
+#[cfg(nginx_has = "ngx_table_elt_s.next")]
+pub(crate) fn append(
+    _: Pool,
+    lines: &mut *mut ngx_table_elt_t,
+    line: *mut ngx_table_elt_t,
+) -> Option<()> {
+    let mut end = lines;
+    // SAFETY: elements of the request's own list hang together by `next`, and end with NULL.
+    while let Some(other) = unsafe { end.as_mut() } {
+        end = &mut other.next;
+    }
+    *end = line;
+    Some(())
+}
+
+/// Before 1.23.0 they are in an array.
+#[cfg(not(nginx_has = "ngx_table_elt_s.next"))]
+pub(crate) fn append(
+    pool: Pool,
+    lines: &mut ngx_array_t,
+    line: *mut ngx_table_elt_t,
+) -> Option<()> {
+    // SAFETY: an array of pointers to elements, all-zero until it has one; a push gives room for one more.
+    unsafe {
+        if lines.elts.is_null() {
+            *lines =
+                *ngx_array_create(pool.as_ptr(), 2, size_of::<*mut ngx_table_elt_t>()).as_ref()?;
+        }
+        let place: *mut *mut ngx_table_elt_t = ngx_array_push(lines).cast();
+        *place.as_mut()? = line;
+    }
+    Some(())
 }
 
 /// Deletes the fields of a response whose names `goes` picks.
@@ -53,13 +90,14 @@ impl Fields for List<'_> {
     }
 }
 
-/// The fields of `headers_out` and the two that nginx keeps beside the list.
+/// The fields of `headers_out` and those that nginx keeps beside the list.
 pub(crate) struct Visible<'a> {
     pub(crate) list: &'a ngx_list_t,
     pub(crate) content_type: &'a ngx_str_t,
     /// Less than the whole if parameters follow, among them the `charset` that nginx has noted.
     pub(crate) content_type_len: usize,
     pub(crate) charset: &'a ngx_str_t,
+    pub(crate) content_length: Option<&'a [u8]>,
     pub(crate) last_modified: Option<&'a [u8]>,
     /// nginx would add `Vary: Accept-Encoding` below (gzip_static).
     pub(crate) by_encoding: bool,
@@ -76,6 +114,9 @@ impl Fields for Visible<'_> {
                 ),
                 _ => f(b"Content-Type", media_type),
             }
+        }
+        if let Some(length) = self.content_length {
+            f(b"Content-Length", length);
         }
         if let Some(date) = self.last_modified {
             f(b"Last-Modified", date);

@@ -157,7 +157,7 @@ pub(crate) fn by_method(
     let cache = zone.cache();
     let purged = cache
         .zip(key())
-        .and_then(|(cache, key)| cache.region().try_remove_key(key).ok());
+        .and_then(|(cache, key)| cache.remove(key).ok());
     let Some(purged) = purged else {
         return Some(NGX_HTTP_SERVICE_UNAVAILABLE as ngx_int_t);
     };

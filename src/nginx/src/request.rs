@@ -5,10 +5,10 @@ use std::ptr;
 
 use nginx_sys::{
     NGX_ERROR, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_POST, NGX_LOG_ERR, NGX_OK, ngx_chain_t,
-    ngx_connection_t, ngx_http_cleanup_add, ngx_http_core_run_phases,
-    ngx_http_discard_request_body, ngx_http_finalize_request, ngx_http_output_filter,
-    ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header, ngx_int_t,
-    ngx_log_error_core, ngx_timeofday,
+    ngx_connection_t, ngx_http_cleanup_add, ngx_http_core_loc_conf_t, ngx_http_core_module,
+    ngx_http_core_run_phases, ngx_http_discard_request_body, ngx_http_finalize_request,
+    ngx_http_output_filter, ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header,
+    ngx_int_t, ngx_log_error_core, ngx_timeofday,
 };
 use swrcache::engine::Method;
 
@@ -76,6 +76,15 @@ impl Req {
         unsafe {
             let index = (*ptr::addr_of!(ngx_http_swr_cache_module)).ctx_index;
             &*(*self.raw().loc_conf.add(index)).cast::<LocConf>()
+        }
+    }
+
+    /// What nginx's own directives made of the request's location.
+    pub(crate) fn core_conf<'a>(self) -> &'a ngx_http_core_loc_conf_t {
+        // SAFETY: every request has a core location configuration, which lives as long as the cycle.
+        unsafe {
+            let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
+            &*(*self.raw().loc_conf.add(index)).cast()
         }
     }
 

@@ -4,6 +4,7 @@ use nginx_sys::{NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_H
 use swrcache::engine::{Failure, Response};
 
 use crate::fields::{List, Visible};
+use crate::pool::bytes_of;
 use crate::request::Req;
 
 /// Shows `f` the response whose header is about to be sent for `r`, to a request that was sent at `request_time`.
@@ -11,11 +12,14 @@ pub(crate) fn read<T>(r: Req, request_time: u64, f: impl FnOnce(&Response<'_>) -
     let raw = r.raw();
     let out = &raw.headers_out;
     let last_modified = own_last_modified(r);
+    let length = u64::try_from(out.content_length_n).ok();
+    let length = length.map(|bytes| bytes.to_string().into_bytes());
     let visible = Visible {
         list: &out.headers,
         content_type: &out.content_type,
         content_type_len: out.content_type_len,
         charset: &out.charset,
+        content_length: length.as_deref(),
         last_modified: last_modified.as_deref(),
         by_encoding: raw.gzip_vary() != 0,
     };
@@ -32,6 +36,7 @@ pub(crate) fn read<T>(r: Req, request_time: u64, f: impl FnOnce(&Response<'_>) -
             Some(list) => list,
             None => &visible,
         },
+        own_redirect: is_own_redirect(r),
         content_length: u64::try_from(out.content_length_n).ok(),
         request_time,
         origin: &r.origin(),
@@ -60,6 +65,14 @@ pub(crate) fn lacks_header(r: Req) -> bool {
         upstream.and_then(|u| Some((u.headers_in.status_n, u.state.as_ref()?.status)))
     };
     answered == Some((0, NGX_HTTP_OK as usize))
+}
+
+/// Whether nginx would complete the `Location` of this response: one that it notes, and that begins with a slash
+/// (ngx_http_header_filter). That of an origin it does not note.
+pub(crate) fn is_own_redirect(r: Req) -> bool {
+    // SAFETY: NULL or an element of the response's header list.
+    let location = unsafe { r.raw().headers_out.location.as_ref() };
+    location.is_some_and(|e| bytes_of(&e.value).first() == Some(&b'/'))
 }
 
 /// The status to judge by, and how the origin failed if nginx made the response in its place. The origin's own counts where

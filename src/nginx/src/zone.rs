@@ -151,6 +151,11 @@ impl Zone {
         self.options.inactive
     }
 
+    /// The longest body that is stored: an eighth of what the directive says, of which nginx keeps a little for itself.
+    fn max_object(&self) -> u64 {
+        self.options.max_object.unwrap_or(self.size / 8) as u64
+    }
+
     /// The cache of this zone, entered by this process; `None` where that could not be: the request is then proxied.
     pub(crate) fn cache(&self) -> Option<&Cache> {
         let cache = self.cache.get()?;
@@ -206,16 +211,14 @@ impl Zone {
         }
         let _ = self.cache.set(ManuallyDrop::new(Cache::clone(cache)));
         self.entered.set(old.entered.get());
-        cache
-            .region()
-            .set_max_object(self.options.max_object.unwrap_or(0) as u64);
+        cache.region().set_max_object(self.max_object());
         true
     }
 
     fn make(&self, shm: &ngx_shm_zone_t) -> Result<(), String> {
         self.tell_of_a_change(shm);
         let options = RegionOptions {
-            max_object: self.options.max_object.unwrap_or(0) as u64,
+            max_object: self.max_object(),
             // A new binary goes on with the file while this one still serves.
             on_exec: OnExec::Keep,
             ..RegionOptions::default()

@@ -228,8 +228,8 @@ fn begin(claim: &Claim, new: &NewObject<'_>) -> Result<(Object, Begun), NoSpace>
         return Err(NoSpace::TooLarge);
     }
     let head = (claim.key().len() + new.meta.len() + new.labels.len() * LABEL) as u64;
-    let whole = head.saturating_add(new.total.unwrap_or(0));
-    if head > u64::from(u32::MAX) || whole > shared.core.header().max_object.load(Relaxed) {
+    let body = new.total.unwrap_or(0);
+    if head > u64::from(u32::MAX) || body > shared.core.header().max_object.load(Relaxed) {
         return Err(NoSpace::TooLarge);
     }
     shared.pins(member).retry_deferred(AT_ONCE);
@@ -308,11 +308,13 @@ impl Growing {
 
     /// Makes room for bytes up to `end`.
     fn grow_to(&mut self, end: u64, total: u64) -> Result<(), NoSpace> {
+        if total == UNKNOWN && end > self.core().header().max_object.load(Relaxed) {
+            return Err(NoSpace::TooLarge);
+        }
         if end <= self.reserved {
             return Ok(());
         }
-        let max = self.core().header().max_object.load(Relaxed);
-        if total != UNKNOWN || self.object.at().head_len().saturating_add(end) > max {
+        if total != UNKNOWN {
             return Err(NoSpace::TooLarge);
         }
         let shared = Arc::clone(self.shared());

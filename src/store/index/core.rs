@@ -85,7 +85,7 @@ impl Core {
         }
     }
 
-    /// Sets the largest permitted object (key, meta and body); 0 is an eighth of the region.
+    /// Sets the longest permitted body, in bytes; 0 is an eighth of the region.
     pub(crate) fn set_max_object(&self, bytes: u64) {
         let bytes = if bytes == 0 {
             self.geometry.len as u64 / 8

@@ -39,7 +39,7 @@ pub struct Stats {
     pub reaped: u64,
     /// Repairs after a process died in the middle of an allocation.
     pub repairs: u64,
-    /// The largest permitted object.
+    /// The longest permitted body, in bytes.
     pub max_object: u64,
     /// Objects dropped as their key had too many variants.
     pub variants: u64,

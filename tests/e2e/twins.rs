@@ -1,0 +1,353 @@
+//! Switched on, the cache changes nothing but speed: the same location with it and without, asked the same.
+
+use crate::clients::curl;
+use crate::http3::with_http3;
+use crate::support::*;
+
+/// The same location twice: `/on/` with the cache, `/off/` without.
+fn twins(origin: &Origin, lines: &str) -> Conf {
+    let pass = format!("proxy_pass http://{}/; {lines}", origin.addr);
+    Conf::new()
+        .zone()
+        .location("/off/", &pass)
+        .location("/on/", &format!("swr_cache main; {pass}"))
+}
+
+/// What a client sees of `name`, line by line, whichever twin answered.
+fn seen(response: &Response, name: &str) -> Vec<String> {
+    let lines = response.all(name).into_iter();
+    lines.map(|line| line.replace("/off/", "/on/")).collect()
+}
+
+/// Asks both twins, the one with the cache three times: when nothing is stored, and twice more.
+#[track_caller]
+fn alike(nginx: &Nginx, path: &str, fields: &[(&str, &str)], names: &[&str]) {
+    let alone = nginx.get_with(&format!("/off{path}"), fields);
+    for turn in 1..=3 {
+        let cached = nginx.get_with(&format!("/on{path}"), fields);
+        assert_eq!(cached.status, alone.status, "{path}, turn {turn}");
+        for name in names {
+            let (got, want) = (seen(&cached, name), seen(&alone, name));
+            assert_eq!(got, want, "{name} of {path} {fields:?}, turn {turn}");
+        }
+        assert_eq!(cached.text(), alone.text(), "{path}, turn {turn}");
+    }
+}
+
+const REDIRECTS: [(&str, u16, &str); 7] = [
+    ("/path", 302, "/login?next=1"),
+    ("/scheme-relative", 301, "//cdn.example/x"),
+    ("/relative", 302, "../up"),
+    ("/absolute", 308, "https://other.example/y"),
+    ("/empty", 302, ""),
+    ("/created", 201, "/new/1"),
+    ("/own", 302, "http://app.example/new/1"),
+];
+
+fn redirecting() -> Origin {
+    let origin = Origin::start();
+    for control in ["max-age=60", "no-store"] {
+        for (path, status, to) in REDIRECTS {
+            let reply = Reply::new(status).header("Location", to);
+            origin.on(
+                &format!("/{control}{path}"),
+                reply.header("Cache-Control", control),
+            );
+        }
+    }
+    origin
+}
+
+/// An origin's relative `Location` is its own affair; only nginx's own redirects, and those that `proxy_redirect` rewrites, are
+/// made absolute (ngx_http_upstream_rewrite_location).
+#[test]
+fn twins_redirects() {
+    let origin = redirecting();
+    for lines in [
+        "",
+        "absolute_redirect off;",
+        "proxy_redirect off;",
+        "proxy_redirect http://app.example/ /;",
+        "proxy_redirect http://app.example/ /; absolute_redirect off;",
+        "proxy_redirect http://app.example/ /; port_in_redirect off;",
+        "proxy_redirect http://app.example/ /; server_name_in_redirect on;",
+    ] {
+        let nginx = twins(&origin, lines).start();
+        for control in ["max-age=60", "no-store"] {
+            for (path, ..) in REDIRECTS {
+                alike(&nginx, &format!("/{control}{path}"), &[], &["Location"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn twins_redirects_over_http2() {
+    let origin = redirecting();
+    let nginx = twins(&origin, "proxy_redirect http://app.example/ /;")
+        .http2()
+        .start();
+    let location = |twin: &str, path: &str| {
+        let url = format!("http://{}/{twin}/max-age=60{path}", nginx.addr);
+        let (head, _) = curl(&["--http2-prior-knowledge", "-H", "Host: localhost", &url]);
+        let mut lines = head.lines().filter(|line| line.starts_with("location:"));
+        (lines.next().map(str::to_owned), lines.count())
+    };
+    for (path, ..) in REDIRECTS {
+        for _ in 0..2 {
+            assert_eq!(location("on", path), location("off", path), "{path}");
+        }
+    }
+}
+
+#[test]
+fn twins_redirects_over_http3() {
+    let origin = redirecting();
+    let conf = twins(&origin, "proxy_redirect http://app.example/ /;")
+        .tls()
+        .http3();
+    let Some(nginx) = with_http3(&conf) else {
+        return;
+    };
+    let mut client = Http3::connect(nginx.addr, &nginx.identity());
+    for (path, ..) in REDIRECTS {
+        let alone = client.get(&format!("/off/max-age=60{path}"), &[]);
+        for _ in 0..2 {
+            let cached = client.get(&format!("/on/max-age=60{path}"), &[]);
+            assert_eq!(
+                seen(&cached, "location"),
+                seen(&alone, "location"),
+                "{path}"
+            );
+        }
+    }
+}
+
+/// Fields of which nginx keeps all lines together: its filters and variables find each of them, in order.
+#[test]
+fn twins_fields_of_several_lines() {
+    let origin = Origin::start();
+    for control in ["max-age=60", "no-store"] {
+        origin.on(
+            &format!("/{control}"),
+            Reply::cached(control, "x")
+                .header("Cache-Control", "no-transform")
+                .header("Expires", "Thu, 01 Jan 2037 00:00:00 GMT")
+                .header("Link", "</a>; rel=preload")
+                .header("Link", "</b>; rel=preload")
+                .header("Vary", "X-One")
+                .header("Vary", "X-Two")
+                .header("WWW-Authenticate", "Basic realm=one")
+                .header("WWW-Authenticate", "Bearer realm=two")
+                .header("X-Own", "1")
+                .header("X-Own", "2"),
+        );
+    }
+    let names = [
+        "Cache-Control",
+        "Expires",
+        "Link",
+        "Vary",
+        "WWW-Authenticate",
+        "X-Own",
+        "X-Sent-Control",
+        "X-Sent-Link",
+        "X-Sent-Own",
+        "X-Sent-Expires",
+    ];
+    for lines in [
+        "",
+        "expires 1h;",
+        "expires -1;",
+        "add_header Cache-Control s-maxage=9;",
+    ] {
+        let told = "add_header X-Sent-Control $sent_http_cache_control; add_header X-Sent-Link $sent_http_link; \
+                    add_header X-Sent-Own $sent_http_x_own; add_header X-Sent-Expires $sent_http_expires;";
+        let nginx = twins(&origin, &format!("{lines} {told}")).start();
+        for control in ["max-age=60", "no-store"] {
+            alike(&nginx, &format!("/{control}"), &[], &names);
+        }
+    }
+}
+
+/// `auth_request` passes on the challenges of the server that it asks: all of them since nginx 1.23.
+#[test]
+fn twins_challenges_of_auth_request() {
+    let origin = Origin::start();
+    for control in ["max-age=60", "no-store"] {
+        origin.on(
+            &format!("/auth/{control}"),
+            Reply::new(401)
+                .header("Cache-Control", control)
+                .header("WWW-Authenticate", "Basic realm=one")
+                .header("WWW-Authenticate", "Bearer realm=two"),
+        );
+    }
+    for control in ["max-age=60", "no-store"] {
+        let auth = format!(
+            "internal; proxy_pass http://{}/auth/{control};",
+            origin.addr
+        );
+        let nginx = Conf::new()
+            .zone()
+            .location("= /auth-on", &format!("swr_cache main; {auth}"))
+            .location("= /auth-off", &auth)
+            .location("/on/", "auth_request /auth-on;")
+            .location("/off/", "auth_request /auth-off;")
+            .start();
+        alike(&nginx, "/x", &[], &["WWW-Authenticate"]);
+    }
+}
+
+/// `Accept-Ranges` comes once, as with `proxy_cache` in the cache's name where parts can be had; it is the origin's where the
+/// response only goes by.
+#[test]
+fn twins_accept_ranges() {
+    let origin = Origin::start();
+    for offer in ["bytes", "none"] {
+        let reply = |control| {
+            let reply = Reply::cached(control, "0123456789").header("ETag", "\"a\"");
+            reply.header("Accept-Ranges", offer)
+        };
+        origin.on(&format!("/stored/{offer}"), reply("max-age=60"));
+        origin.on(&format!("/relayed/{offer}"), reply("no-store"));
+    }
+    let part = Reply::cached("no-store", "0123456789").header("Content-Range", "bytes 0-9/10");
+    origin.on("/part", part.header("Accept-Ranges", "bytes"));
+    let nginx = twins(&origin, "").start();
+    let range = [("Range", "bytes=2-3")];
+    for offer in ["bytes", "none"] {
+        let path = format!("/on/stored/{offer}");
+        for fields in [
+            &[][..],
+            &[("Range", "lines=1-2")],
+            &[("Range", "bytes=2-3"), ("If-Range", "\"b\"")],
+        ] {
+            for _ in 0..2 {
+                let response = nginx.get_with(&path, fields);
+                assert_eq!(
+                    response.all("Accept-Ranges"),
+                    ["bytes"],
+                    "{offer} {fields:?}"
+                );
+            }
+        }
+        assert_eq!(nginx.get_with(&path, &range).text(), "23");
+        let not_modified = nginx.get_with(&path, &[("If-None-Match", "\"a\"")]);
+        assert_eq!(
+            (not_modified.status, not_modified.header("Accept-Ranges")),
+            (304, None)
+        );
+        alike(
+            &nginx,
+            &format!("/relayed/{offer}"),
+            &[],
+            &["Accept-Ranges"],
+        );
+    }
+    // An origin that takes no ranges shows the whole, who leads the fetch and who passes after.
+    alike(
+        &nginx,
+        "/relayed/none",
+        &range,
+        &["Accept-Ranges", "Content-Range"],
+    );
+    alike(&nginx, "/part", &range, &["Accept-Ranges", "Content-Range"]);
+    let led = twins(&origin, "")
+        .start()
+        .get_with("/on/relayed/bytes", &range);
+    assert_eq!((led.status, led.text().as_str()), (206, "23"));
+    let none = twins(&origin, "max_ranges 0;").start();
+    for _ in 0..2 {
+        let response = none.get_with("/on/stored/bytes", &range);
+        assert_eq!(
+            (response.status, response.header("Accept-Ranges")),
+            (200, None)
+        );
+    }
+}
+
+/// A tag without quotes, and dates, are compared as nginx does with its own cache.
+#[test]
+fn twins_if_modified_since_off() {
+    let origin = Origin::start();
+    let date = "Thu, 01 Jan 2015 00:00:00 GMT";
+    origin.on(
+        "/",
+        Reply::cached("max-age=60", "x")
+            .header("Last-Modified", date)
+            .header("ETag", "v1"),
+    );
+    for (value, by_date) in [("off", 200), ("exact", 304), ("before", 304)] {
+        let nginx = Conf::caching_with(&origin, &format!("if_modified_since {value};")).start();
+        nginx.get("/").is(200, "MISS", "x");
+        let status = |name, sent| nginx.get_with("/", &[(name, sent)]).status;
+        assert_eq!(status("If-Modified-Since", date), by_date, "{value}");
+        assert_eq!(
+            status("If-Modified-Since", "Thu, 01 Jan 2099 00:00:00 GMT"),
+            by_date,
+            "{value}"
+        );
+        assert_eq!(
+            status("If-Modified-Since", "Thu, 01 Jan 2014 00:00:00 GMT"),
+            200,
+            "{value}"
+        );
+        assert_eq!(status("If-None-Match", "v1"), 304, "{value}");
+    }
+}
+
+/// An error page answers with the status that it comes to, and nginx's own redirect takes the place of the one before it.
+#[test]
+fn twins_error_pages_that_redirect() {
+    let origin = Origin::start();
+    origin.on("/moved", Reply::new(302).header("Location", "/there"));
+    origin.on(
+        "/kept",
+        Reply::new(302)
+            .header("Location", "/there")
+            .header("Cache-Control", "max-age=60"),
+    );
+    let nginx = |cache: &str| {
+        let pass = format!("{cache} proxy_pass http://{};", origin.addr);
+        let nginx = Conf::new()
+            .zone()
+            .server(cache)
+            .location("/get", "error_page 405 /d; return 405;")
+            .location("/d", &format!("{cache} root .;"))
+            .location("/first", "error_page 302 /moved; return 302 /elsewhere;")
+            .location("/second", "error_page 302 /kept; return 302 /elsewhere;")
+            .location("/third", "error_page 404 =302 /kept; return 404;")
+            .location(
+                "/fourth",
+                "error_page 404 =302 http://x.example/y; return 404;",
+            )
+            .location("/fifth", "error_page 302 /d; return 302 /elsewhere;")
+            .location("/moved", &pass)
+            .location("/kept", &pass)
+            .start();
+        std::fs::create_dir_all(nginx.dir().join("d")).expect("a folder");
+        nginx
+    };
+    let (on, off) = (nginx("swr_cache main;"), nginx(""));
+    let port = |text: &str, nginx: &Nginx| text.replace(&nginx.addr.port().to_string(), "PORT");
+    for path in [
+        "/get", "/first", "/second", "/third", "/fourth", "/fifth", "/d",
+    ] {
+        let alone = off.get(path);
+        let locations = |response: &Response, nginx| -> Vec<String> {
+            response
+                .all("Location")
+                .iter()
+                .map(|line| port(line, nginx))
+                .collect()
+        };
+        let wanted = locations(&alone, &off);
+        for turn in 1..=2 {
+            let cached = on.get(path);
+            assert_eq!(cached.status, alone.status, "{path}, turn {turn}");
+            let got = locations(&cached, &on);
+            assert_eq!(got, wanted, "{path}, turn {turn}");
+        }
+    }
+}
