@@ -22,7 +22,7 @@ pub(crate) fn answer(stored: &Stored, req: &Request<'_>, seen: Seen) -> Answer {
     let selected = Selected {
         status: stored.status(),
         etag: etag.as_ref().and_then(|etag| etag.parse()),
-        last_modified: stored.last_modified(),
+        last_modified: stored.modified(),
         date: stored.date(),
         synthesised: stored.synthesised(),
     };

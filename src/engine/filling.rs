@@ -164,15 +164,18 @@ impl Filling {
         if terms.probe {
             region.clear_pass(claim.key());
         }
-        let replaces = terms.entry.as_ref().or(twin.as_ref()).map(Stored::object);
+        let old = terms.entry.as_ref().or(twin.as_ref());
+        let mut attributes = draft.words;
+        let since = &mut attributes[words::SINCE];
+        *since = (*since).max(old.map_or(0, told_until));
         let new = NewObject {
             meta: &draft.meta,
             labels: &draft.labels,
             total: draft.total,
-            attributes: draft.words,
+            attributes,
             dead_at: draft.dead_at,
             publish,
-            replaces,
+            replaces: old.map(Stored::object),
             max_variants: policy.max_variants,
         };
         let fill = match claim.begin(new) {
@@ -374,6 +377,15 @@ impl Progress {
     fn stale_at(&self, now: Millis) -> Option<Stored> {
         let allowed = self.terms.purpose == Purpose::Fetch && now < self.terms.fallback_until;
         self.terms.entry.clone().filter(|_| allowed)
+    }
+}
+
+/// The first second of which no browser can have been told as the `Last-Modified` of these bytes: others in their place are not
+/// the same as of then, be their `Date` of the same second or an older one.
+fn told_until(old: &Stored) -> Millis {
+    match old.head().lacks_validators() {
+        true => (old.date() - old.date() % SECOND).saturating_add(SECOND),
+        false => 0,
     }
 }
 

@@ -213,7 +213,7 @@ impl Client {
                 target: self.r.unparsed_uri(),
                 fields: &fields,
             };
-            let mut removal = self.cache.written(&written, now());
+            let mut removal = self.cache.written(&written, &self.conf.policy, now());
             if removal.step(errand::PLACES) != Ok(true) {
                 errand::start(removal, None);
             }
