@@ -136,6 +136,7 @@ impl Direct {
             origin: b"",
             content_length: None,
             request_time: NOW,
+            wall: NOW,
             from_failure: None,
         };
         let Outcome::Store(mut filling) = permit.respond(&response, &BROWSER, &self.policy, NOW)

@@ -49,7 +49,7 @@ impl Draft {
         composed: Composed,
         total: Option<u64>,
         policy: &Policy,
-        now: Millis,
+        (now, wall): (Millis, Millis),
     ) -> Option<Draft> {
         let Composed { meta, labels } = composed;
         let head = Head::decode(&meta)?;
@@ -62,7 +62,7 @@ impl Draft {
         }
         let mut words = [0; ATTRIBUTES];
         words[words::ACCESS] = now;
-        words[words::SINCE] = now.min(head.date);
+        words[words::SINCE] = wall.min(head.date);
         let grace = head.lifetime.clamp(KEEP_MIN, KEEP_MAX);
         Some(Draft {
             dead_at: windows.end().max(now).saturating_add(grace),

@@ -21,6 +21,8 @@ pub(crate) struct Case<'a> {
     pub(crate) authorised: bool,
     pub(crate) request_time: Millis,
     pub(crate) response_time: Millis,
+    /// The response time as the wall clock has it, by which the origin's dates are.
+    pub(crate) wall: Millis,
 }
 
 /// A response that may be stored.
@@ -93,7 +95,7 @@ pub(crate) fn judge(case: &Case<'_>, policy: &Policy) -> Result<Judgement, Reaso
         fields: case.fields,
         ignore: policy.ignore,
     };
-    let control = governing(&heard, policy, Accel::read(&heard, case.response_time))?;
+    let control = governing(&heard, policy, Accel::read(&heard, case.wall))?;
     let times = Times::read(&heard);
     let vary = Vary::of(&heard);
     let Fresh { lifetime, by } = control.lifetime(case, &times, policy);
@@ -195,7 +197,7 @@ impl Governing {
             control: &self.control,
             times,
             status: case.status,
-            response_time: case.response_time,
+            response_time: case.wall,
         };
         let stated = freshness::explicit(&basis).map(|lifetime| lifetime.value);
         let configured = || {
@@ -233,11 +235,12 @@ fn sets_cookie(heard: &Heard<'_>, control: &CacheControl) -> bool {
 }
 
 fn initial_age(case: &Case<'_>, times: &Times) -> Millis {
+    let delay = case.response_time.saturating_sub(case.request_time);
     age::initial(&AgeInput {
         date: times.date,
         age: times.age,
-        request_time: case.request_time,
-        response_time: case.response_time,
+        request_time: case.wall.saturating_sub(delay),
+        response_time: case.wall,
     })
 }
 
@@ -260,7 +263,7 @@ fn facts(case: &Case<'_>, control: &CacheControl, times: &Times, lifetime: Milli
             .with(Flags::IMMUTABLE.when(control.immutable))
             .with(Flags::NO_TRANSFORM.when(no_transform)),
         stored_at: case.response_time,
-        date: times.date.unwrap_or(case.response_time),
+        date: times.date.unwrap_or(case.wall),
         initial_age: initial_age(case, times),
         lifetime,
         last_modified: times.last_modified,
@@ -281,5 +284,50 @@ fn reason(unstorable: Unstorable) -> Reason {
         Unstorable::SetCookie => Reason::SetCookie,
         Unstorable::VaryAny => Reason::VaryStar,
         Unstorable::NoLifetime => Reason::NoFreshness,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_origins_dates_are_compared_with_the_wall_clock() {
+        const WALL: Millis = 1_700_000_000_000;
+        // The wall clock has been set back by an hour, the cache's goes on.
+        let now = WALL + 3_600_000;
+        let date = crate::http::date::format(WALL - 5_000);
+        let date = std::str::from_utf8(&date).unwrap();
+        for (fields, age, lifetime) in [
+            (
+                vec![("Cache-Control", "max-age=60"), ("Date", date)],
+                5_000,
+                60_000,
+            ),
+            (
+                vec![("Cache-Control", "max-age=60"), ("Age", "7")],
+                7_300,
+                60_000,
+            ),
+            (vec![("X-Accel-Expires", "@1700000030")], 300, 30_300),
+        ] {
+            let case = Case {
+                method: &::http::Method::GET,
+                status: 200,
+                fields: &fields,
+                authorised: false,
+                request_time: now - 300,
+                response_time: now,
+                wall: WALL,
+            };
+            let facts = judge(&case, &Policy::default()).unwrap().facts;
+            assert_eq!(
+                (facts.initial_age, facts.lifetime),
+                (age, lifetime),
+                "{fields:?}"
+            );
+            assert_eq!(facts.stored_at, now);
+            assert!(facts.date <= WALL);
+        }
     }
 }

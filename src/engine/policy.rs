@@ -10,6 +10,10 @@ use crate::store::Millis;
 /// One second in [`Millis`].
 pub(crate) const SECOND: Millis = 1_000;
 
+/// By how much a time that was noted may lie in the future: workers look at the clock once in a turn of their event loops. What
+/// lies further ahead was noted before the clock was set back.
+pub(crate) const CLOCKS_DIFFER: Millis = 2 * SECOND;
+
 /// The window that a written-out `use_stale` grants where neither origin nor configuration names one.
 pub(crate) const GRANTED: Millis = 24 * 3_600 * SECOND;
 

@@ -54,7 +54,7 @@ pub unsafe extern "C" fn swrcache_passed(
 
 fn head(cache: &Shared, policy: &Settings, asked: &Asked<'_>, answered: &Answered<'_>) {
     let now = cache.now();
-    let response = answered.response(asked.origin, now);
+    let response = answered.response(asked.origin, (now, now));
     cache
         .engine
         .head_answered(&asked.request(true), &response, &policy.rules, now);

@@ -28,6 +28,7 @@ use swrcache::engine::{
 };
 use swrcache::http::Fields;
 
+use crate::clock::now;
 use crate::conf::{LocConf, any_true};
 use crate::ctx::Ctx;
 use crate::deliver::{self, Reader, Relay};
@@ -37,7 +38,7 @@ use crate::fields::{List, delete};
 use crate::guard::guard;
 use crate::interim;
 use crate::pool::bytes_of;
-use crate::request::{Req, now, run_phases};
+use crate::request::{Req, run_phases};
 use crate::response;
 use crate::worker;
 
