@@ -136,6 +136,7 @@ impl Direct {
             origin: b"",
             content_length: None,
             request_time: NOW,
+            wall: NOW,
             from_failure: None,
             own_redirect: false,
         };

@@ -52,6 +52,7 @@ fn cache_with(response: &[(&str, &str)]) -> Cache {
         judge: &fields,
         content_length: Some(1024),
         request_time: NOW,
+        wall: NOW,
         origin: b"",
         from_failure: None,
         own_redirect: false,

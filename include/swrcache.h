@@ -1295,6 +1295,7 @@ int swrcache_policy_new(swrcache_policy **policy);
  * | `refresh_ahead` | percent, `off` | `off` |
  * | `revalidate_timeout`, `inactive` | time, `off` | `off` |
  * | `max_variants` | number | `64` |
+ * | `invalidate` | `on`, `target`, `soft`, `off` | `on` |
  * | `status_header` | a name for `Cache-Status`, `off` | `off` |
  *
  * Times are as in nginx: `90`, `90s`, `1m30s`, `500ms`, `1d`. Call it before the policy is first used; one thread at a time.

@@ -24,7 +24,7 @@ pub(crate) fn answer(stored: &Stored, req: &Request<'_>, seen: Seen, policy: &Po
     let selected = Selected {
         status: stored.status(),
         etag: etag.as_ref().map(EntityTag::as_bytes),
-        last_modified: stored.last_modified(),
+        last_modified: stored.modified(),
         date: stored.date(),
         synthesised: stored.synthesised(),
     };

@@ -58,6 +58,7 @@ pub fn assess(
         authorised: Seen::of(req.fields).has(Seen::AUTHORIZATION),
         request_time,
         response_time,
+        wall: response_time,
     };
     let facts = match judge::judge(&case, policy) {
         Ok(judgement) => judgement.facts,

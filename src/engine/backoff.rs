@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::policy::Policy;
+use super::policy::{CLOCKS_DIFFER, Policy};
 use super::verdict::Reason;
 use super::words;
 use crate::store::{Millis, Object};
@@ -133,9 +133,10 @@ impl Fault {
     }
 }
 
-/// Whether the pause is still on.
-pub(crate) fn pausing(state: &AtomicU64, now: Millis) -> bool {
-    now < state.load(Relaxed) >> COUNT_BITS
+/// Whether the pause is still on. One that would last longer than any was begun before the clock was set back, and is over.
+pub(crate) fn pausing(state: &AtomicU64, policy: &Policy, now: Millis) -> bool {
+    let left = (state.load(Relaxed) >> COUNT_BITS).saturating_sub(now);
+    (1..=Backoff::of(policy).max.saturating_add(CLOCKS_DIFFER)).contains(&left)
 }
 
 #[cfg(test)]
@@ -183,11 +184,17 @@ mod tests {
     fn retry_after_lengthens_up_to_the_longest_pause() {
         let state = AtomicU64::new(0);
         USUAL.lengthen(&state, b"key", Some(30 * SECOND), 1_000);
-        assert!(pausing(&state, 30_999) && !pausing(&state, 31_000));
+        assert!(
+            pausing(&state, &Policy::default(), 30_999)
+                && !pausing(&state, &Policy::default(), 31_000)
+        );
         USUAL.lengthen(&state, b"key", Some(600 * SECOND), 0);
-        assert!(pausing(&state, 59_999) && !pausing(&state, 60_000));
+        assert!(
+            pausing(&state, &Policy::default(), 59_999)
+                && !pausing(&state, &Policy::default(), 60_000)
+        );
         USUAL.lengthen(&state, b"key", Some(Millis::MAX), 0);
-        assert!(!pausing(&state, 60_000));
+        assert!(!pausing(&state, &Policy::default(), 60_000));
         assert_eq!(state.load(Relaxed) & COUNT, 3);
     }
 

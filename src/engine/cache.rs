@@ -6,16 +6,15 @@ use std::sync::Arc;
 use super::answer::answer;
 use super::decide::Asking;
 use super::decision::{Decision, Led, Serve};
-use super::key::{self, split};
+use super::key::split;
 use super::outcome::Response;
-use super::policy::Policy;
+use super::policy::{Invalidate, Policy};
 use super::purge::Removal;
 use super::request::{Request, Turn};
 use super::seen::Seen;
 use super::stored::Stored;
 use super::verdict::{Reason, Status};
 use super::written::Written;
-use crate::http::invalidation::invalidates;
 use crate::store::{Effect, Millis, Region, Targets};
 
 /// A cache: policy over one region. Cheap to clone; all methods may be called from any thread.
@@ -92,19 +91,22 @@ impl Cache {
     }
 
     /// A request with a method that is not cached went through to the origin, which answered: an unsafe one that succeeded
-    /// makes what is stored for its target invalid, and what the response names beside it (RFC 9111 §4.4); whatever its
-    /// status, the response may name groups that are (RFC 9875 §3). Call [`Removal::step`] until it is done.
-    pub fn written(&self, written: &Written<'_>, now: Millis) -> Removal {
-        let targets = Targets {
+    /// makes what is stored for its target invalid, and what the response names beside it (RFC 9111 §4.4), as far as
+    /// [`Policy::invalidate`] says; whatever its status, the response may name groups that are (RFC 9875 §3). Call
+    /// [`Removal::step`] until it is done.
+    pub fn written(&self, written: &Written<'_>, policy: &Policy, now: Millis) -> Removal {
+        let mut targets = Targets {
             labels: written.groups(),
             ..Targets::default()
         };
+        let keys = written.keys(policy.invalidate);
+        if policy.invalidate == Invalidate::Soft {
+            targets.keys = keys;
+            return Removal::new(&self.region, targets, Effect::Age, now);
+        }
         let mut removal = Removal::new(&self.region, targets, Effect::Remove, now);
-        let method = ::http::Method::from_bytes(written.method);
-        if method.is_ok_and(|method| invalidates(&method, written.status)) {
-            removal.drop_key(written.key);
-            removal.drop_key(&key::of_head(written.key));
-            written.each_named(&mut |key| removal.drop_key(key));
+        for key in keys {
+            removal.drop_key(&key);
         }
         removal
     }

@@ -42,6 +42,7 @@ impl Colliding {
             judge: &fields,
             content_length: None,
             request_time: NOW,
+            wall: NOW,
             origin: b"",
             from_failure: None,
             own_redirect: false,

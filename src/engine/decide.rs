@@ -16,7 +16,7 @@ use super::decision::{Decision, Pass, Serve, Wait};
 use super::pass::{self, Memory};
 use super::permit::{Keep, Permit, Purpose, Terms};
 use super::phase::{Phase, Windows, binds};
-use super::policy::{Method, Policy, SECOND};
+use super::policy::{CLOCKS_DIFFER, Method, Policy, SECOND};
 use super::record::{Flags, Head};
 use super::request::{Request, Turn};
 use super::seen::Seen;
@@ -189,11 +189,31 @@ impl<'a> Asking<'a> {
             }
             last.store(self.now, Relaxed);
         }
+        let (stored, windows) = self.as_of_now(stored)?;
         Some(Found {
-            windows: Windows::of(stored.head(), self.policy),
+            windows,
             stored,
             siblings,
         })
+    }
+
+    /// The entry with its windows. What was stored later than now was so before the clock was set back: nobody knows how old it is,
+    /// so that it is stale from now on.
+    #[inline]
+    fn as_of_now(&self, stored: Stored) -> Option<(Stored, Windows)> {
+        let latest = self.now.saturating_add(CLOCKS_DIFFER);
+        if stored.head().stored_at <= latest && stored.object().aged() <= latest {
+            let windows = Windows::of(stored.head(), self.policy);
+            return Some((stored, windows));
+        }
+        stored.object().age_from(self.now);
+        let stored = stored.with_object(stored.object().clone())?;
+        let windows = match stored.object().aged() <= latest {
+            true => Windows::of(stored.head(), self.policy),
+            // It was purged softly, nobody knows when.
+            false => Windows::NONE,
+        };
+        Some((stored, windows))
     }
 
     /// The verdict on an entry; `None` if it was replaced meanwhile, and the request has to look again.
@@ -334,7 +354,8 @@ impl<'a> Asking<'a> {
             return Some(pass(Some(Status::Expired), Reason::RangeOffset));
         }
         // An entry that is validated at each use has nothing to share: to wait for another's answer would be in vain.
-        let unshared = found.windows.end() <= found.stored.head().stored_at;
+        let unshared = found.stored.object().aged() == 0
+            && found.windows.end() <= found.stored.head().stored_at;
         if unshared || self.alone(marker) {
             return Some(self.fetch_alone(Some(found), reason));
         }
@@ -422,7 +443,11 @@ impl<'a> Asking<'a> {
     }
 
     fn is_pausing(&self, found: &Found) -> bool {
-        pausing(found.stored.object().attribute(words::BACKOFF), self.now)
+        pausing(
+            found.stored.object().attribute(words::BACKOFF),
+            self.policy,
+            self.now,
+        )
     }
 
     fn may_refresh(&self, found: &Found) -> bool {

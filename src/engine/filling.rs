@@ -49,7 +49,7 @@ impl Draft {
         composed: Composed,
         total: Option<u64>,
         policy: &Policy,
-        now: Millis,
+        (now, wall): (Millis, Millis),
     ) -> Option<Draft> {
         let Composed { meta, labels } = composed;
         let head = Head::decode(&meta)?;
@@ -62,7 +62,7 @@ impl Draft {
         }
         let mut words = [0; ATTRIBUTES];
         words[words::ACCESS] = now;
-        words[words::SINCE] = now.min(head.date);
+        words[words::SINCE] = wall.min(head.date);
         let grace = head.lifetime.clamp(KEEP_MIN, KEEP_MAX);
         Some(Draft {
             dead_at: windows.end().max(now).saturating_add(grace),
@@ -164,15 +164,18 @@ impl Filling {
         if terms.probe {
             pass::forget(&region, claim.key());
         }
-        let replaces = terms.entry.as_ref().or(twin.as_ref()).map(Stored::object);
+        let old = terms.entry.as_ref().or(twin.as_ref());
+        let mut attributes = draft.words;
+        let since = &mut attributes[words::SINCE];
+        *since = (*since).max(old.map_or(0, told_until));
         let new = NewObject {
             meta: &draft.meta,
             labels: &draft.labels,
             total: draft.total,
-            attributes: draft.words,
+            attributes,
             dead_at: draft.dead_at,
             publish,
-            replaces,
+            replaces: old.map(Stored::object),
             max_variants: policy.max_variants,
         };
         let fill = match Fill::begin(claim, new) {
@@ -374,6 +377,15 @@ impl Progress {
     fn stale_at(&self, now: Millis) -> Option<Stored> {
         let allowed = self.terms.purpose == Purpose::Fetch && now < self.terms.fallback_until;
         self.terms.entry.clone().filter(|_| allowed)
+    }
+}
+
+/// The first second of which no browser can have been told as the `Last-Modified` of these bytes: others in their place are not
+/// the same as of then, be their `Date` of the same second or an older one.
+fn told_until(old: &Stored) -> Millis {
+    match old.head().lacks_validators() {
+        true => (old.date() - old.date() % SECOND).saturating_add(SECOND),
+        false => 0,
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Case<'a> {
     pub(crate) authorised: bool,
     pub(crate) request_time: Millis,
     pub(crate) response_time: Millis,
+    /// The response time as the wall clock has it, by which the origin's dates are.
+    pub(crate) wall: Millis,
 }
 
 /// A response that may be stored.
@@ -95,7 +97,7 @@ pub(crate) fn judge(case: &Case<'_>, policy: &Policy) -> Result<Judgement, Reaso
         fields: case.fields,
         ignore: policy.ignore,
     };
-    let control = governing(&heard, policy, Accel::read(&heard, case.response_time))?;
+    let control = governing(&heard, policy, Accel::read(&heard, case.wall))?;
     let times = Times::read(&heard);
     let vary = Vary::of(&heard);
     let Fresh { lifetime, by } = control.lifetime(case, &times, policy);
@@ -197,7 +199,7 @@ impl Governing {
             control: &self.control,
             times,
             status: case.status,
-            response_time: case.response_time,
+            response_time: case.wall,
         };
         let stated = freshness::explicit(&basis).map(|lifetime| lifetime.value);
         let configured = || {
@@ -235,11 +237,12 @@ fn sets_cookie(heard: &Heard<'_>, control: &CacheControl) -> bool {
 }
 
 fn initial_age(case: &Case<'_>, times: &Times) -> Millis {
+    let delay = case.response_time.saturating_sub(case.request_time);
     age::initial(&AgeInput {
         date: times.date,
         age: times.age,
-        request_time: case.request_time,
-        response_time: case.response_time,
+        request_time: case.wall.saturating_sub(delay),
+        response_time: case.wall,
     })
 }
 
@@ -264,7 +267,7 @@ fn facts(case: &Case<'_>, control: &CacheControl, times: &Times, lifetime: Milli
             .with(Flags::OWN_REDIRECT.when(case.own_redirect))
             .with(Flags::OF_HEAD.when(*case.method == ::http::Method::HEAD)),
         stored_at: case.response_time,
-        date: times.date.unwrap_or(case.response_time),
+        date: times.date.unwrap_or(case.wall),
         initial_age: initial_age(case, times),
         lifetime,
         last_modified: times.last_modified,
@@ -285,5 +288,51 @@ fn reason(unstorable: Unstorable) -> Reason {
         Unstorable::SetCookie => Reason::SetCookie,
         Unstorable::VaryAny => Reason::VaryStar,
         Unstorable::NoLifetime => Reason::NoFreshness,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_origins_dates_are_compared_with_the_wall_clock() {
+        const WALL: Millis = 1_700_000_000_000;
+        // The wall clock has been set back by an hour, the cache's goes on.
+        let now = WALL + 3_600_000;
+        let date = crate::http::date::format(WALL - 5_000);
+        let date = std::str::from_utf8(&date).unwrap();
+        for (fields, age, lifetime) in [
+            (
+                vec![("Cache-Control", "max-age=60"), ("Date", date)],
+                5_000,
+                60_000,
+            ),
+            (
+                vec![("Cache-Control", "max-age=60"), ("Age", "7")],
+                7_300,
+                60_000,
+            ),
+            (vec![("X-Accel-Expires", "@1700000030")], 300, 30_300),
+        ] {
+            let case = Case {
+                method: &::http::Method::GET,
+                status: 200,
+                fields: &fields,
+                authorised: false,
+                request_time: now - 300,
+                response_time: now,
+                wall: WALL,
+                own_redirect: false,
+            };
+            let facts = judge(&case, &Policy::default()).unwrap().facts;
+            assert_eq!(
+                (facts.initial_age, facts.lifetime),
+                (age, lifetime),
+                "{fields:?}"
+            );
+            assert_eq!(facts.stored_at, now);
+            assert!(facts.date <= WALL);
+        }
     }
 }

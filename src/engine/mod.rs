@@ -68,7 +68,9 @@ pub use decision::{Answer, Decision, Fetch, Led, Pass, Serve, Wait};
 pub use filling::{Filling, Finished};
 pub use outcome::{Failure, Outcome, Response};
 pub use permit::{Permit, Purpose};
-pub use policy::{IgnoreFields, Method, MethodSet, Policy, StatusMatch, UseStale, Window};
+pub use policy::{
+    IgnoreFields, Invalidate, Method, MethodSet, Policy, StatusMatch, UseStale, Window,
+};
 pub use purge::{Manner, Removal, Selection};
 #[cfg(any(test, fuzzing))]
 pub use record::read_record;

@@ -20,8 +20,11 @@ pub struct Response<'a> {
     pub own_redirect: bool,
     /// The length of the body, if it was announced.
     pub content_length: Option<u64>,
-    /// When the request was sent (Unix time in ms; RFC 9111 §4.2.3).
+    /// When the request was sent (RFC 9111 §4.2.3), by the clock of `now`.
     pub request_time: Millis,
+    /// What the wall clock shows now (Unix time in ms): what the origin's dates are compared with. `now` itself, for a host that has
+    /// no other clock.
+    pub wall: Millis,
     /// The host made this response itself because the origin failed so.
     pub from_failure: Option<Failure>,
 }

@@ -7,7 +7,7 @@
 //! misconfigured deploy) is cached again after ten seconds; one that is uncacheable by nature costs one led fetch in ten
 //! seconds. The whole, two minutes, is what Varnish remembers.
 
-use super::policy::SECOND;
+use super::policy::{CLOCKS_DIFFER, SECOND};
 use crate::store::{MarkerView, Millis, Region};
 
 /// How long every request of an uncacheable key passes.
@@ -41,9 +41,11 @@ pub(crate) enum Memory {
 
 impl Memory {
     pub(crate) fn of(marker: &MarkerView, now: Millis) -> Memory {
-        match marker.attributes[PASS_UNTIL] {
-            until if now.saturating_add(PROBE) < until => Memory::Pass,
-            until if now < until => Memory::Probe,
+        match marker.attributes[PASS_UNTIL].saturating_sub(now) {
+            0 => Memory::None,
+            left if left <= PROBE => Memory::Probe,
+            left if left <= PASS + PROBE + CLOCKS_DIFFER => Memory::Pass,
+            // It was remembered before the clock was set back.
             _ => Memory::None,
         }
     }
@@ -76,5 +78,5 @@ pub(crate) fn release_waiters(region: &Region, key: &[u8], now: Millis) {
 
 /// Whether a fetch of the key just ended and left nothing.
 pub(crate) fn released(marker: &MarkerView, now: Millis) -> bool {
-    now < marker.attributes[RELEASED_UNTIL]
+    (1..=RELEASE + CLOCKS_DIFFER).contains(&marker.attributes[RELEASED_UNTIL].saturating_sub(now))
 }

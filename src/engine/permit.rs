@@ -119,7 +119,8 @@ impl Permit {
         if let Some(at) = compose::last_modified(entry) {
             each("If-Modified-Since", &at);
         } else if entry.synthesised() && !self.terms.siblings {
-            each("If-Modified-Since", &date::format(entry.since()));
+            let date = entry.since().min(entry.date());
+            each("If-Modified-Since", &date::format(date));
         }
     }
 

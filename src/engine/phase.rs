@@ -29,6 +29,13 @@ pub(crate) struct Windows {
 }
 
 impl Windows {
+    /// None, not even of freshness.
+    pub(crate) const NONE: Windows = Windows {
+        fresh_until: 0,
+        swr_until: 0,
+        sie_until: 0,
+    };
+
     #[inline]
     pub(crate) fn of(head: &Head, policy: &Policy) -> Windows {
         // §5.2.2.4: `no-cache` is validated at each use, however long it would be fresh.

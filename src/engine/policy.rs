@@ -10,6 +10,10 @@ use crate::store::Millis;
 /// One second in [`Millis`].
 pub(crate) const SECOND: Millis = 1_000;
 
+/// By how much a time that was noted may lie in the future: workers look at the clock once in a turn of their event loops. What
+/// lies further ahead was noted before the clock was set back.
+pub(crate) const CLOCKS_DIFFER: Millis = 2 * SECOND;
+
 /// The window that a written-out `use_stale` grants where neither origin nor configuration names one.
 pub(crate) const GRANTED: Millis = 24 * 3_600 * SECOND;
 
@@ -68,6 +72,8 @@ pub struct Policy {
     pub max_variants: u32,
     /// Response fields that hold tags; not shown to clients, `Cache-Groups` apart (`swr_cache_tag_headers`).
     pub tag_fields: Vec<Box<str>>,
+    /// What a write through this cache does to what is stored (`swr_cache_invalidate`).
+    pub invalidate: Invalidate,
     /// Life of an entry beyond which it is dropped even inside its windows (`inactive=` of the zone).
     pub inactive: Option<Millis>,
 }
@@ -100,6 +106,7 @@ impl Default for Policy {
             vary_normalize: names(&["Accept-Encoding"]),
             max_variants: 64,
             tag_fields: names(&["Surrogate-Key", "Cache-Tag", "Cache-Groups"]),
+            invalidate: Invalidate::On,
             inactive: None,
         }
     }
@@ -307,6 +314,33 @@ impl Default for UseStale {
                 | Self::HTTP_503
                 | Self::HTTP_504
                 | Self::HTTP_429,
+        }
+    }
+}
+
+/// What a non-error answer to an unsafe method does to what is stored (RFC 9111 §4.4). Groups that the answer names (RFC 9875)
+/// are invalidated all the same: they are the origin's own word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invalidate {
+    /// The target goes, and what `Location` and `Content-Location` name on its origin.
+    On,
+    /// The target alone goes.
+    Target,
+    /// As [`Invalidate::On`], but what is stored becomes stale instead: it is served as its windows allow. Groups too.
+    Soft,
+    /// Nothing happens.
+    Off,
+}
+
+impl Invalidate {
+    /// Reads the word of the directive.
+    pub fn parse(word: &str) -> Option<Invalidate> {
+        match word {
+            "on" => Some(Invalidate::On),
+            "target" => Some(Invalidate::Target),
+            "soft" => Some(Invalidate::Soft),
+            "off" => Some(Invalidate::Off),
+            _ => None,
         }
     }
 }

@@ -126,7 +126,7 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Written;
+    use super::super::{Invalidate, Policy, Written};
     use super::*;
     use crate::store::{ATTRIBUTES, Fill, NewObject, Publish, RegionOptions};
 
@@ -168,6 +168,7 @@ mod tests {
                 target: b"/a",
                 fields: &fields,
             },
+            &Policy::default(),
             5,
         );
         assert_eq!((removal.step(99), removal.removed()), (Err(Busy), 0));
@@ -177,5 +178,54 @@ mod tests {
         region.sweep(6, region.places());
         assert_eq!((removal.removed(), region.stats().objects), (3, 0));
         assert_eq!(removal.step(1), Ok(true));
+    }
+
+    #[test]
+    fn a_write_does_as_the_location_says() {
+        // RFC 9111 §4.4; RFC 9875 §3
+        let group = tags::group(b"http://h", "g").expect("a label");
+        let fields = [("Location", "/b"), ("Cache-Group-Invalidation", "\"g\"")];
+        for (invalidate, status, found, left) in [
+            (Invalidate::On, 201, 3, 1),
+            (Invalidate::Target, 201, 2, 2),
+            (Invalidate::Soft, 201, 3, 4),
+            (Invalidate::Off, 201, 1, 3),
+            // An error invalidates nothing but the groups that it names.
+            (Invalidate::On, 500, 1, 3),
+            (Invalidate::Soft, 500, 1, 4),
+        ] {
+            let region =
+                Arc::new(Region::anonymous(1 << 20, &RegionOptions::default()).expect("memory"));
+            region.enter(None).expect("a slot");
+            for (key, labels) in [
+                ("a", vec![]),
+                ("b", vec![]),
+                ("c", vec![group]),
+                ("d", vec![]),
+            ] {
+                put(&region, format!("httph/{key}\0").as_bytes(), &labels);
+            }
+            let policy = Policy {
+                invalidate,
+                ..Policy::default()
+            };
+            let written = Written {
+                method: b"POST",
+                status,
+                key: b"httph/a\0",
+                origin: b"http://h",
+                target: b"/a",
+                fields: &fields,
+            };
+            let mut removal = Cache::new(Arc::clone(&region)).written(&written, &policy, 5);
+            while !removal.step(9_999).expect("not busy") {}
+            region.sweep(6, region.places());
+            let objects = region.stats().objects;
+            assert_eq!(
+                (removal.removed(), objects),
+                (found, left),
+                "{invalidate:?} {status}"
+            );
+        }
     }
 }

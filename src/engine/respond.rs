@@ -36,7 +36,7 @@ pub(crate) fn respond(
         return fail(
             permit,
             failure,
-            retry_after::parse(resp.judge, now),
+            retry_after::parse(resp.judge, resp.wall),
             policy,
             now,
         );
@@ -224,7 +224,7 @@ impl Answered<'_> {
             Reason::OriginStatus => self.policy.use_stale.covers_status(self.resp.status),
             _ => self.policy.use_stale.has(UseStale::INVALID_HEADER),
         };
-        let retry_after = retry_after::parse(self.resp.judge, self.now);
+        let retry_after = retry_after::parse(self.resp.judge, self.resp.wall);
         let cause = match reason {
             Reason::OriginStatus => Cause::Status(self.resp.status),
             reason => Cause::Reason(reason),
@@ -266,6 +266,7 @@ impl Answered<'_> {
                 authorised: permit.terms.authorised,
                 request_time: self.resp.request_time,
                 response_time: self.now,
+                wall: self.resp.wall,
             },
             self.policy,
         )
@@ -311,6 +312,11 @@ impl Answered<'_> {
             || denied && permit.terms.entry.as_ref().is_some_and(guarded)
     }
 
+    /// Now, by the cache's clock and the wall's.
+    fn times(&self) -> (Millis, Millis) {
+        (self.now, self.resp.wall)
+    }
+
     fn store(&self, permit: Permit, judgement: &Judgement) -> Outcome {
         let parts = Parts {
             judgement,
@@ -322,7 +328,12 @@ impl Answered<'_> {
         let Some(composed) = compose::compose(&parts, self.policy) else {
             return self.uncacheable(permit, Reason::HeaderTooLarge);
         };
-        let draft = filling::Draft::new(composed, self.resp.content_length, self.policy, self.now);
+        let draft = filling::Draft::new(
+            composed,
+            self.resp.content_length,
+            self.policy,
+            self.times(),
+        );
         let Some(draft) = draft else {
             return self.uncacheable(permit, Reason::NoFreshness);
         };
@@ -415,7 +426,7 @@ impl Answered<'_> {
     ) -> Outcome {
         let draft = self.renewed_meta(&other, judgement, judged);
         let draft = draft.and_then(|meta| {
-            filling::Draft::new(meta, other.content_length(), self.policy, self.now)
+            filling::Draft::new(meta, other.content_length(), self.policy, self.times())
         });
         let Some(draft) = draft else {
             return self.last_use(permit, other, Reason::NoFreshness);
@@ -468,7 +479,7 @@ impl Answered<'_> {
     ) -> Outcome {
         let composed = self.renewed_meta(&entry, judgement, judged);
         let draft = composed
-            .and_then(|composed| filling::Draft::new(composed, None, self.policy, self.now));
+            .and_then(|composed| filling::Draft::new(composed, None, self.policy, self.times()));
         let Some(draft) = draft else {
             return self.last_use(permit, entry, Reason::NoFreshness);
         };

@@ -112,8 +112,19 @@ impl Stored {
         self.head.date
     }
 
-    /// The origin's `Last-Modified`, or the synthesised one (Smart Edge Revalidation). Unix time in ms, whole seconds.
+    /// The `Last-Modified` to send: the origin's, or a synthesised one (Smart Edge Revalidation), which is the [`Stored::date`]: a
+    /// browser that takes a tenth of the time between the two for a lifetime (RFC 9111 §4.2.2) gets none that the origin did
+    /// not give. Unix time in ms, whole seconds.
     pub fn last_modified(&self) -> Option<Millis> {
+        match self.synthesised() {
+            true => Some(self.head.date - self.head.date % SECOND),
+            false => self.head.last_modified,
+        }
+    }
+
+    /// What `If-Modified-Since` is compared with: the origin's `Last-Modified`, or since when these bytes are known: who has got them
+    /// with any `Date` since then has the same.
+    pub(crate) fn modified(&self) -> Option<Millis> {
         match self.synthesised() {
             true => Some(self.since()),
             false => self.head.last_modified,

@@ -6,7 +6,8 @@ pub(crate) const BACKOFF: usize = 0;
 pub(crate) const ACCESS: usize = 1;
 /// Hash of the complete body, never zero; zero while it is not known. Makes the synthesised `ETag`.
 pub(crate) const HASH: usize = 2;
-/// Since when the cache knows these bytes (Unix time in ms): the synthesised `Last-Modified`.
+/// Since when the cache knows these bytes (Unix time in ms): what `If-Modified-Since` is compared with where the origin sent no
+/// validator.
 pub(crate) const SINCE: usize = 3;
 /// Since when its refresh has failed, and how it failed last, see [`backoff`](super::backoff).
 pub(crate) const FAULT: usize = 4;

@@ -2,10 +2,11 @@
 
 use ::http::Method;
 
-use super::key::split;
+use super::key::{of_head, split};
+use super::policy::Invalidate;
 use super::tags;
 use crate::http::fields::each_named;
-use crate::http::invalidation::named_target;
+use crate::http::invalidation::{invalidates, named_target};
 use crate::http::{Fields, cache_groups};
 
 /// A request that went through to the origin with a method that is not cached, and its response.
@@ -38,11 +39,27 @@ impl Written<'_> {
         labels.collect()
     }
 
+    /// The keys that are invalid now.
+    pub(crate) fn keys(&self, how: Invalidate) -> Vec<Box<[u8]>> {
+        let method = Method::from_bytes(self.method);
+        let invalid = method.is_ok_and(|method| invalidates(&method, self.status));
+        if !invalid || how == Invalidate::Off {
+            return Vec::new();
+        }
+        let mut keys = vec![Box::from(self.key)];
+        if how != Invalidate::Target {
+            self.each_named(&mut |key| keys.push(key.into()));
+        }
+        let heads: Vec<Box<[u8]>> = keys.iter().map(|key| of_head(key).into()).collect();
+        keys.extend(heads);
+        keys
+    }
+
     /// Calls `f` with the keys of what `Location` and `Content-Location` name on the same origin.
     ///
     /// A key whose text ends in the request's target is made anew with the other target, as the usual one is; of other keys
     /// nothing can be told.
-    pub(crate) fn each_named(&self, f: &mut dyn FnMut(&[u8])) {
+    fn each_named(&self, f: &mut dyn FnMut(&[u8])) {
         let Some((text, lengths)) = split(self.key) else {
             return;
         };

@@ -338,7 +338,7 @@ impl FetchValue {
         }
         self.status = answered.status;
         let now = self.cache.now();
-        let response = answered.response(self.client.origin.as_bytes(), self.began);
+        let response = answered.response(self.client.origin.as_bytes(), (self.began, now));
         let outcome = permit.respond(&response, &self.made, &self.policy.rules, now);
         Ok(self.settle(outcome))
     }

@@ -44,7 +44,7 @@ pub unsafe extern "C" fn swrcache_passed(
                 match asked.method {
                     Method::Head => head(cache, &policy.0, &asked, &answered),
                     method if policy.0.rules.methods.has(method) => {}
-                    _ => written(cache, &asked, &answered)?,
+                    _ => written(cache, &policy.0, &asked, &answered)?,
                 }
                 Ok(())
             })
@@ -54,13 +54,18 @@ pub unsafe extern "C" fn swrcache_passed(
 
 fn head(cache: &Shared, policy: &Settings, asked: &Asked<'_>, answered: &Answered<'_>) {
     let now = cache.now();
-    let response = answered.response(asked.origin, now);
+    let response = answered.response(asked.origin, (now, now));
     cache
         .engine
         .head_answered(&asked.request(true), &response, &policy.rules, now);
 }
 
-fn written(cache: &Shared, asked: &Asked<'_>, answered: &Answered<'_>) -> Result<()> {
+fn written(
+    cache: &Shared,
+    policy: &Settings,
+    asked: &Asked<'_>,
+    answered: &Answered<'_>,
+) -> Result<()> {
     let written = Written {
         method: asked.word,
         status: answered.status,
@@ -69,7 +74,7 @@ fn written(cache: &Shared, asked: &Asked<'_>, answered: &Answered<'_>) -> Result
         target: asked.target,
         fields: &answered.judge,
     };
-    let mut removal = cache.engine.written(&written, cache.now());
+    let mut removal = cache.engine.written(&written, &policy.rules, cache.now());
     while !removal.step(u32::MAX).map_err(|_| SWRCACHE_EAGAIN)? {}
     cache.counters.add(Count::Purged, removal.removed());
     Ok(())

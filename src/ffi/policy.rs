@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::error::{Error, SWRCACHE_EINVAL};
 use super::handle::{Handle, Kind, call};
 use super::types::{put, text};
-use crate::engine::units;
-use crate::engine::{IgnoreFields, MethodSet, Policy as Rules, StatusMatch, UseStale, Window};
+use crate::engine::{
+    IgnoreFields, Invalidate, MethodSet, Policy as Rules, StatusMatch, UseStale, Window, units,
+};
 use crate::http::Millis;
 use crate::http::syntax::is_token;
 
@@ -119,6 +120,7 @@ pub unsafe extern "C" fn swrcache_policy_new(policy: *mut *mut Policy) -> c_int 
 /// | `refresh_ahead` | percent, `off` | `off` |
 /// | `revalidate_timeout`, `inactive` | time, `off` | `off` |
 /// | `max_variants` | number | `64` |
+/// | `invalidate` | `on`, `target`, `soft`, `off` | `on` |
 /// | `status_header` | a name for `Cache-Status`, `off` | `off` |
 ///
 /// Times are as in nginx: `90`, `90s`, `1m30s`, `500ms`, `1d`. Call it before the policy is first used; one thread at a time.
@@ -229,6 +231,7 @@ fn set(settings: &mut Settings, directive: &str, value: &str) -> Option<()> {
         "use_stale" => rules.use_stale = use_stale(value)?,
         "stale_while_revalidate" => rules.swr = window(value)?,
         "stale_if_error" => rules.sie = window(value)?,
+        "invalidate" => rules.invalidate = Invalidate::parse(value)?,
         "background_update" => rules.background_update = switch(value)?,
         "revalidate" => rules.revalidate = switch(value)?,
         "edge_revalidation" => rules.edge_revalidation = switch(value)?,
@@ -416,6 +419,7 @@ mod tests {
             ("revalidate_timeout", "200ms"),
             ("inactive", "1h"),
             ("max_variants", "3"),
+            ("invalidate", "soft"),
             ("status_header", "edge"),
         ];
         let mut settings = Settings::default();
@@ -439,6 +443,7 @@ mod tests {
             ("control_headers", "My-Control, Other"),
             ("tag_headers", "X:Tags"),
             ("vary_normalize", "Accept;X"),
+            ("invalidate", "maybe"),
             ("nonsense", "on"),
         ];
         for (directive, value) in bad {

@@ -110,7 +110,11 @@ impl<'a> Answered<'a> {
     }
 
     /// As the engine sees it.
-    pub(crate) fn response<'b>(&'b self, origin: &'b [u8], began: Millis) -> engine::Response<'b> {
+    pub(crate) fn response<'b>(
+        &'b self,
+        origin: &'b [u8],
+        (began, now): (Millis, Millis),
+    ) -> engine::Response<'b> {
         engine::Response {
             status: self.status,
             store: &self.shown,
@@ -118,6 +122,7 @@ impl<'a> Answered<'a> {
             origin,
             content_length: content_length(&self.judge),
             request_time: self.sent(began),
+            wall: now,
             from_failure: self.failure,
             own_redirect: false,
         }

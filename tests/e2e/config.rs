@@ -133,6 +133,11 @@ fn config_bad_values_are_named() {
             "swr_cache_refresh_backoff 60s 1s;",
             &["swr_cache_refresh_backoff", "1s"],
         ),
+        ("swr_cache_invalidate;", &["swr_cache_invalidate"]),
+        (
+            "swr_cache_invalidate some;",
+            &["swr_cache_invalidate", "some", "target"],
+        ),
         (
             "swr_cache_refresh_ahead 101;",
             &["swr_cache_refresh_ahead", "101"],

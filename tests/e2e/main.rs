@@ -8,6 +8,7 @@ mod support;
 mod borders;
 mod chaos;
 mod clients;
+mod clock;
 mod collapse;
 mod config;
 mod cycle;

@@ -112,6 +112,35 @@ fn rules_unsafe_requests_invalidate() {
     }
 }
 
+/// `swr_cache_invalidate`: what an anonymous POST may do to a page, and by `Location` to another.
+#[test]
+fn rules_unsafe_requests_invalidate_as_configured() {
+    let origin = Origin::start();
+    let page = |nth: usize, method: &str| match method {
+        "GET" => Reply::cached("max-age=3600, stale-while-revalidate=60", nth.to_string()),
+        _ => Reply::new(201).header("Location", "page"),
+    };
+    for path in ["/post", "/page"] {
+        origin.handle(path, move |r| page(r.nth, r.method.as_str()));
+    }
+    for (lines, post, page) in [
+        ("", "MISS", "MISS"),
+        ("swr_cache_invalidate on;", "MISS", "MISS"),
+        ("swr_cache_invalidate target;", "MISS", "HIT"),
+        ("swr_cache_invalidate soft;", "UPDATING", "UPDATING"),
+        ("swr_cache_invalidate off;", "HIT", "HIT"),
+    ] {
+        let nginx = Conf::caching_with(&origin, lines).start();
+        for path in ["/post", "/page"] {
+            nginx.get(path);
+        }
+        let fields = [("Content-Length", "0")];
+        nginx.client().request("POST", "/post", &fields);
+        assert_eq!(nginx.get("/post").cache(), post, "{lines}");
+        assert_eq!(nginx.get("/page").cache(), page, "{lines}");
+    }
+}
+
 /// RFC 9111 §5.2.1 with `swr_cache_client_control`; RFC 8246 §2: what is `immutable` is not validated while it is fresh.
 #[test]
 fn rules_directives_of_clients() {

@@ -299,3 +299,92 @@ fn windows_replicated_at_the_edge() {
         "#,
     );
 }
+
+/// The clock is set back by an hour: what was stored before is of an age that nobody knows, and is stale from now on; its windows
+/// are counted from then, and those who wait for it wait for one.
+#[test]
+fn the_clock_is_set_back() {
+    script(
+        r#"
+        0      GET /a -> fetch
+        0      200 /a [Cache-Control: max-age=2] "one" -> MISS
+        -1     GET /a -> HIT
+        -3596  GET /a -> fetch (stale)
+        -3596  GET /a -> wait
+        -3596  200 /a [Cache-Control: max-age=2] "two" -> EXPIRED "two"
+        -3596  rung /a -> HIT "two"
+        -3594  GET /a -> fetch (stale)
+
+        0      GET /b -> fetch
+        0      200 /b [Cache-Control: max-age=86400, stale-while-revalidate=60, stale-if-error=100 | ETag: "1"] "one" -> MISS
+        -3600  GET /b -> UPDATING refresh asks if-none-match "one"
+        -3600  fail error /b -> dropped
+        -3600  GET /b -> UPDATING (swr-backoff) "one"
+        -3550  GET /b -> UPDATING refresh "one"
+        -3550  fail error /b -> dropped
+        -3540  GET /b -> fetch (sie-window)
+        -3540  fail error /b -> STALE "one"
+        -3500  GET /b -> fetch (stale)
+        -3500  304 /b [Cache-Control: max-age=86400 | ETag: "1"] -> REVALIDATED "one"
+        -3499  GET /b -> HIT age 1 "one"
+        "#,
+    );
+}
+
+/// What else is remembered for a time is over when it would last longer than it ever does.
+#[test]
+fn what_is_remembered_when_the_clock_is_set_back() {
+    script(
+        r#"
+        # Hit-for-miss.
+        0      GET /a -> fetch
+        0      200 /a [Cache-Control: no-store] -> relay
+        1      GET /a -> pass (hit-for-miss)
+        -3600  GET /a -> fetch (absent)
+        -3600  200 /a [Cache-Control: no-store] -> relay
+        -3599  GET /a -> pass (hit-for-miss)
+
+        # The pause after a failure.
+        0      GET /b -> fetch
+        0      200 /b [Cache-Control: max-age=10, stale-while-revalidate=60000] "one" -> MISS
+        7200   GET /b -> UPDATING refresh
+        7200   fail error /b -> dropped
+        7200   GET /b -> UPDATING (swr-backoff)
+        3600   GET /b -> UPDATING refresh
+        3600   drop /b
+
+        # That a fetch left nothing to those who waited.
+        0      GET /c -> fetch
+        0      fail error /c -> relay
+        -3600  GET /c -> fetch
+        -3600  GET /c -> wait
+        -3600  GET /c -> wait
+        -3600  drop /c
+        -3600  rung /c -> fetch
+        -3600  rung /c -> wait
+
+        # A soft purge.
+        0      GET /d -> fetch
+        0      200 /d [Cache-Control: max-age=86400, stale-while-revalidate=60 | Cache-Tag: t] "one" -> MISS
+        7200   soft tag t -> purged 1
+        7200   GET /d -> UPDATING refresh
+        7200   drop /d
+        3600   GET /d -> fetch (stale)
+        "#,
+    );
+}
+
+/// The clock is set forward: everything is as old as it says.
+#[test]
+fn the_clock_is_set_forward() {
+    script(
+        r#"
+        0      GET /a -> fetch
+        0      200 /a [Cache-Control: max-age=60, stale-while-revalidate=60] "one" -> MISS
+        0      GET /b -> fetch
+        0      200 /b [Cache-Control: no-store] -> relay
+        300    GET /a -> fetch (stale)
+        300    GET /b -> fetch (absent)
+        "#,
+    );
+}

@@ -214,6 +214,7 @@ impl Timeline {
             judge: &event.fields,
             content_length: announced.map(|(_, value)| value.parse().expect("a length")),
             request_time: event.now,
+            wall: event.now,
             origin: b"",
             from_failure,
             own_redirect: false,
@@ -248,6 +249,7 @@ impl Timeline {
             judge: &event.fields,
             content_length: None,
             request_time: client.asked,
+            wall: event.now,
             origin: b"",
             from_failure: None,
             own_redirect: false,
@@ -497,7 +499,7 @@ impl Event {
         }
         assert!(answer || words.len() > 1, "no path: {line}");
         Event {
-            now: EPOCH + (at * 1000.0).round() as u64,
+            now: EPOCH.saturating_add_signed((at * 1000.0).round() as i64),
             words,
             fields,
             body: body.map(|body| body.trim_matches('"').to_string()),

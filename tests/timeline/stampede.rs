@@ -39,6 +39,7 @@ fn store(permit: Permit, body: &[u8], now: u64) {
         judge: &STORED,
         content_length: None,
         request_time: now,
+        wall: now,
         origin: b"",
         from_failure: None,
         own_redirect: false,

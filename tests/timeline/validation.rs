@@ -365,15 +365,16 @@ fn ranges_of_a_growing_body() {
     );
 }
 
-/// Smart Edge Revalidation (seed 000): without validators of the origin's, `Last-Modified` is the time it was cached, and
-/// `If-Modified-Since` and `If-None-Match` are answered.
+/// Smart Edge Revalidation (seed 000): without validators of the origin's, `Last-Modified` is the `Date` of the copy, so that no
+/// browser makes a lifetime of the time between them, and `If-Modified-Since` is compared with the time it was cached.
 #[test]
 fn edge_revalidation() {
     script(
         r#"
         5.7  GET /a -> fetch
-        5.7  200 /a [Cache-Control: max-age=60 | Date: {6}] "one" -> MISS lm 5 weak
-        9    GET /a -> HIT lm 5 weak
+        5.7  200 /a [Cache-Control: max-age=60 | Date: {6}] "one" -> MISS lm 6 weak
+        9    GET /a -> HIT lm 6 weak
+        9    GET /a [If-Modified-Since: {6}] -> HIT 304 lm 6
         9    GET /a [If-Modified-Since: {5}] -> HIT 304
         9    GET /a [If-Modified-Since: {4}] -> HIT full
         9    GET /a [Range: bytes=0-1 | If-Range: {5}] -> HIT full
@@ -388,6 +389,42 @@ fn synthesised_never_later_than_date() {
         r#"
         100  GET /a -> fetch
         100  200 /a [Cache-Control: max-age=600 | Date: {50}] "one" -> MISS lm 50
+        101  GET /a [If-Modified-Since: {50}] -> HIT 304
+        101  GET /a [If-Modified-Since: {49}] -> HIT full
+        "#,
+    );
+}
+
+/// A browser is told the `Date` of each copy as its `Last-Modified`, and gets its 304 with any of them as long as the bytes are
+/// the same; with none of them once they are not, be it in the same second, or by a server whose clock is behind.
+#[test]
+fn every_date_of_the_same_bytes_gets_a_304() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=600 | Date: {0}] "one" -> MISS lm 0
+        20   GET /a -> UPDATING refresh lm 0
+        20   200 /a [Cache-Control: max-age=10, stale-while-revalidate=600 | Date: {20}] "one" -> same
+        21   GET /a -> HIT lm 20
+        40   GET /a -> UPDATING refresh lm 20
+        40   304 /a [Cache-Control: max-age=10, stale-while-revalidate=600 | Date: {40}] -> renewed
+        41   GET /a [If-Modified-Since: {0}] -> HIT 304 lm 40
+        41   GET /a [If-Modified-Since: {20}] -> HIT 304
+        41   GET /a [If-Modified-Since: {40}] -> HIT 304
+        41   GET /a [If-Modified-Since: {-1}] -> HIT full
+        60   GET /a -> UPDATING refresh
+        60   200 /a [Cache-Control: max-age=10, stale-while-revalidate=600 | Date: {30}] "two" -> stored
+        61   GET /a [If-Modified-Since: {0}] -> UPDATING refresh full lm 30
+        61   GET /a [If-Modified-Since: {40}] -> UPDATING full
+        61   200 /a [Cache-Control: max-age=10 | Date: {61}] "two" -> same
+        62   GET /a [If-Modified-Since: {40}] -> HIT full lm 61
+        62   GET /a [If-Modified-Since: {61}] -> HIT 304
+
+        0.2  GET /b -> fetch
+        0.2  200 /b [Cache-Control: max-age=60 | Date: {0}] "one" -> MISS lm 0
+        0.8  GET /b bypass -> fetch
+        0.8  200 /b [Cache-Control: max-age=60 | Date: {0}] "two" -> BYPASS
+        1    GET /b [If-Modified-Since: {0}] -> HIT full "two"
         "#,
     );
 }
@@ -423,7 +460,7 @@ fn the_same_bytes_keep_their_validators() {
         0    200 /a [Cache-Control: max-age=60, stale-while-revalidate=600] "one" -> MISS lm 0
         61   GET /a -> UPDATING refresh asks if-modified-since
         62   200 /a [Cache-Control: max-age=60, stale-while-revalidate=600] "one" -> same
-        63   GET /a [If-Modified-Since: {0}] -> HIT age 1 304 lm 0 "one"
+        63   GET /a [If-Modified-Since: {0}] -> HIT age 1 304 lm 62 "one"
         123  GET /a -> UPDATING refresh
         124  200 /a [Cache-Control: max-age=60, stale-while-revalidate=600] "two" -> stored
         125  GET /a [If-Modified-Since: {0}] -> HIT full lm 124 "two"
@@ -442,8 +479,8 @@ fn the_same_bytes_after_all_windows() {
         0    GET /a -> fetch
         0    200 /a [Cache-Control: max-age=60] "one" -> MISS lm 0
         100  GET /a -> fetch (stale) asks if-modified-since
-        100  200 /a [Cache-Control: max-age=60] "one" -> stored EXPIRED lm 0
-        101  GET /a [If-Modified-Since: {0}] -> HIT 304 lm 0
+        100  200 /a [Cache-Control: max-age=60] "one" -> stored EXPIRED lm 100
+        101  GET /a [If-Modified-Since: {0}] -> HIT 304 lm 100
         200  GET /a -> fetch (stale)
         200  200 /a [Cache-Control: max-age=60] "two" -> stored EXPIRED lm 200
         "#,
@@ -481,7 +518,7 @@ fn a_304_without_validators() {
         0    200 /a [Cache-Control: max-age=60, stale-while-revalidate=600] "one" -> MISS lm 0
         61   GET /a -> UPDATING refresh asks if-modified-since
         61   304 /a -> renewed
-        62   GET /a -> HIT age 1 lm 0 weak "one"
+        62   GET /a [If-Modified-Since: {0}] -> HIT age 1 304 lm 61 weak "one"
         "#,
     );
 }

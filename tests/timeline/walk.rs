@@ -143,6 +143,7 @@ impl Walk {
             judge: &fields,
             content_length: Some(4),
             request_time: now,
+            wall: now,
             origin: b"",
             from_failure: None,
             own_redirect: false,

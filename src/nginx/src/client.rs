@@ -28,6 +28,7 @@ use swrcache::engine::{
 };
 use swrcache::http::Fields;
 
+use crate::clock::now;
 use crate::conf::{LocConf, any_true};
 use crate::ctx::Ctx;
 use crate::deliver::{self, Reader, Relay};
@@ -38,7 +39,7 @@ use crate::guard::guard;
 use crate::interim;
 use crate::pool::bytes_of;
 use crate::redirect::{self, Onward};
-use crate::request::{Req, now, run_phases};
+use crate::request::{Req, run_phases};
 use crate::response;
 use crate::worker;
 
@@ -218,7 +219,7 @@ impl Client {
                 target: self.r.unparsed_uri(),
                 fields: &fields,
             };
-            let mut removal = self.cache.written(&written, now());
+            let mut removal = self.cache.written(&written, &self.conf.policy, now());
             if removal.step(errand::PLACES) != Ok(true) {
                 errand::start(removal, None);
             }

@@ -9,7 +9,9 @@ use nginx_sys::{
     ngx_http_complex_value, ngx_http_complex_value_t, ngx_http_conf_ctx_t,
     ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_str_t,
 };
-use swrcache::engine::{IgnoreFields, MethodSet, Policy, StatusMatch, UseStale, Window};
+use swrcache::engine::{
+    IgnoreFields, Invalidate, MethodSet, Policy, StatusMatch, UseStale, Window,
+};
 
 use crate::guard::guard;
 use crate::module::ctx_index;
@@ -124,6 +126,7 @@ settings! {
     revalidate_timeout: u64,
     vary_normalize: Vec<Box<str>>,
     max_variants: u32,
+    invalidate: Invalidate,
     status_header: bool,
     tag_fields: Vec<Box<str>>,
     purge_method: PurgeMethod,
@@ -270,6 +273,7 @@ fn policy(s: &Settings) -> Policy {
         vary_normalize: s.vary_normalize.clone().unwrap_or(usual.vary_normalize),
         max_variants: s.max_variants.unwrap_or(usual.max_variants),
         tag_fields: s.tag_fields.clone().unwrap_or(usual.tag_fields),
+        invalidate: s.invalidate.unwrap_or(usual.invalidate),
         inactive: None,
     }
 }

@@ -13,7 +13,7 @@ use nginx_sys::{
     ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_int_t, ngx_parse_offset, ngx_ptocidr,
     ngx_str_t,
 };
-use swrcache::engine::{IgnoreFields, MethodSet, StatusMatch, UseStale, Window, units};
+use swrcache::engine::{IgnoreFields, Invalidate, MethodSet, StatusMatch, UseStale, Window, units};
 
 use crate::conf::{Choice, LocConf, MainConf, PurgeMethod, Value, report};
 use crate::guard::guard;
@@ -70,7 +70,7 @@ macro_rules! command {
 }
 
 /// The table of directives, ended by an empty one.
-pub(crate) struct Commands(pub(crate) [ngx_command_t; 33]);
+pub(crate) struct Commands(pub(crate) [ngx_command_t; 34]);
 
 // SAFETY: nginx only reads the table, on its one thread.
 unsafe impl Sync for Commands {}
@@ -172,6 +172,10 @@ pub(crate) static COMMANDS: Commands = Commands([
     location!("swr_cache_max_variants", |l, c| once(
         &mut c.settings.max_variants,
         l.number(1, 1 << 16)
+    )),
+    location!("swr_cache_invalidate", |l, c| once(
+        &mut c.settings.invalidate,
+        invalidate(l)
     )),
     location!("swr_cache_status_header", |l, c| once(
         &mut c.settings.status_header,
@@ -597,6 +601,12 @@ fn window(line: &Line<'_>) -> Parsed<Window> {
         [_, word, ..] => bad(word, "\"force\" or nothing after the time"),
         [] => Err("needs a time, \"origin\" or \"off\"".into()),
     }
+}
+
+fn invalidate(line: &Line<'_>) -> Parsed<Invalidate> {
+    const EXPECTED: &str = "\"on\", \"target\", \"soft\" or \"off\"";
+    let word = line.one(EXPECTED)?;
+    Invalidate::parse(&text(word)).map_or_else(|| bad(word, EXPECTED), Ok)
 }
 
 fn backoff(line: &Line<'_>) -> Parsed<(u64, u64)> {

@@ -24,6 +24,7 @@ use swrcache::engine::{
 use swrcache::store::NoSpace;
 
 use crate::client::{Brought, Client};
+use crate::clock::now;
 use crate::conf::{LocConf, any_true};
 use crate::ctx::{Ctx, Role};
 use crate::deliver::{self, Relayed};
@@ -33,7 +34,7 @@ use crate::guard::guard;
 use crate::interim::Interim;
 use crate::pool::bytes_of;
 use crate::redirect;
-use crate::request::{Req, now};
+use crate::request::Req;
 use crate::response;
 
 /// How much of a useless response is read before the origin's connection is given up instead.

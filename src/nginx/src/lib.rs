@@ -15,12 +15,13 @@
 //! | `filters` | the two filters at the top of the chain, which swallow the output of a fetch |
 //! | `purge`, `errand`, `turns` | the purge API; what a worker does in pieces between its events |
 //! | `variables` | `$swr_cache_*` |
-//! | `guard`, `request`, `ctx`, `fields`, `pool`, `tls` | the border to nginx: panics, pointers, lists, memory, TLS |
+//! | `guard`, `request`, `ctx`, `fields`, `pool`, `tls`, `clock` | the border to nginx: panics, pointers, lists, memory, TLS, time |
 //!
 //! nginx runs one thread in a worker; nothing here is shared between threads.
 
 mod arrival;
 mod client;
+mod clock;
 mod conf;
 mod ctx;
 mod deliver;

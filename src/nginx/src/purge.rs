@@ -12,11 +12,12 @@ use nginx_sys::{
 use serde_json::{Map, Value, json};
 use swrcache::engine::{Manner, Selection, key};
 
+use crate::clock::now;
 use crate::conf::LocConf;
 use crate::errand;
 use crate::guard::guard;
 use crate::pool::{borrow, bytes_of};
-use crate::request::{Req, is_ok, now};
+use crate::request::{Req, is_ok};
 
 /// What a request to purge asks for.
 struct Asked {

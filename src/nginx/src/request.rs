@@ -8,7 +8,7 @@ use nginx_sys::{
     ngx_connection_t, ngx_http_cleanup_add, ngx_http_core_loc_conf_t, ngx_http_core_module,
     ngx_http_core_run_phases, ngx_http_discard_request_body, ngx_http_finalize_request,
     ngx_http_output_filter, ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header,
-    ngx_int_t, ngx_log_error_core, ngx_timeofday,
+    ngx_int_t, ngx_log_error_core,
 };
 use swrcache::engine::Method;
 
@@ -223,12 +223,6 @@ impl Req {
 pub(crate) unsafe extern "C" fn run_phases(r: *mut ngx_http_request_t) {
     // SAFETY: nginx passes a live request.
     unsafe { ngx_http_core_run_phases(r) }
-}
-
-/// nginx's cached wall clock in milliseconds, as new as the current turn of the event loop.
-pub(crate) fn now() -> u64 {
-    let t = ngx_timeofday();
-    (t.sec as u64) * 1000 + t.msec as u64
 }
 
 /// Whether an nginx return code says that all went well.

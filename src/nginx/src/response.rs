@@ -3,6 +3,7 @@
 use nginx_sys::{NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_OK};
 use swrcache::engine::{Failure, Response};
 
+use crate::clock;
 use crate::fields::{List, Visible};
 use crate::pool::bytes_of;
 use crate::request::Req;
@@ -39,6 +40,7 @@ pub(crate) fn read<T>(r: Req, request_time: u64, f: impl FnOnce(&Response<'_>) -
         own_redirect: is_own_redirect(r),
         content_length: u64::try_from(out.content_length_n).ok(),
         request_time,
+        wall: clock::wall(),
         origin: &r.origin(),
         from_failure,
     })

@@ -14,11 +14,11 @@ use nginx_sys::{
 use swrcache::store::{Busy, WakerId, Wakers};
 
 use crate::client::Client;
+use crate::clock::{self, now};
 use crate::conf::MainConf;
 use crate::errand;
 use crate::guard::{guard, log_cycle};
 use crate::module::ctx_index;
-use crate::request::now;
 use crate::turns::{PIECE, Turns};
 use crate::zone;
 
@@ -228,6 +228,7 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
     guard("module set-up", NGX_ERROR as ngx_int_t, || {
         // SAFETY: nginx passes the new cycle.
         let cycle = unsafe { &mut *cycle };
+        clock::start();
         zone::settle(cycle);
         if main_conf(cycle).is_some_and(|main| !main.zones.is_empty()) {
             BELLS.get_or_init(|| {

@@ -42,6 +42,7 @@ pub(crate) struct Conf {
     daemon: bool,
     whole: Option<String>,
     allowed: Vec<String>,
+    env: Vec<(&'static str, PathBuf)>,
 }
 
 impl Conf {
@@ -60,6 +61,7 @@ impl Conf {
             daemon: false,
             whole: None,
             allowed: Vec::new(),
+            env: Vec::new(),
         }
     }
 
@@ -161,6 +163,12 @@ impl Conf {
     /// The server listens with HTTP/3, too. It has to have TLS.
     pub(crate) fn http3(mut self) -> Conf {
         self.http3 = true;
+        self
+    }
+
+    /// nginx runs with this in its environment.
+    pub(crate) fn env(mut self, name: &'static str, path: PathBuf) -> Conf {
+        self.env.push((name, path));
         self
     }
 
@@ -382,6 +390,7 @@ impl Nginx {
         conf.write(&dir.0, port);
         let stderr = fs::File::create(dir.0.join("stderr.log")).expect("a file for stderr");
         let master = command(&dir.0)
+            .envs(conf.env.iter().map(|(name, path)| (name, path)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr)
