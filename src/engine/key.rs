@@ -94,16 +94,18 @@ pub fn parts(key: &[u8]) -> Option<Vec<&[u8]>> {
     Some(parts)
 }
 
-/// The key of a `HEAD` that is stored as such beside the `GET` of `key`: the same text, so that purges find both, with an empty
-/// part more.
+/// The key of a `HEAD` that is stored as such beside the `GET` of `key`: a branch of the same trunk, so that whoever purges the
+/// one purges the other. A branch that `key` has already stays part of it.
 pub(crate) fn of_head(key: &[u8]) -> Vec<u8> {
-    let mut parts = parts(key).unwrap_or_else(|| vec![key]);
-    parts.push(b"");
-    let mut made = Vec::new();
-    write(parts.into_iter(), &mut |piece| {
-        made.extend_from_slice(piece)
-    });
-    made
+    /// No branch of parts ends so: it would need as many lengths as this letter's number.
+    const MARK: &[u8] = b"H";
+    let trunk = trunk(key);
+    let rest = key.get(trunk.len()..).unwrap_or_default();
+    let branch = rest
+        .get(..rest.len().saturating_sub(LENGTH + 1))
+        .unwrap_or_default();
+    let length = (branch.len() + MARK.len()) as u32;
+    [trunk, branch, MARK, &length.to_le_bytes(), &[BRANCHED]].concat()
 }
 
 #[cfg(test)]
@@ -189,19 +191,16 @@ mod tests {
     }
 
     #[test]
-    fn a_heads_key_is_apart_and_has_the_same_text() {
-        let same_text = [
-            key(&["http", "h.example", "/a"]),
-            key(&["httph.example/a"]),
-            b"httph.example/a\xff".to_vec(),
-        ];
-        let heads = same_text.clone().map(|key| of_head(&key));
-        assert_eq!(heads[0], key(&["http", "h.example", "/a", ""]));
-        for (own, head) in same_text.iter().zip(&heads) {
-            assert_eq!(text(head), text(own));
-            assert!(same_text.iter().all(|other| other != head));
+    fn a_heads_key_is_a_branch_of_its_own() {
+        let plain = key(&["http", "h.example", "/a"]);
+        let mut branched = plain.clone();
+        let place = [&b"/index.php"[..], b"a=1"].into_iter();
+        write_branch(place, &mut |bytes| branched.extend_from_slice(bytes));
+        let all = [of_head(&plain), of_head(&branched), plain.clone(), branched];
+        for (i, one) in all.iter().enumerate() {
+            assert_eq!((trunk(one), text(one)), (&plain[..], text(&plain)));
+            assert!(all[i + 1..].iter().all(|other| other != one));
         }
-        assert!(heads[0] != heads[1] && heads[1] != heads[2]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::cache::Cache;
-use super::{key, tags};
+use super::tags;
 use crate::store::{Busy, Effect, Millis, Purge, Region, Targets};
 
 /// What to purge: everything that any of these finds, with all its variants.
@@ -98,20 +98,17 @@ impl Removal {
 }
 
 impl Cache {
-    /// Drops what is stored for a whole key, at once: that of a `HEAD` beside it too. How many responses that were.
+    /// Drops what is stored for a whole key, at once, with all of its branches. How many responses that were.
     pub fn remove(&self, key: &[u8]) -> Result<u32, Busy> {
-        let heads = self.region().try_remove_key(&key::of_head(key))?;
-        Ok(heads + self.region().try_remove_key(key)?)
+        self.region().try_remove_key(key)
     }
 
     /// A purge: what was asked of the origin before its first step never comes to be served as if it were new. Call
     /// [`Removal::step`] until it is done; it then counts the responses it has found.
     pub fn purge(&self, what: Selection, how: Manner, now: Millis) -> Removal {
-        let heads = what.keys.iter().map(|key| key::of_head(key).into());
-        let keys = what.keys.iter().cloned().chain(heads).collect();
         let targets = Targets {
             all: what.all,
-            keys,
+            keys: what.keys,
             stems: what.texts,
             prefixes: what.prefixes,
             labels: what.tags.iter().map(|t| tags::tag(t)).collect(),

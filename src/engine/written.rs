@@ -2,7 +2,7 @@
 
 use ::http::Method;
 
-use super::key::{of_head, split};
+use super::key::split;
 use super::policy::Invalidate;
 use super::tags;
 use crate::http::fields::each_named;
@@ -50,8 +50,6 @@ impl Written<'_> {
         if how != Invalidate::Target {
             self.each_named(&mut |key| keys.push(key.into()));
         }
-        let heads: Vec<Box<[u8]>> = keys.iter().map(|key| of_head(key).into()).collect();
-        keys.extend(heads);
         keys
     }
 

@@ -181,7 +181,7 @@ fn transparent_parts_of_a_growing_object() {
     let body = "0123456789".repeat(1000);
     for (path, control) in [("/stored", "max-age=60"), ("/relayed", "no-store")] {
         let gate = Gate::closed();
-        let reply = Reply::cached(control, body.clone());
+        let reply = Reply::cached(control, body.clone()).header("Accept-Ranges", "bytes");
         origin.on(path, reply.hold_body(8000, &gate));
         let lines = "proxy_buffering off; proxy_http_version 1.1;";
         let nginx = Conf::caching_with(&origin, lines).start();

@@ -169,7 +169,7 @@ fn set_field(r: Req, name: &[u8], value: &[u8]) -> Option<()> {
 
 /// Has nginx make a relative `Location` absolute, as it does with its own and with what `proxy_redirect` has rewritten. It takes
 /// the place of one from which an `error_page` has led on (ngx_http_clear_location).
-fn complete_location(r: Req) {
+pub(crate) fn complete_location(r: Req) {
     let out = &mut r.raw().headers_out;
     // SAFETY: NULL or an element of the request's list.
     if let Some(old) = unsafe { out.location.as_mut() } {
@@ -879,8 +879,6 @@ pub(crate) fn relay_header(r: Req, conf: &LocConf, fetch: &Fetch) -> ngx_int_t {
     }
     let from = &fetch.request().raw().headers_out;
     let pool = r.pool();
-    // The status of a redirect to an error page that came before is in the fetch's (ngx_http_send_header).
-    r.raw().err_status = fetch.request().raw().err_status;
     let out = &mut r.raw().headers_out;
     out.status = from.status;
     out.content_length_n = from.content_length_n;

@@ -373,7 +373,8 @@ fn copy_proxy_protocol(
 /// | `headers_in`, `request_body` | copies ([`copy_fields`], [`copy_body`]) |
 /// | `variables`, `captures` | copies |
 /// | `start_sec`, `start_msec`, `request_length`, `pipeline` | the client's: variables tell them |
-/// | `limit_conn_status`, `limit_req_status`, `internal`, `error_page`, `uri_changes` | the client's: what was done is not done again |
+/// | `limit_conn_status`, `limit_req_status`, `internal`, `uri_changes` | the client's: what was done is not done again |
+/// | `error_page` | as if one had been followed already: none is looked up then (ngx_http_special_response_handler), see [`crate::redirect`] |
 /// | `content_handler`, `phase_handler` | the client's: the fetch goes on from there |
 /// | `stream`, `v3_parse`, `header_in`, `http_connection` | its own: it has no client to read from |
 /// | `headers_out`, `err_status`, `limit_rate` and the flags of filters | its own: the origin's response is judged as it came, and goes out by the client's request |
@@ -383,7 +384,6 @@ fn fill(client: Req, r: Req, sends: &Sends) -> Option<()> {
     let (from, to, pool) = (client.raw(), r.raw(), r.pool());
     to.set_logged(1);
     to.set_internal(from.internal());
-    // As if one had been followed already: none is looked up then (ngx_http_special_response_handler), see `redirect`.
     to.set_error_page(1);
     // nginx counts and delays a request once, whatever redirects follow.
     to.set_limit_req_status(from.limit_req_status());
@@ -422,7 +422,6 @@ fn fill(client: Req, r: Req, sends: &Sends) -> Option<()> {
     to.start_msec = from.start_msec;
     to.request_length = from.request_length;
     to.set_pipeline(from.pipeline());
-    to.set_error_page(from.error_page());
     to.set_uri_changes(from.uri_changes());
     copy_fields(client, r, sends)?;
     copy_body(client, r)?;

@@ -15,11 +15,12 @@ use nginx_sys::{
 
 use crate::arrival;
 use crate::ctx::Ctx;
-use crate::deliver::copy_field;
+use crate::deliver::{complete_location, copy_field};
 use crate::fields::List;
 use crate::guard::guard;
 use crate::pool::{bytes_of, str_of};
 use crate::request::Req;
+use crate::response::is_own_redirect;
 
 /// How a client's request goes on after a fetch that brought no response of its own. What it needs lies in its pool.
 pub(crate) enum Onward {
@@ -107,6 +108,9 @@ fn copy_header(fetch: Req, client: Req, led: Led) -> Option<()> {
         }
     });
     ok?;
+    if is_own_redirect(fetch) {
+        complete_location(client);
+    }
     if !matches!(led, Led::Error(_)) {
         let to = &mut client.raw().headers_out;
         to.content_type = pool.copy_str(from.content_type)?;

@@ -78,7 +78,8 @@ struct Work {
     purged: u64,
 }
 
-/// Removes all objects of a key and of its branches, and their markers, and voids the claims on it. Returns how many objects could be found before.
+/// Removes all objects of a key and of its branches, and their markers, and voids the claims on it. Returns how many objects
+/// could be found before.
 pub(crate) fn remove_key(shared: &Shared, key: &[u8]) -> Result<u32, Busy> {
     let member = shared.member().ok_or(Busy)?;
     let mut guard = shared.arena_guard(member).ok_or(Busy)?;
@@ -86,11 +87,12 @@ pub(crate) fn remove_key(shared: &Shared, key: &[u8]) -> Result<u32, Busy> {
     let _shard = guard.lock_shard(hash).ok_or(Busy)?;
     PurgeLog::of(guard.core).note_removed_key(hash);
     let of_key = guard.core.of_key(hash, key);
-    let was_object: Vec<bool> = of_key.iter().map(EntryAt::is_object).collect();
+    let found = |at: &EntryAt<'_>| at.is_object() && at.is_current();
+    let was_found: Vec<bool> = of_key.iter().map(found).collect();
     let removed = of_key
         .iter()
-        .zip(was_object)
-        .filter(|(at, is_object)| guard.remove(at) && *is_object);
+        .zip(was_found)
+        .filter(|(at, was_found)| guard.remove(at) && *was_found);
     Ok(removed.count() as u32)
 }
 
