@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-/// A lock could not be had in time, there was no room for the bookkeeping, the process has not entered the
+/// A lock could not be taken in time, there was no room for the bookkeeping, the process has not entered the
 /// region, or the region is damaged. The caller goes on as if there were no cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;
@@ -22,11 +22,11 @@ pub enum NoSpace {
     TooLarge,
     /// Nothing more could be evicted: all else is pinned or being filled.
     Full,
-    /// A lock could not be had in time.
+    /// A lock could not be taken in time.
     Busy,
     /// More bytes than the announced total.
     BeyondTotal,
-    /// The fill has been ended by another hand ([`Region::leave`](crate::store::Region::leave), or a repair).
+    /// The fill has been ended by someone else ([`Region::leave`](crate::store::Region::leave), or a repair).
     Ended,
 }
 
@@ -60,7 +60,7 @@ pub enum Refused {
     Voided,
     /// No room for the new head.
     Full,
-    /// A lock could not be had in time.
+    /// A lock could not be taken in time.
     Busy,
 }
 
@@ -91,7 +91,7 @@ pub enum SupersededReason {
     Voided,
     /// Fewer bytes than the announced total: the object is broken.
     Incomplete,
-    /// A lock could not be had in time.
+    /// A lock could not be taken in time.
     Busy,
 }
 

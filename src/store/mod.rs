@@ -4,7 +4,7 @@
 //! handle of one process to one piece of memory that several processes may share; any of them may die at any
 //! instruction, and the others go on.
 //!
-//! Its floors, from the top down:
+//! Its floors, from the top down; each uses only what stands below it, and no two files use each other in a circle:
 //!
 //! | floor | what it is |
 //! |---|---|
@@ -14,6 +14,8 @@
 //! | `index` | from an offset to a checked entry; pins, leases, queues, eviction, the arena guard |
 //! | `process` | the table of processes, locks that can be taken over, wakers, time budgets |
 //! | `memory` | where things lie, access by checked offset, the allocator |
+//!
+//! Handles stand above upkeep, as what needs room may have to do a turn of a repair first. Dropping a handle never does.
 //!
 //! What guards what, and in which order locks are taken, is at the head of `memory/layout.rs`.
 

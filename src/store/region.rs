@@ -105,7 +105,7 @@ impl Region {
         Ok(Region { shared })
     }
 
-    /// A region in memory of this process alone. A forked child has a copy that is of no use: it must not enter it.
+    /// A region in memory of this process alone. A forked child has a copy that cannot be used: it must not enter it.
     pub fn private(len: usize, opt: &RegionOptions) -> Result<Region, StoreError> {
         Geometry::of(len)?;
         let shared = create::format(Memory::private(len)?, opt.max_object)?;
@@ -168,7 +168,7 @@ impl Region {
     }
 
     /// Takes a process slot, and goes on with cleaning up after dead processes. Every process calls it once, after the fork; before
-    /// it, everything answers [`Busy`]. The bell is rung for what this process waits for. Takes about a millisecond, also if the
+    /// it, everything answers [`Busy`]. The waker is used for what this process waits for. Takes about a millisecond, also if the
     /// only slots to be had are those of the dead: then it is to be called again ([`StoreError::NoSlotYet`]).
     pub fn enter(&self, wakers: Option<(Arc<Wakers>, WakerId)>) -> Result<(), StoreError> {
         let core = &self.shared.core;
@@ -194,7 +194,7 @@ impl Region {
         self.shared.leave();
     }
 
-    /// Whether a process is in the region that this one's bells don't reach (and whose bells may not reach this one), as
+    /// Whether a process is in the region that this one's wakers don't reach (and whose wakers may not reach this one), as
     /// while one binary takes over from another: what is waited for must then be looked at now and then.
     pub fn has_strangers(&self) -> bool {
         self.shared.member().is_some_and(|member| {
@@ -210,7 +210,7 @@ impl Region {
         })
     }
 
-    /// Looks for dead processes, rings everyone if there are, and goes on with what they have left behind as
+    /// Looks for dead processes, wakes everyone if there are any, and goes on with what they have left behind as
     /// [`Region::maintain`] does, for about a millisecond. Returns how many were newly found dead. Costs some ten microseconds a
     /// process when none died. Call it about once a second.
     pub fn reap(&self) -> u32 {
@@ -292,7 +292,7 @@ impl Region {
         Err(Busy)
     }
 
-    /// An object makes no sense: it goes, and is counted.
+    /// Removes an object that turned out to be damaged, and counts it.
     pub fn drop_damaged(&self, object: &Object) {
         if self.remove(object) {
             let counts = &self.shared.core.header().counts;
@@ -367,7 +367,7 @@ impl Region {
         Object::pinned(&self.shared, member, at)
     }
 
-    /// Asks for the claim on the marker `(key, sub)`. With `wait`, and if another holds it, this process is rung
+    /// Asks for the claim on the marker `(key, sub)`. With `wait`, and if another holds it, this process is woken
     /// once when that claim ends (released, filled, failed, voided, its process found dead) or when its fill is published.
     pub fn claim_key(
         &self,

@@ -2,7 +2,7 @@
 //!
 //! | claim | how it ends |
 //! |---|---|
-//! | on a marker or an object | released or dropped, or consumed by a fill or a renewal: waiters are rung |
+//! | on a marker or an object | released or dropped, or consumed by a fill or a renewal: waiters are woken |
 //! | the same, not valid any more | voided by a removal, or taken over after its deadline: ending it changes nothing |
 //! | on nothing (`unclaimed`) | ends unnoticed; a removal of the key voids it |
 
@@ -33,7 +33,7 @@ pub enum Attempt {
     },
 }
 
-/// Permission to fetch. `Drop` releases it and rings the waiters. `Send`; holds no borrow.
+/// Permission to fetch. `Drop` releases it and wakes the waiters. `Send`; holds no borrow.
 #[derive(Debug)]
 pub struct Claim {
     pub(crate) shared: Arc<Shared>,
@@ -55,9 +55,9 @@ pub struct NewHead<'a> {
     pub meta: &'a [u8],
     /// Numbers by which purges find it, at most [`MAX_LABELS`](crate::store::MAX_LABELS).
     pub labels: &'a [u64],
-    /// First values of the object's words.
+    /// Initial attributes of the object.
     pub attributes: [u64; ATTRIBUTES],
-    /// From when on it is of no use to anybody.
+    /// When it expires for good: lookups no longer find it.
     pub dead_at: Millis,
 }
 
@@ -181,7 +181,7 @@ impl Claim {
             return Err(Refused::NotCurrent);
         }
         self.shared.core.advance_clock(now);
-        // The keeper is gone when the handle is made: dropping a handle may need one.
+        // The guard is released before the handle is made: dropping a handle may need the arena lock.
         let block = self.swap_entry(member, old, new, now)?;
         Object::adopt(&self.shared, member, block).ok_or(Refused::Busy)
     }
@@ -233,7 +233,7 @@ impl Claim {
         Ok(at.block)
     }
 
-    /// Ends the claim and rings the waiters; the same as dropping it.
+    /// Ends the claim and wakes the waiters; the same as dropping it.
     pub fn release(self) {}
 }
 

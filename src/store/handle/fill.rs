@@ -4,9 +4,9 @@
 //! |---|---|---|---|
 //! | begin, `Publish::Now` | find it | follow it | see Broken; it is unlinked |
 //! | begin, `Publish::AtCommit` | find what was there before | follow it | see Broken; it is freed |
-//! | write | - | see the bytes, are rung | as above |
-//! | commit | find it, and not what it replaces | see Complete, are rung | before: as above; after: it stays |
-//! | drop, abort | don't find it | see Broken, are rung | - |
+//! | write | - | see the bytes, are woken | as above |
+//! | commit | find it, and not what it replaces | see Complete, are woken | before: as above; after: it stays |
+//! | drop, abort | don't find it | see Broken, are woken | - |
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -46,13 +46,13 @@ pub struct NewObject<'a> {
     pub labels: &'a [u64],
     /// The length of the body where it is known.
     pub total: Option<u64>,
-    /// First values of the object's words.
+    /// Initial attributes of the object.
     pub attributes: [u64; ATTRIBUTES],
-    /// From when on it is of no use to anybody.
+    /// When it expires for good: lookups no longer find it.
     pub dead_at: Millis,
     /// When lookups find it.
     pub publish: Publish,
-    /// The object that its commit removes. If that is removed by hand before, the commit is superseded.
+    /// The object that its commit removes. If that is removed explicitly before, the commit is superseded.
     pub replaces: Option<&'a Object>,
     /// How many objects the key may have; the oldest go first. 0 is no limit.
     pub max_variants: u32,
@@ -67,7 +67,7 @@ pub struct Superseded {
     pub reason: SupersededReason,
 }
 
-/// A growing object. `Drop` breaks it: it is unlinked and its readers are rung. `Send`.
+/// A growing object. `Drop` breaks it: it is unlinked and its readers are woken. `Send`.
 #[derive(Debug)]
 pub struct Fill {
     /// Taken out when the fill ends in another way than by being dropped.
@@ -76,7 +76,7 @@ pub struct Fill {
 
 #[derive(Debug)]
 struct Growing {
-    // Dropped in this order: the claim's waiters are rung when the object is settled.
+    // Dropped in this order: the claim's waiters are woken when the object is settled.
     object: Object,
     replaces: Option<Object>,
     claim: Claim,
@@ -101,7 +101,7 @@ struct Begun {
 
 impl Fill {
     /// Begins to fill an object of the claim's key. With a known total all room is taken now.
-    /// With [`Publish::Now`](crate::store::Publish) the waiters are rung: they can read along.
+    /// With [`Publish::Now`](crate::store::Publish) the waiters are woken: they can read along.
     pub fn begin(claim: Claim, new: NewObject<'_>) -> Result<Fill, (Claim, NoSpace)> {
         match begin(&claim, &new) {
             Ok((object, begun)) => Ok(Fill {
@@ -160,7 +160,7 @@ impl Fill {
         self.len() == 0
     }
 
-    /// Sets a word of the object.
+    /// Sets an attribute of the object.
     pub fn set_attribute(&self, i: usize, value: u64) {
         self.state().object.attribute(i).store(value, Release);
     }
@@ -175,7 +175,7 @@ impl Fill {
         self.state().claim.extend(deadline);
     }
 
-    /// Completes the object, makes it current, removes what it replaces, ends the claim, rings.
+    /// Completes the object, makes it current, removes what it replaces, ends the claim, wakes the waiters.
     pub fn commit(self, now: Millis) -> Result<Object, Superseded> {
         let state = self.into_state();
         let settled = state.commit(now);
@@ -189,7 +189,7 @@ impl Fill {
     }
 
     /// The body turned out to be the one of `old`: drops the new one, swaps the head of `old` for a new one with
-    /// its old body, ends the claim, rings. Readers of the fill end well.
+    /// its old body, ends the claim, wakes the waiters. Readers of the fill end well.
     pub fn commit_as_renewal(
         self,
         old: &Object,
@@ -452,7 +452,7 @@ impl Growing {
         Ok(())
     }
 
-    /// Breaks the body, rings its readers, and makes the object unfindable.
+    /// Breaks the body, wakes its readers, and makes the object unfindable.
     fn break_off(&self) {
         if let Some((body, member)) = self.growing() {
             self.shared().bodies(member).break_off(body);

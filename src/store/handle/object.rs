@@ -1,4 +1,4 @@
-//! A pinned object: its key, meta, words and body cannot go away while the handle lives.
+//! A pinned object: its key, meta, attributes and body cannot go away while the handle lives.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
@@ -170,7 +170,7 @@ impl Object {
         self.at().meta()
     }
 
-    /// One of the [`ATTRIBUTES`] words. An index beyond them gives the last.
+    /// One of the [`ATTRIBUTES`]. An index beyond them gives the last.
     #[inline]
     pub fn attribute(&self, i: usize) -> &std::sync::atomic::AtomicU64 {
         &self.at().e.attributes[i.min(ATTRIBUTES - 1)]
@@ -277,8 +277,8 @@ impl Object {
         }
     }
 
-    /// Rings this process once when the body grows or ends. Look at [`Object::body`] again *after* this call,
-    /// then wait; call it again after each ring.
+    /// Wakes this process once when the body grows or ends. Look at [`Object::body`] again *after* this call,
+    /// then wait; call it again after each wake-up.
     pub fn watch(&self) {
         let (Some(member), Some((body, ..))) = (self.shared.member(), self.core().body(self.body))
         else {
@@ -317,7 +317,7 @@ impl Object {
         self.at().e.id.load(Relaxed)
     }
 
-    /// From when on it is of no use to anybody.
+    /// When it expires for good: lookups no longer find it.
     pub fn dead_at(&self) -> Millis {
         self.at().e.dead_at.load(Relaxed)
     }

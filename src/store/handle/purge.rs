@@ -304,7 +304,7 @@ impl Work {
     }
 }
 
-/// Has the first entries of buckets come near: memory is slow, and so they come together. It is not read: an entry may be made
+/// Prefetches the first entries of buckets, several at a time to hide the latency of memory. It is not read: an entry may be made
 /// there at this moment.
 fn touch(core: &Core, buckets: &[usize]) {
     let mut heads = [0; TOGETHER];

@@ -61,7 +61,7 @@ impl Drop for ArenaLock<'_> {
 impl<'a> ArenaGuard<'a> {
     /// Takes the arena lock of a region that needs no repair. Never repairs.
     pub(crate) fn take(core: &'a Core, local: &'a Local) -> Result<ArenaGuard<'a>, Unavailable> {
-        // Nobody waits for a lock that would be of no use.
+        // Nobody waits for a lock that would not help.
         if core.is_dirty() {
             return Err(Unavailable::Dirty);
         }
@@ -108,7 +108,7 @@ impl<'a> ArenaGuard<'a> {
         self.core.lock_shard(self.local, hash)
     }
 
-    /// As [`ArenaGuard::lock_shard`], within a stint.
+    /// As [`ArenaGuard::lock_shard`], within a time budget.
     pub(crate) fn lock_shard_within(
         &self,
         hash: u64,

@@ -32,7 +32,7 @@ impl<'a> Bodies<'a> {
         }
     }
 
-    /// Makes an object unfindable. If the locks are not to be had, or a repair is due, a sweep finds it dead.
+    /// Makes an object unfindable. If the locks could not be taken, or a repair is due, a sweep finds it dead.
     pub(crate) fn abandon(self, at: &EntryAt<'_>) {
         if !at.is_linked() {
             return;

@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | of a body | its bytes | while they are written | at the first lookup in each later era, then not again |
 //! | of an entry | its labels, key, meta, times, and its body's length and sum | when it becomes current | when the file is taken |
-//! | the same, sealed | also its words, and the era | at a clean end | the same |
+//! | the same, sealed | also its attributes, and the era | at a clean end | the same |
 //!
 //! A region that lies in no file has none of these.
 

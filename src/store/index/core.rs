@@ -1,4 +1,4 @@
-//! What the handles of one process share: the memory, where things lie in it, and this process's membership.
+//! The core: the memory of a region, where things lie in it, and the way from an offset to a checked entry.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -196,7 +196,7 @@ impl Core {
         lock::acquire(self.shard(self.bucket_of(hash))?, local, self.processes())
     }
 
-    /// Locks the shard of a hash if that is to be had soon.
+    /// Locks the shard of a hash if it can be had soon.
     pub(crate) fn lock_shard_soon(&self, local: &Local, hash: u64) -> Option<Guard<'_>> {
         lock::acquire_soon(
             self.shard(self.bucket_of(hash))?,
@@ -264,7 +264,7 @@ impl Core {
         }
     }
 
-    /// Has what a lookup reads of an entry come near: its head, and the key behind it. The block can be any: it is not read.
+    /// Prefetches what a lookup reads of an entry: its head, and the key behind it. The block can be any: it is not read.
     #[inline]
     pub(crate) fn prefetch_entry(&self, block: u32) {
         let at = block as usize * GRANULE;
@@ -273,7 +273,7 @@ impl Core {
         }
     }
 
-    /// Has the head of a body come near, and its first bytes.
+    /// Prefetches the head of a body and its first bytes.
     #[inline]
     pub(crate) fn prefetch_body(&self, block: u32) {
         let at = block as usize * GRANULE;
@@ -344,7 +344,7 @@ impl Core {
         }
     }
 
-    /// Whether an entry is of no use any more to anybody, unless somebody holds its lease.
+    /// Whether an entry has expired for good, unless somebody holds its lease.
     pub(crate) fn is_dead(&self, at: &EntryAt<'_>, now: Millis) -> bool {
         if at.e.dead_at.load(Relaxed) <= now {
             return true;

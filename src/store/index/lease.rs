@@ -8,7 +8,7 @@
 //! | of a process that is gone | abandoned | `take`: taken over; the reaper: -> 0 |
 //!
 //! Waiters are registered under the shard's lock while the lease is held by another, and taken out under it by
-//! whoever ends it, so none is forgotten. When a process dies, everyone is rung.
+//! whoever ends it, so none is forgotten. When a process dies, everyone is woken.
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::fence;
@@ -44,7 +44,7 @@ impl<'a> Leases<'a> {
         Leases { core, local }
     }
 
-    /// Takes the lease of an entry, if it is to be had. The shard is locked.
+    /// Takes the lease of an entry, if it is free. The shard is locked.
     pub(crate) fn take(self, at: &EntryAt<'_>, ask: Ask) -> Answer {
         if self.core.is_leased(at.e, ask.now) && !(ask.wait && self.ended_meanwhile(at, ask.now)) {
             return Err(at.e.deadline.load(Relaxed));
@@ -59,7 +59,7 @@ impl<'a> Leases<'a> {
         Ok(lease)
     }
 
-    /// Registers this process to be rung. True if the lease has ended just now: its holder, which could not get the
+    /// Registers this process to be woken. True if the lease has ended just now: its holder, which could not get the
     /// shard's lock, may have looked for waiters before we registered.
     fn ended_meanwhile(self, at: &EntryAt<'_>, now: Millis) -> bool {
         let (w, bit) = pin_of(self.local.slot());
@@ -90,11 +90,11 @@ impl<'a> Leases<'a> {
         }
     }
 
-    /// Ends a lease if it is still ours, rings who waited for it, and drops a marker that remembers nothing.
+    /// Ends a lease if it is still ours, wakes who waited for it, and drops a marker that remembers nothing.
     pub(crate) fn end(self, at: &EntryAt<'_>, lease: u64) {
         let hash = at.e.hash.load(Relaxed);
         let mut wakeups = self.core.wakeups(self.local);
-        // Without the lock, if it was not to be had in time: a waiter that registers just now looks again.
+        // Without the lock, if it could not be taken in time: a waiter that registers just now looks again.
         let shard = self.core.lock_shard(self.local, hash);
         let ended =
             at.e.lease

@@ -1,4 +1,7 @@
 //! Pins: one bit in the entry for each process, counted in private memory for the handles of one process.
+//!
+//! Giving a pin back never repairs. While a repair is due, or the arena lock is taken, an unlinked entry keeps its pin and is
+//! put on a list; whoever does maintenance, begins a fill or sweeps in this process works the list off.
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 

@@ -1,4 +1,4 @@
-//! The sweep: drops entries that are of no use to anybody any more, some buckets at a time.
+//! The sweep: drops entries that have expired for good, some buckets at a time.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering::Relaxed;

@@ -1,4 +1,4 @@
-//! A set of places in the arena, in private memory.
+//! A set of granules of the arena, in private memory.
 
 /// Words that are looked at for the next one.
 const NEAR: usize = 8;
@@ -41,7 +41,7 @@ impl BitSet {
     pub(crate) fn shorten(&mut self) -> bool {
         shorten(&mut self.bits)
     }
-    /// Has the memory come near that tells of it. Nothing depends on it.
+    /// Prefetches the word that holds it; a hint only.
     pub(crate) fn prefetch(&self, at: u32) {
         if let Some(word) = self.bits.get(at.wrapping_sub(self.first) as usize / 64) {
             prefetch(word);

@@ -97,7 +97,7 @@ impl Entry {
 }
 
 impl Block {
-    /// Size in granules and kind; `None` when the word makes no sense.
+    /// Size in granules and kind; `None` when the word is malformed.
     #[inline]
     pub(crate) fn get(&self) -> Option<(u32, Kind)> {
         let word = self.word.load(Acquire);
@@ -110,7 +110,7 @@ impl Block {
 
 pub(crate) const OBJECT: u8 = 1;
 pub(crate) const MARKER: u8 = 2;
-/// In `flags`: removed by hand, so that a fetch begun before must not bring it back.
+/// In `flags`: removed explicitly, so that a fetch begun before must not bring it back.
 pub(crate) const REMOVED: u8 = 1;
 
 /// In `flags`: its body is complete, and will be. Where it is not set, the body has to be asked.
@@ -138,13 +138,13 @@ pub(crate) struct Entry {
     pub(crate) born: AtomicU64,
     pub(crate) lease: AtomicU64,
     pub(crate) deadline: AtomicU64,
-    /// Processes to be rung when the lease ends, by slot.
+    /// Processes to be woken when the lease ends, by slot.
     pub(crate) waiters: [AtomicU64; 2],
     /// Objects: the user's. Markers: see the constants below.
     pub(crate) attributes: [AtomicU64; ATTRIBUTES],
     pub(crate) older: AtomicU32,
     pub(crate) newer: AtomicU32,
-    /// See `checksum.rs`; 0 is none.
+    /// Checksum (`index/checksum.rs`); 0 is none.
     pub(crate) sum: AtomicU64,
     /// The number of the last purge when it was linked.
     pub(crate) purges: AtomicU64,
@@ -154,7 +154,7 @@ pub(crate) struct Entry {
 
 /// Bits of the word `lens` that count the bytes of the key.
 const KEY_BITS: u32 = 20;
-/// How many words an object carries that the user may change while it is stored.
+/// How many 64-bit attributes an object has; its user may change them while it is stored.
 pub const ATTRIBUTES: usize = 5;
 /// The most bytes of a key.
 pub const MAX_KEY: usize = (1 << KEY_BITS) - 1;
@@ -181,7 +181,7 @@ pub(crate) struct Body {
     pub(crate) total: AtomicU64,
     /// Published bytes.
     pub(crate) len: AtomicU64,
-    /// Processes to be rung when it grows or ends, by slot.
+    /// Processes to be woken when it grows or ends, by slot.
     pub(crate) waiters: [AtomicU64; 2],
     /// Token of the process that fills it.
     pub(crate) owner: AtomicU32,

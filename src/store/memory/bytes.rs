@@ -161,7 +161,7 @@ impl Memory {
         Some(unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(off), len) })
     }
 
-    /// Has memory come near that will be read soon. Nothing depends on it.
+    /// Prefetches memory that will be read soon; a hint only.
     #[inline]
     pub(crate) fn prefetch(&self, off: usize) {
         #[cfg(target_arch = "x86_64")]

@@ -32,13 +32,13 @@ std::thread_local! {
     static STEPS: std::cell::Cell<Option<u32>> = const { std::cell::Cell::new(None) };
 }
 
-/// From now on stints of a repair or of cleaning up, on this thread of the system's, have so many steps and no time; or the
+/// From now on turns of a repair or of cleaning up, on this thread of the system's, have so many steps and no time; or the
 /// clock tells again.
 pub fn set_steps_per_budget(steps: Option<u32>) {
     STEPS.set(steps);
 }
 
-/// How many steps a stint has, if that is for the test to say.
+/// How many steps a time budget has, if that is for the test to say.
 pub(crate) fn steps_per_budget() -> Option<u32> {
     STEPS.get()
 }
@@ -105,7 +105,7 @@ pub(crate) fn has_ended(pid: u32) -> Option<bool> {
     WORLD.get().map(|world| (world.has_ended)(pid))
 }
 
-/// A lock of private memory, which lets others go on while it is not to be had.
+/// A lock of private memory, which lets others go on while it cannot be taken.
 pub(crate) struct Mutex<T>(parking_lot::Mutex<T>);
 
 impl<T> Mutex<T> {
@@ -184,7 +184,7 @@ macro_rules! atomic {
                     self.0.store(value, order);
                 }
             }
-            // What it guards is not to be had by the dead.
+            // What it guards cannot be taken by the dead.
             atomic!(@exchange $value, compare_exchange, |_, now| Err(now));
             // It is tried until it is done: to the dead it looks as if it were.
             atomic!(@exchange $value, compare_exchange_weak, |old, _| Ok(old));
@@ -227,7 +227,7 @@ atomic!(AtomicU8, std::sync::atomic::AtomicU8, u8);
 atomic!(AtomicU32, std::sync::atomic::AtomicU32, u32);
 atomic!(AtomicU64, std::sync::atomic::AtomicU64, u64);
 
-/// For the words of objects, which belong to the user of the store.
+/// For the attributes of objects, which belong to the user of the store.
 impl std::ops::Deref for AtomicU64 {
     type Target = std::sync::atomic::AtomicU64;
     fn deref(&self) -> &Self::Target {

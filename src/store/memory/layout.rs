@@ -118,7 +118,7 @@ pub(crate) struct Counts {
 #[repr(C)]
 pub(crate) struct ArenaControl {
     pub(crate) lock: AtomicU32,
-    /// Not zero: a holder died within, and nobody is a keeper before it is repaired.
+    /// Not zero: a holder died within, and nobody else gets an arena guard before it is repaired.
     pub(crate) dirty: AtomicU32,
     /// Granules in blocks that are not free.
     pub(crate) used: AtomicU64,
@@ -143,9 +143,9 @@ pub(crate) struct Queue {
 #[repr(C)]
 pub(crate) struct Slot {
     pub(crate) identity: AtomicU64,
-    /// Bell number plus one; 0 is none.
+    /// Number of its waker plus one; 0 is none.
     pub(crate) waker: AtomicU32,
-    /// The set that the bell is of; 0 is none.
+    /// The set that the waker is of; 0 is none.
     pub(crate) wakers: AtomicU32,
     /// Where cleaning up after a dead process goes on; its token is above.
     pub(crate) reap_cursor: AtomicU64,

@@ -32,7 +32,7 @@ pub(crate) fn has_ended(_pid: u32) -> Option<bool> {
     None
 }
 
-/// How many steps a stint has, where that is not for the clock to say.
+/// How many steps a time budget has, where that is not for the clock to say.
 #[cfg(not(feature = "crash-points"))]
 #[inline]
 pub(crate) fn steps_per_budget() -> Option<u32> {

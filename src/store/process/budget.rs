@@ -1,4 +1,4 @@
-//! A stint of a longer work: how much of it is done at a time, so that nobody stands still for the whole.
+//! Time budgets: how much of a longer work is done at a time, so that no caller waits for the whole.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use crate::store::memory::platform::{now, steps_per_budget};
 /// How long work that goes on to its end waits for locks in all.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// What is left of a stint.
+/// What is left of a time budget.
 pub(crate) struct TimeBudget {
     /// `None`: it goes on to the end of the work.
     until: Option<Instant>,

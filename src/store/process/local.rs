@@ -1,4 +1,4 @@
-//! What a process knows of its own place in a region: its token, its bells, and how often it has pinned what.
+//! What a process knows of its own place in a region: its token, its waker, and how often it has pinned what.
 //!
 //! In the region a process has one bit for each entry; how many handles it has to it is counted here. All of this is
 //! private memory: a forked child inherits a copy, but not the page that makes it current, so the child starts

@@ -17,7 +17,7 @@ use crate::store::process::table::{Processes, Token};
 
 /// How long to wait for a lock before giving up.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// How long to wait for one whose holder has just been waited for in vain: it is probably stopped.
+/// How long to wait for one whose holder has just been waited for without success: it is probably stopped.
 const LITTLE_PATIENCE: Duration = Duration::from_micros(100);
 /// For how long a holder is taken to be stopped before it is waited for with patience again.
 const STOPPED_FOR: Duration = Duration::from_millis(200);

@@ -1,4 +1,4 @@
-//! Who is in the region: a table of processes, and whether they still live.
+//! The processes in a region: a table of processes, and whether they still live.
 //!
 //! A slot is one word, so that taking it is one step:
 //!
@@ -305,7 +305,7 @@ impl<'a> Processes<'a> {
         dying
     }
 
-    /// Where the cleaning after a dead process goes on: a bucket, or behind those a place in limbo (see `reap.rs`). Another one's
+    /// Where the cleaning after a dead process goes on: a bucket, or behind those a place in limbo (see `clean.rs`). Another one's
     /// place in the same slot is the beginning.
     pub(crate) fn reap_cursor(self, token: Token) -> usize {
         let word = self.slot(token).map_or(0, |s| s.reap_cursor.load(Relaxed));
@@ -351,7 +351,7 @@ impl<'a> Processes<'a> {
         if token_of(slot_of(token), id) != token {
             return;
         }
-        // In one step, as another process may be taking the slot over. Its bell stays: who takes it sets its own.
+        // In one step, as another process may be taking the slot over. Its waker stays: who takes it sets its own.
         let free = id.with_state(State::Free).0;
         let _ = slot.identity.compare_exchange(id.0, free, AcqRel, Relaxed);
     }
@@ -366,7 +366,7 @@ impl<'a> Processes<'a> {
         }
     }
 
-    /// Whether a live process beside `own` can't be rung by this set of bells.
+    /// Whether a live process beside `own` can't be woken by this set of wakers.
     pub(crate) fn has_strangers(self, own: usize, set: u32) -> bool {
         let slots = self.header.slots.iter().enumerate();
         slots

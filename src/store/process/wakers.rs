@@ -1,4 +1,4 @@
-//! Bells: one eventfd a process, made before the fork, by which processes wake each other.
+//! Wakers: one eventfd a process, made before the fork, by which processes wake each other.
 //!
 //! | owner word | meaning | who moves it on |
 //! |---|---|---|
@@ -16,7 +16,7 @@ use crate::store::memory::bytes::Memory;
 use crate::store::memory::platform::AtomicU64;
 use crate::store::process::table::ProcessId;
 
-/// The number of a bell in its [`Wakers`].
+/// The number of a waker in its [`Wakers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WakerId(pub(crate) u32);
 
@@ -40,7 +40,7 @@ fn eventfd() -> io::Result<File> {
 }
 
 impl Wakers {
-    /// Makes `n` bells (`EFD_NONBLOCK | EFD_CLOEXEC`). Call it before the fork. For a host that replaces its processes
+    /// Makes `n` wakers (`EFD_NONBLOCK | EFD_CLOEXEC`). Call it before the fork. For a host that replaces its processes
     /// while old ones finish, `n` is at least twice the number of processes.
     pub fn new(n: usize) -> io::Result<Wakers> {
         let wakers = (0..n).map(|_| eventfd()).collect::<io::Result<Vec<_>>>()?;
@@ -55,7 +55,7 @@ impl Wakers {
         self.owners.at(waker.0 as usize * 8)
     }
 
-    /// Takes a bell that is free or whose owner has ended, for this process; `None` when all are owned.
+    /// Takes a waker that is free or whose owner has ended, for this process; `None` when all are owned.
     pub fn claim(&self) -> Option<WakerId> {
         let own = ProcessId::own().to_word();
         let waker = (0..self.wakers.len() as u32)
@@ -74,17 +74,17 @@ impl Wakers {
         free && owner.compare_exchange(old, own, AcqRel, Relaxed).is_ok()
     }
 
-    /// The descriptor to watch for reading, -1 for a bell of another set. It belongs to the `Wakers`; don't close it.
+    /// The descriptor to watch for reading, -1 for a waker of another set. It belongs to the `Wakers`; don't close it.
     pub fn fd(&self, waker: WakerId) -> RawFd {
         self.wakers
             .get(waker.0 as usize)
             .map_or(-1, AsRawFd::as_raw_fd)
     }
 
-    /// Makes the bell's descriptor readable. Never blocks.
+    /// Makes the descriptor readable. Never blocks.
     pub fn wake(&self, waker: WakerId) {
         if let Some(mut file) = self.wakers.get(waker.0 as usize) {
-            // EAGAIN means that the counter is full: the bell rings already.
+            // EAGAIN means that the counter is full: it is readable already.
             let _ = file.write(&1u64.to_ne_bytes());
         }
     }
@@ -92,12 +92,12 @@ impl Wakers {
     /// Makes the descriptor unreadable again. Drain first, then look what has changed.
     pub fn drain(&self, waker: WakerId) {
         if let Some(mut file) = self.wakers.get(waker.0 as usize) {
-            // EAGAIN means that it was not rung.
+            // EAGAIN means that it was not readable.
             let _ = file.read(&mut [0; 8]);
         }
     }
 
-    /// Gives the bell back, if this process owns it.
+    /// Gives the waker back, if this process owns it.
     pub fn release(&self, waker: WakerId) {
         if let Some(owner) = self.owner(waker) {
             let _ = owner.compare_exchange(ProcessId::own().to_word(), 0, AcqRel, Relaxed);

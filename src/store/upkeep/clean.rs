@@ -1,7 +1,7 @@
 //! Cleaning up after processes that died, and after ones that leave.
 //!
 //! A slot marked Dying counts for nothing at once: its leases are free, its fills are broken, its pins hold nothing.
-//! The walk that takes these traces away, so that the slot can be used again, goes on in stints (`maintenance.rs`), under the arena
+//! The walk that takes these traces away, so that the slot can be used again, goes on in turns (`maintenance.rs`), under the arena
 //! lock, over all buckets and then over limbo. How far it has come is kept in the slot:
 //!
 //! | place | what is next |
@@ -13,7 +13,7 @@
 //! What comes to limbo meanwhile has been cleaned in its bucket. A repair gives limbo another order: then it begins anew.
 //!
 //! A process that leaves has pinned all that it has a lease on or fills, so that the table of its pins leads to it. What it
-//! waits for rings its slot once more, which nobody minds: who has the slot next looks, and finds nothing.
+//! waits for wakes its slot once more, which does no harm: the next process in the slot looks and finds nothing.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
@@ -100,7 +100,7 @@ impl<'g, 'a> Cleaner<'g, 'a> {
         Cleaned::All
     }
 
-    /// [`Busy`] when the shard was not to be had.
+    /// [`Busy`] when the shard could not be taken.
     fn clean_bucket(&mut self, bucket: usize, budget: &mut TimeBudget) -> Result<(), Busy> {
         if self
             .guard

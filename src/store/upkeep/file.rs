@@ -8,7 +8,7 @@
 //! | others have it who let anyone join ([`Share::Anyone`]), as the caller does | shared, too |
 //! | others have it otherwise | [`StoreError::InUse`]; it is left alone |
 //! | holds something else | [`StoreError::Foreign`]; it is left alone |
-//! | is a region that is of no use: another layout or length, cut short, contradicting itself, or in use when the machine stopped | replaced by a new file, with the reason |
+//! | is a region that cannot be used: another layout or length, cut short, contradicting itself, or in use when the machine stopped | replaced by a new file, with the reason |
 //!
 //! Who has a file is told by locks that belong to what `open` made (`F_OFD_SETLK`, fcntl(2)): they are held as long as
 //! any process, forked or started by this one, has it open or mapped; and end with the last one, however that ends.
@@ -70,7 +70,7 @@ pub enum Found {
     },
     /// A region that is in use by this process, by the one that started it, or by others who let anyone join.
     Shared,
-    /// A region that is of no use: the file was replaced.
+    /// A region that cannot be used: the file was replaced.
     Useless(StoreError),
 }
 

@@ -1,20 +1,20 @@
 //! Who puts a region in order after a death, when, and how much of it at a time.
 //!
-//! There are two works: the repair, when a process has died with the arena lock (`repair.rs`), and cleaning up, after any
-//! death (`reap.rs`). Both go in stints, and one process at a time is in charge of them. Its token and a count of its stints
-//! are one word in the region:
+//! There are two tasks: the repair, when a process has died with the arena lock (`repair.rs`), and cleaning up, after any
+//! death (`clean.rs`). Both go in turns, each with a time budget, and one process at a time is in charge of them. Its
+//! token and a count of its turns are one word in the region:
 //!
 //! | word | meaning | who moves it on |
 //! |---|---|---|
 //! | 0 | nobody is in charge | `take_lead`: -> own token |
-//! | own token | this process goes on, with the next stint | `take_lead`: the count rises; `give_up_lead` at the end: -> 0 |
-//! | another's, and it moves | that one goes on; others have no keeper while a repair is to be done | that one |
+//! | own token | this process goes on, with the next turn | `take_lead`: the count rises; `give_up_lead` at the end: -> 0 |
+//! | another's, and it moves | that one goes on; others get no arena guard while a repair is to be done | that one |
 //! | another's, gone or not moved for [`PATIENCE`] | it is dead or stopped | `take_lead`: -> own token, begins anew |
 //! | any, when the arena's lock was left by the dead | what was seen is not true any more | whoever finds that: -> 0, begins anew |
 //!
 //! Only who holds the arena lock *and* is named by the word goes on with a repair, and a word that has moved meanwhile
-//! (somebody else was in charge) voids what this process has seen so far. One that is stopped between two stints and comes
-//! back finds that; one that is stopped within a stint has the lock, so that nobody begins before it comes back or dies.
+//! (somebody else was in charge) voids what this process has seen so far. One that is stopped between two turns and comes
+//! back finds that; one that is stopped within a turn has the lock, so that nobody begins before it comes back or dies.
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
@@ -31,27 +31,27 @@ use crate::store::process::wakeups::{EVERYONE, Wakeups};
 use crate::store::upkeep::clean::{Cleaned, Cleaner};
 use crate::store::upkeep::repair::Repair;
 
-/// How long a stint is that a caller meets on its way.
+/// How long a turn is that a caller does on its way.
 pub(crate) const BUDGET: Duration = Duration::from_millis(1);
 /// The same in a small region, which it makes whole.
 const BUDGET_IF_SMALL: Duration = Duration::from_millis(10);
 /// Bytes of a region that is small.
 const SMALL: usize = 8 << 20;
-/// How long callers meet no stint after the last one.
+/// How long callers do no turn after the last one.
 const COOLDOWN: Duration = Duration::from_millis(10);
 /// For how long one that is in charge may do nothing. Hosts look every second.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What a process knows of a mending; private memory.
+/// What a process knows of the maintenance under way; private memory.
 #[derive(Default)]
 pub(crate) struct Progress {
     /// The repair that this process has under way, and the word that it had last.
     repair: Option<(Box<Repair>, u32)>,
-    /// When its last stint ended.
+    /// When its last turn ended.
     rested: Option<Instant>,
     /// The word of another in charge, and since when it has not moved.
     seen: Option<(u32, Instant)>,
-    /// Counts this process's stints.
+    /// Counts this process's turns.
     turns: u32,
 }
 
@@ -85,7 +85,7 @@ impl<'a> Maintenance<'a> {
         budget: &mut TimeBudget,
     ) -> Result<ArenaGuard<'a>, Unavailable> {
         let lock = &self.core.header().arena.lock;
-        // Nobody waits for a lock that would be of no use; nor for that of another thread at its turn.
+        // Nobody waits for a lock that would not help; nor for that of another thread at its turn.
         if self.core.is_dirty()
             && (self.is_led_by_another() || lock.load(Relaxed) == self.local.token)
         {
@@ -104,7 +104,7 @@ impl<'a> Maintenance<'a> {
         self.core.is_dirty() || self.core.processes().dying().next().is_some()
     }
 
-    /// See [`Region::maintain`](crate::store::Region::mend).
+    /// See [`Region::maintain`](crate::store::Region::maintain).
     pub(crate) fn run(self, budget: &mut TimeBudget) -> Result<bool, Busy> {
         if !self.needs_work() {
             self.give_up_lead();
@@ -137,7 +137,7 @@ impl<'a> Maintenance<'a> {
         }
     }
 
-    /// Rings everyone if some were just found dead, and goes on cleaning up.
+    /// Wakes everyone if some were just found dead, and goes on cleaning up.
     pub(crate) fn after_deaths(self, found: u32) {
         if found > 0 {
             self.wake_everyone();
@@ -146,7 +146,7 @@ impl<'a> Maintenance<'a> {
         Pins::of(self.core, self.local).retry_deferred(AT_ONCE);
     }
 
-    /// Rings everyone for each of the dead once: whoever waits for something of theirs asks again and gets it. Who found one dead
+    /// Wakes everyone for each of the dead once: whoever waits for something of theirs asks again and gets it. Who found one dead
     /// may have had no time to say so (it waited for a lock, or died itself).
     pub(crate) fn announce_deaths(self) {
         let processes = self.core.processes();
@@ -158,7 +158,7 @@ impl<'a> Maintenance<'a> {
         }
     }
 
-    /// A stint that a caller meets on its way.
+    /// The time budget of a turn that a caller does on its way.
     pub(crate) fn budget(self) -> TimeBudget {
         TimeBudget::of(if self.core.geometry.len <= SMALL {
             BUDGET_IF_SMALL
@@ -167,7 +167,7 @@ impl<'a> Maintenance<'a> {
         })
     }
 
-    /// Whether this process has just done a stint of a repair.
+    /// Whether this process has just done a turn of a repair.
     pub(crate) fn cools_down(self) -> bool {
         let ended = self.progress.lock().rested;
         // Where a test counts steps, the time is of no account.
@@ -222,7 +222,7 @@ impl<'a> Maintenance<'a> {
         }
     }
 
-    /// Goes on with the repair for a stint; `Ok` when it is done.
+    /// Goes on with the repair for one turn; `Ok` when it is done.
     fn repair(
         self,
         guard: &mut ArenaGuard<'_>,

@@ -3,7 +3,7 @@
 //! Nothing is believed: the blocks must fill the arena, an object must have its sum and a body that is whole, and all
 //! else is made anew. What does not fit is dropped. The bytes of bodies are read at their first lookup (`checksum.rs`).
 //!
-//! | the last process ended | the words of objects | what stays |
+//! | the last process ended | the attributes of objects | what stays |
 //! |---|---|---|
 //! | well: it sealed the region | are summed | all objects |
 //! | by a signal; the machine still runs | are as they were last written | all objects that were current |
@@ -40,7 +40,7 @@ struct Bodies {
     extents: BitSet,
 }
 
-/// Takes over what is right in a region that no process is in; `None` when its blocks make no sense.
+/// Takes over what is right in a region that no process is in; `None` when its blocks do not add up.
 pub(crate) fn recover(shared: &Shared, sealed: Coverage) -> Option<Recovered> {
     let core = &shared.core;
     let header = core.header();

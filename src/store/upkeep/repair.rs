@@ -1,24 +1,25 @@
-//! Repair after a keeper died at its work: everything that the arena lock guards is made anew from what is true at
-//! every moment: the sizes in the chain of blocks, the chains of the index, the pins, and the links from entries to
-//! bodies and from extent to extent. What is not reached from there is freed. A repair that is cut short is just begun anew.
+//! Repair after a process died while it held the arena lock: everything that the arena lock guards is made anew from what
+//! is true at every moment: the sizes in the chain of blocks, the chains of the index, the pins, and the links from entries
+//! to bodies and from extent to extent. What is not reached from there is freed. A repair that is cut short is just begun
+//! anew.
 //!
-//! It goes in stints, each under the arena lock; who does it and when is in `maintenance.rs`. From the first stint to the last
-//! nobody is a keeper, so what the arena lock guards changes only by the repair. What goes on between the stints, and beside
-//! them, is what needs no arena lock, and it takes nothing from what a stint has found:
+//! It goes in turns, each under the arena lock; who does it and when is in `maintenance.rs`. From the first turn to the
+//! last nobody else gets an arena guard, so what the arena lock guards changes only by the repair. What goes on between the
+//! turns, and beside them, is what needs no arena lock, and it takes nothing from what a turn has found:
 //!
 //! | stage | what it finds and writes | what others may do meanwhile |
 //! |---|---|---|
 //! | blocks | where blocks begin | nothing moves or makes a block |
 //! | chains | which entries are linked; drops from the chains what is not whole, or was being unlinked | lookups and leases have the shard's lock, as this has for each chain. Nobody links or unlinks, so what it has found linked stays so. A purge may flag an entry that is linked: then it stays, as without a repair, until a sweep |
-//! | entries | which of the others somebody pins, and what belongs to those that stay | no lookup finds an unlinked entry, so nobody pins it anew. Who gives its pin back finds it unlinked, and keeps the bit until there is a keeper again (`pin.rs`): what was found pinned stays. If that one dies, cleaning up frees it later. Before the bits say that it is unlinked, a pin may be given back as if it were linked: that comes before the look at the pins, or sees the bits. The dead hold nothing, whatever their bits say; who takes the slot of a dead one has no handle before it has cleaned up, which wants a keeper |
+//! | entries | which of the others somebody pins, and what belongs to those that stay | no lookup finds an unlinked entry, so nobody pins it anew. Who gives its pin back finds it unlinked, and keeps the bit until the arena lock can be taken again (`pin.rs`): what was found pinned stays. If that one dies, cleaning up frees it later. Before the bits say that it is unlinked, a pin may be given back as if it were linked: that comes before the look at the pins, or sees the bits. The dead hold nothing, whatever their bits say; who takes the slot of a dead one has no handle before it has cleaned up, which needs the arena lock |
 //! | queues | puts them in order | nobody else reads a queue |
 //! | free | makes one block of those that don't stay, side by side | nobody reaches these: no chain leads to them, and nobody holds a pin on them |
 //!
 //! Bodies: a writer fills room that it has had before, and publishes and ends it in words that the repair only reads (`len`,
 //! `phase`) or does not need; it gets no more room meanwhile. Renewed heads share a body: its references are counted anew
-//! from zero, and nobody else looks at them. Leases, waiters, words and times of entries are no business of a repair.
+//! from zero, and nobody else looks at them. Leases, waiters, attributes and times of entries are no business of a repair.
 //!
-//! If the process dies, within a stint or between two, the next one finds blocks, chains, pins and links true, as each of its
+//! If the process dies, within a turn or between two, the next one finds blocks, chains, pins and links true, as each of its
 //! writes leaves them so, and begins anew.
 
 use std::cmp::Reverse;
@@ -36,7 +37,7 @@ use crate::store::memory::layout::UNLINKED;
 use crate::store::process::budget::TimeBudget;
 use crate::store::process::wakeups::take_waiters;
 
-/// How many things are looked at in a step: memory is slow, and so they come near together.
+/// How many things are looked at in a step: several are prefetched at a time to hide the latency of memory.
 const TOGETHER: usize = if cfg!(feature = "crash-points") {
     4
 } else {
@@ -136,8 +137,8 @@ impl Repair {
         self.number
     }
 
-    /// Goes on for a stint; true when all is done. [`Busy`] when a shard is held by a process that is stopped (what was
-    /// found so far stays good), or when the blocks make no sense, which poisons the region.
+    /// Goes on for one turn; true when all is done. [`Busy`] when a shard is held by a process that is stopped (what was
+    /// found so far stays good), or when the blocks do not add up, which poisons the region.
     pub(crate) fn go_on(
         &mut self,
         guard: &mut ArenaGuard<'_>,
@@ -457,7 +458,7 @@ impl Holes {
     }
 }
 
-/// The next buckets from there on that hold something, with their first entries, which come near; and where to go on after them.
+/// The next buckets from there on that hold something, with their first entries (prefetched), and where to go on after them.
 fn taken_buckets<'f>(
     core: &Core,
     from: usize,
