@@ -1,10 +1,12 @@
 # swrcache: an HTTP cache in front of any origin, as an nginx module.
 #
 #   make run      what it does, shown on a running nginx that stays until Ctrl-C
-#   make module   the module for the vendored nginx; NGINX=/usr/sbin/nginx: for the one that is installed
+#   make module   the module for the vendored nginx; NGINX=/usr/sbin/nginx: for the one that is installed, in build/SERVER-VERSION;
+#                 NGINX_SOURCE=folder: its sources, where Debian's nginx-dev has not brought them
 #   make lib      the C library, which needs cargo and a C compiler alone; make install PREFIX=/usr/local LIBDIR=PREFIX/lib DESTDIR=:
 #                 header, libraries, swrcache.pc, CMake package
-#   make test     every test, the end-to-end tests on both nginxes
+#   make test     every test, the end-to-end tests on the vendored nginx and Debian's
+#   make test-matrix   the end-to-end tests on the nginx of later Debian releases too: 1.22, 1.26, 1.28, 1.30
 #   make conformance   the suite of cache-tests.fyi, compared with tests/conformance/missed.txt; part of `make test`
 #   make fuzz     each parser on arbitrary bytes, a while
 #   make test-chaos   the store under thousands of deaths and orders of accesses, nginx under hundreds of deaths, and its
@@ -15,7 +17,8 @@
 #   make bench-store   the store alone: density, hit ratios, throughput, scale, restarts; into bench/store.md; fails where a budget is missed
 
 NGINX ?=
-DEBIAN_NGINX ?= /usr/sbin/nginx
+# Read by scripts/module.sh.
+export NGINX_SOURCE DEBIAN_NGINX
 
 # One place for all that cargo builds. The module has folders of its own in there: another set of features.
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
@@ -24,7 +27,7 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 DESTDIR ?=
 
-.PHONY: lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz miri test test-chaos bench bench-store bench-quick bench-c bench-deps check clean
+.PHONY: lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz miri test test-matrix test-chaos bench bench-store bench-quick bench-c bench-deps check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -36,8 +39,8 @@ module: deps
 	@scripts/module.sh $(NGINX)
 
 modules: deps
-	@scripts/module.sh
-	@scripts/module.sh $(DEBIAN_NGINX)
+	@scripts/module.sh vendored
+	@scripts/module.sh debian
 
 lib:
 	@scripts/clib.sh lib
@@ -83,6 +86,12 @@ test: modules
 	@scripts/clib.sh hosts
 	@scripts/sanitize.sh quick
 	@scripts/test.sh unit vendored debian hosts conformance
+
+# MATRIX: some of them.
+MATRIX ?= debian trixie vendored forky
+test-matrix: deps
+	@set -e; for nginx in $(MATRIX); do scripts/module.sh $$nginx; done
+	@scripts/test.sh $(MATRIX)
 
 # A quarter of an hour, 1 GiB on the disk. SWRCACHE_KILLS: how many deaths at random moments; SWRCACHE_SEED: which.
 test-chaos: module

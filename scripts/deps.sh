@@ -2,7 +2,8 @@
 # Installs what scripts/packages.txt (or the list that is named) has and this machine lacks. Costs nothing when all is
 # there.
 set -euo pipefail
-list=$(realpath "${1:-$(dirname "$0")/packages.txt}")
+cd "$(dirname "$0")/.."
+list=${1:-scripts/packages.txt}
 
 say() { echo "deps: $*"; }
 
@@ -57,4 +58,10 @@ if ! cargo nextest --version >/dev/null 2>&1; then
     say "installing cargo-nextest"
     cargo install --quiet --locked cargo-nextest ||
         say "cargo-nextest could not be installed; the tests will run under cargo test"
+fi
+
+# The newer nginxes that the tests run on, too. Without them the rest works.
+if [ $# = 0 ]; then
+    scripts/releases.sh trixie forky ||
+        say "the nginxes of other Debian releases could not be fetched; 'make test-matrix' will not run"
 fi

@@ -7,7 +7,7 @@
 #                                     full cache of 1 GiB; a quarter of an hour
 #   scripts/test.sh hosts [NAME]      the C library in the servers that `scripts/clib.sh hosts` has built
 #   scripts/test.sh vendored [NAME]   end to end on build/vendored; only tests whose names have NAME in them
-#   scripts/test.sh debian [NAME]     end to end on build/debian
+#   scripts/test.sh debian [NAME]     end to end on build/debian; so trixie and forky
 #   scripts/test.sh conformance       the suite of cache-tests.fyi
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -70,9 +70,9 @@ while [ $# -gt 0 ]; do
         suite "the first hit after a restart, $SWRCACHE_RESTART_ENTRIES entries" \
             cargo test --test e2e persist_first_hit -- --nocapture
         ;;
-    vendored | debian | hosts)
+    vendored | debian | trixie | forky | hosts)
         name=
-        case ${2:-} in '' | unit | vendored | debian | hosts | conformance) ;; *) name=$2 ;; esac
+        case ${2:-} in '' | unit | vendored | debian | trixie | forky | hosts | conformance) ;; *) name=$2 ;; esac
         if [ "$1" = hosts ]; then
             suite "the C library in its hosts" run --test hosts ${name:+"$name"}
         else

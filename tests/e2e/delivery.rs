@@ -476,6 +476,76 @@ fn delivery_interim_responses_over_tls() {
     assert_eq!((told, origin.hits("/slow")), (1, 1));
 }
 
+/// nginx has known hints since 1.29.0, and then its own `early_hints` says who gets them; over HTTP/2 they go too.
+#[test]
+fn delivery_early_hints_that_nginx_knows() {
+    let origin = Origin::start();
+    let hints = HINTS.replace("X-Hop", "X-Secret");
+    for path in ["/all", "/some", "/some?h=1", "/two"] {
+        origin.on(path, Reply::raw([&hints, FINAL].concat()));
+    }
+    let lines = |more: &str| {
+        let addr = origin.addr;
+        format!("swr_cache main; proxy_http_version 1.1; proxy_pass http://{addr}; {more}")
+    };
+    let conf = Conf::new()
+        .zone()
+        .tls()
+        .http2()
+        .location("/", &lines("early_hints 1;"))
+        .location("/some", &lines("early_hints $arg_h;"))
+        .location("/two", &lines("proxy_hide_header X-Secret;"));
+    if let Err(log) = conf.check() {
+        assert!(log.contains("unknown directive \"early_hints\""), "{log}");
+        return;
+    }
+    let nginx = conf.start();
+    for (path, expected) in [("/all", 103), ("/some", 200), ("/some?h=1", 103)] {
+        let mut client = nginx.client();
+        client.send("GET", path, &[]);
+        let mut first = client.receive_head();
+        assert_eq!(first.status, expected, "{path}");
+        if first.status == 103 {
+            assert_eq!(first.all("Link"), ["</a>", "</b>"]);
+            first = client.receive("GET");
+            first.is(200, "MISS", "body");
+            assert_eq!(first.header("Link"), None);
+        }
+    }
+    let output = std::process::Command::new("nghttp")
+        .args(["-v", &format!("https://{}/two", nginx.addr)])
+        .output()
+        .expect("nghttp runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let place = |word: &str| text.find(word).unwrap_or_else(|| panic!("{word}: {text}"));
+    assert!(place(":status: 103") < place("link: </a>"), "{text}");
+    assert!(place("link: </b>") < place(":status: 200"), "{text}");
+    assert!(!text.contains("x-secret"), "{text}");
+}
+
+/// The port that the client named is known in a fetch too, where nginx has variables for it (1.29.3).
+#[test]
+fn delivery_the_port_that_was_asked_for() {
+    let origin = Origin::start();
+    origin.on("/", Reply::cached("max-age=60", "x"));
+    let conf = Conf::caching_with(
+        &origin,
+        "proxy_set_header X-Asked $host$is_request_port$request_port;",
+    );
+    if let Err(log) = conf.check() {
+        assert!(
+            log.contains("unknown \"is_request_port\" variable"),
+            "{log}"
+        );
+        return;
+    }
+    let nginx = conf.start();
+    let mut client = nginx.client();
+    client.send_raw("GET / HTTP/1.1\r\nHost: example.org:8080\r\n\r\n");
+    client.receive("GET").is(200, "MISS", "x");
+    assert_eq!(origin.last("/").header("X-Asked"), Some("example.org:8080"));
+}
+
 /// Byte for byte, over one connection to the origin that is used again.
 #[test]
 fn delivery_interim_responses_in_pieces() {

@@ -23,6 +23,7 @@ use crate::fetch::Fetch;
 use crate::fields::{List, append};
 use crate::pool::{Pool, borrow, bytes_of, str_of};
 use crate::request::{Req, is_ok};
+use crate::tls;
 
 /// The name of this cache in `Cache-Status`.
 const NAME: &str = "swrcache";
@@ -92,7 +93,11 @@ fn only_range(r: Req, ranges: &[ByteRange]) -> Option<u64> {
 }
 
 /// Pushes a field line; gives the element.
-fn push(r: Req, name: ngx_str_t, value: ngx_str_t) -> Option<&'static mut ngx_table_elt_t> {
+pub(crate) fn push(
+    r: Req,
+    name: ngx_str_t,
+    value: ngx_str_t,
+) -> Option<&'static mut ngx_table_elt_t> {
     push_to(&mut r.raw().headers_out.headers, name, value)
 }
 
@@ -311,8 +316,11 @@ fn full_header(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option
     }
     if stored.no_transform() && raw.headers_out.content_encoding.is_null() {
         // As if nginx had found that the client can't have it compressed (ngx_http_gzip_ok).
-        raw.set_gzip_tested(1);
-        raw.set_gzip_ok(0);
+        #[cfg(nginx_has = "ngx_http_request_s.set_gzip_ok")]
+        {
+            raw.set_gzip_tested(1);
+            raw.set_gzip_ok(0);
+        }
     }
     if in_parts {
         let cuts = ranges_apply(stored, serve, !raw.headers_in.range.is_null());
@@ -473,7 +481,7 @@ fn goes_in_two(r: Req, len: u64) -> bool {
     let raw = r.raw();
     (FIRST_WRITE + 1..=MOST_IN_TWO).contains(&len)
         && r.is_main()
-        && r.connection().ssl.is_null()
+        && !tls::is_on(r.connection())
         && raw.http_version <= NGX_HTTP_VERSION_11 as usize
         && raw.headers_in.range.is_null()
 }

@@ -404,6 +404,10 @@ fn fill(client: Req, r: Req, sends: &Sends) -> Option<()> {
         pool.copy_str(from.method_name)?
     };
     to.http_version = from.http_version;
+    #[cfg(nginx_has = "ngx_http_request_s.port")]
+    {
+        to.port = from.port;
+    }
     to.request_line = pool.copy_str(from.request_line)?;
     to.uri = pool.copy_str(from.uri)?;
     to.args = pool.copy_str(from.args)?;
@@ -602,6 +606,12 @@ fn copy_variable(
     Some(())
 }
 
+#[cfg(not(nginx_has = "ngx_http_request_s.captures"))]
+fn copy_captures(_: Req, _: Req) -> Option<()> {
+    Some(())
+}
+
+#[cfg(nginx_has = "ngx_http_request_s.captures")]
 fn copy_captures(client: Req, r: Req) -> Option<()> {
     let (from, to) = (client.raw(), r.raw());
     if from.ncaptures == 0 || from.captures.is_null() {
@@ -638,12 +648,12 @@ fn copy_captures(client: Req, r: Req) -> Option<()> {
 
 /// How many bytes can be read from `at`, where nginx matched a string: it lies in the request's pool or in a buffer of its
 /// header, of which a long one fills several. `None` if in neither.
+#[cfg(nginx_has = "ngx_http_request_s.captures")]
 fn readable_from(client: Req, at: *const u8) -> Option<usize> {
     let rest = |start: *const u8, end: *const u8| {
         (start <= at && at < end).then(|| end as usize - at as usize)
     };
-    // SAFETY: the header's buffers live as long as the request; pool blocks hang together by `next`, and are in use from
-    // their start to `last`.
+    // SAFETY: the header's buffers and the pool live as long as the request.
     unsafe {
         let main = client.main().raw();
         let mut bufs = vec![main.header_in, client.connection().buffer];
@@ -659,13 +669,54 @@ fn readable_from(client: Req, at: *const u8) -> Option<usize> {
         if found.is_some() {
             return found;
         }
-        let mut block = client.raw().pool;
-        while let Some(b) = block.as_ref() {
-            if let Some(n) = rest(block.cast(), b.d.last) {
-                return Some(n);
-            }
-            block = b.d.next;
+        readable_in(client.raw().pool, rest)
+    }
+}
+
+/// # Safety
+/// The pool lives.
+#[cfg(all(
+    nginx_has = "ngx_http_request_s.captures",
+    nginx_has = "ngx_pool_data_t.last"
+))]
+unsafe fn readable_in(
+    mut pool: *const nginx_sys::ngx_pool_t,
+    rest: impl Fn(*const u8, *const u8) -> Option<usize>,
+) -> Option<usize> {
+    // SAFETY: blocks of a pool hang together by `next`, and are in use from their start to `last`.
+    while let Some(block) = unsafe { pool.as_ref() } {
+        let found = rest(pool.cast(), block.d.last);
+        if found.is_some() {
+            return found;
         }
+        pool = block.d.next;
+    }
+    None
+}
+
+/// # Safety
+/// The pool lives.
+#[cfg(all(
+    nginx_has = "ngx_http_request_s.captures",
+    not(nginx_has = "ngx_pool_data_t.last")
+))]
+unsafe fn readable_in(
+    pool: *const nginx_sys::ngx_pool_t,
+    rest: impl Fn(*const u8, *const u8) -> Option<usize>,
+) -> Option<usize> {
+    // SAFETY: the pool lives, and all that was allocated of it hangs together by `next`.
+    let mut block = unsafe { (*pool).d };
+    // SAFETY: as above; malloc made it.
+    while let Some(b) = unsafe { block.as_ref() } {
+        let start: *const u8 = b.alloc.cast();
+        let found = rest(
+            start,
+            start.wrapping_add(unsafe { libc::malloc_usable_size(b.alloc) }),
+        );
+        if found.is_some() {
+            return found;
+        }
+        block = b.next;
     }
     None
 }

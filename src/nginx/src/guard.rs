@@ -5,7 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use nginx_sys::{NGX_LOG_CRIT, ngx_cycle, ngx_log_error_core, ngx_log_t};
+use nginx_sys::{NGX_LOG_CRIT, log_line, ngx_cycle};
 
 /// Runs `inner`; if it panics, logs one line and gives `fallback`.
 ///
@@ -27,26 +27,5 @@ pub(crate) fn guard<R>(what: &str, fallback: R, inner: impl FnOnce() -> R) -> R 
 /// Writes a line to the log of the cycle (the main `error_log`).
 pub(crate) fn log_cycle(level: usize, message: &str) {
     // SAFETY: nginx sets `ngx_cycle` and its log before it loads a module and keeps both until the process ends.
-    unsafe { log_to((*ngx_cycle).log, level, message) }
-}
-
-/// Writes a line to a log.
-///
-/// # Safety
-///
-/// The log is live.
-pub(crate) unsafe fn log_to(log: *mut ngx_log_t, level: usize, message: &str) {
-    // SAFETY: the caller's promise; "%*s" takes a length and that many bytes.
-    unsafe {
-        if level <= (*log).log_level {
-            ngx_log_error_core(
-                level,
-                log,
-                0,
-                c"%*s".as_ptr(),
-                message.len(),
-                message.as_ptr(),
-            );
-        }
-    }
+    unsafe { log_line(level, (*ngx_cycle).log, message) }
 }

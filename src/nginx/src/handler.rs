@@ -18,6 +18,7 @@ use crate::pool::bytes_of;
 use crate::purge;
 use crate::redirect;
 use crate::request::{Req, run_phases};
+use crate::tls;
 
 /// Puts the handlers into their phases. nginx runs those of a phase from the last of the list to the first
 /// (ngx_http_init_phase_handlers).
@@ -192,10 +193,10 @@ fn key(r: Req, conf: &LocConf) -> Option<&'static [u8]> {
 /// A subrequest carries its parent's `$request_uri` (ngx_http_subrequest); its own URI stands in for it.
 fn usual_key(r: Req) -> Option<&'static [u8]> {
     let raw = r.raw();
-    let scheme: &[u8] = if r.connection().ssl.is_null() {
-        b"http"
-    } else {
+    let scheme: &[u8] = if tls::is_on(r.connection()) {
         b"https"
+    } else {
+        b"http"
     };
     let host = host(r);
     let start: &[&[u8]] = match authority_apart(r, host) {
@@ -237,7 +238,7 @@ fn authority_apart<'a>(r: Req, host: &[u8]) -> Option<&'a [u8]> {
 /// connected to.
 fn is_own_port(r: Req, port: &[u8]) -> bool {
     let c = r.connection();
-    let scheme: &[u8] = if c.ssl.is_null() { b":80" } else { b":443" };
+    let scheme: &[u8] = if tls::is_on(c) { b":443" } else { b":80" };
     if port == scheme {
         return true;
     }

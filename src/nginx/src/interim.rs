@@ -1,6 +1,7 @@
 //! Interim responses of an HTTP origin (1xx, RFC 9110 §15.2): told to the client that waits, and never taken for the response itself.
 //!
-//! nginx before 1.29 takes the first header that comes for the final one. So a fetch puts a step before the parser of its
+//! nginx before 1.29 takes the first header that comes for the final one, later ones know `103 Early Hints` (`NGX_HTTP_UPSTREAM_EARLY_HINTS`)
+//! and would send them to the fetch, which has no client. So a fetch puts a step before the parser of its
 //! upstream: a header with an interim status is passed on, forgotten, and parsed past. nginx sets the parser anew when it goes on to the
 //! header's fields and when it tries another server; the step is put back each time.
 //!
@@ -10,13 +11,19 @@ use std::mem;
 
 use nginx_sys::{
     NGX_AGAIN, NGX_ERROR, NGX_HTTP_SWITCHING_PROTOCOLS, NGX_HTTP_UPSTREAM_INVALID_HEADER,
-    NGX_HTTP_VERSION_11, ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, ngx_list_init,
-    ngx_list_t, ngx_table_elt_t,
+    NGX_HTTP_VERSION_11, ngx_hash_find, ngx_hash_key, ngx_http_request_t, ngx_http_upstream_t,
+    ngx_int_t, ngx_list_init, ngx_list_t, ngx_table_elt_t,
+};
+#[cfg(nginx_has = "ngx_http_core_loc_conf_s.early_hints")]
+use nginx_sys::{
+    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_send_early_hints,
+    ngx_http_top_early_hints_filter,
 };
 
 use swrcache::http::{Exclusions, Fields, limits};
 
 use crate::ctx::Ctx;
+use crate::fields;
 use crate::guard::guard;
 use crate::pool::bytes_of;
 use crate::request::{Req, is_ok};
@@ -40,8 +47,9 @@ pub(crate) fn watch(r: Req) {
         return;
     };
     // SAFETY: an upstream has its configuration.
-    let is_http = bytes_of(unsafe { &(*upstream.conf).module }) == b"proxy";
-    if is_http && upstream.process_header.is_some() && upstream.reinit_request.is_some() {
+    let module = bytes_of(unsafe { &(*upstream.conf).module });
+    let has_interim = module == b"proxy" || module == b"grpc";
+    if has_interim && upstream.process_header.is_some() && upstream.reinit_request.is_some() {
         fetch.interim = Interim {
             parse: upstream.process_header.replace(process_header),
             again: upstream.reinit_request.replace(reinit_request),
@@ -86,7 +94,9 @@ fn parse(r: Req) -> Option<ngx_int_t> {
         let rc = unsafe { own(r.as_ptr()) };
         step_before(r)?;
         let upstream = upstream(r)?;
-        if !is_ok(rc) || !is_interim(upstream.headers_in.status_n) {
+        // The upstream has made itself ready for the next header then.
+        let is_known = is_early_hints(rc);
+        if !is_known && !(is_ok(rc) && is_interim(upstream.headers_in.status_n)) {
             return Some(rc);
         }
         let fetch = Ctx::fetch(r)?;
@@ -94,8 +104,11 @@ fn parse(r: Req) -> Option<ngx_int_t> {
         if fetch.interim.seen > MOST {
             return Some(NGX_HTTP_UPSTREAM_INVALID_HEADER as ngx_int_t);
         }
+        hide(upstream);
         fetch.tell(&upstream.headers_in);
-        begin_again(r).filter(|rc| is_ok(*rc))?;
+        if !is_known {
+            begin_again(r).filter(|rc| is_ok(*rc))?;
+        }
         forget_header(r)?;
         if upstream.buffer.pos == upstream.buffer.last {
             return Some(NGX_AGAIN as ngx_int_t);
@@ -106,6 +119,30 @@ fn parse(r: Req) -> Option<ngx_int_t> {
 /// `101` ends the protocol, and is no interim response to a fetch.
 fn is_interim(status: usize) -> bool {
     (100..200).contains(&status) && status != NGX_HTTP_SWITCHING_PROTOCOLS as usize
+}
+
+#[cfg(nginx_has = "ngx_http_core_loc_conf_s.early_hints")]
+fn is_early_hints(rc: ngx_int_t) -> bool {
+    rc == nginx_sys::NGX_HTTP_UPSTREAM_EARLY_HINTS as ngx_int_t
+}
+
+#[cfg(not(nginx_has = "ngx_http_core_loc_conf_s.early_hints"))]
+fn is_early_hints(_: ngx_int_t) -> bool {
+    false
+}
+
+/// Deletes what nginx would not pass on of the final response either: `proxy_hide_header`, and what is for nginx alone.
+fn hide(upstream: &mut ngx_http_upstream_t) {
+    // SAFETY: an upstream has its configuration, which nobody else looks at meanwhile.
+    let hidden = unsafe { &raw mut (*upstream.conf).hide_headers_hash };
+    fields::delete(&mut upstream.headers_in.headers, |name| {
+        let lower = name.to_ascii_lowercase();
+        // SAFETY: a hash that nginx has built, and a name of that length.
+        unsafe {
+            let key = ngx_hash_key(lower.as_ptr().cast_mut(), lower.len());
+            !ngx_hash_find(hidden, key, lower.as_ptr().cast_mut(), lower.len()).is_null()
+        }
+    });
 }
 
 fn begin_again(r: Req) -> Option<ngx_int_t> {
@@ -149,32 +186,72 @@ fn new_list(r: Req, list: &mut ngx_list_t, n: usize) -> Option<()> {
     is_ok(rc).then_some(())
 }
 
-/// Passes an interim response on to a client whose answer has not begun. Only HTTP/1.1 has a way to do that here; who is not
-/// told misses a hint.
+/// Passes an interim response on to a client whose answer has not begun. nginx itself sends hints, over any version of HTTP, where it
+/// knows them; else only HTTP/1.1 has a way to do that here. Who is not told misses a hint.
 pub(crate) fn pass_on(r: Req, status: &[u8], fields: &dyn Fields) {
     let raw = r.raw();
-    let is_next = r.is_main()
-        && r.is_active()
-        && raw.http_version == NGX_HTTP_VERSION_11 as usize
-        && raw.header_sent() == 0
-        && !r.is_blocked()
-        && !r.is_held();
+    let is_next =
+        r.is_main() && r.is_active() && raw.header_sent() == 0 && !r.is_blocked() && !r.is_held();
     // 100 is nginx's own to send: it has read the body, if there is one.
-    if is_next && !status.starts_with(b"100") && limits::check(fields).is_ok() {
+    if !is_next || status.starts_with(b"100") || limits::check(fields).is_err() {
+        return;
+    }
+    let sent_by_nginx = status.starts_with(b"103") && hint(r, fields).is_some();
+    if !sent_by_nginx && raw.http_version == NGX_HTTP_VERSION_11 as usize {
         write(r, status, fields);
     }
+}
+
+/// Has nginx send `103 Early Hints`, where it can: where its `early_hints` allows it, if that is there, else to all.
+#[cfg(nginx_has = "ngx_http_core_loc_conf_s.early_hints")]
+fn hint(r: Req, fields: &dyn Fields) -> Option<()> {
+    let out = &mut r.raw().headers_out;
+    // What other modules have set so far belongs to the final response.
+    let own = out.headers;
+    let mut whole = new_list(r, &mut out.headers, 8);
+    each_of_its_own(fields, &mut |name, value| {
+        let pool = r.pool();
+        let push = || crate::deliver::push(r, pool.copy(name)?, pool.copy(value)?).map(|_| ());
+        whole = whole.and_then(|()| push());
+    });
+    if whole.is_some() {
+        // SAFETY: nginx's own, for a request whose header has not been sent; it has built the chain of filters.
+        let rc = unsafe {
+            match ngx_http_top_early_hints_filter {
+                Some(filter) if !is_said(r) => filter(r.as_ptr()),
+                _ => ngx_http_send_early_hints(r.as_ptr()),
+            }
+        };
+        if rc == NGX_ERROR as ngx_int_t {
+            r.connection().set_error(1);
+        }
+    }
+    r.raw().headers_out.headers = own;
+    Some(())
+}
+
+/// Whether `early_hints` says here who gets them.
+#[cfg(nginx_has = "ngx_http_core_loc_conf_s.early_hints")]
+fn is_said(r: Req) -> bool {
+    // SAFETY: the core module's configuration of the request's location.
+    unsafe {
+        let index = (*(&raw const ngx_http_core_module)).ctx_index;
+        let core: *const ngx_http_core_loc_conf_t = (*r.raw().loc_conf.add(index)).cast();
+        !(*core).early_hints.is_null()
+    }
+}
+
+#[cfg(not(nginx_has = "ngx_http_core_loc_conf_s.early_hints"))]
+fn hint(_: Req, _: &dyn Fields) -> Option<()> {
+    None
 }
 
 /// Writes an interim response before the final one, past nginx's filters, which know the final one only (as nginx does itself
 /// with `100 Continue`, ngx_http_test_expect).
 fn write(r: Req, status: &[u8], fields: &dyn Fields) {
     let mut text = [b"HTTP/1.1 ", status, b"\r\n"].concat();
-    Exclusions::connection(fields).kept(fields, &mut |name, value| {
-        // nginx adds empty ones of its own (ngx_http_proxy_process_header).
-        let is_own = value.is_empty() || name.eq_ignore_ascii_case(b"content-length");
-        if !is_own && !is_for_nginx(name) {
-            text.extend_from_slice(&[name, b": ", value, b"\r\n"].concat());
-        }
+    each_of_its_own(fields, &mut |name, value| {
+        text.extend_from_slice(&[name, b": ", value, b"\r\n"].concat());
     });
     text.extend_from_slice(b"\r\n");
     let c = r.connection();
@@ -185,6 +262,17 @@ fn write(r: Req, status: &[u8], fields: &dyn Fields) {
         // What follows would stand in the middle of it.
         c.set_error(1);
     }
+}
+
+/// The fields that the origin sent to the client with it.
+fn each_of_its_own(fields: &dyn Fields, f: &mut dyn FnMut(&[u8], &[u8])) {
+    Exclusions::connection(fields).kept(fields, &mut |name, value| {
+        // nginx adds empty ones of its own (ngx_http_proxy_process_header).
+        let is_own = value.is_empty() || name.eq_ignore_ascii_case(b"content-length");
+        if !is_own && !is_for_nginx(name) {
+            f(name, value);
+        }
+    });
 }
 
 /// `X-Accel-*`: what an origin tells nginx.

@@ -8,7 +8,7 @@ use nginx_sys::{
     ngx_connection_t, ngx_http_cleanup_add, ngx_http_core_loc_conf_t, ngx_http_core_module,
     ngx_http_core_run_phases, ngx_http_discard_request_body, ngx_http_finalize_request,
     ngx_http_output_filter, ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header,
-    ngx_int_t, ngx_log_error_core,
+    ngx_int_t,
 };
 use swrcache::engine::Method;
 
@@ -156,19 +156,8 @@ impl Req {
 
     pub(crate) fn log_error(self, message: &str) {
         let log = self.connection().log;
-        // SAFETY: a connection always has a log; "%*s" takes a length and that many bytes.
-        unsafe {
-            if NGX_LOG_ERR as usize <= (*log).log_level {
-                ngx_log_error_core(
-                    NGX_LOG_ERR as usize,
-                    log,
-                    0,
-                    c"%*s".as_ptr(),
-                    message.len(),
-                    message.as_ptr(),
-                );
-            }
-        }
+        // SAFETY: a connection always has a log.
+        unsafe { nginx_sys::log_line(NGX_LOG_ERR as usize, log, message) }
     }
 
     /// Sets what the error log says the request is doing.
@@ -198,9 +187,9 @@ impl Req {
 
     /// Scheme and authority of the request's URI, as the client wrote them.
     pub(crate) fn origin(self) -> Vec<u8> {
-        let scheme: &[u8] = match self.connection().ssl.is_null() {
-            true => b"http",
-            false => b"https",
+        let scheme: &[u8] = match crate::tls::is_on(self.connection()) {
+            true => b"https",
+            false => b"http",
         };
         let headers = &self.raw().headers_in;
         // SAFETY: NULL or an element of the request's header list.

@@ -1,6 +1,8 @@
 //! The header of an origin's response, as the engine reads it.
 
-use nginx_sys::{NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_OK};
+use nginx_sys::{
+    NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_OK, ngx_http_request_t,
+};
 use swrcache::engine::{Failure, Response};
 
 use crate::clock;
@@ -22,7 +24,7 @@ pub(crate) fn read<T>(r: Req, request_time: u64, f: impl FnOnce(&Response<'_>) -
         charset: &out.charset,
         content_length: length.as_deref(),
         last_modified: last_modified.as_deref(),
-        by_encoding: raw.gzip_vary() != 0,
+        by_encoding: by_encoding(raw),
     };
     // SAFETY: NULL or the upstream of this request.
     let upstream = unsafe { raw.upstream.as_ref() };
@@ -110,4 +112,15 @@ fn verdict(r: Req) -> (u16, Option<Failure>) {
         (false, _) => Failure::InvalidHeader,
     };
     (status, Some(failure))
+}
+
+/// Whether nginx's `gzip_vary` will add `Vary: Accept-Encoding`.
+#[cfg(nginx_has = "ngx_http_request_s.set_gzip_vary")]
+fn by_encoding(raw: &ngx_http_request_t) -> bool {
+    raw.gzip_vary() != 0
+}
+
+#[cfg(not(nginx_has = "ngx_http_request_s.set_gzip_vary"))]
+fn by_encoding(_: &ngx_http_request_t) -> bool {
+    false
 }

@@ -27,7 +27,7 @@ use nginx_sys::{
 use swrcache::engine::Cache;
 use swrcache::store::{Found, OnExec, Region, RegionOptions};
 
-use crate::guard::{guard, log_cycle, log_to};
+use crate::guard::{guard, log_cycle};
 use crate::pool::{Pool, bytes_of};
 use crate::worker;
 
@@ -312,7 +312,7 @@ impl Zone {
         let name = String::from_utf8_lossy(&self.name);
         let text = format!("swr_cache_zone \"{name}\": {text}");
         // SAFETY: nginx gives a zone the log of its cycle before it calls `init` (ngx_init_cycle).
-        unsafe { log_to(shm.shm.log, level as usize, &text) };
+        unsafe { nginx_sys::log_line(level as usize, shm.shm.log, &text) };
     }
 }
 
@@ -351,14 +351,15 @@ fn renew_if_damaged(new: &mut ngx_shm_zone_t, zones: &mut ngx_list_t) {
         let zone = unsafe { old.data.cast::<Zone>().as_ref() };
         if bytes_of(&old.shm.name) == bytes_of(&new.shm.name) && zone.is_some_and(Zone::is_damaged)
         {
-            (old.noreuse, new.noreuse) = (1, 1);
+            old.forbid_reuse(true);
+            new.forbid_reuse(true);
         }
     });
 }
 
 /// In the master, when a new cycle has its zones: from now on their memory is to be reused as that of any other.
 pub(crate) fn settle(cycle: &mut ngx_cycle_t) {
-    each_of_ours(&mut cycle.shared_memory, |zone| zone.noreuse = 0);
+    each_of_ours(&mut cycle.shared_memory, |zone| zone.forbid_reuse(false));
 }
 
 /// The file of a zone, below nginx's prefix unless it begins with a slash.

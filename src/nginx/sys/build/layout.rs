@@ -49,11 +49,11 @@ impl Layout {
         Layout { records }
     }
 
-    /// Whether there is a field of that name, as in `ngx_event_s.timer`.
+    /// Whether there is a field of that name, as in `ngx_event_s.timer`; `ngx_event_s.set_posted` is a bit field.
     pub(crate) fn has(&self, path: &str) -> bool {
         let has = |record: &Record, name| {
             record.fields.iter().any(|field| field.name == name)
-                || record.bits.iter().any(|bits| bits.get == name)
+                || record.bits.iter().any(|bits| bits.set == name)
         };
         path.split_once('.').is_some_and(|(of, name)| {
             let mut records = self.records.iter().filter(|record| record.rust == of);

@@ -17,10 +17,30 @@ const HEADER: &str = "build/headers.h";
 
 /// Fields that only some nginxes have. Where this one has them, `cfg(nginx_has = "struct.field")` is set, here and, by
 /// DEP_NGINX_HAS, in the module.
-const SOMETIMES: [&str; 1] = [
+const SOMETIMES: [&str; 10] = [
+    // Not with --without-http_gzip_module, unless another module makes use of them.
+    "ngx_http_request_s.set_gzip_ok",
+    "ngx_http_request_s.set_gzip_vary",
+    // Not with --without-pcre.
+    "ngx_http_request_s.captures",
+    // Only with --with-http_ssl_module.
+    TLS,
     // 1.23.0: equal header fields hang together; before, some were arrays.
     "ngx_table_elt_s.next",
+    // 1.29.0: `103 Early Hints` is known.
+    "ngx_http_core_loc_conf_s.early_hints",
+    // 1.29.3: the port of the request's target or Host field.
+    "ngx_http_request_s.port",
+    // Angie: modules bear its name, and log lines that of a source file.
+    "ngx_module_s.angie_sign",
+    // Angie: a bit field, which elsewhere is a number.
+    "ngx_shm_zone_s.set_noreuse",
+    // OpenResty can be built without pools, to find faults with memory; they have no blocks then.
+    "ngx_pool_data_t.last",
 ];
+
+/// What nginx knows of a connection with TLS, if it has that.
+const TLS: &str = "ngx_ssl_connection_s.connection";
 
 fn main() {
     if let Err(e) = generate() {
@@ -45,6 +65,12 @@ fn generate() -> Result<()> {
     let headers = Headers::read(&source, &build.join("Makefile"), Path::new(HEADER))?;
     let mut bindings = syn::parse_file(&bindings(&headers)?)?;
     let layout = Layout::of(&mut bindings);
+    // A connection has a place for it in any nginx that was made --with-compat, and so may have TLS.
+    if layout.has("ngx_connection_s.ssl") && !layout.has(TLS) {
+        return Err("nginx is configured --with-compat, so that the module could be loaded into one with TLS, but without \
+                    TLS itself; add --with-http_ssl_module to the arguments of its configure"
+            .into());
+    }
     fs::write(out.join("bindings.rs"), prettyplease::unparse(&bindings))?;
     let program = layout.program(&headers.preprocess()?)?;
     let places = headers.run(&program, &out.join("layout"))?;

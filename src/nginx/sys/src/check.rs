@@ -43,22 +43,27 @@ macro_rules! bits_are {
     ($of:ident, $get:ident, $set:ident $(, $index:literal: $byte:literal)+) => {
         const _: () = {
             const N: usize = size_of::<$of>();
-            // All ones in that field, and zeros elsewhere.
-            let mut want = [0u8; N];
-            let mut ones = 0;
-            $(want[$index] = $byte; ones += ($byte as u8).count_ones();)+
-            // SAFETY: a struct of nginx holds numbers, pointers and optional functions: zeros are one, and so are ones
-            // in a bit field.
-            unsafe {
-                let c = Seen::<$of, N> { bytes: want };
-                let mut rust = Seen::<$of, N> { bytes: [0; N] };
-                (*(&raw mut rust.value).cast::<$of>()).$set(!0);
-                let got = (*(&raw const c.value).cast::<$of>()).$get() as u64;
-                assert!(
-                    got & (u64::MAX >> (64 - ones)) == u64::MAX >> (64 - ones) && same(&rust.bytes, &want),
-                    concat!(stringify!($of), ".", stringify!($get), " has other bits for the C compiler")
-                );
-            }
+            // Ones in that field and zeros elsewhere, and the contrary.
+            let (mut field, mut others, mut ones) = ([0u8; N], [u8::MAX; N], 0);
+            $(
+                field[$index] = $byte;
+                others[$index] = !$byte;
+                ones += ($byte as u8).count_ones();
+            )+
+            let all = u64::MAX >> (64 - ones);
+            let (full, bare) = (Seen::<$of, N> { bytes: field }, Seen::<$of, N> { bytes: others });
+            let mut set = Seen::<$of, N> { bytes: [0; N] };
+            // SAFETY: a struct of nginx holds numbers and pointers, and of them all only the bit field is read.
+            let right = unsafe {
+                (*(&raw mut set.value).cast::<$of>()).$set(!0);
+                (*(&raw const full.value).cast::<$of>()).$get() as u64 & all == all
+                    && (*(&raw const bare.value).cast::<$of>()).$get() as u64 == 0
+                    && same(&set.bytes, &field)
+            };
+            assert!(
+                right,
+                concat!(stringify!($of), ".", stringify!($get), " has other bits for the C compiler")
+            );
         };
     };
 }

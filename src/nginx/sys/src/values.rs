@@ -65,32 +65,56 @@ impl ngx_command_t {
 impl ngx_module_t {
     /// NGX_MODULE_V1 and NGX_MODULE_V1_PADDING: a module without anything, for this version of nginx.
     pub const fn default() -> ngx_module_t {
-        ngx_module_t {
-            ctx_index: ngx_uint_t::MAX,
-            index: ngx_uint_t::MAX,
-            name: ptr::null_mut(),
-            spare0: 0,
-            spare1: 0,
-            version: nginx_version as ngx_uint_t,
-            signature: NGX_SIGNATURE.as_ptr(),
-            ctx: ptr::null_mut(),
-            commands: ptr::null_mut(),
-            type_: 0,
-            init_master: None,
-            init_module: None,
-            init_process: None,
-            init_thread: None,
-            exit_thread: None,
-            exit_process: None,
-            exit_master: None,
-            spare_hook0: 0,
-            spare_hook1: 0,
-            spare_hook2: 0,
-            spare_hook3: 0,
-            spare_hook4: 0,
-            spare_hook5: 0,
-            spare_hook6: 0,
-            spare_hook7: 0,
+        // SAFETY: zeros are a number, a null pointer or no function: what all of it begins with.
+        let mut module: ngx_module_t = unsafe { std::mem::zeroed() };
+        module.ctx_index = ngx_uint_t::MAX;
+        module.index = ngx_uint_t::MAX;
+        module.signature = NGX_SIGNATURE.as_ptr();
+        module.version = NGX_SERVER_VERSION;
+        #[cfg(nginx_has = "ngx_module_s.angie_sign")]
+        {
+            module.angie_sign = NGX_SERVER_SIGN;
+        }
+        module
+    }
+}
+
+impl ngx_shm_zone_t {
+    /// Whether the memory of the zone of that name in the cycle before may not be taken over.
+    pub fn forbid_reuse(&mut self, forbid: bool) {
+        #[cfg(nginx_has = "ngx_shm_zone_s.set_noreuse")]
+        self.set_noreuse(forbid.into());
+        #[cfg(not(nginx_has = "ngx_shm_zone_s.set_noreuse"))]
+        {
+            self.noreuse = forbid.into();
+        }
+    }
+}
+
+/// Puts a line into a log, if the log takes lines of that level.
+///
+/// # Safety
+/// The log is live.
+pub unsafe fn log_line(level: ngx_uint_t, log: *mut ngx_log_t, line: &str) {
+    // SAFETY: the caller's log; "%*s" takes a length and that many bytes.
+    unsafe {
+        if level > (*log).log_level {
+            return;
+        }
+        #[cfg(not(nginx_has = "ngx_module_s.angie_sign"))]
+        ngx_log_error_core(level, log, 0, c"%*s".as_ptr(), line.len(), line.as_ptr());
+        #[cfg(nginx_has = "ngx_module_s.angie_sign")]
+        {
+            let file = c"ngx_http_swr_cache_module".as_ptr();
+            ngx_log_error_core(
+                level,
+                log,
+                file,
+                0,
+                c"%*s".as_ptr(),
+                line.len(),
+                line.as_ptr(),
+            );
         }
     }
 }
