@@ -376,7 +376,7 @@ impl<'a> Asking<'a> {
             return Decision::GatewayTimeout(Reason::OnlyIfCached);
         }
         let mut found = found;
-        found.windows.sie_until = 0;
+        (found.windows.swr_until, found.windows.sie_until) = (0, 0);
         self.fetch_alone(Some(found), Reason::ClientRefused)
     }
 

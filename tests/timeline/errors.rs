@@ -85,6 +85,26 @@ fn what_the_location_counts_as_a_failure() {
     }
 }
 
+/// Who waits for the refresh itself, in the synchronous mode, has the stale copy should it fail, as those have who don't wait.
+#[test]
+fn a_synchronous_refresh_that_fails() {
+    script_with(
+        |policy| policy.background_update = false,
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=60] "one" -> MISS
+        20   GET /a -> fetch (synchronous)
+        20   GET /a -> UPDATING (swr-window) "one"
+        20   429 /a [Retry-After: 5] -> STALE "one"
+        21   GET /a -> UPDATING (swr-backoff) "one"
+        30   GET /a -> fetch (synchronous)
+        30   fail timeout /a -> STALE "one"
+        80   GET /a -> fetch (stale)
+        80   fail timeout /a -> relay
+        "#,
+    );
+}
+
 /// An object whose refresh never succeeds dies at the end of its windows.
 #[test]
 fn failures_do_not_lengthen_the_windows() {

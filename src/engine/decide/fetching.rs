@@ -59,7 +59,7 @@ impl Asking<'_> {
         }
     }
 
-    /// Until when the entry may stand in for an error: the window of origin or configuration, or the client's own
+    /// Until when the entry may stand in for an error: the windows of origin or configuration, or the client's own
     /// (RFC 5861 §4), which `must-revalidate` and its kin forbid as well.
     pub(super) fn fallback_until(&self, found: &Found) -> Millis {
         let head = found.stored.head();
@@ -73,7 +73,9 @@ impl Asking<'_> {
             }
             window => head.fresh_until.saturating_add(window),
         };
-        found.windows.sie_until.max(own)
+        // Who waits inside stale-while-revalidate (the synchronous mode) need not have less than those who don't.
+        let windows = found.windows;
+        windows.sie_until.max(windows.swr_until).max(own)
     }
 
     pub(super) fn fetch(&self, claim: Claim, terms: Terms, reason: Reason) -> Decision {
