@@ -139,6 +139,7 @@ impl Direct {
             wall: NOW,
             from_failure: None,
             own_redirect: false,
+            kept: None,
         };
         let Outcome::Store(mut filling) = permit.respond(&response, &BROWSER, &self.policy, NOW)
         else {

@@ -56,6 +56,7 @@ fn cache_with(response: &[(&str, &str)]) -> Cache {
         origin: b"",
         from_failure: None,
         own_redirect: false,
+        kept: None,
     };
     let outcome = fetch.permit.respond(&response, &BROWSER, &policy, NOW);
     let Outcome::Store(mut filling) = outcome else {

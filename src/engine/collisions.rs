@@ -46,6 +46,7 @@ impl Colliding {
             origin: b"",
             from_failure: None,
             own_redirect: false,
+            kept: None,
         };
         let none: [(&str, &str); 0] = [];
         match permit.respond(&response, &none, &self.policy, NOW) {

@@ -3,9 +3,9 @@
 use super::judge::Judgement;
 use super::policy::Policy;
 use super::record::{Flags, LineUse, LineWriter, LinesFor, Writer};
-use super::stored::Stored;
+use super::stored::{CHARSET, LIMIT_RATE, Stored};
 use super::{tags, variant};
-use crate::http::fields::{first, is};
+use crate::http::fields::{count, first, is};
 use crate::http::{Exclusions, Fields, date, limits, update};
 
 /// Field lines in memory of our own.
@@ -18,6 +18,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) shown: &'a dyn Fields,
     /// What the origin said.
     pub(crate) judged: &'a dyn Fields,
+    /// What the host wants back of the origin's fields.
+    pub(crate) kept: Option<&'a dyn Fields>,
     /// The request that was sent to the origin, for `Vary`.
     pub(crate) request: &'a dyn Fields,
     /// Scheme and authority that it came from.
@@ -44,8 +46,11 @@ pub(crate) fn compose(parts: &Parts<'_>, policy: &Policy) -> Option<Composed> {
     let mut lines = writer.lines();
     shown_lines(&mut lines, parts, policy);
     judged_lines(&mut lines, parts, policy);
+    kept_lines(&mut lines, parts, policy);
+    let mut facts = parts.judgement.facts;
+    facts.flags = facts.flags.with(Flags::TELLS_HOST.when(parts.tells_host()));
     Some(Composed {
-        meta: lines.finish(&parts.judgement.facts)?,
+        meta: lines.finish(&facts)?,
         labels: tags::labels(&[parts.shown, parts.judged], policy, parts.origin),
     })
 }
@@ -68,6 +73,9 @@ fn shown_lines(lines: &mut LineWriter, parts: &Parts<'_>, policy: &Policy) {
         if is_tag(name, policy) {
             uses = uses.with(LineUse::TAGS);
         }
+        if parts.keeps(name, value) {
+            uses = uses.with(LineUse::KEPT);
+        }
         if !policy.keeps_to_itself(name) {
             uses = uses.with(LineUse::SHOWN);
         }
@@ -78,15 +86,43 @@ fn shown_lines(lines: &mut LineWriter, parts: &Parts<'_>, policy: &Policy) {
 /// What decides freshness or holds tags but is not shown as it stands: needed when a 304 renews the response.
 fn judged_lines(lines: &mut LineWriter, parts: &Parts<'_>, policy: &Policy) {
     parts.judged.each(&mut |name, value| {
-        let uses = match name {
+        let mut uses = match name {
             name if is_judged(name, policy) => LineUse::JUDGED,
             name if is_tag(name, policy) => LineUse::TAGS,
             _ => return,
         };
+        if parts.keeps(name, value) {
+            uses = uses.with(LineUse::KEPT);
+        }
         if is_kept_apart(name) || !has_line(parts.shown, name, value) {
             lines.line(uses, name, value);
         }
     });
+}
+
+/// What the host wants back and clients do not see: hidden fields, and those that it rewrites.
+fn kept_lines(lines: &mut LineWriter, parts: &Parts<'_>, policy: &Policy) {
+    let Some(kept) = parts.kept else { return };
+    let excluded = Exclusions::of(parts.judged, &parts.judgement.control.directives);
+    excluded.kept(kept, &mut |name, value| {
+        let is_judged = is_judged(name, policy) || is_tag(name, policy);
+        let is_written =
+            has_line(parts.shown, name, value) || is_judged && has_line(parts.judged, name, value);
+        if !is_kept_apart(name) && !is_written {
+            lines.line(LineUse::KEPT, name, value);
+        }
+    });
+}
+
+impl Parts<'_> {
+    fn keeps(&self, name: &[u8], value: &[u8]) -> bool {
+        self.kept.is_some_and(|kept| has_line(kept, name, value))
+    }
+
+    fn tells_host(&self) -> bool {
+        let told = |name| self.kept.is_some_and(|kept| count(kept, name) > 0);
+        told(LIMIT_RATE) || told(CHARSET)
+    }
 }
 
 fn is_tag(name: &[u8], policy: &Policy) -> bool {

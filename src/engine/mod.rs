@@ -75,6 +75,6 @@ pub use purge::{Manner, Removal, Selection};
 #[cfg(any(test, fuzzing))]
 pub use record::read_record;
 pub use request::{Request, Turn};
-pub use stored::{EntityTag, Stored};
+pub use stored::{EntityTag, HostFields, Stored};
 pub use verdict::{Reason, Status};
 pub use written::Written;

@@ -12,6 +12,8 @@ pub struct Response<'a> {
     pub store: &'a dyn Fields,
     /// The origin's own fields: `Cache-Control`, `Expires`, `Date`, `Age`, `Vary` and the like are read from here.
     pub judge: &'a dyn Fields,
+    /// The origin's own fields, where the host wants them back with the stored response ([`super::Stored::origin_fields`]).
+    pub kept: Option<&'a dyn Fields>,
     /// Scheme and authority as the client wrote them (`https://example.com:8443`); empty where they are not known: cache groups
     /// (RFC 9875) are of one origin, and are then told by their names as tags only.
     pub origin: &'a [u8],

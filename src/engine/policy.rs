@@ -212,6 +212,10 @@ impl IgnoreFields {
     pub const CDN_CACHE_CONTROL: IgnoreFields = IgnoreFields(32);
     /// `Surrogate-Control`.
     pub const SURROGATE_CONTROL: IgnoreFields = IgnoreFields(64);
+    /// `X-Accel-Limit-Rate`.
+    pub const X_ACCEL_LIMIT_RATE: IgnoreFields = IgnoreFields(128);
+    /// `X-Accel-Charset`.
+    pub const X_ACCEL_CHARSET: IgnoreFields = IgnoreFields(256);
 
     /// The union of two sets.
     pub const fn with(self, other: IgnoreFields) -> IgnoreFields {

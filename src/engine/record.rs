@@ -41,6 +41,8 @@ impl Flags {
     pub(crate) const IMMUTABLE: Flags = Flags(1 << 5);
     /// `no-transform` (RFC 9111 §5.2.2.6).
     pub(crate) const NO_TRANSFORM: Flags = Flags(1 << 6);
+    /// Among the kept lines are some that tell the host how to deliver.
+    pub(crate) const TELLS_HOST: Flags = Flags(1 << 7);
 
     /// The host completes a relative `Location` with its own scheme and authority.
     pub(crate) const OWN_REDIRECT: Flags = Flags(1 << 7);
@@ -224,6 +226,8 @@ impl LineUse {
     pub(crate) const JUDGED: LineUse = LineUse(2);
     /// Holds tags.
     pub(crate) const TAGS: LineUse = LineUse(4);
+    /// The origin's own, which the host wants back.
+    pub(crate) const KEPT: LineUse = LineUse(8);
 
     pub(crate) const fn with(self, other: LineUse) -> LineUse {
         LineUse(self.0 | other.0)

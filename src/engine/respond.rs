@@ -322,6 +322,7 @@ impl Answered<'_> {
             judgement,
             shown: self.resp.store,
             judged: self.resp.judge,
+            kept: self.resp.kept,
             request: self.req_fields,
             origin: self.resp.origin,
         };
@@ -460,10 +461,15 @@ impl Answered<'_> {
         let shown = compose::updated(stored, LineUse::SHOWN, self.resp.store);
         let tags = compose::updated(stored, LineUse::TAGS, self.resp.judge);
         let shown = with_tags(shown, tags, self.policy);
+        let kept = self
+            .resp
+            .kept
+            .map(|new| compose::updated(stored, LineUse::KEPT, new));
         let parts = Parts {
             judgement,
             shown: &shown,
             judged,
+            kept: kept.as_ref().map(|kept| kept as &dyn Fields),
             request: self.req_fields,
             origin: self.resp.origin,
         };

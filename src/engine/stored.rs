@@ -19,6 +19,20 @@ pub struct Stored {
     edge: bool,
 }
 
+/// Bytes a second to a client.
+pub(crate) const LIMIT_RATE: &str = "x-accel-limit-rate";
+/// In place of the charset that the response names.
+pub(crate) const CHARSET: &str = "x-accel-charset";
+
+/// What an origin tells its host about each delivery (nginx's `X-Accel-*`), as it stood in the fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostFields<'a> {
+    /// `X-Accel-Limit-Rate`.
+    pub limit_rate: Option<&'a [u8]>,
+    /// `X-Accel-Charset`.
+    pub charset: Option<&'a [u8]>,
+}
+
 /// An entity tag as it is sent, quotes and `W/` included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntityTag<'a> {
@@ -82,6 +96,31 @@ impl Stored {
                 each(line.name, line.value);
             }
         }
+    }
+
+    /// The origin's own fields, as far as the host kept them ([`super::Response::kept`]): also those that it hides from clients or
+    /// rewrites. Without what [`Stored::visible`] lacks for all clients: `Date`, `Age`, `Content-Length`, `Set-Cookie`.
+    pub fn origin_fields(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        let lines = self.head.lines(self.object.meta());
+        for line in lines.filter(|line| line.uses.has(LineUse::KEPT)) {
+            each(line.name, line.value);
+        }
+    }
+
+    /// What the origin told its host about the delivery to clients; nothing, at once, if it told nothing.
+    pub fn host_fields(&self) -> HostFields<'_> {
+        let mut told = HostFields::default();
+        if self.head.flags.has(Flags::TELLS_HOST) {
+            let lines = self.head.lines(self.object.meta());
+            for line in lines.filter(|line| line.uses.has(LineUse::KEPT)) {
+                match line.name {
+                    name if is(name, LIMIT_RATE) => told.limit_rate = Some(line.value),
+                    name if is(name, CHARSET) => told.charset = Some(line.value),
+                    _ => {}
+                }
+            }
+        }
+        told
     }
 
     /// Those of [`Stored::visible`] that a 304 carries (RFC 9110 §15.4.5): what describes the body alone stays out.

@@ -125,6 +125,7 @@ impl<'a> Answered<'a> {
             wall: now,
             from_failure: self.failure,
             own_redirect: false,
+            kept: None,
         }
     }
 }

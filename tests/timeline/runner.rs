@@ -218,6 +218,7 @@ impl Timeline {
             origin: b"",
             from_failure,
             own_redirect: false,
+            kept: None,
         };
         let outcome = permit.respond(&response, &client.fields, &self.policy, event.now);
         match outcome {
@@ -253,6 +254,7 @@ impl Timeline {
             origin: b"",
             from_failure: None,
             own_redirect: false,
+            kept: None,
         };
         self.cache
             .head_answered(&client.request(), &response, &self.policy, event.now);

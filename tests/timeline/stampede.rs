@@ -43,6 +43,7 @@ fn store(permit: Permit, body: &[u8], now: u64) {
         origin: b"",
         from_failure: None,
         own_redirect: false,
+        kept: None,
     };
     let outcome = permit.respond(&response, &NONE, &Policy::default(), now);
     let Outcome::Store(mut filling) = outcome else {

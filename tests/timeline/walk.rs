@@ -147,6 +147,7 @@ impl Walk {
             origin: b"",
             from_failure: None,
             own_redirect: false,
+            kept: None,
         };
         let none: Lines = Vec::new();
         if let Outcome::Store(filling) = permit.respond(&response, &none, &self.policy, now) {

@@ -37,10 +37,12 @@ use crate::fetch::{self, Fetch};
 use crate::fields::{List, delete};
 use crate::guard::guard;
 use crate::interim;
+use crate::origin_header::OriginHeader;
 use crate::pool::bytes_of;
 use crate::redirect::{self, Onward};
 use crate::request::{Req, run_phases};
 use crate::response;
+use crate::variables::{self, without_traces};
 use crate::worker;
 
 /// How long a client that reads along goes without a look, in milliseconds.
@@ -59,6 +61,8 @@ pub(crate) struct Seen {
     pub(crate) fetch_began: Option<u64>,
     /// How long this request waited for it, in milliseconds.
     pub(crate) fetch_took: Option<u64>,
+    /// What nginx's own cache did for the fetch, where there is one behind this.
+    pub(crate) below: Option<Vec<u8>>,
     /// When the request went on to the content handler, untouched.
     pub(crate) passed: Option<u64>,
 }
@@ -116,6 +120,8 @@ pub(crate) struct Client {
     fetch: *mut Fetch,
     /// What is being delivered, pinned until the request's pool is gone.
     pinned: Option<Stored>,
+    /// The header that the origin sent, for nginx's variables; made when it is asked for, if the answer is from the store.
+    origin: Option<OriginHeader>,
     pub(crate) seen: Seen,
 }
 
@@ -143,6 +149,7 @@ impl Client {
             relay_follows: false,
             fetch: ptr::null_mut(),
             pinned: None,
+            origin: None,
             seen: Seen::default(),
         }
     }
@@ -168,7 +175,10 @@ impl Client {
         let decision =
             self.with_request(|cache, conf, req| cache.decide(req, &conf.policy, turn, now()));
         match decision {
-            Decision::Serve(serve) => self.serve(serve),
+            Decision::Serve(serve) => {
+                self.origin = None;
+                self.serve(serve)
+            }
             Decision::Wait(wait) => {
                 self.seen.fetch_began.get_or_insert_with(now);
                 self.park(State::Waiting, Some(wait.until))
@@ -249,12 +259,14 @@ impl Client {
         f: impl FnOnce(&'static Cache, &'static LocConf, &Request<'_>) -> T,
     ) -> T {
         let fields = List::of(&self.r.raw().headers_in.headers);
+        // Some look at the response (`$upstream_http_*`), which is not there yet: they are asked again when it is.
+        let holds = |conditions| without_traces(self.r, || any_true(conditions, self.r));
         let req = Request {
             method: self.r.method(),
             key: self.key,
             fields: &fields,
-            bypass: any_true(self.conf.bypass(), self.r),
-            no_cache: any_true(self.conf.no_cache(), self.r),
+            bypass: holds(self.conf.bypass()),
+            no_cache: holds(self.conf.no_cache()),
             may_refresh: self.conf.refreshing.get() < self.conf.refresh_max()
                 && !worker::is_exiting(),
         };
@@ -278,6 +290,21 @@ impl Client {
                 self.pump()
             }
         }
+    }
+
+    /// The header that the origin sent with what this client gets; nothing as long as there is none.
+    pub(crate) fn origin_header(&mut self) -> Option<OriginHeader> {
+        if self.origin.is_none() {
+            let stored = self.pinned.as_ref();
+            self.origin = stored.and_then(|stored| OriginHeader::of_stored(self.r, stored));
+        }
+        self.origin
+    }
+
+    /// The fetch that this client leads has brought an answer of the origin's.
+    pub(crate) fn note_origin(&mut self, fetch: Req) {
+        self.origin = OriginHeader::of_fetch(self.r, fetch);
+        self.seen.below = variables::cache_status(fetch);
     }
 
     fn settle_fetch_time(&mut self) {

@@ -6,8 +6,9 @@ use std::ptr;
 
 use nginx_sys::{
     NGX_HTTP_IMS_OFF, NGX_LOG_EMERG, ngx_array_t, ngx_conf_log_error, ngx_conf_t,
-    ngx_http_complex_value, ngx_http_complex_value_t, ngx_http_conf_ctx_t,
-    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_str_t,
+    ngx_http_compile_complex_value, ngx_http_compile_complex_value_t, ngx_http_complex_value,
+    ngx_http_complex_value_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_module,
+    ngx_str_t,
 };
 use swrcache::engine::{
     IgnoreFields, Invalidate, MethodSet, Policy, StatusMatch, UseStale, Window,
@@ -16,6 +17,7 @@ use swrcache::engine::{
 use crate::guard::guard;
 use crate::module::ctx_index;
 use crate::pool::{Pool, bytes_of};
+use crate::proxy_target;
 use crate::request::Req;
 use crate::zone::Zone;
 
@@ -50,6 +52,24 @@ impl MainConf {
 pub(crate) struct Value(pub(crate) *mut ngx_http_complex_value_t);
 
 impl Value {
+    /// Compiles a text with variables; nothing if there is an unknown one, which nginx logs, or no memory.
+    pub(crate) fn compile(cf: *mut ngx_conf_t, text: &[u8]) -> Option<Value> {
+        // SAFETY: the pool of the cycle being read; the compiled value lives in it.
+        let pool = unsafe { Pool::new((*cf).pool) };
+        let out = pool.zeroed::<ngx_http_complex_value_t>()?;
+        let mut source = pool.copy(text)?;
+        let mut compile = ngx_http_compile_complex_value_t {
+            cf,
+            value: &mut source,
+            complex_value: out,
+            // SAFETY: all-zero is the documented start value of this struct.
+            ..unsafe { std::mem::zeroed() }
+        };
+        // SAFETY: all pointers are live.
+        let rc = unsafe { ngx_http_compile_complex_value(&mut compile) };
+        crate::request::is_ok(rc).then_some(Value(out))
+    }
+
     /// The value for this request, in its pool; `None` when memory is out.
     pub(crate) fn of<'a>(self, r: Req) -> Option<&'a [u8]> {
         let mut out = ngx_str_t::default();
@@ -146,6 +166,8 @@ pub(crate) struct LocConf {
     main: *const MainConf,
     /// Background refreshes of this location in flight in this worker.
     pub(crate) refreshing: Cell<u32>,
+    /// The parameter of the location's `proxy_pass`.
+    pub(crate) proxied: Option<Value>,
 }
 
 impl LocConf {
@@ -306,6 +328,7 @@ fn keep<T>(cf: *mut ngx_conf_t, value: T) -> *mut c_void {
 /// # Safety
 /// `cf` is what nginx reads the configuration with, and has a pool.
 pub(crate) unsafe extern "C" fn create_main(cf: *mut ngx_conf_t) -> *mut c_void {
+    proxy_target::look_on(cf);
     keep(cf, MainConf::default())
 }
 
@@ -323,6 +346,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
             purges: None,
             main: ptr::null(),
             refreshing: Cell::new(0),
+            proxied: None,
         },
     )
 }
@@ -343,6 +367,9 @@ pub(crate) unsafe extern "C" fn merge_location(
             // SAFETY: nginx passes what `create_location` made for the two contexts.
             let (above, here) =
                 unsafe { (&*above.cast::<LocConf>(), &mut *here.cast::<LocConf>()) };
+            if proxy_target::is_nameless(cf) {
+                here.proxied = here.proxied.or(above.proxied);
+            }
             match here.merge(above, cf) {
                 Ok(()) => ptr::null_mut(),
                 Err(message) => {

@@ -10,17 +10,16 @@ use nginx_sys::{
     NGX_ERROR, NGX_HTTP_FLUSH, NGX_HTTP_NOT_MODIFIED, NGX_HTTP_PARTIAL_CONTENT,
     NGX_HTTP_PRECONDITION_FAILED, NGX_HTTP_VERSION_11, NGX_OK, ngx_alloc_chain_link, ngx_buf_t,
     ngx_chain_t, ngx_chain_update_chains, ngx_create_temp_buf, ngx_file_t, ngx_http_send_special,
-    ngx_http_upstream_state_t, ngx_int_t, ngx_list_push, ngx_list_t, ngx_read_file, ngx_str_t,
-    ngx_table_elt_t,
+    ngx_http_upstream_state_t, ngx_int_t, ngx_read_file, ngx_str_t, ngx_table_elt_t,
 };
-use swrcache::engine::{Answer, Part, Reason, Serve, Stored, cache_status};
+use swrcache::engine::{Answer, IgnoreFields, Part, Reason, Serve, Stored, cache_status};
 use swrcache::http::fields::is;
 use swrcache::http::{ByteRange, RangeVerdict, range};
 use swrcache::store::{Cursor, Phase};
 
 use crate::conf::LocConf;
 use crate::fetch::Fetch;
-use crate::fields::{List, append};
+use crate::fields::{List, append, push_to};
 use crate::pool::{Pool, borrow, bytes_of, str_of};
 use crate::request::{Req, is_ok};
 use crate::tls;
@@ -99,21 +98,6 @@ pub(crate) fn push(
     value: ngx_str_t,
 ) -> Option<&'static mut ngx_table_elt_t> {
     push_to(&mut r.raw().headers_out.headers, name, value)
-}
-
-fn push_to(
-    list: &mut ngx_list_t,
-    name: ngx_str_t,
-    value: ngx_str_t,
-) -> Option<&'static mut ngx_table_elt_t> {
-    // SAFETY: the list of a live request; ngx_list_push gives NULL or room for one element.
-    let e = unsafe { ngx_list_push(list).cast::<ngx_table_elt_t>().as_mut()? };
-    // SAFETY: all-zero is a valid element.
-    *e = unsafe { std::mem::zeroed() };
-    e.hash = 1;
-    e.key = name;
-    e.value = value;
-    Some(e)
 }
 
 /// Sets one field of the response, in the places where nginx's filters look for it.
@@ -314,6 +298,7 @@ fn full_header(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option
     if stored.own_redirect() {
         complete_location(r);
     }
+    heed_host_fields(r, conf, stored)?;
     if stored.no_transform() && raw.headers_out.content_encoding.is_null() {
         // As if nginx had found that the client can't have it compressed (ngx_http_gzip_ok).
         #[cfg(nginx_has = "ngx_http_request_s.set_gzip_ok")]
@@ -337,6 +322,53 @@ fn full_header(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option
 /// (ngx_http_upstream_copy_allow_ranges).
 fn offers_parts(r: Req, stored: &Stored) -> bool {
     stored.status() == 200 && stored.content_length().is_some() && r.is_main()
+}
+
+/// `X-Accel-Limit-Rate` and `X-Accel-Charset`, as ngx_http_upstream_process_headers does it for a response in nginx's own cache.
+fn heed_host_fields(r: Req, conf: &LocConf, stored: &Stored) -> Option<()> {
+    let told = stored.host_fields();
+    let ignored = conf.policy.ignore;
+    let rate = told
+        .limit_rate
+        .filter(|_| !ignored.has(IgnoreFields::X_ACCEL_LIMIT_RATE));
+    if let Some(rate) = rate.and_then(|rate| std::str::from_utf8(rate).ok()?.parse().ok()) {
+        limit_rate(r, rate);
+    }
+    if let Some(charset) = told
+        .charset
+        .filter(|_| !ignored.has(IgnoreFields::X_ACCEL_CHARSET))
+    {
+        override_charset(r, charset)?;
+    }
+    Some(())
+}
+
+fn limit_rate(r: Req, rate: usize) {
+    r.raw().limit_rate = rate;
+    r.raw().set_limit_rate_set(1);
+}
+
+fn override_charset(r: Req, charset: &[u8]) -> Option<()> {
+    let copy = r.pool().zeroed::<ngx_str_t>()?;
+    *copy = r.pool().copy(charset)?;
+    r.raw().headers_out.override_charset = copy;
+    Some(())
+}
+
+/// The same for a response that is relayed: nginx has read the fields for the fetch. Without buffers it heeds no rate.
+fn relay_host_fields(r: Req, conf: &LocConf, fetch: Req) -> Option<()> {
+    let ignored = conf.policy.ignore;
+    let from = fetch.raw();
+    if from.limit_rate_set() != 0 && !ignored.has(IgnoreFields::X_ACCEL_LIMIT_RATE) {
+        limit_rate(r, from.limit_rate);
+    }
+    // SAFETY: NULL or the value of a field of the fetch.
+    match unsafe { from.headers_out.override_charset.as_ref() } {
+        Some(charset) if !ignored.has(IgnoreFields::X_ACCEL_CHARSET) => {
+            override_charset(r, bytes_of(charset))
+        }
+        _ => Some(()),
+    }
 }
 
 /// Whether nginx's range filter shall cut the response: it stands below the filters that rewrite bodies, so it cuts
@@ -913,6 +945,7 @@ pub(crate) fn relay_header(r: Req, conf: &LocConf, fetch: &Fetch) -> ngx_int_t {
             out.content_type = media_type;
             out.content_type_len = from.content_type_len;
         });
+    ok = ok.and_then(|()| relay_host_fields(r, conf, fetch.request()));
     if conf.status_header() {
         let fwd_status = u16::try_from(from.status).ok();
         let reason = fetch.relay_reason().unwrap_or(Reason::OriginStatus);

@@ -22,11 +22,11 @@ use nginx_sys::{
     NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_add_timer, ngx_buf_t, ngx_chain_t, ngx_close_connection,
     ngx_connection_t, ngx_create_pool, ngx_create_temp_buf, ngx_destroy_pool, ngx_event_t,
     ngx_get_connection, ngx_hash_find, ngx_http_connection_t, ngx_http_core_main_conf_t,
-    ngx_http_core_module, ngx_http_create_request, ngx_http_header_t, ngx_http_log_ctx_s,
-    ngx_http_request_body_t, ngx_http_request_t, ngx_http_run_posted_requests,
-    ngx_http_update_location_config, ngx_http_variable_t, ngx_http_variable_value_t, ngx_list_init,
-    ngx_list_push, ngx_log_t, ngx_post_event, ngx_posted_events, ngx_proxy_protocol_t, ngx_str_t,
-    ngx_table_elt_t,
+    ngx_http_core_module, ngx_http_create_request, ngx_http_get_indexed_variable,
+    ngx_http_header_t, ngx_http_log_ctx_s, ngx_http_request_body_t, ngx_http_request_t,
+    ngx_http_run_posted_requests, ngx_http_update_location_config, ngx_http_variable_t,
+    ngx_http_variable_value_t, ngx_list_init, ngx_list_push, ngx_log_t, ngx_post_event,
+    ngx_posted_events, ngx_proxy_protocol_t, ngx_str_t, ngx_table_elt_t,
 };
 
 use crate::ctx::Ctx;
@@ -36,6 +36,7 @@ use crate::interim;
 use crate::pool::{Pool, bytes_of, str_of};
 use crate::request::Req;
 use crate::tls::{self, symbol};
+use crate::variables;
 
 const POOL_SIZE: usize = 4096;
 
@@ -567,26 +568,46 @@ fn note(r: Req, e: &mut ngx_table_elt_t, lower: &[u8]) -> Option<()> {
     }
 }
 
+/// Variables that a request computes once, from what is its own: a fetch would make another value of them, or none. They are computed
+/// in the client's request before they are copied. All others of nginx's are functions of what a fetch shares with its client.
+const OWN: [&[u8]; 13] = [
+    b"request_id",
+    b"realip_remote_addr",
+    b"realip_remote_port",
+    b"secure_link",
+    b"secure_link_expires",
+    b"uid_got",
+    b"uid_set",
+    b"http2",
+    b"http3",
+    b"tcpinfo_rtt",
+    b"tcpinfo_rttvar",
+    b"tcpinfo_snd_cwnd",
+    b"tcpinfo_rcv_space",
+];
+
+fn is_own(variable: &ngx_http_variable_t) -> bool {
+    OWN.contains(&bytes_of(&variable.name))
+}
+
 fn copy_variables(client: Req, r: Req) -> Option<()> {
-    // SAFETY: both requests have a place for every indexed variable of the same configuration.
-    let (known, from, to) = unsafe {
-        let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
-        let core: *const ngx_http_core_main_conf_t = (*r.raw().main_conf.add(index)).cast();
-        let n = (*core).variables.nelts;
-        if n == 0 {
-            return Some(());
-        }
-        (
-            std::slice::from_raw_parts((*core).variables.elts.cast::<ngx_http_variable_t>(), n),
-            std::slice::from_raw_parts(client.raw().variables, n),
-            std::slice::from_raw_parts_mut(r.raw().variables, n),
-        )
-    };
-    from.iter()
-        .zip(to)
+    let known = variables::known(r);
+    for (index, _) in known.iter().enumerate().filter(|(_, known)| is_own(known)) {
+        // SAFETY: an index of the same configuration.
+        unsafe { ngx_http_get_indexed_variable(client.as_ptr(), index) };
+    }
+    let values = variables::indexed(client).iter();
+    values
+        .zip(variables::indexed(r))
         .zip(known)
         .filter(|(_, known)| !mirrors_a_field(bytes_of(&known.name)))
-        .try_for_each(|((from, to), _)| copy_variable(r.pool(), from, to))
+        .try_for_each(|((from, to), known)| {
+            copy_variable(r.pool(), from, to)?;
+            if is_own(known) {
+                to.set_no_cacheable(0);
+            }
+            Some(())
+        })
 }
 
 /// Whether a variable is a field of the request: its value is that of the fetch's own, which sends fewer.

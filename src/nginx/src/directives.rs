@@ -8,10 +8,8 @@ use std::ptr;
 use nginx_sys::{
     NGX_CONF_1MORE, NGX_DONE, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
     NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF, NGX_OK, ngx_array_create, ngx_array_push,
-    ngx_cidr_t, ngx_command_t, ngx_conf_t, ngx_http_compile_complex_value,
-    ngx_http_compile_complex_value_t, ngx_http_complex_value_t, ngx_http_conf_ctx_t,
-    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_int_t, ngx_parse_offset, ngx_ptocidr,
-    ngx_str_t,
+    ngx_cidr_t, ngx_command_t, ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t,
+    ngx_http_core_module, ngx_int_t, ngx_parse_offset, ngx_ptocidr, ngx_str_t,
 };
 use swrcache::engine::{IgnoreFields, Invalidate, MethodSet, StatusMatch, UseStale, Window, units};
 
@@ -286,24 +284,10 @@ impl Line<'_> {
     }
 
     fn value(&self, word: &[u8]) -> Parsed<Value> {
-        // SAFETY: the pool of the cycle being read; the compiled value lives in it.
-        let pool = unsafe { Pool::new((*self.cf).pool) };
-        let out = pool
-            .zeroed::<ngx_http_complex_value_t>()
-            .ok_or("ran out of memory")?;
-        let mut source = pool.copy(word).ok_or("ran out of memory")?;
-        let mut compile = ngx_http_compile_complex_value_t {
-            cf: self.cf,
-            value: &mut source,
-            complex_value: out,
-            // SAFETY: all-zero is the documented start value of this struct.
-            ..unsafe { std::mem::zeroed() }
-        };
-        // SAFETY: all pointers are live; nginx logs what is wrong with the value.
-        if !crate::request::is_ok(unsafe { ngx_http_compile_complex_value(&mut compile) }) {
-            return bad(word, "a string with known variables");
+        match Value::compile(self.cf, word) {
+            Some(value) => Ok(value),
+            None => bad(word, "a string with known variables"),
         }
-        Ok(Value(out))
     }
 
     fn values(&self) -> Parsed<Vec<Value>> {
@@ -541,11 +525,10 @@ fn ignore(line: &Line<'_>, conf: &mut LocConf) -> Parsed<()> {
             b"vary" => IgnoreFields::VARY,
             b"cdn-cache-control" => IgnoreFields::CDN_CACHE_CONTROL,
             b"surrogate-control" => IgnoreFields::SURROGATE_CONTROL,
-            // nginx knows these three here; the cache has no use for them.
-            b"x-accel-redirect"
-            | b"x-accel-limit-rate"
-            | b"x-accel-buffering"
-            | b"x-accel-charset" => IgnoreFields::NONE,
+            b"x-accel-limit-rate" => IgnoreFields::X_ACCEL_LIMIT_RATE,
+            b"x-accel-charset" => IgnoreFields::X_ACCEL_CHARSET,
+            // nginx knows these two here; the cache has no use for them.
+            b"x-accel-redirect" | b"x-accel-buffering" => IgnoreFields::NONE,
             _ => return bad(word, IGNORABLE),
         });
     }

@@ -16,7 +16,8 @@ use std::ptr;
 use nginx_sys::{
     NGX_AGAIN, NGX_ERROR, NGX_HTTP_PARTIAL_CONTENT, NGX_HTTP_RANGE_NOT_SATISFIABLE, NGX_OK,
     ngx_array_create, ngx_array_push, ngx_buf_t, ngx_chain_add_copy, ngx_chain_t,
-    ngx_http_upstream_headers_in_t, ngx_http_upstream_state_t, ngx_int_t, ngx_str_t,
+    ngx_http_upstream_headers_in_t, ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_int_t,
+    ngx_str_t,
 };
 use swrcache::engine::{
     Failure, Filling, Finished, Led, Outcome, Permit, Purpose, Reason, Status, Stored,
@@ -200,7 +201,15 @@ impl Fetch {
 
     fn bring(&mut self, brought: Brought) {
         self.share_states();
+        let is_own = match &brought {
+            Brought::Stored(_, led) => *led == self.led,
+            brought => matches!(brought, Brought::Relay),
+        };
+        let r = self.r;
         if let Some(leader) = self.leader() {
+            if is_own {
+                leader.note_origin(r);
+            }
             leader.bring(brought);
         }
     }
@@ -406,6 +415,7 @@ impl Fetch {
         // SAFETY: NULL or the upstream of this request, which looks at the flag after its header is sent.
         if let Some(upstream) = unsafe { self.r.raw().upstream.as_mut() }
             && !upstream.input_filter_ctx.is_null()
+            && !needs_buffers(upstream)
         {
             upstream.set_buffering(0);
         }
@@ -598,6 +608,11 @@ impl Fetch {
                 detached::close_at_end(self.r);
                 self.stage = Stage::Done;
                 self.share_states();
+                let r = self.r;
+                // Again, for its trailers.
+                if let Some(leader) = self.leader() {
+                    leader.note_origin(r);
+                }
                 self.end_relay(rc);
                 NGX_OK as ngx_int_t
             }
@@ -694,6 +709,31 @@ impl Fetch {
             leader.forget_fetch();
         }
         self.leader = ptr::null_mut();
+    }
+}
+
+/// Whether the location wants of the response what nginx does with a buffered one only: to store it in a file (`proxy_store`,
+/// `proxy_cache`), or to read it at a rate (`proxy_limit_rate`).
+fn needs_buffers(upstream: &ngx_http_upstream_t) -> bool {
+    // SAFETY: an upstream has its configuration.
+    let conf = unsafe { &*upstream.conf };
+    upstream.store() != 0 || upstream.cacheable() != 0 || conf.limit_rate.is_set()
+}
+
+/// `proxy_limit_rate`: a number, and since nginx 1.25.2 a value to be computed.
+trait Rate {
+    fn is_set(&self) -> bool;
+}
+
+impl Rate for usize {
+    fn is_set(&self) -> bool {
+        *self != 0
+    }
+}
+
+impl<T> Rate for *mut T {
+    fn is_set(&self) -> bool {
+        !self.is_null()
     }
 }
 

@@ -2,10 +2,13 @@
 
 #[cfg(not(nginx_has = "ngx_table_elt_s.next"))]
 use nginx_sys::{ngx_array_create, ngx_array_push, ngx_array_t};
-use nginx_sys::{ngx_list_part_t, ngx_list_t, ngx_str_t, ngx_table_elt_t};
+use nginx_sys::{
+    ngx_list_init, ngx_list_part_t, ngx_list_push, ngx_list_t, ngx_str_t, ngx_table_elt_t,
+};
 use swrcache::http::Fields;
 
 use crate::pool::{Pool, bytes_of};
+use crate::request::is_ok;
 
 /// Every live field of a list of `ngx_table_elt_t`, in order.
 pub(crate) struct List<'a>(&'a ngx_list_t);
@@ -62,6 +65,29 @@ pub(crate) fn append(
         *place.as_mut()? = line;
     }
     Some(())
+}
+
+/// Makes `list` one of `n` header fields, and of more as it grows.
+pub(crate) fn new_list(pool: Pool, list: &mut ngx_list_t, n: usize) -> Option<()> {
+    // SAFETY: lists of header fields hold such elements.
+    let rc = unsafe { ngx_list_init(list, pool.as_ptr(), n, size_of::<ngx_table_elt_t>()) };
+    is_ok(rc).then_some(())
+}
+
+/// Pushes a field line to a list of the same pool; gives the element.
+pub(crate) fn push_to(
+    list: &mut ngx_list_t,
+    name: ngx_str_t,
+    value: ngx_str_t,
+) -> Option<&'static mut ngx_table_elt_t> {
+    // SAFETY: the list of a live request; ngx_list_push gives NULL or room for one element.
+    let e = unsafe { ngx_list_push(list).cast::<ngx_table_elt_t>().as_mut()? };
+    // SAFETY: all-zero is a valid element.
+    *e = unsafe { std::mem::zeroed() };
+    e.hash = 1;
+    e.key = name;
+    e.value = value;
+    Some(e)
 }
 
 /// Deletes the fields of a response whose names `goes` picks.

@@ -12,7 +12,7 @@ use std::mem;
 use nginx_sys::{
     NGX_AGAIN, NGX_ERROR, NGX_HTTP_SWITCHING_PROTOCOLS, NGX_HTTP_UPSTREAM_INVALID_HEADER,
     NGX_HTTP_VERSION_11, ngx_hash_find, ngx_hash_key, ngx_http_request_t, ngx_http_upstream_t,
-    ngx_int_t, ngx_list_init, ngx_list_t, ngx_table_elt_t,
+    ngx_int_t,
 };
 #[cfg(nginx_has = "ngx_http_core_loc_conf_s.early_hints")]
 use nginx_sys::{
@@ -23,7 +23,7 @@ use nginx_sys::{
 use swrcache::http::{Exclusions, Fields, limits};
 
 use crate::ctx::Ctx;
-use crate::fields;
+use crate::fields::{self, new_list};
 use crate::guard::guard;
 use crate::pool::bytes_of;
 use crate::request::{Req, is_ok};
@@ -171,19 +171,13 @@ fn forget_header(r: Req) -> Option<()> {
     upstream.headers_in = unsafe { mem::zeroed() };
     upstream.headers_in.content_length_n = -1;
     upstream.headers_in.last_modified_time = -1;
-    new_list(r, &mut upstream.headers_in.headers, 8)?;
-    new_list(r, &mut upstream.headers_in.trailers, 2)?;
+    new_list(r.pool(), &mut upstream.headers_in.headers, 8)?;
+    new_list(r.pool(), &mut upstream.headers_in.trailers, 2)?;
     // SAFETY: NULL or live, as the upstream. nginx sets a status that is not set.
     if let Some(state) = unsafe { upstream.state.as_mut() } {
         state.status = 0;
     }
     Some(())
-}
-
-fn new_list(r: Req, list: &mut ngx_list_t, n: usize) -> Option<()> {
-    // SAFETY: the pool is the request's own, and lists of header fields hold such elements.
-    let rc = unsafe { ngx_list_init(list, r.pool().as_ptr(), n, size_of::<ngx_table_elt_t>()) };
-    is_ok(rc).then_some(())
 }
 
 /// Passes an interim response on to a client whose answer has not begun. nginx itself sends hints, over any version of HTTP, where it

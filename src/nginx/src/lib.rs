@@ -14,7 +14,7 @@
 //! | `detached`, `fetch` | a fetch: a request of the cache's own, without a client, and what becomes of its response |
 //! | `filters` | the two filters at the top of the chain, which swallow the output of a fetch |
 //! | `purge`, `errand`, `turns` | the purge API; what a worker does in pieces between its events |
-//! | `variables` | `$swr_cache_*` |
+//! | `variables`, `origin_header`, `proxy_target` | `$swr_cache_*`; nginx's own variables of the origin and its response |
 //! | `guard`, `request`, `ctx`, `fields`, `pool`, `tls`, `clock` | the border to nginx: panics, pointers, lists, memory, TLS, time |
 //!
 //! nginx runs one thread in a worker; nothing here is shared between threads.
@@ -35,7 +35,9 @@ mod guard;
 mod handler;
 mod interim;
 mod module;
+mod origin_header;
 mod pool;
+mod proxy_target;
 mod purge;
 mod redirect;
 mod request;

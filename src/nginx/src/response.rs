@@ -1,9 +1,12 @@
 //! The header of an origin's response, as the engine reads it.
 
 use nginx_sys::{
-    NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_OK, ngx_http_request_t,
+    NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_OK,
+    NGX_HTTP_UPSTREAM_IGN_XA_CHARSET, NGX_HTTP_UPSTREAM_IGN_XA_LIMIT_RATE, ngx_http_request_t,
+    ngx_http_upstream_t,
 };
 use swrcache::engine::{Failure, Response};
+use swrcache::http::Fields;
 
 use crate::clock;
 use crate::fields::{List, Visible};
@@ -45,7 +48,39 @@ pub(crate) fn read<T>(r: Req, request_time: u64, f: impl FnOnce(&Response<'_>) -
         wall: clock::wall(),
         origin: &r.origin(),
         from_failure,
+        kept: upstream
+            .zip(origin.as_ref())
+            .map(|(upstream, fields)| Kept { upstream, fields })
+            .as_ref()
+            .map(|kept| kept as &dyn Fields),
     })
+}
+
+/// The origin's fields but for those that the location does not listen to (`proxy_ignore_headers`).
+struct Kept<'a> {
+    upstream: &'a ngx_http_upstream_t,
+    fields: &'a List<'a>,
+}
+
+impl Fields for Kept<'_> {
+    fn each(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
+        // SAFETY: an upstream has its configuration.
+        let ignored = unsafe { (*self.upstream.conf).ignore_headers };
+        self.fields.each(&mut |name, value| {
+            let bit = match name {
+                _ if name.eq_ignore_ascii_case(b"x-accel-limit-rate") => {
+                    NGX_HTTP_UPSTREAM_IGN_XA_LIMIT_RATE
+                }
+                _ if name.eq_ignore_ascii_case(b"x-accel-charset") => {
+                    NGX_HTTP_UPSTREAM_IGN_XA_CHARSET
+                }
+                _ => 0,
+            };
+            if ignored & bit as usize == 0 {
+                f(name, value);
+            }
+        });
+    }
 }
 
 /// The `Last-Modified` that nginx keeps as a number only (static files).

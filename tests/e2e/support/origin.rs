@@ -384,9 +384,9 @@ impl Origin {
         });
     }
 
-    /// How many connections are open.
-    pub(crate) fn connections(&self) -> usize {
-        lock(&self.shared.connections).len()
+    /// Whether a connection is open, by its number.
+    pub(crate) fn is_open(&self, connection: u64) -> bool {
+        lock(&self.shared.connections).contains_key(&connection)
     }
 
     /// From now on connections are refused; those that are open are closed.
