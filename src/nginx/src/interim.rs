@@ -202,7 +202,7 @@ fn hint(r: Req, fields: &dyn Fields) -> Option<()> {
     let out = &mut r.raw().headers_out;
     // What other modules have set so far belongs to the final response.
     let own = out.headers;
-    let mut whole = new_list(r, &mut out.headers, 8);
+    let mut whole = new_list(r.pool(), &mut out.headers, 8);
     each_of_its_own(fields, &mut |name, value| {
         let pool = r.pool();
         let push = || crate::deliver::push(r, pool.copy(name)?, pool.copy(value)?).map(|_| ());
