@@ -89,7 +89,7 @@ fn enums(text: &str) -> String {
                 out += ",\n";
             }
             open = Some(group);
-            for line in comment.drain(..).collect::<String>().lines() {
+            for line in std::mem::take(&mut comment).lines() {
                 out += &format!("  {line}\n");
             }
             out += &format!("  {name} = {value}");

@@ -1,6 +1,7 @@
 //! An origin that fails, in every way: with a stale copy in its window the client sees a clean 200 and nothing stored
 //! is harmed; without one it sees what nginx alone would send, and nothing broken is ever stored.
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use crate::support::*;
@@ -262,4 +263,122 @@ fn faults_clients_leave() {
     drop(clients);
     nginx.await_status("/", "HIT").is(200, "HIT", &body());
     assert_eq!(origin.hits("/"), 1);
+}
+
+/// A record of FastCGI of the first request.
+fn record(kind: u8, content: &[u8]) -> Vec<u8> {
+    let length = (content.len() as u16).to_be_bytes();
+    let head = [1, kind, 0, 1, length[0], length[1], 0, 0];
+    [&head, content].concat()
+}
+
+/// An origin that announces 20,000 bytes by FastCGI and ends its answer after 9,000.
+fn short_fastcgi() -> std::net::SocketAddr {
+    const STDOUT: u8 = 6;
+    const END: u8 = 3;
+    let listener = free_listener();
+    let addr = listener.local_addr().expect("its address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut sent = Vec::new();
+            let mut piece = [0; 4096];
+            // The empty record of the body ends a request.
+            while !sent.ends_with(&record(5, b"")) {
+                match stream.read(&mut piece) {
+                    Ok(n) if n > 0 => sent.extend_from_slice(&piece[..n]),
+                    _ => break,
+                }
+            }
+            let control = match sent.windows(6).any(|w| w == b"stored") {
+                true => "max-age=60",
+                false => "no-store",
+            };
+            let head = format!(
+                "Content-Type: text/html\r\nContent-Length: 20000\r\nCache-Control: {control}\r\n\r\n"
+            );
+            let start = [head.as_bytes(), &body().as_bytes()[..9_000]].concat();
+            let answer = [
+                record(STDOUT, &start),
+                record(STDOUT, b""),
+                record(END, &[0; 8]),
+            ];
+            // nginx may have closed it: the client's side is what is looked at.
+            let _ = stream.write_all(&answer.concat());
+        }
+    });
+    addr
+}
+
+/// A body that ends early, by whatever protocol and through whatever buffers, looks to clients as it does without a cache, and is
+/// never stored as if it were whole.
+#[test]
+fn faults_bodies_that_end_early() {
+    let fastcgi = short_fastcgi();
+    let (http, scgi, uwsgi) = (Origin::start(), Origin::start_scgi(), Origin::start_uwsgi());
+    let origins = [("proxy", &http), ("scgi", &scgi), ("uwsgi", &uwsgi)];
+    let mut passes = vec![("fastcgi", fastcgi)];
+    passes.extend(origins.map(|(name, origin)| (name, origin.addr)));
+    let mut paths = Vec::new();
+    let mut configuration = [
+        Conf::new().zone().server("swr_cache main;"),
+        Conf::new().plain(),
+    ];
+    for (name, addr) in passes {
+        let parameters = match name {
+            "proxy" => "proxy_http_version 1.1;".to_owned(),
+            name => [
+                "REQUEST_METHOD $request_method",
+                "REQUEST_URI $request_uri",
+                "CONTENT_LENGTH 0",
+            ]
+            .map(|pair| format!("{name}_param {pair};"))
+            .concat(),
+        };
+        let scheme = if name == "proxy" { "http://" } else { "" };
+        for buffering in ["on", "off"] {
+            for gzip in ["on", "off"] {
+                let place = format!("/{name}/{buffering}/{gzip}/");
+                let lines = format!(
+                    "{parameters} {name}_pass {scheme}{addr}; {name}_buffering {buffering}; gzip {gzip};"
+                );
+                configuration = configuration.map(|conf| conf.location(&place, &lines));
+                paths.extend(["stored", "relayed"].map(|end| format!("{place}{end}")));
+            }
+        }
+    }
+    for (_, origin) in origins {
+        for path in &paths {
+            let control = if path.ends_with("stored") {
+                "max-age=60"
+            } else {
+                "no-store"
+            };
+            let reply = Reply::cached(control, body()).header("Content-Type", "text/html");
+            origin.on(path, reply.cut_body(9_000));
+        }
+    }
+    let [cached, alone] = configuration.map(|conf| conf.start());
+    let broken = |nginx: &Nginx, path: &str| {
+        let fields = [("Accept-Encoding", "gzip")];
+        let response = nginx.client().try_request("GET", path, &fields);
+        (
+            response.broken.is_some(),
+            response.header("X-Cache") == Some("HIT"),
+        )
+    };
+    let mut shown_alone = 0;
+    for path in &paths {
+        let (wanted, _) = broken(&alone, path);
+        shown_alone += usize::from(wanted);
+        for _ in 0..2 {
+            let (seen, is_hit) = broken(&cached, path);
+            assert!(seen || !wanted, "{path} looks whole");
+            assert!(!is_hit, "{path} is stored");
+        }
+    }
+    assert!(
+        shown_alone > paths.len() / 2,
+        "{shown_alone} are cut without a cache"
+    );
 }

@@ -96,7 +96,8 @@ fn parse(r: Req) -> Option<ngx_int_t> {
         let upstream = upstream(r)?;
         // The upstream has made itself ready for the next header then.
         let is_known = is_early_hints(rc);
-        if !is_known && !(is_ok(rc) && is_interim(upstream.headers_in.status_n)) {
+        let has_more = is_known || is_ok(rc) && is_interim(upstream.headers_in.status_n);
+        if !has_more {
             return Some(rc);
         }
         let fetch = Ctx::fetch(r)?;

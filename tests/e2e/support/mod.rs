@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use client::{Client, Response, at_once};
 pub(crate) use http3::Http3;
-pub(crate) use nginx::{Conf, Folder, Nginx, build, free_port};
+pub(crate) use nginx::{Conf, Folder, Nginx, build, free_listener, free_port};
 pub(crate) use origin::{Gate, Origin, Recorded, Reply};
 pub(crate) use php::PhpFpm;
 pub(crate) use tls::Identity;
