@@ -34,4 +34,5 @@ mod subrequests;
 mod transparent;
 mod twins;
 mod uncacheable;
+mod visitors;
 mod workers;
