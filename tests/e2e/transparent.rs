@@ -623,3 +623,24 @@ fn transparent_proxy_host() {
     nginx.reload();
     nginx.get("/one/x").is(200, "HIT", "one");
 }
+
+/// A part of a page whose origin is out of reach: the page's author has said what stands in for it.
+#[test]
+fn transparent_ssi_stub() {
+    let origin = Origin::start();
+    let page = "<!--# block name=\"one\" -->stub<!--# endblock -->[<!--# include virtual=\"/dead\" stub=\"one\" -->]";
+    let reply = Reply::cached("max-age=60", page).header("Content-Type", "text/html");
+    origin.on("/", reply);
+    let nginx = Conf::caching_with(&origin, "ssi on;")
+        .location(
+            "/dead",
+            &format!(
+                "swr_cache main; proxy_pass http://127.0.0.1:{};",
+                free_port()
+            ),
+        )
+        .start();
+    for _ in 0..3 {
+        assert_eq!(nginx.get("/").text(), "[stub]");
+    }
+}
