@@ -179,8 +179,11 @@ fn look(path: &Path, len: usize, opt: &RegionOptions) -> Result<Look, StoreError
 /// Joins a region that is in use.
 fn join(file: File, len: usize, opt: &RegionOptions) -> Result<Look, StoreError> {
     let seen = Seen::File(file.try_clone()?);
-    Ok(match attach(file, len, opt) {
-        Ok(shared) => Look::Ready(shared, Found::Shared),
+    Ok(match attach(file, len) {
+        Ok(shared) => {
+            agree(&shared, opt)?;
+            Look::Ready(shared, Found::Shared)
+        }
         Err(why) => Look::Make(Found::Useless(why), seen),
     })
 }
@@ -301,8 +304,21 @@ fn identify(file: &File, len: usize) -> Result<Option<Result<(), StoreError>>, S
     ))
 }
 
+/// Sets the limit of a region that others have; those who let anyone join have agreed on it.
+fn agree(shared: &Shared, opt: &RegionOptions) -> Result<(), StoreError> {
+    let found = shared.core.header().max_object.load(Relaxed);
+    match (opt.share, opt.max_object) {
+        (Share::Family, given) => shared.core.set_max_object(given),
+        (Share::Anyone, given) if given != 0 && given != found => {
+            return Err(StoreError::MaxObject { found, given });
+        }
+        (Share::Anyone, _) => {}
+    }
+    Ok(())
+}
+
 /// Maps a region.
-fn attach(file: File, len: usize, opt: &RegionOptions) -> Result<Arc<Shared>, StoreError> {
+fn attach(file: File, len: usize) -> Result<Arc<Shared>, StoreError> {
     let found = file.metadata()?.len();
     if found != len as u64 {
         return Err(StoreError::Length {
@@ -310,14 +326,13 @@ fn attach(file: File, len: usize, opt: &RegionOptions) -> Result<Arc<Shared>, St
             given: len as u64,
         });
     }
-    let shared = create::attach(Memory::of_file(file, len)?)?;
-    shared.core.set_max_object(opt.max_object);
-    Ok(shared)
+    create::attach(Memory::of_file(file, len)?)
 }
 
 /// Takes a region that nobody is in.
 fn take(file: File, len: usize, opt: &RegionOptions) -> Result<(Arc<Shared>, Found), StoreError> {
-    let shared = attach(file, len, opt)?;
+    let shared = attach(file, len)?;
+    shared.core.set_max_object(opt.max_object);
     let header = shared.core.header();
     let clean = header.clean.load(Acquire) != 0;
     let boot = boot();
