@@ -272,7 +272,7 @@ fn record(kind: u8, content: &[u8]) -> Vec<u8> {
     [&head, content].concat()
 }
 
-/// An origin that announces 20,000 bytes by FastCGI and ends its answer after 9,000.
+/// An origin that announces 20,000 bytes by FastCGI and ends its answer after 9,000, or 100 and 11.
 fn short_fastcgi() -> std::net::SocketAddr {
     const STDOUT: u8 = 6;
     const END: u8 = 3;
@@ -294,10 +294,14 @@ fn short_fastcgi() -> std::net::SocketAddr {
                 true => "max-age=60",
                 false => "no-store",
             };
+            let (announced, length) = match sent.windows(4).any(|w| w == b"tiny") {
+                true => (100, 11),
+                false => (20_000, 9_000),
+            };
             let head = format!(
-                "Content-Type: text/html\r\nContent-Length: 20000\r\nCache-Control: {control}\r\n\r\n"
+                "Content-Type: text/html\r\nContent-Length: {announced}\r\nCache-Control: {control}\r\n\r\n"
             );
-            let start = [head.as_bytes(), &body().as_bytes()[..9_000]].concat();
+            let start = [head.as_bytes(), &body().as_bytes()[..length]].concat();
             let answer = [
                 record(STDOUT, &start),
                 record(STDOUT, b""),
@@ -343,7 +347,8 @@ fn faults_bodies_that_end_early() {
                     "{parameters} {name}_pass {scheme}{addr}; {name}_buffering {buffering}; gzip {gzip};"
                 );
                 configuration = configuration.map(|conf| conf.location(&place, &lines));
-                paths.extend(["stored", "relayed"].map(|end| format!("{place}{end}")));
+                let ends = ["stored", "relayed", "tiny-stored", "tiny-relayed"];
+                paths.extend(ends.map(|end| format!("{place}{end}")));
             }
         }
     }
@@ -354,8 +359,15 @@ fn faults_bodies_that_end_early() {
             } else {
                 "no-store"
             };
-            let reply = Reply::cached(control, body()).header("Content-Type", "text/html");
-            origin.on(path, reply.cut_body(9_000));
+            let (length, cut) = match path.contains("tiny") {
+                true => (100, 11),
+                false => (20_000, 9_000),
+            };
+            let reply = Reply::cached(control, &body().as_bytes()[..length]);
+            origin.on(
+                path,
+                reply.header("Content-Type", "text/html").cut_body(cut),
+            );
         }
     }
     let [cached, alone] = configuration.map(|conf| conf.start());

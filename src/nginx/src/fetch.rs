@@ -14,13 +14,13 @@ use std::ffi::c_void;
 use std::ptr;
 
 use nginx_sys::{
-    NGX_AGAIN, NGX_ERROR, NGX_HTTP_PARTIAL_CONTENT, NGX_HTTP_RANGE_NOT_SATISFIABLE, NGX_OK,
-    ngx_array_create, ngx_array_push, ngx_buf_t, ngx_chain_add_copy, ngx_chain_t,
-    ngx_http_upstream_headers_in_t, ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_int_t,
-    ngx_str_t,
+    NGX_AGAIN, NGX_ERROR, NGX_HTTP_NO_CONTENT, NGX_HTTP_NOT_MODIFIED, NGX_HTTP_PARTIAL_CONTENT,
+    NGX_HTTP_RANGE_NOT_SATISFIABLE, NGX_OK, ngx_array_create, ngx_array_push, ngx_buf_t,
+    ngx_chain_add_copy, ngx_chain_t, ngx_http_upstream_headers_in_t, ngx_http_upstream_state_t,
+    ngx_http_upstream_t, ngx_int_t, ngx_str_t,
 };
 use swrcache::engine::{
-    Failure, Filling, Finished, Led, Outcome, Permit, Purpose, Reason, Status, Stored,
+    Failure, Filling, Finished, Led, Method, Outcome, Permit, Purpose, Reason, Status, Stored,
 };
 use swrcache::store::NoSpace;
 
@@ -70,6 +70,8 @@ pub(crate) struct Fetch {
     aborted: bool,
     /// How many states of upstreams the leader had before.
     earlier: usize,
+    /// Bytes of the body that have come.
+    came: u64,
     pub(crate) interim: Interim,
 }
 
@@ -141,6 +143,7 @@ fn launch<'a>(
         reason: None,
         aborted: false,
         earlier: 0,
+        came: 0,
         interim: Interim::default(),
     };
     let hooked = Ctx::attach(r, Role::Fetch(fetch)).and_then(|ctx| {
@@ -423,6 +426,38 @@ impl Fetch {
 
     /// The body filter: more of the body, or none (nginx asks to flush).
     pub(crate) fn on_body(&mut self, chain: *mut ngx_chain_t) -> ngx_int_t {
+        let mut ends = false;
+        each(chain, |buf| {
+            self.came += deliver::size(buf);
+            ends |= buf.last_buf() != 0;
+            true
+        });
+        if ends && matches!(self.stage, Stage::Relaying) && self.is_short() {
+            // As nginx ends a body that breaks off (ngx_http_upstream_finalize_request): what is there goes out, and no end.
+            each(chain, |buf| {
+                buf.set_last_buf(0);
+                buf.set_last_in_chain(0);
+                buf.set_flush(1);
+                true
+            });
+        }
+        self.take(chain)
+    }
+
+    /// Whether the body ends before the length that was announced. nginx says so by itself, but where its client was not ready
+    /// for more when the origin closed (ngx_http_upstream_process_non_buffered_request): it forgets the error then, and a
+    /// filter that drops the length, such as gzip, would show the body as whole.
+    fn is_short(&self) -> bool {
+        let out = &self.r.raw().headers_out;
+        let has_body = self.r.method() != Method::Head
+            && !matches!(
+                out.status as u32,
+                NGX_HTTP_NO_CONTENT | NGX_HTTP_NOT_MODIFIED
+            );
+        has_body && u64::try_from(out.content_length_n).is_ok_and(|length| self.came < length)
+    }
+
+    fn take(&mut self, chain: *mut ngx_chain_t) -> ngx_int_t {
         match self.stage {
             Stage::Filling(_) => self.fill(chain),
             Stage::Relaying => {
@@ -506,7 +541,7 @@ impl Fetch {
         if let Some(leader) = self.leader() {
             leader.post();
         }
-        self.on_body(rest)
+        self.take(rest)
     }
 
     fn finish(&mut self) {
