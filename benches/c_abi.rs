@@ -122,7 +122,7 @@ impl Direct {
             may_refresh: true,
         };
         match assess(&request, (200, black_box(&FRESH)), &self.policy, (NOW, NOW)) {
-            Assessed::Storable(good) => good.swr_until,
+            Assessed::Storable(good) => good.windows.swr_until,
             Assessed::Refused(reason) => panic!("{reason:?}"),
         }
     }

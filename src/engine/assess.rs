@@ -19,15 +19,11 @@ pub enum Assessed {
     Storable(Good),
 }
 
-/// Until when a response is good for what (Unix time in ms, exclusive; 0 is never).
+/// What a response is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Good {
-    /// To be served as it is.
-    pub fresh_until: Millis,
-    /// To be served while it is refreshed.
-    pub swr_until: Millis,
-    /// To be served if the origin fails.
-    pub sie_until: Millis,
+    /// Until when.
+    pub windows: Windows,
     /// How old it was when it came.
     pub initial_age: Millis,
     /// How long it is fresh from its making.
@@ -68,11 +64,8 @@ pub fn assess(
     let Some(head) = record.as_deref().and_then(Head::decode) else {
         return Assessed::Refused(Reason::HeaderTooLarge);
     };
-    let windows = Windows::of(&head, policy);
     Assessed::Storable(Good {
-        fresh_until: windows.fresh_until,
-        swr_until: windows.swr_until,
-        sie_until: windows.sie_until,
+        windows: Windows::of(&head, policy),
         initial_age: head.initial_age,
         lifetime: head.lifetime,
         binds: binds(&head),

@@ -5,7 +5,7 @@ use super::record::Flags;
 use super::request::Request;
 use super::seen::Seen;
 use super::stored::Stored;
-use crate::http::{CacheControl, ClientVerdict, RequestControl, Scope};
+use crate::http::{Bind, ClientVerdict, RequestControl, StoredFacts};
 use crate::store::Millis;
 
 /// What the client asks for; nothing by default.
@@ -28,17 +28,18 @@ impl Client {
             return ClientVerdict::Accepts;
         };
         let head = stored.head();
-        let response = CacheControl {
-            must_revalidate: head.flags.has(Flags::MUST_REVALIDATE),
-            s_maxage: head.flags.has(Flags::S_MAXAGE).then_some(0),
+        control.judge(&StoredFacts {
+            age: stored.age_millis(now),
+            fresh_for: head.fresh_until.saturating_sub(now),
+            stale_for: now.saturating_sub(head.fresh_until),
             immutable: head.flags.has(Flags::IMMUTABLE),
-            no_cache: match head.flags.has(Flags::NO_CACHE) {
-                true => Scope::All,
-                false => Scope::None,
+            bind: match head.flags {
+                flags if flags.has(Flags::NO_CACHE) => Bind::NoCache,
+                flags if flags.has(Flags::MUST_REVALIDATE) => Bind::MustRevalidate,
+                flags if flags.has(Flags::S_MAXAGE) => Bind::SMaxAge,
+                _ => Bind::Free,
             },
-            ..CacheControl::default()
-        };
-        control.judge(stored.age_millis(now), head.lifetime, &response)
+        })
     }
 
     /// `no-store`: nothing of this exchange is kept.

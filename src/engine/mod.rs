@@ -68,12 +68,13 @@ pub use decision::{Answer, Decision, Fetch, Led, Pass, Serve, Wait};
 pub use filling::{Filling, Finished};
 pub use outcome::{Failure, Outcome, Response};
 pub use permit::{Permit, Purpose};
+#[cfg(any(test, fuzzing))]
+pub use phase::read_record;
+pub use phase::{Phase, Windows};
 pub use policy::{
     IgnoreFields, Invalidate, Method, MethodSet, Policy, StatusMatch, UseStale, Window,
 };
 pub use purge::{Manner, Removal, Selection};
-#[cfg(any(test, fuzzing))]
-pub use record::read_record;
 pub use request::{Request, Turn};
 pub use stored::{EntityTag, HostFields, Stored};
 pub use verdict::{Reason, Status};

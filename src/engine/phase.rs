@@ -9,28 +9,31 @@ use crate::store::Millis;
 
 /// Where in its life an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub enum Phase {
     /// Served as it is.
     Fresh,
-    /// Stale inside stale-while-revalidate.
+    /// Stale inside stale-while-revalidate: served, and refreshed once.
     Swr,
-    /// Stale, and only stale-if-error covers it.
+    /// Stale, and only stale-if-error covers it: the origin is asked, and the entry stands in if that fails.
     Sie,
-    /// No window covers it.
+    /// No window covers it: the origin is asked, and an error is passed on.
     TooOld,
 }
 
-/// When the windows of an entry end under a policy (Unix time in ms, exclusive).
+/// When the windows of an entry end under a policy (Unix time in ms, exclusive; 0 is no window).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Windows {
-    pub(crate) fresh_until: Millis,
-    pub(crate) swr_until: Millis,
-    pub(crate) sie_until: Millis,
+pub struct Windows {
+    /// To be served as it is.
+    pub fresh_until: Millis,
+    /// To be served while it is refreshed.
+    pub swr_until: Millis,
+    /// To be served if the origin fails.
+    pub sie_until: Millis,
 }
 
 impl Windows {
     /// None, not even of freshness.
-    pub(crate) const NONE: Windows = Windows {
+    pub const NONE: Windows = Windows {
         fresh_until: 0,
         swr_until: 0,
         sie_until: 0,
@@ -54,7 +57,8 @@ impl Windows {
         }
     }
 
-    pub(crate) fn phase(&self, now: Millis) -> Phase {
+    /// The phase at `now`.
+    pub fn phase(&self, now: Millis) -> Phase {
         match now {
             _ if now < self.fresh_until => Phase::Fresh,
             _ if now < self.swr_until => Phase::Swr,
@@ -106,6 +110,21 @@ fn window(head: &Head, configured: Window, origin: Option<u32>, granted: bool) -
         Window::Default(time) => time,
         Window::Origin if granted => GRANTED,
         Window::Origin => 0,
+    }
+}
+
+/// Reads all that there is of a record, be it damaged: for the tests, which want no panic.
+#[cfg(any(test, fuzzing))]
+pub fn read_record(record: &[u8]) {
+    let Some(head) = Head::decode(record) else {
+        return;
+    };
+    head.etag(record);
+    assert!(head.lines(record).count() <= record.len());
+    assert!(head.nominated(record).count() <= record.len());
+    for now in [0, head.stored_at, u64::MAX] {
+        Windows::of(&head, &Policy::default()).phase(now);
+        crate::http::age::current(head.initial_age, head.stored_at, now);
     }
 }
 

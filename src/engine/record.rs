@@ -41,13 +41,12 @@ impl Flags {
     pub(crate) const IMMUTABLE: Flags = Flags(1 << 5);
     /// `no-transform` (RFC 9111 §5.2.2.6).
     pub(crate) const NO_TRANSFORM: Flags = Flags(1 << 6);
-    /// Among the kept lines are some that tell the host how to deliver.
-    pub(crate) const TELLS_HOST: Flags = Flags(1 << 7);
-
     /// The host completes a relative `Location` with its own scheme and authority.
     pub(crate) const OWN_REDIRECT: Flags = Flags(1 << 7);
     /// Was the answer to a `HEAD` that stayed one: it has no body, and says how long that of a `GET` would be.
     pub(crate) const OF_HEAD: Flags = Flags(1 << 8);
+    /// Among the kept lines are some that tell the host how to deliver.
+    pub(crate) const TELLS_HOST: Flags = Flags(1 << 9);
 
     pub(crate) const fn with(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
@@ -425,26 +424,10 @@ fn span(from: usize, to: usize) -> Span {
     }
 }
 
-/// Reads all that there is of a record, be it damaged: for the tests, which want no panic.
-#[cfg(any(test, fuzzing))]
-pub fn read_record(record: &[u8]) {
-    use super::phase::Windows;
-    use super::policy::Policy;
-    let Some(head) = Head::decode(record) else {
-        return;
-    };
-    head.etag(record);
-    assert!(head.lines(record).count() <= record.len());
-    assert!(head.nominated(record).count() <= record.len());
-    for now in [0, head.stored_at, u64::MAX] {
-        Windows::of(&head, &Policy::default()).phase(now);
-        crate::http::age::current(head.initial_age, head.stored_at, now);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::read_record;
 
     fn sample() -> Vec<u8> {
         let mut writer = Writer::new(b"\"v1\"");
@@ -484,6 +467,26 @@ mod tests {
         assert_eq!(nominated[1].sent, None);
         let names: Vec<_> = head.lines(&record).map(|line| line.name).collect();
         assert_eq!(names, [&b"Content-Type"[..], b"Cache-Control"]);
+    }
+
+    #[test]
+    fn each_flag_has_a_bit_of_its_own() {
+        let flags = [
+            Flags::MUST_REVALIDATE,
+            Flags::NO_CACHE,
+            Flags::S_MAXAGE,
+            Flags::FOR_AUTHORISED,
+            Flags::BY_AUTHORISED,
+            Flags::IMMUTABLE,
+            Flags::NO_TRANSFORM,
+            Flags::OWN_REDIRECT,
+            Flags::OF_HEAD,
+            Flags::TELLS_HOST,
+        ];
+        let all = flags
+            .iter()
+            .fold(Flags::default(), |all, flag| all.with(*flag));
+        assert_eq!(all.0.count_ones() as usize, flags.len());
     }
 
     #[test]

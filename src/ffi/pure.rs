@@ -10,7 +10,7 @@ use super::policy::Policy;
 use super::request::{Asked, Key, Request};
 use super::response::{Answered, Response};
 use super::types::{self, Sized_, bytes, put};
-use crate::engine::{Assessed, Method, assess};
+use crate::engine::{Assessed, Method, Phase, Windows, assess};
 use crate::http::conditional::{IfRange, Role, Selected, evaluate, if_range};
 use crate::http::range::{self, RangeVerdict};
 use crate::http::{Precondition, date};
@@ -161,9 +161,9 @@ fn told(assessed: Assessed) -> Verdict {
         Assessed::Storable(terms) => Verdict {
             storable: 1,
             binds: types::flag(terms.binds),
-            fresh_until: terms.fresh_until,
-            swr_until: terms.swr_until,
-            sie_until: terms.sie_until,
+            fresh_until: terms.windows.fresh_until,
+            swr_until: terms.windows.swr_until,
+            sie_until: terms.windows.sie_until,
             initial_age: terms.initial_age,
             lifetime: terms.lifetime,
             ..none
@@ -186,12 +186,19 @@ pub unsafe extern "C" fn swrcache_phase(
     call(|| {
         // SAFETY: the caller's promise.
         let verdict = unsafe { types::read(verdict) }?;
-        let found = match now {
-            _ if verdict.storable == 0 => SWRCACHE_PHASE_TOO_OLD,
-            now if now < verdict.fresh_until => SWRCACHE_PHASE_FRESH,
-            now if now < verdict.swr_until => SWRCACHE_PHASE_SWR,
-            now if now < verdict.sie_until => SWRCACHE_PHASE_SIE,
-            _ => SWRCACHE_PHASE_TOO_OLD,
+        let windows = match verdict.storable {
+            0 => Windows::NONE,
+            _ => Windows {
+                fresh_until: verdict.fresh_until,
+                swr_until: verdict.swr_until,
+                sie_until: verdict.sie_until,
+            },
+        };
+        let found = match windows.phase(now) {
+            Phase::Fresh => SWRCACHE_PHASE_FRESH,
+            Phase::Swr => SWRCACHE_PHASE_SWR,
+            Phase::Sie => SWRCACHE_PHASE_SIE,
+            Phase::TooOld => SWRCACHE_PHASE_TOO_OLD,
         };
         // SAFETY: the caller's promise.
         unsafe { put(phase, found) }

@@ -14,7 +14,7 @@
 //! | [`targeted`] | targeted fields and which field governs | RFC 9213 |
 //! | [`date`], [`age`], [`retry_after`], [`etag`] | single fields | RFC 9110, RFC 9111 |
 //! | [`freshness`] | how long a response is fresh | RFC 9111 §4.2 |
-//! | [`staleness`] | what may be served after that, and for how long | RFC 9111 §4.2.4, RFC 5861 |
+//! | [`staleness`] | what a response says of its use after that | RFC 9111 §4.2.4, RFC 5861 |
 //! | [`storable`] | whether a response may be stored, or why not | RFC 9111 §3 |
 //! | [`hop`] | which fields are stored | RFC 9110 §7.6.1, RFC 9111 §3.1 |
 //! | [`limits`] | how much header is accepted | - |
@@ -61,7 +61,7 @@ pub use freshness::{Basis, Expiry, Lifetime, LifetimeSource, Times};
 pub use hop::Exclusions;
 pub use range::{ByteRange, RangeVerdict};
 pub use request_control::{ClientVerdict, MaxStale, RequestControl, StoredFacts};
-pub use staleness::{Bind, Phase, Staleness};
+pub use staleness::{Bind, Staleness};
 pub use storable::{Candidate, Traits, Unstorable};
 pub use targeted::{Control, Source};
 pub use update::{Freshen, StoredValidators};

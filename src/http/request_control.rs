@@ -5,7 +5,7 @@ use super::cache_control::{Given, smallest};
 use super::fields::is;
 use super::staleness::Bind;
 use super::syntax::{Lower, directives};
-use super::{CacheControl, Fields, Millis, seconds};
+use super::{Fields, Millis, seconds};
 
 /// What `max-stale` accepts (RFC 9111 §5.2.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,22 +116,10 @@ impl RequestControl {
         });
     }
 
-    /// Judges a stored response of this age and freshness lifetime (both milliseconds), with its
-    /// response directives. `Accepts` on a stale response leaves the matter to the response's own
+    /// Judges a stored response. `Accepts` on a stale response leaves the matter to the response's own
     /// windows. A fresh `immutable` response satisfies any request (RFC 8246 §2).
-    pub fn judge(&self, age: Millis, lifetime: Millis, control: &CacheControl) -> ClientVerdict {
-        let facts = StoredFacts {
-            age,
-            lifetime,
-            immutable: control.immutable,
-            bind: Bind::of(control),
-        };
-        self.judge_facts(&facts)
-    }
-
-    /// The same from facts kept of a stored response, its directives not at hand.
-    pub fn judge_facts(&self, stored: &StoredFacts) -> ClientVerdict {
-        let is_fresh = stored.lifetime > stored.age;
+    pub fn judge(&self, stored: &StoredFacts) -> ClientVerdict {
+        let is_fresh = stored.fresh_for > 0;
         if is_fresh && stored.immutable {
             return ClientVerdict::Accepts;
         }
@@ -148,9 +136,8 @@ impl RequestControl {
     }
 
     fn judge_fresh(&self, stored: &StoredFacts) -> ClientVerdict {
-        let left = stored.lifetime - stored.age;
         match self.min_fresh {
-            Some(min) if left < seconds(min) => ClientVerdict::MinFresh,
+            Some(min) if stored.fresh_for < seconds(min) => ClientVerdict::MinFresh,
             _ => ClientVerdict::Accepts,
         }
     }
@@ -158,11 +145,10 @@ impl RequestControl {
     /// "Unless the max-stale request directive is also present, the client does not wish to receive
     /// a stale response" holds for `max-age` (§5.2.1.1), and for `min-fresh` by its meaning.
     fn judge_stale(&self, stored: &StoredFacts) -> ClientVerdict {
-        let stale_for = stored.age.saturating_sub(stored.lifetime);
         let accepted = match self.max_stale {
             None => false,
             Some(MaxStale::Any) => true,
-            Some(MaxStale::Seconds(max)) => stale_for <= seconds(max),
+            Some(MaxStale::Seconds(max)) => stored.stale_for <= seconds(max),
         };
         match (self.min_fresh, self.max_age) {
             (Some(min), _) if min > 0 => ClientVerdict::MinFresh,
@@ -178,8 +164,10 @@ impl RequestControl {
 pub struct StoredFacts {
     /// Its current age in milliseconds.
     pub age: Millis,
-    /// Its freshness lifetime in milliseconds.
-    pub lifetime: Millis,
+    /// How long it is fresh yet, in milliseconds; 0 is not.
+    pub fresh_for: Millis,
+    /// How long it has been stale, in milliseconds.
+    pub stale_for: Millis,
     /// Whether it said `immutable`.
     pub immutable: bool,
     /// What forbids serving it stale.
@@ -189,6 +177,7 @@ pub struct StoredFacts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::CacheControl;
 
     fn request(fields: &[(&str, &str)]) -> RequestControl {
         RequestControl::request(&fields)
@@ -278,7 +267,13 @@ mod tests {
             ("no-cache", "immutable", 150, NoCache),
         ] {
             let control = CacheControl::response(&[("Cache-Control", response)]);
-            let got = cc(line).judge(seconds(age), seconds(100), &control);
+            let got = cc(line).judge(&StoredFacts {
+                age: seconds(age),
+                fresh_for: seconds(100).saturating_sub(seconds(age)),
+                stale_for: seconds(age).saturating_sub(seconds(100)),
+                immutable: control.immutable,
+                bind: Bind::of(&control),
+            });
             assert_eq!(got, want, "{line:?} {response:?} {age}");
         }
     }

@@ -131,9 +131,7 @@ fn read_response(fields: &dyn Fields, random: &mut Random) {
         response_time: random.next(),
     };
     let lifetime = freshness::lifetime(&basis).map_or(0, |l| l.value);
-    let staleness = Staleness::of(&control.directives, lifetime);
-    let swr = staleness.swr_window(random.next());
-    staleness::phase(random.next(), lifetime, swr, staleness.sie_window(0));
+    let _ = Staleness::of(&control.directives, lifetime);
     let _ = age::initial(&AgeInput {
         date: times.date,
         age: times.age,
@@ -170,7 +168,13 @@ fn vary_is_reflexive(response: &dyn Fields, request: &dyn Fields) {
 
 fn judge_request(request: &dyn Fields, response: &dyn Fields, random: &mut Random) {
     let control = CacheControl::response(response);
-    let _ = RequestControl::request(request).judge(random.next(), random.next(), &control);
+    let _ = RequestControl::request(request).judge(&StoredFacts {
+        age: random.next(),
+        fresh_for: random.next(),
+        stale_for: random.next(),
+        immutable: control.immutable,
+        bind: Bind::of(&control),
+    });
     let tag = random.value();
     let selected = Selected {
         status: 200,

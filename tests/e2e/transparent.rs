@@ -549,6 +549,22 @@ fn transparent_accel_charset() {
     }
 }
 
+/// What an origin tells its host of the delivery has no bearing on where a redirect leads.
+#[test]
+fn transparent_accel_charset_of_a_redirect() {
+    let origin = Origin::start();
+    let reply = Reply::new(302)
+        .header("Cache-Control", "max-age=60")
+        .header("Location", "/there");
+    origin.on("/moved", reply.header("X-Accel-Charset", "koi8-r"));
+    let nginx = Conf::caching(&origin).start();
+    for cache in ["MISS", "HIT"] {
+        let response = nginx.get("/moved");
+        assert_eq!(response.cache(), cache);
+        assert_eq!(response.header("Location"), Some("/there"));
+    }
+}
+
 /// What nginx does with a response that it buffers, it does for a fetch.
 #[test]
 fn transparent_limit_rate_and_store() {

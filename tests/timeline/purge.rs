@@ -1,6 +1,6 @@
 //! Purges on purpose: by tag, prefix and key, hard and soft.
 
-use crate::script;
+use crate::{script, script_with};
 
 #[test]
 fn by_tag() {
@@ -68,6 +68,27 @@ fn soft() {
         46  soft key /a -> purged 1
         46  hard key /a -> purged 1
         46  GET /a -> fetch (absent)
+        "#,
+    );
+}
+
+/// What was softly purged is stale to what clients ask for, however long it would have been fresh.
+#[test]
+fn clients_judge_what_was_softly_purged_as_stale() {
+    script_with(
+        |policy| policy.client_control = true,
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=600, stale-while-revalidate=60, immutable | Cache-Tag: t] "one" -> MISS
+        5    GET /a [Cache-Control: no-cache] -> HIT
+        10   soft tag t -> purged 1
+        15   GET /a [Cache-Control: no-cache] -> fetch (client-refused)
+        15   drop /a
+        15   GET /a [Cache-Control: min-fresh=10] -> fetch (client-refused)
+        15   drop /a
+        90   GET /a [Cache-Control: max-stale=79] -> fetch (stale)
+        90   drop /a
+        90   GET /a [Cache-Control: max-stale=80] -> STALE (max-stale) "one"
         "#,
     );
 }
