@@ -351,3 +351,89 @@ fn twins_error_pages_that_redirect() {
         }
     }
 }
+
+/// A listing cuts names in UTF-8 between characters, by a charset that the location's filters set.
+#[test]
+fn twins_names_of_a_listing() {
+    let name = "ж".repeat(70);
+    for lines in [
+        "charset utf-8;",
+        "charset koi8-r; source_charset utf-8;",
+        "",
+    ] {
+        let nginx = Conf::new()
+            .zone()
+            .http("charset_map koi8-r utf-8 { D6 D0B6; }")
+            .location("/off/", &format!("alias d/; autoindex on; {lines}"))
+            .location(
+                "/on/",
+                &format!("swr_cache main; alias d/; autoindex on; {lines}"),
+            )
+            .location(
+                "/kept/",
+                &format!("swr_cache main; swr_cache_valid 1m; alias d/; autoindex on; {lines}"),
+            )
+            .start();
+        std::fs::create_dir_all(nginx.dir().join("d")).expect("a folder");
+        std::fs::write(nginx.dir().join("d").join(&name), "x").expect("a file");
+        let alone = nginx.get("/off/");
+        for path in ["/on/", "/on/", "/kept/", "/kept/"] {
+            let cached = nginx.get(path);
+            let body = String::from_utf8_lossy(&cached.body).replace(path, "/off/");
+            assert_eq!(body, String::from_utf8_lossy(&alone.body), "{path} {lines}");
+            assert_eq!(
+                seen(&cached, "Content-Type"),
+                seen(&alone, "Content-Type"),
+                "{path} {lines}"
+            );
+        }
+    }
+}
+
+/// Who takes gzip gets the file that is there compressed, whoever asked first; `Vary` is said where `gzip_vary` says it.
+#[test]
+fn twins_compressed_files() {
+    for lines in [
+        "gzip_static on;",
+        "gzip_static on; gzip_vary on;",
+        "gzip_static always; gunzip on;",
+    ] {
+        let conf = Conf::new()
+            .zone()
+            .location("/off/", &format!("alias d/; {lines}"))
+            .location("/on/", &format!("swr_cache main; alias d/; {lines}"));
+        if let Err(log) = conf.check() {
+            assert!(log.contains("unknown directive \"gzip_static\""), "{log}");
+            return;
+        }
+        let nginx = conf.start();
+        let dir = nginx.dir().join("d");
+        std::fs::create_dir_all(&dir).expect("a folder");
+        for file in ["a.txt", "b.txt"] {
+            std::fs::write(dir.join(file), "a text, a text, a text").expect("a file");
+            let gzip = std::process::Command::new("gzip")
+                .arg("-k")
+                .arg(dir.join(file))
+                .status();
+            assert!(gzip.is_ok_and(|status| status.success()));
+        }
+        let gzip = [("Accept-Encoding", "gzip")];
+        for (file, turns) in [("a.txt", [&gzip[..], &[]]), ("b.txt", [&[], &gzip[..]])] {
+            for fields in turns {
+                let names = ["Content-Encoding", "Vary", "Content-Type"];
+                let alone = nginx.get_with(&format!("/off/{file}"), fields);
+                for _ in 0..3 {
+                    let cached = nginx.get_with(&format!("/on/{file}"), fields);
+                    for name in names {
+                        assert_eq!(
+                            seen(&cached, name),
+                            seen(&alone, name),
+                            "{name} {file} {fields:?} {lines}"
+                        );
+                    }
+                    assert_eq!(cached.body, alone.body, "{file} {fields:?} {lines}");
+                }
+            }
+        }
+    }
+}

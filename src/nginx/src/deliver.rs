@@ -994,14 +994,15 @@ pub(crate) fn relay_trailers(r: Req, from: Req) -> Option<()> {
 /// without a cache, or in place of an origin that offers parts.
 fn relays_parts(r: Req, fetch: Req) -> bool {
     let from = &fetch.raw().headers_out;
-    let (mut offered, mut is_part) = (fetch.raw().allow_ranges() != 0, false);
+    let (mut takes_ranges, mut is_part) = (false, false);
     let asked = !r.raw().headers_in.range.is_null();
     List::of(&from.headers).elements(|e| {
         let name = bytes_of(&e.key);
-        offered |= asked && is(name, "accept-ranges") && is(bytes_of(&e.value), "bytes");
+        takes_ranges |= asked && is(name, "accept-ranges") && is(bytes_of(&e.value), "bytes");
         is_part |= e.hash != 0 && is(name, "content-range");
     });
-    from.status == 200 && from.content_length_n >= 0 && offered && !is_part
+    let offered = fetch.raw().allow_ranges() != 0 || takes_ranges && !is_part;
+    from.status == 200 && from.content_length_n >= 0 && offered
 }
 
 pub(crate) fn copy_field(r: Req, pool: Pool, name: &[u8], value: &[u8]) -> Option<()> {

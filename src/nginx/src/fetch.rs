@@ -72,6 +72,8 @@ pub(crate) struct Fetch {
     earlier: usize,
     /// Bytes of the body that have come.
     came: u64,
+    /// The response has a charset that is not its own for now.
+    pub(crate) has_lent_charset: bool,
     pub(crate) interim: Interim,
 }
 
@@ -144,6 +146,7 @@ fn launch<'a>(
         aborted: false,
         earlier: 0,
         came: 0,
+        has_lent_charset: false,
         interim: Interim::default(),
     };
     let hooked = Ctx::attach(r, Role::Fetch(fetch)).and_then(|ctx| {

@@ -117,6 +117,7 @@ impl Fields for List<'_> {
 }
 
 /// The fields of `headers_out` and those that nginx keeps beside the list.
+#[derive(Clone, Copy)]
 pub(crate) struct Visible<'a> {
     pub(crate) list: &'a ngx_list_t,
     pub(crate) content_type: &'a ngx_str_t,
@@ -125,7 +126,7 @@ pub(crate) struct Visible<'a> {
     pub(crate) charset: &'a ngx_str_t,
     pub(crate) content_length: Option<&'a [u8]>,
     pub(crate) last_modified: Option<&'a [u8]>,
-    /// nginx would add `Vary: Accept-Encoding` below (gzip_static).
+    /// `Vary: Accept-Encoding` beside them (gzip_static).
     pub(crate) by_encoding: bool,
 }
 

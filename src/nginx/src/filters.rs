@@ -8,6 +8,7 @@ use nginx_sys::{
 };
 use swrcache::engine::{Part, Pass, Reason};
 
+use crate::charset;
 use crate::ctx::{Ctx, Role};
 use crate::deliver::push_status;
 use crate::guard::guard;
@@ -47,7 +48,11 @@ unsafe extern "C" fn header(r: *mut ngx_http_request_t) -> ngx_int_t {
         // SAFETY: nginx passes a live request.
         let r = unsafe { Req::new(r) };
         match &mut Ctx::here(r)?.role {
-            Role::Fetch(fetch) => Some(fetch.on_header()),
+            Role::Fetch(fetch) => {
+                let rc = fetch.on_header();
+                fetch.has_lent_charset = charset::lend(r, NEXT.header.get());
+                Some(rc)
+            }
             Role::Client(client) => {
                 client.origin_answered();
                 client.hide_own_fields();
@@ -85,7 +90,12 @@ unsafe extern "C" fn body(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -
     let failed = NGX_ERROR as ngx_int_t;
     let swallowed = guard("a response body", Some(failed), || {
         // SAFETY: nginx passes a live request.
-        Ctx::fetch(unsafe { Req::new(r) }).map(|fetch| fetch.on_body(chain))
+        let r = unsafe { Req::new(r) };
+        let fetch = Ctx::fetch(r)?;
+        if std::mem::take(&mut fetch.has_lent_charset) {
+            charset::take_back(r);
+        }
+        Some(fetch.on_body(chain))
     });
     match (swallowed, NEXT.body.get()) {
         (Some(rc), _) => rc,

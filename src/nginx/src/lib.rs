@@ -20,6 +20,7 @@
 //! nginx runs one thread in a worker; nothing here is shared between threads.
 
 mod arrival;
+mod charset;
 mod client;
 mod clock;
 mod conf;

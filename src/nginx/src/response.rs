@@ -27,7 +27,11 @@ pub(crate) fn read<T>(r: Req, request_time: u64, f: impl FnOnce(&Response<'_>) -
         charset: &out.charset,
         content_length: length.as_deref(),
         last_modified: last_modified.as_deref(),
-        by_encoding: by_encoding(raw),
+        by_encoding: says_encoding(r),
+    };
+    let varied = Visible {
+        by_encoding: is_by_encoding(raw),
+        ..visible
     };
     // SAFETY: NULL or the upstream of this request.
     let upstream = unsafe { raw.upstream.as_ref() };
@@ -40,7 +44,7 @@ pub(crate) fn read<T>(r: Req, request_time: u64, f: impl FnOnce(&Response<'_>) -
         store: &visible,
         judge: match &origin {
             Some(list) => list,
-            None => &visible,
+            None => &varied,
         },
         own_redirect: is_own_redirect(r),
         content_length: u64::try_from(out.content_length_n).ok(),
@@ -151,11 +155,22 @@ fn verdict(r: Req) -> (u16, Option<Failure>) {
 
 /// Whether nginx's `gzip_vary` will add `Vary: Accept-Encoding`.
 #[cfg(nginx_has = "ngx_http_request_s.set_gzip_vary")]
-fn by_encoding(raw: &ngx_http_request_t) -> bool {
-    raw.gzip_vary() != 0
+fn says_encoding(r: Req) -> bool {
+    r.raw().gzip_vary() != 0 && r.core_conf().gzip_vary != 0
 }
 
 #[cfg(not(nginx_has = "ngx_http_request_s.set_gzip_vary"))]
-fn by_encoding(_: &ngx_http_request_t) -> bool {
+fn says_encoding(_: Req) -> bool {
+    false
+}
+
+/// Whether a handler of nginx's own has asked if the client takes gzip (gzip_static): it answers by that, be it said or not.
+#[cfg(nginx_has = "ngx_http_request_s.set_gzip_vary")]
+fn is_by_encoding(raw: &ngx_http_request_t) -> bool {
+    raw.gzip_vary() != 0 || raw.gzip_tested() != 0
+}
+
+#[cfg(not(nginx_has = "ngx_http_request_s.set_gzip_vary"))]
+fn is_by_encoding(_: &ngx_http_request_t) -> bool {
     false
 }
