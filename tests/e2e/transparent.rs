@@ -511,12 +511,15 @@ fn transparent_accel_limit_rate() {
         let reply = Reply::cached(control, "z".repeat(50_000));
         origin.on(path, reply.header("X-Accel-Limit-Rate", "20000"));
     }
+    origin.on("/file", Reply::cached("max-age=60", "z".repeat(50_000)));
+    let reply = Reply::ok("").header("X-Accel-Redirect", "/file");
+    origin.on("/led", reply.header("X-Accel-Limit-Rate", "20000"));
     let ignoring = "swr_ignore_headers X-Accel-Limit-Rate;";
     let (nginx, fast) = (
         Conf::caching(&origin).start(),
         Conf::caching_with(&origin, ignoring).start(),
     );
-    for path in ["/stored", "/relayed"] {
+    for path in ["/stored", "/relayed", "/led"] {
         for _ in 0..2 {
             let response = nginx.get(path);
             assert!(

@@ -437,3 +437,70 @@ fn twins_compressed_files() {
         }
     }
 }
+
+/// nginx with the cache for all and without it: what both show of `paths`, thrice, each time by a connection of its own.
+#[track_caller]
+fn both_show(conf: impl Fn() -> Conf, paths: &[&str], names: &[&str]) {
+    let (on, off) = (conf().server("swr_cache main;").start(), conf().start());
+    for path in paths {
+        let alone = off.get(path);
+        for turn in 1..=3 {
+            let cached = on.get(path);
+            let shown = |response: &Response| {
+                let fields = names.iter().map(|name| seen(response, name));
+                (response.status, fields.collect::<Vec<_>>(), response.text())
+            };
+            assert_eq!(shown(&cached), shown(&alone), "{path}, turn {turn}");
+        }
+    }
+}
+
+/// Where an origin leads on by `X-Accel-Redirect`, what it said and what was computed for it goes along.
+#[test]
+fn twins_what_goes_along_with_a_redirect() {
+    let origin = Origin::start();
+    origin.on("/file", Reply::cached("max-age=60", "a file"));
+    origin.on("/other", Reply::cached("max-age=60", "another file"));
+    for (path, to, url) in [
+        ("/go", "/said", "file"),
+        ("/get", "/fetched", "file"),
+        ("/get-other", "/fetched", "other"),
+        ("/named", "@named", "file"),
+    ] {
+        let reply = Reply::cached("max-age=60", "").header("X-Accel-Redirect", to);
+        let reply = reply.header("X-Accel-Charset", "koi8-r");
+        let reply = reply.header("Content-Type", "text/html");
+        let reply = reply.header("X-Note", path);
+        let url = format!("http://{}/{url}", origin.addr);
+        origin.on(path, reply.header("X-Url", &url));
+    }
+    let said = "add_header X-Said $upstream_http_x_note; add_header X-Uri $mapped;";
+    let conf = || {
+        Conf::new()
+            .zone()
+            .http("map $uri $mapped { default $uri; }")
+            .server("charset utf-8;")
+            .location("/koi", "charset koi8-r;")
+            .location(
+                "/",
+                &format!(
+                    "proxy_set_header X-Uri $mapped; proxy_pass http://{};",
+                    origin.addr
+                ),
+            )
+            .location("/said", &format!("{said} return 200 $mapped;"))
+            .location(
+                "/fetched",
+                &format!("{said} set $url $upstream_http_x_url; proxy_pass $url;"),
+            )
+            .location(
+                "@named",
+                &format!("{said} set $url $upstream_http_x_url; proxy_pass $url;"),
+            )
+    };
+    both_show(
+        conf,
+        &["/go", "/get", "/get-other", "/named"],
+        &["Content-Type", "X-Said", "X-Uri"],
+    );
+}

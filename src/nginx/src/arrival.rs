@@ -73,6 +73,35 @@ extern "C" fn forget(note: *mut c_void) {
     std::hint::black_box(note);
 }
 
+/// Notes that a request which an origin has led on looks at what that one said (`$upstream_http_*`): what it gets then depends on more
+/// than where it is.
+pub(crate) fn note_look_back(r: Req) {
+    if !is_moved(r) || r.raw().header_sent() != 0 || looks_back(r) {
+        return;
+    }
+    // SAFETY: the pool is live; nginx gives NULL or a cleanup.
+    if let Some(cleanup) = unsafe { ngx_pool_cleanup_add(r.pool().as_ptr(), 0).as_mut() } {
+        cleanup.handler = Some(forget_look);
+        cleanup.data = r.as_ptr().cast();
+    }
+}
+
+/// Whether it has done so.
+pub(crate) fn looks_back(r: Req) -> bool {
+    let mut found = false;
+    r.pool().each_cleanup(forget_look, |of| {
+        found |= of == r.as_ptr().cast();
+        !found
+    });
+    found
+}
+
+/// As [`forget`], of another kind of note.
+#[inline(never)]
+extern "C" fn forget_look(of: *mut c_void) {
+    std::hint::black_box(of.wrapping_byte_add(1));
+}
+
 fn noted<'a>(r: Req) -> Option<Target<'a>> {
     let mut found = None;
     r.pool().each_cleanup(forget, |data| {

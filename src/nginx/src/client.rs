@@ -122,6 +122,8 @@ pub(crate) struct Client {
     pinned: Option<Stored>,
     /// The header that the origin sent, for nginx's variables; made when it is asked for, if the answer is from the store.
     origin: Option<OriginHeader>,
+    /// The same of the place that has led the request here: nginx shows it as long as there is no other.
+    before: Option<OriginHeader>,
     pub(crate) seen: Seen,
 }
 
@@ -150,6 +152,7 @@ impl Client {
             fetch: ptr::null_mut(),
             pinned: None,
             origin: None,
+            before: Ctx::client(r).and_then(|earlier| earlier.origin.or(earlier.before)),
             seen: Seen::default(),
         }
     }
@@ -298,7 +301,7 @@ impl Client {
             let stored = self.pinned.as_ref();
             self.origin = stored.and_then(|stored| OriginHeader::of_stored(self.r, stored));
         }
-        self.origin
+        self.origin.or(self.before)
     }
 
     /// The fetch that this client leads has brought an answer of the origin's.

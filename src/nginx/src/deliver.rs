@@ -355,8 +355,8 @@ fn override_charset(r: Req, charset: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// The same for a response that is relayed: nginx has read the fields for the fetch. Without buffers it heeds no rate.
-fn relay_host_fields(r: Req, conf: &LocConf, fetch: Req) -> Option<()> {
+/// The same for what comes from a fetch: nginx has read the fields for that. Without buffers it heeds no rate.
+pub(crate) fn host_fields(r: Req, conf: &LocConf, fetch: Req) -> Option<()> {
     let ignored = conf.policy.ignore;
     let from = fetch.raw();
     if from.limit_rate_set() != 0 && !ignored.has(IgnoreFields::X_ACCEL_LIMIT_RATE) {
@@ -945,7 +945,7 @@ pub(crate) fn relay_header(r: Req, conf: &LocConf, fetch: &Fetch) -> ngx_int_t {
             out.content_type = media_type;
             out.content_type_len = from.content_type_len;
         });
-    ok = ok.and_then(|()| relay_host_fields(r, conf, fetch.request()));
+    ok = ok.and_then(|()| host_fields(r, conf, fetch.request()));
     if conf.status_header() {
         let fwd_status = u16::try_from(from.status).ok();
         let reason = fetch.relay_reason().unwrap_or(Reason::OriginStatus);

@@ -610,6 +610,23 @@ fn copy_variables(client: Req, r: Req) -> Option<()> {
         })
 }
 
+/// What was computed for the fetch since holds for its client too, which nginx leads on: it would be the same request.
+pub(crate) fn give_back_variables(fetch: Req, client: Req) -> Option<()> {
+    let is_set = |v: &ngx_http_variable_value_t| v.valid() != 0 || v.not_found() != 0;
+    let values = variables::indexed(fetch)
+        .iter()
+        .zip(variables::indexed(client));
+    values
+        .zip(variables::known(client))
+        .filter(|((from, to), known)| {
+            is_set(from)
+                && from.no_cacheable() == 0
+                && !is_set(to)
+                && !mirrors_a_field(bytes_of(&known.name))
+        })
+        .try_for_each(|((from, to), _)| copy_variable(client.pool(), from, to))
+}
+
 /// Whether a variable is a field of the request: its value is that of the fetch's own, which sends fewer.
 fn mirrors_a_field(name: &[u8]) -> bool {
     name.starts_with(b"http_") || name.starts_with(b"cookie_")

@@ -209,7 +209,7 @@ impl Fetch {
         self.share_states();
         let is_own = match &brought {
             Brought::Stored(_, led) => *led == self.led,
-            brought => matches!(brought, Brought::Relay),
+            brought => matches!(brought, Brought::Relay | Brought::Onward(..)),
         };
         let r = self.r;
         if let Some(leader) = self.leader() {

@@ -64,7 +64,7 @@ unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_int_t {
         // SAFETY: nginx passes a live request.
         let r = unsafe { Req::new(r) };
         let conf = r.conf();
-        if !conf.is_on() || arrival::is_by_error(r) || Ctx::here(r).is_some() {
+        if !conf.is_on() || is_apart(r) || Ctx::here(r).is_some() {
             return declined;
         }
         if let Some(rc) = purge::by_method(r, conf, || key(r, conf)) {
@@ -79,6 +79,12 @@ unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_int_t {
         }
         enter(r, conf).unwrap_or(declined)
     })
+}
+
+/// Whether what the request gets is nothing for others, whatever its target: an error has led it here, or it asks what an earlier
+/// origin said to it.
+fn is_apart(r: Req) -> bool {
+    arrival::is_by_error(r) || r.raw().internal() != 0 && arrival::looks_back(r)
 }
 
 /// Whether the cache has anything to do with such a request at all.

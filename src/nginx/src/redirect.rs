@@ -15,7 +15,8 @@ use nginx_sys::{
 
 use crate::arrival;
 use crate::ctx::Ctx;
-use crate::deliver::{complete_location, copy_field};
+use crate::deliver::{complete_location, copy_field, host_fields};
+use crate::detached;
 use crate::fields::List;
 use crate::guard::guard;
 use crate::pool::{bytes_of, str_of};
@@ -88,6 +89,7 @@ fn stop_fetch(r: Req, led: Led) -> Option<ngx_int_t> {
 pub(crate) fn hand_over(fetch: Req, client: Req, led: Led) -> Option<Onward> {
     let pool = client.pool();
     copy_header(fetch, client, led)?;
+    detached::give_back_variables(fetch, client)?;
     Some(match led {
         Led::Error(status) => Onward::Error(status),
         Led::Target => Onward::Target {
@@ -111,6 +113,7 @@ fn copy_header(fetch: Req, client: Req, led: Led) -> Option<()> {
     if is_own_redirect(fetch) {
         complete_location(client);
     }
+    host_fields(client, client.conf(), fetch)?;
     if !matches!(led, Led::Error(_)) {
         let to = &mut client.raw().headers_out;
         to.content_type = pool.copy_str(from.content_type)?;

@@ -10,6 +10,7 @@ use nginx_sys::{
 
 use swrcache::engine::key;
 
+use crate::arrival;
 use crate::client::Client;
 use crate::ctx::Ctx;
 use crate::guard::guard;
@@ -204,10 +205,14 @@ unsafe fn read(
         // SAFETY: the caller's promise.
         let get = || unsafe { of_nginx.get(r, v, data) };
         if !r.raw().upstream.is_null() {
+            arrival::note_look_back(r);
             return get();
         }
         match Ctx::client(r).and_then(Client::origin_header) {
-            Some(header) => header.shown_to(r, get),
+            Some(header) => {
+                arrival::note_look_back(r);
+                header.shown_to(r, get)
+            }
             None => {
                 LOOKED_AHEAD.0.set(true);
                 get()
