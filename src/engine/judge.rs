@@ -213,7 +213,12 @@ impl Governing {
         if let Some(time) = self.accel {
             // Counted from now on, whatever age the response came with.
             let age = initial_age(case, times);
-            return fresh(time.saturating_add(age), Giver::Configured);
+            // A moment that is past makes it stale at once, as `max-age=0` does; only `0` keeps it out of the store.
+            let by = match time {
+                0 => Giver::Origin,
+                _ => Giver::Configured,
+            };
+            return fresh(time.saturating_add(age), by);
         }
         match (stated, configured()) {
             (Some(time), _) => fresh(time, Giver::Origin),

@@ -141,6 +141,41 @@ fn rules_unsafe_requests_invalidate_as_configured() {
     }
 }
 
+/// The origin has answered, wherever nginx leads the request by that answer.
+#[test]
+fn rules_unsafe_requests_that_are_led_on_invalidate() {
+    let origin = Origin::start();
+    for (path, status, field) in [
+        ("/accel", 200, Some("/shown")),
+        ("/named", 200, Some("@shown")),
+        ("/moved", 303, None),
+        ("/refused", 403, None),
+    ] {
+        origin.handle(path, move |r| match (r.method.as_str(), field) {
+            ("GET", _) => Reply::cached(HOUR, "x"),
+            (_, Some(to)) => Reply::new(status).header("X-Accel-Redirect", to),
+            _ => Reply::new(status).header("Location", "/elsewhere"),
+        });
+    }
+    let lines = "proxy_intercept_errors on; error_page 303 403 /shown;";
+    let nginx = Conf::caching_with(&origin, lines)
+        .location("/shown", "return 200 shown;")
+        .location("@shown", "return 200 shown;")
+        .start();
+    for (path, cache) in [
+        ("/accel", "MISS"),
+        ("/named", "MISS"),
+        ("/moved", "MISS"),
+        ("/refused", "HIT"),
+    ] {
+        nginx.get(path).is(200, "MISS", "x");
+        let fields = [("Content-Length", "0")];
+        let answer = nginx.client().request("POST", path, &fields);
+        assert_eq!(answer.text(), "shown", "{path}");
+        nginx.get(path).is(200, cache, "x");
+    }
+}
+
 /// RFC 9111 §5.2.1 with `swr_cache_client_control`; RFC 8246 §2: what is `immutable` is not validated while it is fresh.
 #[test]
 fn rules_directives_of_clients() {

@@ -290,6 +290,9 @@ fn x_accel_expires() {
         0    200 /b [Cache-Control: max-age=60 | X-Accel-Expires: 0] -> relay (x-accel-expires)
         0    GET /c -> fetch
         0    200 /c [X-Accel-Expires: @1700000030] -> stored MISS ttl 30
+        0    GET /d -> fetch
+        0    200 /d [X-Accel-Expires: @1 | Cache-Control: stale-while-revalidate=60] -> stored MISS ttl 0
+        1    GET /d -> UPDATING refresh
         "#,
     );
     script_with(

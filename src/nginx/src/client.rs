@@ -16,12 +16,11 @@ use std::mem::offset_of;
 use std::ptr;
 
 use nginx_sys::{
-    NGX_DECLINED, NGX_DONE, NGX_ERROR, NGX_HTTP_BAD_GATEWAY, NGX_HTTP_GATEWAY_TIME_OUT,
-    NGX_HTTP_REQUEST_TIME_OUT, NGX_OK, ngx_add_timer, ngx_del_timer, ngx_delete_posted_event,
-    ngx_event_t, ngx_handle_read_event, ngx_handle_write_event, ngx_http_block_reading,
-    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_request_empty_handler,
-    ngx_http_request_t, ngx_http_test_reading, ngx_int_t, ngx_post_event, ngx_posted_events,
-    ngx_queue_t,
+    NGX_DECLINED, NGX_DONE, NGX_ERROR, NGX_HTTP_BAD_GATEWAY, NGX_HTTP_CLIENT_CLOSED_REQUEST,
+    NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_REQUEST_TIME_OUT, NGX_OK, ngx_add_timer, ngx_del_timer,
+    ngx_delete_posted_event, ngx_event_t, ngx_handle_read_event, ngx_handle_write_event,
+    ngx_http_block_reading, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_request_t,
+    ngx_http_test_reading, ngx_int_t, ngx_post_event, ngx_posted_events, ngx_queue_t,
 };
 use swrcache::engine::{
     Cache, Decision, Led, Method, Reason, Request, Serve, Status, Stored, Turn, Written,
@@ -124,6 +123,8 @@ pub(crate) struct Client {
     origin: Option<OriginHeader>,
     /// The same of the place that has led the request here: nginx shows it as long as there is no other.
     before: Option<OriginHeader>,
+    /// The method of a request that only writes through the cache, until the origin has answered.
+    writes: Option<&'static [u8]>,
     pub(crate) seen: Seen,
 }
 
@@ -153,7 +154,22 @@ impl Client {
             pinned: None,
             origin: None,
             before: Ctx::client(r).and_then(|earlier| earlier.origin.or(earlier.before)),
+            writes: None,
             seen: Seen::default(),
+        }
+    }
+
+    /// For a request of a method that is not cached.
+    pub(crate) fn of_write(
+        r: Req,
+        conf: &'static LocConf,
+        cache: &'static Cache,
+        key: &'static [u8],
+    ) -> Client {
+        Client {
+            // An origin may lead it on as a GET.
+            writes: Some(bytes_of(&r.raw().method_name)),
+            ..Client::new(r, conf, cache, key)
         }
     }
 
@@ -209,7 +225,7 @@ impl Client {
     }
 
     /// The header of the response is on its way: to a request that the cache only let through, it is the origin's.
-    pub(crate) fn origin_answered(&self) {
+    pub(crate) fn origin_answered(&mut self) {
         if let (Some(passed), Method::Head, true) =
             (self.seen.passed, self.r.method(), self.r.is_main())
         {
@@ -219,23 +235,36 @@ impl Client {
                 });
             });
         }
-        let method = self.r.method();
-        if !self.conf.policy.methods.has(method) && self.r.is_main() {
-            let raw = self.r.raw();
-            let origin = self.r.origin();
-            let fields = List::of(&raw.headers_out.headers);
-            let written = Written {
-                method: bytes_of(&raw.method_name),
-                status: u16::try_from(raw.headers_out.status).unwrap_or(0),
-                key: self.key,
-                origin: &origin,
-                target: self.r.unparsed_uri(),
-                fields: &fields,
-            };
-            let mut removal = self.cache.written(&written, &self.conf.policy, now());
-            if removal.step(errand::PLACES) != Ok(true) {
-                errand::start(removal, None);
-            }
+        let out = &self.r.raw().headers_out;
+        self.written(out.status, &List::of(&out.headers));
+    }
+
+    /// nginx leads the request on, by what the origin has answered (`X-Accel-Redirect`, `error_page`).
+    pub(crate) fn led_on(&mut self) {
+        // SAFETY: NULL or the upstream of this request.
+        if let Some(upstream) = unsafe { self.r.raw().upstream.as_ref() } {
+            let header = &upstream.headers_in;
+            self.written(header.status_n, &List::of(&header.headers));
+        }
+    }
+
+    /// The origin has answered with this to a request that writes (RFC 9111 §4.4).
+    fn written(&mut self, status: usize, fields: &dyn Fields) {
+        let Some(method) = self.writes.take() else {
+            return;
+        };
+        let origin = self.r.origin();
+        let written = Written {
+            method,
+            status: u16::try_from(status).unwrap_or(0),
+            key: self.key,
+            origin: &origin,
+            target: self.r.unparsed_uri(),
+            fields,
+        };
+        let mut removal = self.cache.written(&written, &self.conf.policy, now());
+        if removal.step(errand::PLACES) != Ok(true) {
+            errand::start(removal, None);
         }
     }
 
@@ -342,7 +371,7 @@ impl Client {
     /// Once: learns when the request ends, and when the client goes away.
     fn watch_client(&mut self) -> bool {
         let raw = self.r.raw();
-        raw.write_event_handler = Some(ngx_http_request_empty_handler);
+        raw.write_event_handler = Some(on_write_event);
         if self.watched {
             return true;
         }
@@ -762,6 +791,23 @@ pub(crate) fn phase_result(client: &mut Client, step: Step) -> ngx_int_t {
             NGX_DONE as ngx_int_t
         }
     }
+}
+
+/// Something has happened to the way to a client for which there is nothing yet: over HTTP/3 it may want no more
+/// (ngx_http_upstream_check_broken_connection).
+///
+/// # Safety
+/// `r` is a live request.
+unsafe extern "C" fn on_write_event(r: *mut ngx_http_request_t) {
+    guard("the write event of a client that waits", (), || {
+        // SAFETY: nginx passes a live request.
+        let r = unsafe { Req::new(r) };
+        // SAFETY: a connection's events live as long as it does.
+        let is_gone = unsafe { (*r.connection().write).error() != 0 };
+        if is_gone && let Some(client) = Ctx::client(r) {
+            client.conclude(Step::Done(NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t));
+        }
+    });
 }
 
 /// The client can take more.

@@ -103,7 +103,7 @@ fn write_through(r: Req, conf: &'static LocConf) -> Option<()> {
         return None;
     }
     let cache = conf.zone(r)?.cache()?;
-    let client = Client::new(r, conf, cache, key(r, conf)?);
+    let client = Client::of_write(r, conf, cache, key(r, conf)?);
     Ctx::attach(r, Role::Client(client)).map(|_| ())
 }
 

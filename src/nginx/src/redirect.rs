@@ -14,7 +14,7 @@ use nginx_sys::{
 };
 
 use crate::arrival;
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, Role};
 use crate::deliver::{complete_location, copy_field, host_fields};
 use crate::detached;
 use crate::fields::List;
@@ -57,7 +57,7 @@ pub(crate) unsafe extern "C" fn server_rewrite(r: *mut ngx_http_request_t) -> ng
         // SAFETY: nginx passes a live request.
         let r = unsafe { Req::new(r) };
         arrival::note(r);
-        stop_fetch(r, Led::Target).unwrap_or(declined)
+        stop(r, Led::Target).unwrap_or(declined)
     })
 }
 
@@ -69,15 +69,22 @@ pub(crate) unsafe extern "C" fn location_rewrite(r: *mut ngx_http_request_t) -> 
     let declined = NGX_DECLINED as ngx_int_t;
     guard("a request's location", declined, || {
         // SAFETY: nginx passes a live request.
-        stop_fetch(unsafe { Req::new(r) }, Led::Named).unwrap_or(declined)
+        stop(unsafe { Req::new(r) }, Led::Named).unwrap_or(declined)
     })
 }
 
-fn stop_fetch(r: Req, led: Led) -> Option<ngx_int_t> {
+/// A request that has been led on: a fetch ends here.
+fn stop(r: Req, led: Led) -> Option<ngx_int_t> {
     if !r.is_main() || r.raw().internal() == 0 {
         return None;
     }
-    Ctx::fetch(r)?.led_elsewhere(led);
+    match &mut Ctx::of(r)?.role {
+        Role::Client(client) => {
+            client.led_on();
+            return None;
+        }
+        Role::Fetch(fetch) => fetch.led_elsewhere(led),
+    }
     // A `post_action` of the place, whose turn nginx finds now or which has led here, is the client's (ngx_http_post_action).
     r.raw().set_post_action(1);
     r.raw().set_uri_changes(0);
