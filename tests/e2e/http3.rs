@@ -87,3 +87,26 @@ fn http3_fetches_outlive_streams_and_connections() {
         assert_eq!(origin.hits(path), 1, "{path}");
     }
 }
+
+/// A client that wants no more while it waits is gone, as with nginx alone; its fetch goes on.
+#[test]
+fn http3_a_client_that_wants_no_more_is_logged_as_gone() {
+    let origin = Origin::start();
+    let gate = Gate::closed();
+    origin.on("/", Reply::cached("max-age=60", "x").hold(&gate));
+    let conf = Conf::caching(&origin)
+        .http("log_format l '$status';")
+        .server("access_log access.log l;")
+        .tls();
+    let Some(nginx) = with_http3(&conf.http3()) else {
+        return;
+    };
+    let mut client = Http3::connect(nginx.addr, &nginx.identity());
+    client.refuse("/", || origin.hits("/") == 1);
+    eventually("it is logged", || {
+        std::fs::read_to_string(nginx.dir().join("access.log")).is_ok_and(|log| log == "499\n")
+    });
+    gate.open();
+    nginx.await_status("/", "HIT");
+    assert_eq!(origin.hits("/"), 1);
+}

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use h3::client::{RequestStream, SendRequest};
@@ -75,6 +75,22 @@ impl Http3 {
             }
             responses
         })
+    }
+
+    /// Asks for it, and wants no more when `is_asked` says so, before there is an answer.
+    pub(crate) fn refuse(&mut self, path: &str, is_asked: impl Fn() -> bool) {
+        let asked = ask(self.requests.clone(), self.addr, path, &[]);
+        self.runtime.block_on(async {
+            let mut stream = asked.await;
+            let wait = async {
+                while !is_asked() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            timeout(PATIENCE, wait).await.expect("it is asked for");
+            stream.stop_sending(h3::error::Code::H3_REQUEST_CANCELLED);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        });
     }
 
     /// Asks for it, and gives up the stream when the header has come.
