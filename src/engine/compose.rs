@@ -3,7 +3,7 @@
 use super::judge::Judgement;
 use super::policy::Policy;
 use super::record::{Flags, LineUse, LineWriter, LinesFor, Writer};
-use super::stored::{CHARSET, LIMIT_RATE, Stored};
+use super::stored::{CHARSET, LIMIT_RATE, STATUS_LINE, Stored};
 use super::{tags, variant};
 use crate::http::fields::{count, first, is};
 use crate::http::{Exclusions, Fields, date, limits, update};
@@ -121,7 +121,7 @@ impl Parts<'_> {
 
     fn tells_host(&self) -> bool {
         let told = |name| self.kept.is_some_and(|kept| count(kept, name) > 0);
-        told(LIMIT_RATE) || told(CHARSET)
+        [LIMIT_RATE, CHARSET, STATUS_LINE].into_iter().any(told)
     }
 }
 

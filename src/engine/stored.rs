@@ -24,6 +24,10 @@ pub(crate) const LIMIT_RATE: &str = "x-accel-limit-rate";
 /// In place of the charset that the response names.
 pub(crate) const CHARSET: &str = "x-accel-charset";
 
+/// The status line as it came, of which HTTP asks nothing: in the host's fields ([`super::Response::kept`]), under a name that no field
+/// has.
+pub(crate) const STATUS_LINE: &str = ":status";
+
 /// What an origin tells its host about each delivery (nginx's `X-Accel-*`), as it stood in the fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HostFields<'a> {
@@ -31,6 +35,8 @@ pub struct HostFields<'a> {
     pub limit_rate: Option<&'a [u8]>,
     /// `X-Accel-Charset`.
     pub charset: Option<&'a [u8]>,
+    /// The status and the reason phrase, if the host kept them as `:status`.
+    pub status_line: Option<&'a [u8]>,
 }
 
 /// An entity tag as it is sent, quotes and `W/` included.
@@ -103,7 +109,9 @@ impl Stored {
     pub fn origin_fields(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
         let lines = self.head.lines(self.object.meta());
         for line in lines.filter(|line| line.uses.has(LineUse::KEPT)) {
-            each(line.name, line.value);
+            if !is(line.name, STATUS_LINE) {
+                each(line.name, line.value);
+            }
         }
     }
 
@@ -116,6 +124,7 @@ impl Stored {
                 match line.name {
                     name if is(name, LIMIT_RATE) => told.limit_rate = Some(line.value),
                     name if is(name, CHARSET) => told.charset = Some(line.value),
+                    name if is(name, STATUS_LINE) => told.status_line = Some(line.value),
                     _ => {}
                 }
             }

@@ -310,7 +310,7 @@ fn transparent_alias_with_try_files() {
 }
 
 /// All that comes for one request, to the end of the connection.
-fn raw(nginx: &Nginx, path: &str) -> String {
+pub(crate) fn raw(nginx: &Nginx, path: &str) -> String {
     let mut wire = TcpStream::connect(nginx.addr).expect("a connection");
     wire.set_read_timeout(Some(Duration::from_secs(10)))
         .expect("a time limit");

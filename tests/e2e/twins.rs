@@ -3,6 +3,7 @@
 use crate::clients::curl;
 use crate::http3::with_http3;
 use crate::support::*;
+use crate::transparent::raw;
 
 /// The same location twice: `/on/` with the cache, `/off/` without.
 fn twins(origin: &Origin, lines: &str) -> Conf {
@@ -396,12 +397,15 @@ fn twins_compressed_files() {
     for lines in [
         "gzip_static on;",
         "gzip_static on; gzip_vary on;",
+        "gzip_static on; gzip_vary on; gzip on; gzip_types *; gzip_min_length 1;",
         "gzip_static always; gunzip on;",
     ] {
         let conf = Conf::new()
             .zone()
+            .http("swr_cache_zone zone=small:8m max_object=16;")
             .location("/off/", &format!("alias d/; {lines}"))
-            .location("/on/", &format!("swr_cache main; alias d/; {lines}"));
+            .location("/on/", &format!("swr_cache main; alias d/; {lines}"))
+            .location("/large/", &format!("swr_cache small; alias d/; {lines}"));
         if let Err(log) = conf.check() {
             assert!(log.contains("unknown directive \"gzip_static\""), "{log}");
             return;
@@ -422,13 +426,13 @@ fn twins_compressed_files() {
             for fields in turns {
                 let names = ["Content-Encoding", "Vary", "Content-Type"];
                 let alone = nginx.get_with(&format!("/off/{file}"), fields);
-                for _ in 0..3 {
-                    let cached = nginx.get_with(&format!("/on/{file}"), fields);
+                for twin in ["on", "on", "on", "large", "large"] {
+                    let cached = nginx.get_with(&format!("/{twin}/{file}"), fields);
                     for name in names {
                         assert_eq!(
                             seen(&cached, name),
                             seen(&alone, name),
-                            "{name} {file} {fields:?} {lines}"
+                            "{name} {twin} {file} {fields:?} {lines}"
                         );
                     }
                     assert_eq!(cached.body, alone.body, "{file} {fields:?} {lines}");
@@ -503,4 +507,52 @@ fn twins_what_goes_along_with_a_redirect() {
         &["/go", "/get", "/get-other", "/named"],
         &["Content-Type", "X-Said", "X-Uri"],
     );
+}
+
+/// The status line is the origin's, each time, and what nginx makes of a response by it.
+#[test]
+fn twins_status_lines() {
+    let origin = Origin::start();
+    for control in ["max-age=60", "no-store"] {
+        for line in [
+            "204 Nothing here",
+            "404 NOT FOUND",
+            "302 FOUND",
+            "200 Fine",
+            "200 OK",
+        ] {
+            let status = line.split(' ').next().unwrap_or_default();
+            origin.on(
+                &format!("/{control}/{}", line.replace(' ', "-")),
+                Reply::raw(format!(
+                    "HTTP/1.1 {line}\r\nCache-Control: {control}\r\nContent-Type: text/x-own\r\nLocation: /there\r\n\
+                     {}\r\n",
+                    if status == "204" { "" } else { "Content-Length: 0\r\n" }
+                )),
+            );
+        }
+    }
+    let nginx = twins(&origin, "").start();
+    for control in ["max-age=60", "no-store"] {
+        for path in [
+            "204-Nothing-here",
+            "404-NOT-FOUND",
+            "302-FOUND",
+            "200-Fine",
+            "200-OK",
+        ] {
+            let shown = |twin: &str| {
+                let all = raw(&nginx, &format!("/{twin}/{control}/{path}"));
+                let lines = all.lines().filter(|line| {
+                    ["HTTP", "Content-Type", "Location"]
+                        .iter()
+                        .any(|start| line.starts_with(start))
+                });
+                lines.map(str::to_owned).collect::<Vec<_>>()
+            };
+            for turn in 1..=3 {
+                assert_eq!(shown("on"), shown("off"), "{control} {path}, turn {turn}");
+            }
+        }
+    }
 }

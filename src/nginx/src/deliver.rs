@@ -290,7 +290,8 @@ fn full_header(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option
     let mut ok = common(r, conf, stored, serve);
     let in_parts = offers_parts(r, stored);
     serve.fields(&mut |name, value| {
-        if !(in_parts && is(name, "accept-ranges")) {
+        let is_told = in_parts && is(name, "accept-ranges") || tells_vary(r, stored, name, value);
+        if !is_told {
             ok = ok.and_then(|()| set_field(r, name, value));
         }
     });
@@ -318,13 +319,32 @@ fn full_header(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option
     Some(())
 }
 
+/// Has nginx say `Vary: Accept-Encoding` where it is nginx's own (`gzip_static`): once, though `gzip` says it too.
+#[cfg(nginx_has = "ngx_http_request_s.set_gzip_vary")]
+fn tells_vary(r: Req, stored: &Stored, name: &[u8], value: &[u8]) -> bool {
+    if !is(name, "vary") || value != b"Accept-Encoding" || r.core_conf().gzip_vary == 0 {
+        return false;
+    }
+    let mut of_origin = false;
+    stored.origin_fields(&mut |_, _| of_origin = true);
+    if !of_origin {
+        r.raw().set_gzip_vary(1);
+    }
+    !of_origin
+}
+
+#[cfg(not(nginx_has = "ngx_http_request_s.set_gzip_vary"))]
+fn tells_vary(_: Req, _: &Stored, _: &[u8], _: &[u8]) -> bool {
+    false
+}
+
 /// Whether parts of the response can be had, which is then said in this cache's name instead of the origin's
 /// (ngx_http_upstream_copy_allow_ranges).
 fn offers_parts(r: Req, stored: &Stored) -> bool {
     stored.status() == 200 && stored.content_length().is_some() && r.is_main()
 }
 
-/// `X-Accel-Limit-Rate` and `X-Accel-Charset`, as ngx_http_upstream_process_headers does it for a response in nginx's own cache.
+/// The status line, `X-Accel-Limit-Rate` and `X-Accel-Charset`, as ngx_http_upstream_process_headers does it for a response in nginx's own cache.
 fn heed_host_fields(r: Req, conf: &LocConf, stored: &Stored) -> Option<()> {
     let told = stored.host_fields();
     let ignored = conf.policy.ignore;
@@ -333,6 +353,10 @@ fn heed_host_fields(r: Req, conf: &LocConf, stored: &Stored) -> Option<()> {
         .filter(|_| !ignored.has(IgnoreFields::X_ACCEL_LIMIT_RATE));
     if let Some(rate) = rate.and_then(|rate| std::str::from_utf8(rate).ok()?.parse().ok()) {
         limit_rate(r, rate);
+    }
+    if let Some(line) = told.status_line {
+        // nginx shows it as it is, and leaves to a response of an origin what it takes from its own (ngx_http_header_filter).
+        r.raw().headers_out.status_line = borrow(line);
     }
     if let Some(charset) = told
         .charset
@@ -929,6 +953,8 @@ pub(crate) fn relay_header(r: Req, conf: &LocConf, fetch: &Fetch) -> ngx_int_t {
     ok = ok
         .and_then(|()| pool.copy_str(from.charset))
         .map(|charset| out.charset = charset);
+    #[cfg(nginx_has = "ngx_http_request_s.set_gzip_vary")]
+    r.raw().set_gzip_vary(fetch.request().raw().gzip_vary());
     let in_parts = relays_parts(r, fetch.request());
     List::of(&from.headers).elements(|e| {
         let is_ours = in_parts && is(bytes_of(&e.key), "accept-ranges");

@@ -1,7 +1,7 @@
 //! The header of an origin's response, as the engine reads it.
 
 use nginx_sys::{
-    NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_OK,
+    NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_MODIFIED, NGX_HTTP_OK,
     NGX_HTTP_UPSTREAM_IGN_XA_CHARSET, NGX_HTTP_UPSTREAM_IGN_XA_LIMIT_RATE, ngx_http_request_t,
     ngx_http_upstream_t,
 };
@@ -54,16 +54,22 @@ pub(crate) fn read<T>(r: Req, request_time: u64, f: impl FnOnce(&Response<'_>) -
         from_failure,
         kept: upstream
             .zip(origin.as_ref())
-            .map(|(upstream, fields)| Kept { upstream, fields })
+            .map(|(upstream, fields)| Kept {
+                upstream,
+                fields,
+                status_line: status_line(r),
+            })
             .as_ref()
             .map(|kept| kept as &dyn Fields),
     })
 }
 
-/// The origin's fields but for those that the location does not listen to (`proxy_ignore_headers`).
+/// The origin's fields but for those that the location does not listen to (`proxy_ignore_headers`), and its status line where that
+/// matters.
 struct Kept<'a> {
     upstream: &'a ngx_http_upstream_t,
     fields: &'a List<'a>,
+    status_line: &'a [u8],
 }
 
 impl Fields for Kept<'_> {
@@ -84,6 +90,19 @@ impl Fields for Kept<'_> {
                 f(name, value);
             }
         });
+        if !self.status_line.is_empty() {
+            f(b":status", self.status_line);
+        }
+    }
+}
+
+/// The status line of the origin, as nginx shows it; nothing where nginx would make the same, and of a 304, which tells of a stored one.
+fn status_line(r: Req) -> &'static [u8] {
+    let out = &r.raw().headers_out;
+    match bytes_of(&out.status_line) {
+        b"200 OK" => b"",
+        _ if out.status == NGX_HTTP_NOT_MODIFIED as usize => b"",
+        line => line,
     }
 }
 
