@@ -494,8 +494,11 @@ impl Nginx {
         let master = format!("PPid:\t{}\n", self.pid());
         let is_ours = |pid: &u32| {
             let read = |name| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+            let title = read("cmdline");
+            // "nginx: worker process", and Angie's "angie: worker process #1"
             read("status").contains(&master)
-                && read("cmdline").trim_end_matches('\0') == "nginx: worker process"
+                && title.contains(": worker process")
+                && !title.contains("shutting down")
         };
         let processes = fs::read_dir("/proc").expect("/proc").flatten();
         processes
