@@ -523,6 +523,41 @@ fn delivery_early_hints_that_nginx_knows() {
     assert!(!text.contains("x-secret"), "{text}");
 }
 
+/// Over HTTP/3 they go, and from a gRPC server they come.
+#[test]
+fn delivery_early_hints_over_http3_and_of_grpc() {
+    let origin = Origin::start();
+    origin.on("/http", Reply::raw([HINTS, FINAL].concat()));
+    origin.on("/grpc", Reply::raw([HINTS, FINAL].concat()));
+    let port = free_port();
+    let pass = format!("proxy_http_version 1.1; proxy_pass http://{};", origin.addr);
+    let server = format!(
+        "server {{ listen 127.0.0.1:{port}; http2 on; location / {{ early_hints 1; {pass} }} }}"
+    );
+    let grpc = format!("swr_cache main; early_hints 1; grpc_pass grpc://127.0.0.1:{port};");
+    let conf = Conf::new()
+        .zone()
+        .tls()
+        .http3()
+        .http(&server)
+        .location("/http", &format!("swr_cache main; early_hints 1; {pass}"))
+        .location("/grpc", &grpc);
+    if let Err(log) = conf.check() {
+        let old = ["\"early_hints\"", "\"http2\"", "\"quic\""];
+        assert!(old.iter().any(|word| log.contains(word)), "{log}");
+        return;
+    }
+    let nginx = conf.start();
+    let mut client = Http3::connect(nginx.addr, &nginx.identity());
+    for path in ["/http", "/grpc"] {
+        let (interim, response) = client.get_with_interim(path);
+        let hints: Vec<_> = interim.iter().map(|r| (r.status, r.all("link"))).collect();
+        assert_eq!(hints, [(103, vec!["</a>", "</b>"])], "{path}");
+        response.is(200, "MISS", "body");
+        client.get(path, &[]).is(200, "HIT", "body");
+    }
+}
+
 /// The port that the client named is known in a fetch too, where nginx has variables for it (1.29.3).
 #[test]
 fn delivery_the_port_that_was_asked_for() {

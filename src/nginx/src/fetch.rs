@@ -179,7 +179,12 @@ impl Fetch {
     /// An interim response has come.
     pub(crate) fn tell(&mut self, header: &ngx_http_upstream_headers_in_t) {
         if let Some(leader) = self.leader() {
-            leader.tell(bytes_of(&header.status_line), &List::of(&header.headers));
+            let line = match bytes_of(&header.status_line) {
+                // ngx_http_grpc_process_header keeps the number alone.
+                [] => format!("{} ", header.status_n).into_bytes(),
+                line => line.to_vec(),
+            };
+            leader.tell(&line, &List::of(&header.headers));
         }
     }
 

@@ -61,6 +61,24 @@ impl Http3 {
         self.runtime.block_on(async { whole(asked.await).await })
     }
 
+    /// The interim responses that came first, and the final one.
+    pub(crate) fn get_with_interim(&mut self, path: &str) -> (Vec<Response>, Response) {
+        let asked = ask(self.requests.clone(), self.addr, path, &[]);
+        let read = async {
+            let mut stream = asked.await;
+            let mut interim = Vec::new();
+            loop {
+                let head = head_of(&mut stream).await;
+                if head.status >= 200 {
+                    return (interim, body_of(stream, head).await);
+                }
+                interim.push(head);
+            }
+        };
+        let read = async { timeout(PATIENCE, read).await.expect("an answer in time") };
+        self.runtime.block_on(read)
+    }
+
     /// Asks for it on so many streams at once.
     pub(crate) fn get_many(&mut self, count: usize, path: &'static str) -> Vec<Response> {
         let (requests, addr) = (&self.requests, self.addr);
@@ -133,31 +151,41 @@ async fn ask(
 }
 
 async fn whole(mut stream: Stream) -> Response {
-    let sent = Instant::now();
     let read = async {
-        let head = stream.recv_response().await.expect("a header");
-        let mut response = Response {
-            version: 3,
-            status: head.status().as_u16(),
-            first: sent.elapsed(),
-            ..Response::default()
-        };
-        for (name, value) in head.headers() {
-            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-            response.headers.push((name.to_string(), value));
-        }
-        loop {
-            match stream.recv_data().await {
-                Ok(Some(mut data)) => response.body.extend(data.copy_to_bytes(data.remaining())),
-                Ok(None) => break,
-                Err(e) => {
-                    response.broken = Some(e.to_string());
-                    break;
-                }
-            }
-        }
-        response.total = sent.elapsed();
-        response
+        let head = head_of(&mut stream).await;
+        body_of(stream, head).await
     };
     timeout(PATIENCE, read).await.expect("an answer in time")
+}
+
+async fn head_of(stream: &mut Stream) -> Response {
+    let sent = Instant::now();
+    let head = stream.recv_response().await.expect("a header");
+    let mut response = Response {
+        version: 3,
+        status: head.status().as_u16(),
+        first: sent.elapsed(),
+        ..Response::default()
+    };
+    for (name, value) in head.headers() {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        response.headers.push((name.to_string(), value));
+    }
+    response
+}
+
+async fn body_of(mut stream: Stream, mut response: Response) -> Response {
+    let since = Instant::now();
+    loop {
+        match stream.recv_data().await {
+            Ok(Some(mut data)) => response.body.extend(data.copy_to_bytes(data.remaining())),
+            Ok(None) => break,
+            Err(e) => {
+                response.broken = Some(e.to_string());
+                break;
+            }
+        }
+    }
+    response.total = response.first + since.elapsed();
+    response
 }
