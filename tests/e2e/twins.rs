@@ -556,3 +556,44 @@ fn twins_status_lines() {
         }
     }
 }
+
+/// What the access log tells of the origins, where one leads on to another.
+#[test]
+fn twins_origins_in_the_log() {
+    let (app, files) = (Origin::start(), Origin::start());
+    files.on("/file", Reply::cached("max-age=60", "a file"));
+    app.on("/go", Reply::ok("").header("X-Accel-Redirect", "/file"));
+    app.on("/error", Reply::new(404));
+    let dead = free_port();
+    let conf = || {
+        Conf::new()
+            .zone()
+            .http(&format!(
+                "log_format l '$upstream_addr,$upstream_status,$upstream_bytes_sent,$upstream_response_length'; \
+                 upstream some {{ server 127.0.0.1:{dead}; server {} backup; }}",
+                app.addr
+            ))
+            .server("access_log access.log l; proxy_intercept_errors on; error_page 404 = /file;")
+            .location("/", &format!("proxy_pass http://{};", app.addr))
+            .location("/file", &format!("proxy_pass http://{};", files.addr))
+            .location("/some/", "proxy_pass http://some/;")
+            .allow("connect() failed")
+            .allow("temporarily disabled")
+    };
+    let (on, off) = (conf().server("swr_cache main;").start(), conf().start());
+    for path in ["/go", "/error", "/some/go", "/some/error", "/file?x"] {
+        let told = |nginx: &Nginx| {
+            let log = nginx.dir().join("access.log");
+            let before = std::fs::read_to_string(&log).unwrap_or_default();
+            assert_eq!(nginx.get(path).text(), "a file", "{path}");
+            let mut line = String::new();
+            eventually("a line of log", || {
+                let text = std::fs::read_to_string(&log).unwrap_or_default();
+                line = text[before.len()..].to_owned();
+                line.ends_with('\n')
+            });
+            line
+        };
+        assert_eq!(told(&on), told(&off), "{path}");
+    }
+}
