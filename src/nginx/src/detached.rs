@@ -366,7 +366,8 @@ fn copy_proxy_protocol(
     Some(to)
 }
 
-/// Copies what the client's request has come to by now. Of `ngx_http_request_t`
+/// Copies what the client's request has come to by now. A field that is new to nginx fails the build (`build/request.rs`). Of
+/// `ngx_http_request_t`
 ///
 /// | fields | in the fetch |
 /// |---|---|

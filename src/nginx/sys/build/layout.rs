@@ -61,6 +61,15 @@ impl Layout {
         })
     }
 
+    /// The names of a struct's fields, bit fields among them.
+    pub(crate) fn fields<'a>(&'a self, of: &'a str) -> impl Iterator<Item = &'a str> {
+        let records = self.records.iter().filter(move |record| record.rust == of);
+        records.flat_map(|record| {
+            let fields = record.fields.iter().map(|field| field.name.as_str());
+            fields.chain(record.bits.iter().map(|bits| bits.get.as_str()))
+        })
+    }
+
     /// The C program, but for the headers that it begins with, which say `headers` when preprocessed.
     pub(crate) fn program(&self, headers: &str) -> Result<String> {
         let headers = headers.replace('{', " { ");

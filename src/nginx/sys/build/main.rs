@@ -129,4 +129,6 @@ fn say_what_it_has(layout: &Layout) {
         println!("cargo::rustc-cfg=nginx_has=\"{field}\"");
     }
     println!("cargo::metadata=has={}", has.join(","));
+    let request: Vec<&str> = layout.fields("ngx_http_request_s").collect();
+    println!("cargo::metadata=request={}", request.join(","));
 }
