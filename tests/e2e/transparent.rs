@@ -111,6 +111,63 @@ fn transparent_events_of_other_protocols() {
     gate.open();
 }
 
+#[test]
+fn transparent_events_of_fastcgi() {
+    let php = PhpFpm::start(
+        "<?php header('Cache-Control: no-cache'); if ($_GET['gate'] == 'accel') header('X-Accel-Buffering: no'); \
+         while (ob_get_level()) ob_end_flush(); echo \"data: first\\n\\n\"; flush(); \
+         for ($n = 0; $n < 1000 && !file_exists($_GET['gate']); $n++) { usleep(5000); clearstatcache(); } echo \"data: second\\n\\n\";",
+    );
+    let root = php.root();
+    let parameters = format!(
+        "fastcgi_param REQUEST_METHOD $request_method; fastcgi_param QUERY_STRING $query_string; \
+         fastcgi_param SCRIPT_FILENAME {}/index.php; fastcgi_pass unix:{};",
+        root.display(),
+        php.socket().display()
+    );
+    // There are two workers, both held until their gate is a file.
+    for (gate, lines) in [("off", "fastcgi_buffering off;"), ("accel", "")] {
+        let nginx = streaming(&format!("{lines} {parameters}"));
+        for who in ["leads", "passes"] {
+            let mut client = nginx.client();
+            client.send("GET", &format!("/?gate={gate}"), &[]);
+            first_event(&mut client, &format!("{gate} {who}"));
+        }
+        std::fs::write(root.join(gate), "").expect("a file");
+    }
+}
+
+/// A stream of HTTP/2 gets each event as it comes, and so does one beside it on the same connection.
+#[test]
+fn transparent_events_over_http2() {
+    let origin = Origin::start();
+    for (path, control) in [("/relayed", "no-cache"), ("/stored", "max-age=60")] {
+        let gate = Gate::closed();
+        let reply = Reply::cached(control, EVENTS).chunked();
+        origin.on(path, reply.hold_body(EVENT.len(), &gate));
+        let lines = "proxy_http_version 1.1;";
+        let nginx = Conf::caching_with(&origin, lines).http2().start();
+        for who in ["leads", "follows"] {
+            let url = format!("http://{}{path}", nginx.addr);
+            let mut curl = std::process::Command::new("curl")
+                .args(["-sN", "--max-time", "15", "--http2-prior-knowledge", &url])
+                .args(["-H", "Host: localhost"])
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .expect("curl runs");
+            let began = std::time::Instant::now();
+            let mut seen = [0; EVENT.len()];
+            let mut output = curl.stdout.take().expect("its output");
+            output.read_exact(&mut seen).expect("an event");
+            assert_eq!(&seen, EVENT.as_bytes(), "{path} {who}");
+            assert!(began.elapsed() < Duration::from_secs(5), "{path} {who}");
+            curl.kill().expect("it is under way");
+            curl.wait().expect("it ends");
+        }
+        gate.open();
+    }
+}
+
 /// The header does not wait for the body.
 #[test]
 fn transparent_a_header_comes_alone() {
@@ -333,7 +390,9 @@ fn transparent_trailers() {
              4\r\nbody\r\n0\r\nX-Sum: 42\r\n\r\n",
         ),
     );
-    let conf = Conf::caching_with(&origin, "proxy_http_version 1.1; proxy_pass_trailers on;");
+    let conf = Conf::caching_with(&origin, "proxy_http_version 1.1; proxy_pass_trailers on;")
+        .http("log_format l '$upstream_trailer_x_sum';")
+        .server("access_log access.log l;");
     if let Err(said) = conf.check() {
         assert!(
             said.contains("unknown directive \"proxy_pass_trailers\""),
@@ -350,6 +409,10 @@ fn transparent_trailers() {
             "{all}"
         );
     }
+    eventually("the log has both", || {
+        let log = std::fs::read_to_string(nginx.dir().join("access.log"));
+        log.is_ok_and(|log| log == "42\n42\n")
+    });
 }
 
 /// What nginx's own variables tell of the origin's response, on every way that it can take, is what nginx alone tells.

@@ -140,6 +140,7 @@ pub(crate) const FIELDS: [(&[&str], Treatment); 3] = [
         &[
             "args_start",
             "discard_body",
+            "discarding_body",
             "empty_path_in_uri",
             "header_end",
             "header_hash",
@@ -155,6 +156,8 @@ pub(crate) const FIELDS: [(&[&str], Treatment); 3] = [
             "lowcase_index",
             "method_end",
             "parent",
+            "port_end",
+            "port_start",
             "post_subrequest",
             "postponed",
             "reading_body",
