@@ -66,6 +66,9 @@ pub fn evaluate(
         return Precondition::Failed; // steps 1 and 2
     }
     let reads = matches!(*method, Method::GET | Method::HEAD);
+    if reads && selected.status != 200 {
+        return Precondition::Proceed; // A 304 stands for a 200 alone (RFC 9110 §15.4.5).
+    }
     match if_none_match(request, selected) {
         Some(true) => Precondition::Proceed,
         Some(false) if reads => Precondition::NotModified,
@@ -227,10 +230,11 @@ mod tests {
 
     #[test]
     fn preconditions_count_for_success_only() {
-        // RFC 9110 §13.2.1
+        // RFC 9110 §13.2.1, §15.4.5
         for (status, want) in [
             (200, NotModified),
-            (203, NotModified),
+            (203, Proceed),
+            (204, Proceed),
             (404, Proceed),
             (302, Proceed),
         ] {
