@@ -133,6 +133,19 @@ impl Fault {
     }
 }
 
+/// How the refresh of a stored response fails, for a host to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// A word of [`Reason`], or the origin's status.
+    pub cause: String,
+    /// Since when (Unix time in ms).
+    pub since: Millis,
+    /// When a request tries again (Unix time in ms).
+    pub next_try: Millis,
+    /// Failures in a row.
+    pub failures: u64,
+}
+
 /// Whether the pause is still on. One that would last longer than any was begun before the clock was set back, and is over.
 pub(crate) fn pausing(state: &AtomicU64, policy: &Policy, now: Millis) -> bool {
     let left = (state.load(Relaxed) >> COUNT_BITS).saturating_sub(now);

@@ -74,7 +74,12 @@ fn served<'a>(name: &'a str, serve: &Serve, status: Option<u16>) -> Member<'a> {
         // Served without the origin: stale is a hit too, with a negative ttl (§2.1, §2.4).
         Status::Hit | Status::Updating if !serve.collapsed => Handling::Hit,
         Status::Hit | Status::Updating => forward(ForwardReason::UriMiss, false),
-        Status::Stale if matches!(serve.reason, Reason::SieBackoff | Reason::MaxStale) => {
+        Status::Stale
+            if matches!(
+                serve.reason,
+                Reason::SieBackoff | Reason::SwrBackoff | Reason::MaxStale
+            ) =>
+        {
             Handling::Hit
         }
         Status::Stale => forward(ForwardReason::Stale, false),

@@ -265,7 +265,7 @@ impl<'a> Asking<'a> {
     fn updating(&self, found: Found) -> Option<Decision> {
         let serve = |found, reason| Some(self.serve(found, Status::Updating, reason));
         if self.is_pausing(&found) {
-            return serve(found, Reason::SwrBackoff);
+            return Some(self.serve(found, Status::Stale, Reason::SwrBackoff));
         }
         if !self.policy.background_update || self.needs_credentials(&found) {
             return self.synchronous(found);
@@ -287,7 +287,7 @@ impl<'a> Asking<'a> {
                 }
                 // A refresh may have failed between our look and our claim.
                 if self.is_pausing(&found) {
-                    return serve(found, Reason::SwrBackoff);
+                    return Some(self.serve(found, Status::Stale, Reason::SwrBackoff));
                 }
                 Some(self.serve_and_refresh(found, claim, Status::Updating, Reason::SwrRefresh))
             }

@@ -103,6 +103,19 @@ pub struct Pass {
     pub reason: Reason,
 }
 
+impl Led {
+    /// The status of a response that goes by the cache, for that reason: one that is for its own visitor alone was none of the
+    /// cache's business.
+    pub fn status_if_relayed(self, reason: Option<Reason>) -> Status {
+        match self {
+            _ if reason == Some(Reason::Authorization) => Status::Bypass,
+            Led::Bypass => Status::Bypass,
+            Led::Miss => Status::Miss,
+            _ => Status::Expired,
+        }
+    }
+}
+
 /// How the request that led a fetch (or waited for one) came to its answer; decides the status of [`deliver`](super::Cache::deliver).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Led {

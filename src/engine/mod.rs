@@ -62,6 +62,7 @@ mod words;
 mod written;
 
 pub use assess::{Assessed, Good, assess};
+pub use backoff::Trouble;
 pub use cache::Cache;
 pub use cache_status::{Part, cache_status};
 pub use decision::{Answer, Decision, Fetch, Led, Pass, Serve, Wait};

@@ -124,6 +124,11 @@ impl Permit {
         }
     }
 
+    /// The stored response that the fetch is to validate or replace.
+    pub fn entry(&self) -> Option<&Stored> {
+        self.terms.entry.as_ref()
+    }
+
     /// The entry, if this fetch validates it: only a whole body can be renewed, and only a 200 can be what a 304 stands for
     /// (RFC 9110 §15.4.5): a 404 would be renewed by the origin's 304 for the page that has come back.
     pub(crate) fn validated(&self) -> Option<&Stored> {

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::backoff::{Fault, Trouble};
 use super::policy::{Policy, SECOND};
 use super::record::{Flags, Head, LineUse, LinesFor};
 use super::words;
@@ -220,6 +221,17 @@ impl Stored {
     /// The `Age` at `now`, in seconds (RFC 9111 §4.2.3).
     pub fn age(&self, now: Millis) -> u64 {
         self.age_millis(now) / SECOND
+    }
+
+    /// How its refresh fails; nothing if it does not.
+    pub fn trouble(&self) -> Option<Trouble> {
+        let fault = Fault::decode(self.word(words::BACKOFF), self.word(words::FAULT))?;
+        Some(Trouble {
+            cause: fault.cause.to_string(),
+            since: fault.since,
+            next_try: fault.next_try,
+            failures: fault.failures,
+        })
     }
 
     pub(crate) fn age_millis(&self, now: Millis) -> Millis {

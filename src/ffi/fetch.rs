@@ -281,11 +281,8 @@ impl FetchValue {
             }
             Outcome::Relay(reason) => {
                 self.count_failure(reason);
-                self.cache.counters.status(match self.led {
-                    Led::Bypass => crate::engine::Status::Bypass,
-                    Led::Miss => crate::engine::Status::Miss,
-                    _ => crate::engine::Status::Expired,
-                });
+                let status = self.led.status_if_relayed(Some(reason));
+                self.cache.counters.status(status);
                 self.reason = reason;
                 SWRCACHE_DO_RELAY
             }

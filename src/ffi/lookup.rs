@@ -16,7 +16,7 @@ use super::policy::{Policy, Settings};
 use super::reply::{self, Reply};
 use super::request::{Asked, Key, Request};
 use super::types::{self, Sized_, put_text, text};
-use crate::engine::{self, Decision as Verdict, Led, Part, Permit, Reason, Status, Turn};
+use crate::engine::{self, Decision as Verdict, Part, Permit, Reason, Status, Turn};
 
 /// Pass: send the request to the origin yourself, and its response to the client. The cache takes no part.
 pub const SWRCACHE_PASS: c_int = 0;
@@ -283,11 +283,8 @@ fn not_served(
             (SWRCACHE_WAIT, wait.reason)
         }
         Verdict::Fetch(found) => {
-            told.status = status_word(Some(match found.permit.led() {
-                Led::Bypass => Status::Bypass,
-                Led::Miss => Status::Miss,
-                _ => Status::Expired,
-            }));
+            let status = found.permit.led().status_if_relayed(None);
+            told.status = status_word(Some(status));
             told.until = found.patience.unwrap_or(0);
             told.fetch = fetch(cache, policy, found.permit, found.reason, asked);
             (SWRCACHE_FETCH, found.reason)

@@ -439,8 +439,9 @@ fn revalidation_by_a_304_that_does_not_fit() {
     }
     nginx.get("/never").is(200, "UPDATING", "one");
     origin.await_hits("/never", 3);
+    nginx.await_status("/never", "STALE");
     for _ in 0..3 {
-        nginx.get("/never").is(200, "UPDATING", "one");
+        nginx.get("/never").is(200, "STALE", "one");
     }
     assert_eq!(origin.hits("/never"), 3);
 }

@@ -104,7 +104,7 @@ fn the_table_of_phases_and_origin_states() {
         // max-age to +swr, down: stale, the attempt is ignored.
         "4203 GET /a -> UPDATING age 4203 refresh
          4203 fail error /a -> dropped
-         4203 GET /a -> UPDATING (swr-backoff) \"one\"",
+         4203 GET /a -> STALE (swr-backoff) \"one\"",
         // Inside stale-if-error, down: stale, the attempt fails.
         "90000 GET /a -> fetch (sie-window)
          90000 fail timeout /a -> STALE age 90000 \"one\"
@@ -115,7 +115,7 @@ fn the_table_of_phases_and_origin_states() {
         // A 500 from the origin does not replace the stored object.
         "700 GET /a -> UPDATING refresh
          700 500 /a [Cache-Control: max-age=60] -> dropped (origin-status)
-         700 GET /a -> UPDATING \"one\"",
+         700 GET /a -> STALE \"one\"",
     ];
     for row in rows {
         script(&format!("{STORED}{row}"));
@@ -319,7 +319,7 @@ fn the_clock_is_set_back() {
         0      200 /b [Cache-Control: max-age=86400, stale-while-revalidate=60, stale-if-error=100 | ETag: "1"] "one" -> MISS
         -3600  GET /b -> UPDATING refresh asks if-none-match "one"
         -3600  fail error /b -> dropped
-        -3600  GET /b -> UPDATING (swr-backoff) "one"
+        -3600  GET /b -> STALE (swr-backoff) "one"
         -3550  GET /b -> UPDATING refresh "one"
         -3550  fail error /b -> dropped
         -3540  GET /b -> fetch (sie-window)
@@ -349,7 +349,7 @@ fn what_is_remembered_when_the_clock_is_set_back() {
         0      200 /b [Cache-Control: max-age=10, stale-while-revalidate=60000] "one" -> MISS
         7200   GET /b -> UPDATING refresh
         7200   fail error /b -> dropped
-        7200   GET /b -> UPDATING (swr-backoff)
+        7200   GET /b -> STALE (swr-backoff)
         3600   GET /b -> UPDATING refresh
         3600   drop /b
 

@@ -47,7 +47,7 @@ fn who_cannot_answer_now_has_failed() {
                 0    200 /a [Cache-Control: max-age=1, stale-while-revalidate=60, stale-if-error=600] "one" -> MISS
                 2    GET /a -> UPDATING refresh
                 2    {status} /a [Retry-After: 5 | {fields}] -> dropped (origin-status)
-                6.9  GET /a -> UPDATING (swr-backoff) "one"
+                6.9  GET /a -> STALE (swr-backoff) "one"
                 7    GET /a -> UPDATING refresh
                 7    {status} /a [{fields}] -> dropped
                 100  GET /a -> fetch (sie-window)
@@ -73,7 +73,7 @@ fn what_the_location_counts_as_a_failure() {
                 0    200 /a [Cache-Control: max-age=1, stale-while-revalidate=60, stale-if-error=600] "one" -> MISS
                 2    GET /a -> UPDATING refresh
                 2    {status} /a [Cache-Control: max-age=60] -> dropped (origin-status)
-                2    GET /a -> UPDATING (swr-backoff) "one"
+                2    GET /a -> STALE (swr-backoff) "one"
                 100  GET /a -> fetch
                 100  {status} /a [Cache-Control: max-age=60] -> STALE "one"
                 200  GET /a -> fetch
@@ -96,7 +96,7 @@ fn a_synchronous_refresh_that_fails() {
         20   GET /a -> fetch (synchronous)
         20   GET /a -> UPDATING (swr-window) "one"
         20   429 /a [Retry-After: 5] -> STALE "one"
-        21   GET /a -> UPDATING (swr-backoff) "one"
+        21   GET /a -> STALE (swr-backoff) "one"
         30   GET /a -> fetch (synchronous)
         30   fail timeout /a -> STALE "one"
         80   GET /a -> fetch (stale)
@@ -193,13 +193,13 @@ fn the_back_off_doubles() {
         0     200 /a [Cache-Control: max-age=10, stale-while-revalidate=1000] "one" -> MISS
         20    GET /a -> UPDATING refresh
         20    fail error /a -> dropped (origin-error)
-        20.9  GET /a -> UPDATING (swr-backoff)
+        20.9  GET /a -> STALE (swr-backoff)
         21.3  GET /a -> UPDATING refresh
         21.3  502 /a -> dropped (origin-status)
-        23.2  GET /a -> UPDATING (swr-backoff)
+        23.2  GET /a -> STALE (swr-backoff)
         23.9  GET /a -> UPDATING refresh
         23.9  fail timeout /a -> dropped (origin-timeout)
-        27.8  GET /a -> UPDATING (swr-backoff)
+        27.8  GET /a -> STALE (swr-backoff)
         29    GET /a -> UPDATING refresh
         29    200 /a [Cache-Control: max-age=10, stale-while-revalidate=1000] "two" -> stored
         40    GET /a -> UPDATING refresh
@@ -219,13 +219,13 @@ fn retry_after_lengthens_the_pause() {
         0     200 /a [Cache-Control: max-age=10, stale-while-revalidate=1000] "one" -> MISS
         20    GET /a -> UPDATING refresh
         20    503 /a [Retry-After: 30] -> dropped
-        49    GET /a -> UPDATING (swr-backoff)
+        49    GET /a -> STALE (swr-backoff)
         50    GET /a -> UPDATING refresh
         50    503 /a [Retry-After: {90}] -> dropped
-        89    GET /a -> UPDATING (swr-backoff)
+        89    GET /a -> STALE (swr-backoff)
         90    GET /a -> UPDATING refresh
         90    503 /a [Retry-After: 600] -> dropped
-        149   GET /a -> UPDATING (swr-backoff)
+        149   GET /a -> STALE (swr-backoff)
         150   GET /a -> UPDATING refresh
         "#,
     );
@@ -357,7 +357,7 @@ fn a_broken_refresh() {
         20    body /a "tw"
         20    GET /a -> UPDATING (swr-window) "one"
         21    cut /a -> broken
-        21    GET /a -> UPDATING (swr-backoff) "one"
+        21    GET /a -> STALE (swr-backoff) "one"
         "#,
     );
 }

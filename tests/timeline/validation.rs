@@ -76,7 +76,7 @@ fn a_304_that_nobody_asked_for() {
         20   GET /a -> UPDATING refresh unconditional
         20   304 /a -> again refresh
         20   304 /a -> dropped (foreign-validator)
-        20   GET /a -> UPDATING (swr-backoff) "one"
+        20   GET /a -> STALE (swr-backoff) "one"
         100  GET /a -> fetch (sie-window) unconditional
         100  304 /a [Cache-Control: max-age=60] -> again
         100  304 /a [Cache-Control: max-age=60] -> STALE (sie-fallback) "one"

@@ -39,6 +39,7 @@ use crate::interim;
 use crate::origin_header::OriginHeader;
 use crate::pool::bytes_of;
 use crate::redirect::{self, Onward};
+use crate::report;
 use crate::request::{Req, run_phases};
 use crate::response;
 use crate::variables::{self, without_traces};
@@ -299,8 +300,7 @@ impl Client {
             fields: &fields,
             bypass: holds(self.conf.bypass()),
             no_cache: holds(self.conf.no_cache()),
-            may_refresh: self.conf.refreshing.get() < self.conf.refresh_max()
-                && !worker::is_exiting(),
+            may_refresh: !self.conf.is_at_refresh_max() && !worker::is_exiting(),
         };
         f(self.cache, self.conf, &req)
     }
@@ -311,6 +311,9 @@ impl Client {
         self.seen.age = Some(serve.age);
         self.seen.ttl = Some(serve.ttl);
         self.settle_fetch_time();
+        if serve.reason == Reason::SwrBusy && self.conf.is_at_refresh_max() {
+            report::deferred(self.r, self.conf, &serve.object);
+        }
         if let Some(permit) = serve.refresh.take() {
             fetch::refresh(self.r, self.conf, *permit);
         }
@@ -598,7 +601,7 @@ impl Client {
         let Some(fetch) = (unsafe { self.fetch.as_mut() }) else {
             return Step::Done(NGX_HTTP_BAD_GATEWAY as ngx_int_t);
         };
-        self.seen.status = Some(fetch.status_if_relayed());
+        self.seen.status = Some(fetch.status_if_relayed(fetch.relay_reason()));
         self.seen.reason = fetch.relay_reason().or(self.seen.reason);
         let rc = deliver::relay_header(self.r, self.conf, fetch);
         if rc == NGX_ERROR as ngx_int_t || rc > NGX_OK as ngx_int_t {

@@ -195,6 +195,11 @@ impl LocConf {
         }
     }
 
+    /// Whether as many refreshes are under way as may be.
+    pub(crate) fn is_at_refresh_max(&self) -> bool {
+        self.refreshing.get() >= self.refresh_max()
+    }
+
     /// The zone that `swr_cache_purge` purges here.
     pub(crate) fn purged_zone(&self) -> Option<&'static Zone> {
         // SAFETY: as in `zone`.

@@ -35,6 +35,7 @@ use crate::guard::guard;
 use crate::interim::Interim;
 use crate::pool::bytes_of;
 use crate::redirect;
+use crate::report::Watch;
 use crate::request::Req;
 use crate::response;
 
@@ -65,6 +66,8 @@ pub(crate) struct Fetch {
     phase: ngx_int_t,
     /// The copy to fall back on, for a leader whose patience ends.
     stale: Option<Stored>,
+    /// What the log may have to tell of.
+    watch: Option<Watch>,
     pending: *mut ngx_chain_t,
     reason: Option<Reason>,
     aborted: bool,
@@ -130,6 +133,7 @@ fn launch<'a>(
 ) -> Option<&'a mut Fetch> {
     let led = permit.led();
     let stale = permit.stale();
+    let watch = permit.entry().cloned().map(Watch::over);
     let r = detached::make(client, sends)?;
     let fetch = Fetch {
         r,
@@ -141,6 +145,7 @@ fn launch<'a>(
         began: now(),
         phase: r.raw().phase_handler,
         stale,
+        watch,
         pending: ptr::null_mut(),
         reason: None,
         aborted: false,
@@ -197,12 +202,8 @@ impl Fetch {
     }
 
     /// The status of a client whose response is relayed.
-    pub(crate) fn status_if_relayed(&self) -> Status {
-        match self.led {
-            Led::Bypass => Status::Bypass,
-            Led::Miss => Status::Miss,
-            _ => Status::Expired,
-        }
+    pub(crate) fn status_if_relayed(&self, reason: Option<Reason>) -> Status {
+        self.led.status_if_relayed(reason)
     }
 
     fn leader(&mut self) -> Option<&mut Client> {
@@ -326,6 +327,7 @@ impl Fetch {
                 self.stage = Stage::Filling(filling);
             }
             Outcome::Renewed(stored) => {
+                self.settle();
                 self.stage = Stage::Discarding(0);
                 self.bring_and_part(Brought::Stored(stored, Led::Revalidated));
             }
@@ -339,7 +341,7 @@ impl Fetch {
             // `proxy_set_header Range`): what came is not what the client wants.
             Outcome::Relay(reason) if self.is_a_part() => {
                 self.stage = Stage::Discarding(0);
-                self.bring_and_part(Brought::Own(self.status_if_relayed(), reason));
+                self.bring_and_part(Brought::Own(self.status_if_relayed(Some(reason)), reason));
             }
             // HTTP/0.9: bytes without a header, which nothing tells how to show.
             Outcome::Relay(_) if response::lacks_header(self.r) => {
@@ -402,7 +404,7 @@ impl Fetch {
     /// The leader goes on where nginx has led the fetch.
     fn lead_on(&mut self, led: Option<redirect::Led>, reason: Reason) {
         self.stage = Stage::Discarding(0);
-        let (r, status) = (self.r, self.status_if_relayed());
+        let (r, status) = (self.r, self.status_if_relayed(Some(reason)));
         let client = self.leader().map(|leader| leader.request());
         let onward = client
             .zip(led)
@@ -557,7 +559,11 @@ impl Fetch {
             return;
         };
         let streaming = filling.streaming();
-        match (filling.finish(now()), streaming) {
+        let finished = filling.finish(now());
+        if matches!(finished, Finished::New(_) | Finished::Same(_)) {
+            self.settle();
+        }
+        match (finished, streaming) {
             (finished, false) => {
                 let led = match finished {
                     Finished::New(_) | Finished::Same(_) | Finished::Superseded(_) => self.led,
@@ -710,6 +716,12 @@ impl Fetch {
         }
     }
 
+    fn settle(&mut self) {
+        if let Some(watch) = &mut self.watch {
+            watch.settled = true;
+        }
+    }
+
     /// The request is over, however it came to that.
     fn on_end(&mut self) {
         detached::part_with_tls(self.r);
@@ -752,6 +764,9 @@ impl Fetch {
             leader.forget_fetch();
         }
         self.leader = ptr::null_mut();
+        if let Some(watch) = self.watch.take() {
+            watch.end(self.r, self.conf);
+        }
     }
 }
 

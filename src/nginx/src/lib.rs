@@ -13,6 +13,7 @@
 //! | `deliver` | a stored response becomes nginx header fields and buffers |
 //! | `detached`, `fetch` | a fetch: a request of the cache's own, without a client, and what becomes of its response |
 //! | `filters` | the two filters at the top of the chain, which swallow the output of a fetch |
+//! | `report` | what error.log says of refreshes |
 //! | `purge`, `errand`, `turns` | the purge API; what a worker does in pieces between its events |
 //! | `variables`, `origin_header`, `proxy_target` | `$swr_cache_*`; nginx's own variables of the origin and its response |
 //! | `guard`, `request`, `ctx`, `fields`, `pool`, `tls`, `clock` | the border to nginx: panics, pointers, lists, memory, TLS, time |
@@ -41,6 +42,7 @@ mod pool;
 mod proxy_target;
 mod purge;
 mod redirect;
+mod report;
 mod request;
 mod response;
 mod tls;
