@@ -41,6 +41,8 @@ pub use memory::crash;
 pub(crate) use memory::key;
 pub use memory::lane::TALLIES;
 pub use memory::layout::Millis;
+#[cfg(test)]
+pub(crate) use memory::layout::VERSION;
 pub use process::wakers::{WakerId, Wakers};
 pub use region::{Lookup, Region};
 pub use upkeep::file::Found;

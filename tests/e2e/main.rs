@@ -30,6 +30,7 @@ mod rules;
 mod security;
 mod seeds;
 mod stale_if_error;
+mod statistics;
 mod subrequests;
 mod transparent;
 mod twins;

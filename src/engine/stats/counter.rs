@@ -1,7 +1,7 @@
 //! What is counted, and where: each counter has a place among the words of a process.
 //!
 //! The places are part of the layout of a region, and outlive a program in a region that lies in a file: a change
-//! raises the layout's version (`store::layout::VERSION`), as the test below demands.
+//! raises the layout's version (`store::memory::layout::VERSION`), as the test below demands; `places.txt` has them all.
 
 use super::histogram::{self, Histogram};
 use crate::engine::purge::Manner;
@@ -194,6 +194,7 @@ impl Histogram {
 mod tests {
     use super::super::histogram::Fetched;
     use super::*;
+    use crate::store::VERSION;
     use std::collections::HashSet;
 
     fn counters() -> Vec<Counter> {
@@ -258,6 +259,45 @@ mod tests {
                 assert!(place < PLACES, "{histogram:?}");
                 assert!(seen.insert(place), "{histogram:?}");
             }
+        }
+    }
+
+    /// A line for each count: its place, and what it is.
+    fn places() -> String {
+        let name = |counter: &Counter| match counter {
+            Counter::Because(reason) => format!("reason {}", reason.as_str()),
+            counter => format!("{counter:?}"),
+        };
+        let counters = counters().into_iter().map(|c| (c.place(), name(&c)));
+        let histograms = histograms()
+            .into_iter()
+            .map(|h| (h.place(), format!("{h:?} {:?}", h.bounds())));
+        let mut places: Vec<_> = counters.chain(histograms).collect();
+        places.sort();
+        let lines = places
+            .iter()
+            .map(|(place, name)| format!("{place} {name}\n"));
+        format!("layout {VERSION}\n{}", lines.collect::<String>())
+    }
+
+    /// A region in a file outlives the program that counted in it: a count that has moved would be read as another. A new one in
+    /// a place that was free moves none.
+    #[test]
+    fn the_places_are_those_of_the_layout() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/engine/stats/places.txt");
+        let (written, places) = (include_str!("places.txt"), places());
+        let is_this_layout = written.lines().next() == places.lines().next();
+        let moved = written
+            .lines()
+            .find(|line| !places.lines().any(|l| l == *line));
+        assert!(
+            !is_this_layout || moved.is_none(),
+            "the place of {moved:?} has changed: raise store::memory::layout::VERSION"
+        );
+        if std::env::var_os("SWRCACHE_WRITE_PLACES").is_some() {
+            std::fs::write(file, &places).expect("written");
+        } else {
+            assert_eq!(written, places, "SWRCACHE_WRITE_PLACES=1 writes {file}");
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | `tree` | the tree as plain data; its JSON is what serde makes of it |
 //! | `read` | from the counts of all processes to the tree |
 //! | `prometheus` | the tree as Prometheus's text exposition |
+//! | `query` | what a request to the statistics asks for |
 //! | `page` | the tree as a page in a browser |
 //! | `summary` | the tree in one sentence, for a person in a hurry |
 //!
@@ -19,6 +20,7 @@ mod counter;
 mod histogram;
 mod page;
 mod prometheus;
+mod query;
 mod read;
 mod summary;
 mod survey;
@@ -30,6 +32,7 @@ pub use counter::{Coding, Counter, PLACES, PurgedBy, RefreshEvent};
 pub use histogram::{AGES, Fetched, Histogram, SECONDS};
 pub use page::{PAGE_TYPE, page};
 pub use prometheus::{MEDIA_TYPE, exposition};
+pub use query::{Explain, Form, Query};
 pub use read::{Gauges, zone};
 pub use summary::{of_all, summary};
 pub use survey::Survey;

@@ -32,6 +32,32 @@ impl Tree {
             zones,
         }
     }
+
+    /// The same with one zone alone.
+    pub fn pick(&self, name: &str) -> Tree {
+        let zone = self.zones.get(name).cloned();
+        let zones: BTreeMap<_, _> = zone
+            .map(|zone| (name.to_owned(), zone))
+            .into_iter()
+            .collect();
+        Tree {
+            version: self.version.clone(),
+            summary: super::of_all(zones.values()),
+            time: self.time,
+            zones,
+        }
+    }
+}
+
+impl Zone {
+    /// A zone of which nothing can be read, since its memory was found damaged or no place for this process was free in it.
+    pub fn unknown() -> Zone {
+        let gauges = super::Gauges::default();
+        Zone {
+            summary: "This zone can't be read here; requests are proxied".to_owned(),
+            ..super::zone(&[0; super::PLACES], gauges)
+        }
+    }
 }
 
 /// One zone.

@@ -22,6 +22,7 @@ use nginx_sys::{
     ngx_http_block_reading, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_request_t,
     ngx_http_test_reading, ngx_int_t, ngx_post_event, ngx_posted_events, ngx_queue_t,
 };
+use swrcache::engine::stats::Answered;
 use swrcache::engine::{
     Cache, Decision, Led, Method, Reason, Request, Serve, Status, Stored, Turn, Written,
 };
@@ -218,6 +219,21 @@ impl Client {
             Decision::Pass(pass) => self.decline(pass.status, pass.reason),
             Decision::GatewayTimeout(reason) => self.gateway_timeout(reason),
         }
+    }
+
+    /// The response is over.
+    pub(crate) fn count(&self) {
+        let seen = &self.seen;
+        let waited = |began: u64| seen.fetch_took.unwrap_or(now().saturating_sub(began));
+        self.cache.count(&Answered {
+            status: seen.status,
+            reason: seen.reason,
+            asked: seen.asked,
+            waited: seen.fetch_began.map(waited),
+            from_store: seen.age.is_some(),
+            ttl: seen.ttl,
+            bytes: self.r.body_bytes_sent(),
+        });
     }
 
     fn gateway_timeout(&mut self, reason: Reason) -> Step {

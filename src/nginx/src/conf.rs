@@ -195,6 +195,12 @@ impl LocConf {
         }
     }
 
+    /// All zones of the configuration.
+    pub(crate) fn zones(&self) -> &'static [Box<Zone>] {
+        // SAFETY: set when the configuration was merged, to what lives as long as the cycle.
+        unsafe { self.main.as_ref() }.map_or(&[], |main| &main.zones)
+    }
+
     /// Whether as many refreshes are under way as may be.
     pub(crate) fn is_at_refresh_max(&self) -> bool {
         self.refreshing.get() >= self.refresh_max()

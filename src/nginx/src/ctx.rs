@@ -20,10 +20,6 @@ pub(crate) struct Ctx {
 }
 
 /// Whose request it is.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a client's, the common one, shall need no second allocation"
-)]
 pub(crate) enum Role {
     /// A client's, or a subrequest of one.
     Client(Client),

@@ -6,10 +6,11 @@ use std::ffi::{c_char, c_void};
 use std::ptr;
 
 use nginx_sys::{
-    NGX_CONF_1MORE, NGX_DONE, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
-    NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF, NGX_OK, ngx_array_create, ngx_array_push,
-    ngx_cidr_t, ngx_command_t, ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t,
-    ngx_http_core_module, ngx_int_t, ngx_parse_offset, ngx_ptocidr, ngx_str_t,
+    NGX_CONF_1MORE, NGX_CONF_NOARGS, NGX_DONE, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
+    NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF, NGX_OK, ngx_array_create,
+    ngx_array_push, ngx_cidr_t, ngx_command_t, ngx_conf_t, ngx_http_conf_ctx_t,
+    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_int_t, ngx_parse_offset, ngx_ptocidr,
+    ngx_str_t,
 };
 use swrcache::engine::{IgnoreFields, Invalidate, MethodSet, StatusMatch, UseStale, Window, units};
 
@@ -34,7 +35,7 @@ macro_rules! location {
     ($name:literal, $parser:expr) => {
         command!(
             $name,
-            NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF,
+            NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_1MORE,
             NGX_HTTP_LOC_CONF_OFFSET,
             LocConf,
             $parser
@@ -58,7 +59,7 @@ macro_rules! command {
         ngx_command_t {
             // nginx compares up to a NUL (ngx_conf_handler).
             name: ngx_str_t { len: $name.len(), data: concat!($name, "\0").as_ptr().cast_mut() },
-            type_: ($contexts | NGX_CONF_1MORE) as usize,
+            type_: $contexts as usize,
             set: Some(set),
             conf: $offset as usize,
             offset: 0,
@@ -68,7 +69,7 @@ macro_rules! command {
 }
 
 /// The table of directives, ended by an empty one.
-pub(crate) struct Commands(pub(crate) [ngx_command_t; 34]);
+pub(crate) struct Commands(pub(crate) [ngx_command_t; 35]);
 
 // SAFETY: nginx only reads the table, on its one thread.
 unsafe impl Sync for Commands {}
@@ -76,7 +77,7 @@ unsafe impl Sync for Commands {}
 pub(crate) static COMMANDS: Commands = Commands([
     command!(
         "swr_cache_zone",
-        NGX_HTTP_MAIN_CONF,
+        NGX_HTTP_MAIN_CONF | NGX_CONF_1MORE,
         NGX_HTTP_MAIN_CONF_OFFSET,
         MainConf,
         zone
@@ -188,8 +189,15 @@ pub(crate) static COMMANDS: Commands = Commands([
         purge_method(l)
     )),
     command!(
+        "swr_cache_stats",
+        NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS,
+        NGX_HTTP_LOC_CONF_OFFSET,
+        LocConf,
+        stats
+    ),
+    command!(
         "swr_cache_purge",
-        NGX_HTTP_LOC_CONF,
+        NGX_HTTP_LOC_CONF | NGX_CONF_1MORE,
         NGX_HTTP_LOC_CONF_OFFSET,
         LocConf,
         purge
@@ -387,19 +395,29 @@ fn zone_place<'a>(word: &[u8], value: &'a [u8]) -> Parsed<(&'a [u8], usize)> {
     }
 }
 
+/// The core module's part of the location that is being read.
+fn core_of<'a>(line: &Line<'_>) -> &'a mut ngx_http_core_loc_conf_t {
+    // SAFETY: in a location, `cf.ctx` is the http context with its configuration.
+    unsafe {
+        let ctx: *mut ngx_http_conf_ctx_t = (*line.cf).ctx.cast();
+        let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
+        &mut *(*(*ctx).loc_conf.add(index)).cast()
+    }
+}
+
+fn stats(line: &Line<'_>, _: &mut LocConf) -> Parsed<()> {
+    core_of(line).handler = Some(crate::statistics::handler);
+    Ok(())
+}
+
 fn purge(line: &Line<'_>, conf: &mut LocConf) -> Parsed<()> {
     let expected = "zone=NAME";
     let word = line.one(expected)?;
     let name = word.strip_prefix(b"zone=").filter(|name| !name.is_empty());
     let name = name.map_or_else(|| bad(word, expected), Ok)?;
-    // SAFETY: the pool of the cycle being read; in a location, `cf.ctx` is the http context with its configuration.
-    let (pool, core) = unsafe {
-        let ctx: *mut ngx_http_conf_ctx_t = (*line.cf).ctx.cast();
-        let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
-        let core: *mut ngx_http_core_loc_conf_t = (*(*ctx).loc_conf.add(index)).cast();
-        (Pool::new((*line.cf).pool), &mut *core)
-    };
-    core.handler = Some(crate::purge::handler);
+    // SAFETY: the pool of the cycle being read.
+    let pool = unsafe { Pool::new((*line.cf).pool) };
+    core_of(line).handler = Some(crate::purge::handler);
     once(
         &mut conf.purges,
         pool.copy(name).ok_or("ran out of memory".into()),

@@ -37,7 +37,10 @@ pub(crate) fn install(cf: *mut ngx_conf_t) -> Option<()> {
 }
 
 /// The handlers of a phase, with room for one more at their end.
-fn add<'a>(cf: *mut ngx_conf_t, phase: ngx_http_phases) -> Option<&'a mut [ngx_http_handler_pt]> {
+pub(crate) fn add<'a>(
+    cf: *mut ngx_conf_t,
+    phase: ngx_http_phases,
+) -> Option<&'a mut [ngx_http_handler_pt]> {
     // SAFETY: in postconfiguration, `cf.ctx` is the http context and the core module's main configuration is there. nginx fills
     // the arrays of its phases with handlers, on its one thread; all-zero is no handler.
     unsafe {

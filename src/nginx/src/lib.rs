@@ -13,13 +13,16 @@
 //! | `deliver` | a stored response becomes nginx header fields and buffers |
 //! | `detached`, `fetch` | a fetch: a request of the cache's own, without a client, and what becomes of its response |
 //! | `filters` | the two filters at the top of the chain, which swallow the output of a fetch |
+//! | `statistics` | `swr_cache_stats`, and the counting of responses |
 //! | `report` | what error.log says of refreshes |
+//! | `answer` | whole answers of our own |
 //! | `purge`, `errand`, `turns` | the purge API; what a worker does in pieces between its events |
 //! | `variables`, `origin_header`, `proxy_target` | `$swr_cache_*`; nginx's own variables of the origin and its response |
 //! | `guard`, `request`, `ctx`, `fields`, `pool`, `tls`, `clock` | the border to nginx: panics, pointers, lists, memory, TLS, time |
 //!
 //! nginx runs one thread in a worker; nothing here is shared between threads.
 
+mod answer;
 mod arrival;
 mod charset;
 mod client;
@@ -45,6 +48,7 @@ mod redirect;
 mod report;
 mod request;
 mod response;
+mod statistics;
 mod tls;
 mod turns;
 mod variables;

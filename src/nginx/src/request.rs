@@ -200,6 +200,12 @@ impl Req {
         [scheme, b"://", authority].concat()
     }
 
+    /// As nginx's `$body_bytes_sent`.
+    pub(crate) fn body_bytes_sent(self) -> u64 {
+        let sent = u64::try_from(self.connection().sent).unwrap_or(0);
+        sent.saturating_sub(self.raw().header_size as u64)
+    }
+
     pub(crate) fn unparsed_uri<'a>(self) -> &'a [u8] {
         bytes_of(&self.raw().unparsed_uri)
     }

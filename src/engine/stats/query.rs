@@ -1,0 +1,234 @@
+//! What a request to the statistics asks for: `?format=`, `?zone=`, or `?explain=URL` with `&header=NAME:VALUE` ...
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode;
+
+use crate::http::syntax::{is_token, members, trim};
+
+/// The form of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// JSON.
+    Json,
+    /// Prometheus's text exposition.
+    Prometheus,
+    /// A page.
+    Html,
+}
+
+/// A request to be explained.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Explain {
+    /// Its URL.
+    pub url: Vec<u8>,
+    /// Its header fields.
+    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// In which form.
+    pub form: Form,
+    /// One zone; else all.
+    pub zone: Option<Vec<u8>>,
+    /// What to explain, instead of statistics.
+    pub explain: Option<Explain>,
+}
+
+impl Query {
+    /// Reads a query string (without its `?`) and the value of `Accept`. An error names the parameter and what was expected.
+    pub fn parse(args: &[u8], accept: &[u8]) -> Result<Query, String> {
+        let mut query = Query {
+            form: accepted(accept),
+            zone: None,
+            explain: None,
+        };
+        let (mut form, mut headers) = (None, Vec::new());
+        for pair in args.split(|b| *b == b'&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = cut(pair, b'=').unwrap_or((pair, b""));
+            let value: Cow<'_, [u8]> = percent_decode(value).into();
+            match name {
+                b"format" => once("format", &mut form, self::form(&value)?)?,
+                b"zone" => once("zone", &mut query.zone, value.into_owned())?,
+                b"explain" => {
+                    let explain = Explain {
+                        url: url(value.into_owned())?,
+                        headers: Vec::new(),
+                    };
+                    once("explain", &mut query.explain, explain)?;
+                }
+                b"header" => headers.push(header(&value)?),
+                name => {
+                    let name = String::from_utf8_lossy(name);
+                    let known = "format, zone, explain and header are known";
+                    return Err(format!("unknown parameter \"{name}\": {known}"));
+                }
+            }
+        }
+        query.form = form.unwrap_or(query.form);
+        match &mut query.explain {
+            Some(explain) => explain.headers = headers,
+            None if headers.is_empty() => {}
+            None => return Err("\"header\" is for \"explain\", which is not there".to_owned()),
+        }
+        Ok(query)
+    }
+}
+
+fn once<T>(name: &str, place: &mut Option<T>, value: T) -> Result<(), String> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(format!("\"{name}\" is there twice")),
+    }
+}
+
+fn form(value: &[u8]) -> Result<Form, String> {
+    match value {
+        b"json" => Ok(Form::Json),
+        b"prometheus" => Ok(Form::Prometheus),
+        b"html" => Ok(Form::Html),
+        other => Err(format!(
+            "\"format\" is \"{}\": json, prometheus or html was expected",
+            String::from_utf8_lossy(other)
+        )),
+    }
+}
+
+fn url(value: Vec<u8>) -> Result<Vec<u8>, String> {
+    let text = String::from_utf8_lossy(&value);
+    let known = ["http://", "https://"].iter().any(|scheme| {
+        let start = text.get(..scheme.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme)) && text.len() > scheme.len()
+    });
+    match known && value.iter().all(u8::is_ascii_graphic) {
+        true => Ok(value),
+        false => Err(format!(
+            "\"explain\" is \"{text}\": an http or https URL was expected"
+        )),
+    }
+}
+
+fn header(value: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
+    let field = cut(value, b':').filter(|(name, value)| {
+        let is_text = |b: &u8| *b == b'\t' || *b >= b' ' && *b != 0x7f;
+        is_token(name) && value.iter().all(is_text)
+    });
+    let (name, value) = field.ok_or_else(|| {
+        let text = String::from_utf8_lossy(value);
+        format!("\"header\" is \"{text}\": NAME:VALUE was expected")
+    })?;
+    Ok((name.to_vec(), trim(value).to_vec()))
+}
+
+/// The form that the client likes best (RFC 9110 §12.5.1); JSON where it does not mind.
+fn accepted(accept: &[u8]) -> Form {
+    let mut best = (Form::Json, 0);
+    for member in members(accept) {
+        let (media_type, weight) = weighted(member);
+        let form = match media_type.to_ascii_lowercase().as_slice() {
+            b"application/json" | b"*/*" | b"application/*" => Form::Json,
+            b"text/html" | b"text/*" => Form::Html,
+            b"text/plain" | b"application/openmetrics-text" => Form::Prometheus,
+            _ => continue,
+        };
+        if weight > best.1 {
+            best = (form, weight);
+        }
+    }
+    best.0
+}
+
+/// A media type, and its weight in thousandths.
+fn weighted(member: &[u8]) -> (&[u8], u32) {
+    let mut parts = member.split(|b| *b == b';').map(trim);
+    let media_type = parts.next().unwrap_or_default();
+    let weight = parts.find_map(|part| {
+        let value = part.strip_prefix(b"q=").or(part.strip_prefix(b"Q="))?;
+        std::str::from_utf8(value).ok()?.parse::<f32>().ok()
+    });
+    (
+        media_type,
+        (weight.unwrap_or(1.0).clamp(0.0, 1.0) * 1_000.0) as u32,
+    )
+}
+
+fn cut(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let place = bytes.iter().position(|b| *b == at)?;
+    Some((&bytes[..place], &bytes[place + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &str) -> Result<Query, String> {
+        Query::parse(args.as_bytes(), b"")
+    }
+
+    #[test]
+    fn the_form_is_what_is_asked_for_else_what_is_liked_best() {
+        for (accept, form) in [
+            ("", Form::Json),
+            ("*/*", Form::Json),
+            (
+                "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+                Form::Html,
+            ),
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+                 text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                Form::Prometheus,
+            ),
+            ("application/json, text/html;q=0.5", Form::Json),
+            ("text/html;q=0, application/json;q=0.1", Form::Json),
+            ("image/png", Form::Json),
+        ] {
+            let query = Query::parse(b"", accept.as_bytes()).expect("a query");
+            assert_eq!(query.form, form, "{accept}");
+            let asked = Query::parse(b"format=prometheus", accept.as_bytes());
+            assert_eq!(asked.expect("a query").form, Form::Prometheus);
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_explained_is_decoded_once() {
+        let query =
+            parse("explain=https://h.example/a%3Fb%3D1+2%26c&header=Accept:%20de&header=X:")
+                .expect("a query");
+        let explain = query.explain.expect("a URL");
+        assert_eq!(explain.url, b"https://h.example/a?b=1+2&c");
+        let headers = [("Accept", "de"), ("X", "")];
+        let headers = headers.map(|(n, v)| (n.as_bytes().to_vec(), v.as_bytes().to_vec()));
+        assert_eq!(explain.headers, headers);
+        assert_eq!(
+            parse("zone=main&").expect("a query").zone.as_deref(),
+            Some(&b"main"[..])
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (args, named) in [
+            ("format=xml", "\"format\" is \"xml\""),
+            ("format", "\"format\""),
+            ("zone=a&zone=b", "\"zone\""),
+            ("zon=a", "\"zon\""),
+            ("<script>=1", "\"<script>\""),
+            ("explain=/a", "\"explain\" is \"/a\""),
+            ("explain=", "\"explain\""),
+            ("explain=http://", "\"explain\""),
+            ("explain=ftp://h/", "\"explain\""),
+            ("explain=http://h/%0d%0aX:1", "\"explain\""),
+            ("explain=http://h/%00", "\"explain\""),
+            ("explain=http://h/&header=a", "\"header\" is \"a\""),
+            ("explain=http://h/&header=a%0a:1", "\"header\""),
+            ("explain=http://h/&header=a:%0d%0aX:1", "\"header\""),
+            ("header=a:1", "\"header\""),
+        ] {
+            let error = parse(args).expect_err(args);
+            assert!(error.contains(named), "{args}: {error}");
+        }
+    }
+}
