@@ -9,9 +9,10 @@ use super::decision::{Decision, Led, Serve};
 use super::key::split;
 use super::outcome::Response;
 use super::policy::{Invalidate, Policy};
-use super::purge::Removal;
+use super::purge::{Manner, Removal};
 use super::request::{Request, Turn};
 use super::seen::Seen;
+use super::stats::{self, Counter, PurgedBy};
 use super::stored::Stored;
 use super::verdict::{Reason, Status};
 use super::written::Written;
@@ -100,6 +101,13 @@ impl Cache {
             ..Targets::default()
         };
         let keys = written.keys(policy.invalidate);
+        let how = match policy.invalidate {
+            Invalidate::Soft => Manner::Soft,
+            _ => Manner::Hard,
+        };
+        if !keys.is_empty() || !targets.labels.is_empty() {
+            stats::add(&self.region, Counter::Purges(PurgedBy::Write, how), 1);
+        }
         if policy.invalidate == Invalidate::Soft {
             targets.keys = keys;
             return Removal::new(&self.region, targets, Effect::Age, now);

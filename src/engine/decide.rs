@@ -45,6 +45,16 @@ pub(crate) struct Asking<'a> {
     client: Client,
     /// The request's key, or that of a `HEAD` that stays one.
     key: Cow<'a, [u8]>,
+    mode: Mode,
+}
+
+/// Whether the answer is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// It is.
+    Act,
+    /// It is only asked what it would be: nothing is claimed, counted, remembered or removed.
+    Explain,
 }
 
 /// A stored response that the request selects.
@@ -82,6 +92,15 @@ impl<'a> Asking<'a> {
             turn,
             now,
             seen,
+            mode: Mode::Act,
+        }
+    }
+
+    /// The same, to be told what would happen.
+    pub(crate) fn explaining(self) -> Asking<'a> {
+        Asking {
+            mode: Mode::Explain,
+            ..self
         }
     }
 
@@ -137,7 +156,7 @@ impl<'a> Asking<'a> {
     fn lookup(&self) -> Result<Lookup, Busy> {
         let (fields, policy) = (self.req.fields, self.policy);
         let mut select = |meta: &[u8]| variant::selects(meta, fields, policy);
-        let mut looked = self.region.lookup(&self.key, self.now, &mut select)?;
+        let mut looked = self.look(&mut select)?;
         // RFC 9111 §4: of several that match (the origin has changed what it varies by), the most recent by its `Date`, which
         // need not be the one that was stored last.
         while let Some(object) = looked.object.as_ref().filter(|_| looked.others > 0) {
@@ -147,6 +166,17 @@ impl<'a> Asking<'a> {
             looked = newer;
         }
         Ok(looked)
+    }
+
+    fn acts(&self) -> bool {
+        self.mode == Mode::Act
+    }
+
+    fn look(&self, select: &mut dyn FnMut(&[u8]) -> bool) -> Result<Lookup, Busy> {
+        match self.mode {
+            Mode::Act => self.region.lookup(&self.key, self.now, select),
+            Mode::Explain => self.region.peek(&self.key, self.now, select),
+        }
     }
 
     /// What is stored for the request; nothing also if the store can't tell.
@@ -161,7 +191,7 @@ impl<'a> Asking<'a> {
         let than = date(object.meta());
         let mut select =
             |meta: &[u8]| date(meta) > than && variant::selects(meta, self.req.fields, self.policy);
-        let looked = self.region.lookup(&self.key, self.now, &mut select)?;
+        let looked = self.look(&mut select)?;
         Ok(Some(looked).filter(|looked| looked.object.is_some()))
     }
 
@@ -171,23 +201,29 @@ impl<'a> Asking<'a> {
         let stored = match Stored::new(object, self.policy) {
             Ok(stored) => stored,
             Err(damaged) => {
-                self.region.drop_damaged(&damaged);
+                if self.acts() {
+                    self.region.drop_damaged(&damaged);
+                }
                 return None;
             }
         };
         if stored.object().filler_has_died() {
-            self.region.reap();
+            if self.acts() {
+                self.region.reap();
+            }
             return None;
         }
         if let Some(inactive) = self.policy.inactive {
             let last = stored.object().attribute(words::ACCESS);
             if last.load(Relaxed).saturating_add(inactive) < self.now {
-                if self.region.remove(stored.object()) {
+                if self.acts() && self.region.remove(stored.object()) {
                     stats::add(self.region, Counter::EvictedInactive, 1);
                 }
                 return None;
             }
-            last.store(self.now, Relaxed);
+            if self.acts() {
+                last.store(self.now, Relaxed);
+            }
         }
         let (stored, windows) = self.as_of_now(stored)?;
         Some(Found {
@@ -276,10 +312,7 @@ impl<'a> Asking<'a> {
             }
             return serve(found, Reason::SwrBusy);
         }
-        match self
-            .region
-            .claim_object(found.stored.object(), self.now, self.now + LEASE, false)
-        {
+        match self.claim_object(found.stored.object(), false) {
             Attempt::Held { .. } => serve(found, Reason::SwrWindow),
             Attempt::Won(claim) => {
                 if !found.stored.object().is_current() {
@@ -301,10 +334,7 @@ impl<'a> Asking<'a> {
         if deaf || self.needs_credentials(&found) && !self.authorised() {
             return Some(self.serve(found, Status::Updating, Reason::SwrBusy));
         }
-        match self
-            .region
-            .claim_object(object, self.now, self.now + LEASE, false)
-        {
+        match self.claim_object(object, false) {
             Attempt::Won(_) if !object.is_current() => None,
             Attempt::Won(claim) => Some(self.fetch_for(found, claim, Reason::Synchronous)),
             Attempt::Held { .. } => Some(self.serve(found, Status::Updating, Reason::SwrWindow)),
@@ -406,7 +436,7 @@ impl<'a> Asking<'a> {
         let memory = Memory::of(&key.marker, self.now);
         match memory {
             Memory::Pass => return miss(Reason::HitForMiss),
-            Memory::None if self.is_rare() => return miss(Reason::MinUses),
+            Memory::None if self.is_rare(&key.marker) => return miss(Reason::MinUses),
             Memory::None if self.alone(&key.marker) => {
                 return Some(self.fetch_alone(None, reason));
             }
@@ -430,6 +460,9 @@ impl<'a> Asking<'a> {
     }
 
     fn count(&self, event: RefreshEvent) {
+        if !self.acts() {
+            return;
+        }
         stats::add(self.region, Counter::Refresh(event), 1);
     }
 
@@ -465,10 +498,15 @@ impl<'a> Asking<'a> {
     }
 
     /// Counts this request; whether there were too few to store the key.
-    fn is_rare(&self) -> bool {
-        self.policy.min_uses > 1
-            && self.turn == Turn::First
-            && pass::count_use(self.region, &self.key, self.now) < self.policy.min_uses
+    fn is_rare(&self, marker: &MarkerView) -> bool {
+        if self.policy.min_uses <= 1 || self.turn != Turn::First {
+            return false;
+        }
+        let uses = match self.mode {
+            Mode::Act => pass::count_use(self.region, &self.key, self.now),
+            Mode::Explain => pass::uses(marker).saturating_add(1),
+        };
+        uses < self.policy.min_uses
     }
 
     fn keep(&self) -> Keep {

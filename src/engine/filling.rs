@@ -345,7 +345,7 @@ impl Filling {
         if let Some(entry) = &terms.entry {
             region.remove(entry.object());
         }
-        pass::remember(region, self.0.key(), now);
+        pass::remember(region, self.0.key(), reason, now);
     }
 }
 

@@ -37,6 +37,7 @@ mod collisions;
 mod compose;
 mod decide;
 mod decision;
+mod explain;
 mod fetch;
 mod filling;
 mod judge;
@@ -66,6 +67,9 @@ pub use backoff::Trouble;
 pub use cache::Cache;
 pub use cache_status::{Part, cache_status};
 pub use decision::{Answer, Decision, Fetch, Led, Pass, Serve, Wait};
+pub use explain::{
+    Action, Advice, Explanation, Fails, Remembered, Variant, Verdict, table as reasons_table,
+};
 pub use filling::{Filling, Finished};
 pub use outcome::{Failure, Outcome, Response};
 pub use permit::{Permit, Purpose};

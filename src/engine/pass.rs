@@ -8,6 +8,7 @@
 //! seconds. The whole, two minutes, is what Varnish remembers.
 
 use super::policy::{CLOCKS_DIFFER, SECOND};
+use super::verdict::Reason;
 use crate::store::{MarkerView, Millis, Region};
 
 /// How long every request of an uncacheable key passes.
@@ -25,8 +26,10 @@ const USES_REMEMBERED: Millis = 3600 * SECOND;
 const PASS_UNTIL: usize = 0;
 /// how often it was asked for,
 const USES: usize = 1;
-/// and until when those who wait for it are released.
+/// until when those who wait for it are released,
 const RELEASED_UNTIL: usize = 2;
+/// and why it passes through.
+const CAUSE: usize = 3;
 
 /// What is remembered of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +55,23 @@ impl Memory {
 }
 
 /// Remembers that the responses of `key` can't be stored.
-pub(crate) fn remember(region: &Region, key: &[u8], now: Millis) {
+pub(crate) fn remember(region: &Region, key: &[u8], why: Reason, now: Millis) {
     let until = now.saturating_add(PASS + PROBE);
+    region.set_marker(key, CAUSE, why as u64, until, now);
     region.set_marker(key, PASS_UNTIL, until, until, now);
+}
+
+/// Until when the key passes through, and why; nothing if it does not.
+pub(crate) fn passing(marker: &MarkerView, now: Millis) -> Option<(Millis, Reason)> {
+    let until = marker.attributes[PASS_UNTIL];
+    let why = usize::try_from(marker.attributes[CAUSE]).ok()?;
+    let why = Reason::ALL.get(why).copied()?;
+    (now < until).then_some((until, why))
+}
+
+/// How often the key was asked for of late, as far as that is counted.
+pub(crate) fn uses(marker: &MarkerView) -> u32 {
+    u32::try_from(marker.attributes[USES]).unwrap_or(u32::MAX)
 }
 
 /// Forgets that the responses of `key` can't be stored.

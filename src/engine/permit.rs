@@ -238,8 +238,8 @@ impl Permit {
     }
 
     /// Ends a fetch whose response may not be stored: the key is remembered, and those who wait pass.
-    pub(crate) fn release_to_pass(self, now: Millis) {
-        super::pass::remember(&self.region, self.claim.key(), now);
+    pub(crate) fn release_to_pass(self, why: Reason, now: Millis) {
+        super::pass::remember(&self.region, self.claim.key(), why, now);
         self.claim.release();
     }
 

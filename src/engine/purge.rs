@@ -1,8 +1,10 @@
 //! Purging on purpose, and the removal of what a write has made invalid.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::cache::Cache;
+use super::stats::{self, Counter, PurgedBy};
 use super::tags;
 use crate::store::{Busy, Effect, Millis, Purge, Region, Targets};
 
@@ -19,6 +21,38 @@ pub struct Selection {
     pub prefixes: Vec<Box<[u8]>>,
     /// Tags that responses came with (`swr_cache_tag_headers`).
     pub tags: Vec<Box<[u8]>>,
+}
+
+impl Selection {
+    /// By what it finds what it finds.
+    fn kinds(&self) -> impl Iterator<Item = PurgedBy> {
+        let kinds = [
+            (PurgedBy::All, self.all),
+            (PurgedBy::Url, !self.keys.is_empty()),
+            (PurgedBy::Key, !self.texts.is_empty()),
+            (PurgedBy::Prefix, !self.prefixes.is_empty()),
+            (PurgedBy::Tag, !self.tags.is_empty()),
+        ];
+        kinds.into_iter().filter_map(|(by, is)| is.then_some(by))
+    }
+}
+
+impl fmt::Display for Selection {
+    /// In a few words, for a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.all {
+            return f.write_str("everything");
+        }
+        let lists = [&self.keys, &self.texts, &self.prefixes, &self.tags];
+        match lists.into_iter().flatten().next() {
+            Some(first) => write!(f, "\"{}\"", super::key::display(first))?,
+            None => return f.write_str("nothing"),
+        }
+        match lists.into_iter().map(Vec::len).sum::<usize>() - 1 {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
 }
 
 /// How to purge.
@@ -38,6 +72,8 @@ pub struct Removal {
     keys: Vec<Box<[u8]>>,
     rest: Rest,
     removed: u64,
+    /// How many of these the statistics know of.
+    counted: u64,
 }
 
 /// What is to go beside whole keys.
@@ -59,6 +95,7 @@ impl Removal {
             keys: Vec::new(),
             rest: Rest::ToBegin(targets, effect, now),
             removed: 0,
+            counted: 0,
         }
     }
 
@@ -68,11 +105,26 @@ impl Removal {
             Ok(gone) => self.removed += u64::from(gone),
             Err(Busy) => self.keys.push(key.into()),
         }
+        self.count();
     }
 
     /// Goes on over up to `places` places of the store (see [`Region::places`]); true when it is done. Call it again after
     /// an error, some milliseconds later.
     pub fn step(&mut self, places: u32) -> Result<bool, Busy> {
+        let stepped = self.go_on(places);
+        self.count();
+        stepped
+    }
+
+    fn count(&mut self) {
+        let more = self.removed().saturating_sub(self.counted);
+        if more > 0 {
+            stats::add(&self.region, Counter::Purged, more);
+            self.counted += more;
+        }
+    }
+
+    fn go_on(&mut self, places: u32) -> Result<bool, Busy> {
         while let Some(key) = self.keys.last() {
             self.removed += u64::from(self.region.try_remove_key(key)?);
             self.keys.pop();
@@ -100,12 +152,19 @@ impl Removal {
 impl Cache {
     /// Drops what is stored for a whole key, at once, with all of its branches. How many responses that were.
     pub fn remove(&self, key: &[u8]) -> Result<u32, Busy> {
-        self.region().try_remove_key(key)
+        let region = self.region();
+        let removed = region.try_remove_key(key)?;
+        stats::add(region, Counter::Purges(PurgedBy::Url, Manner::Hard), 1);
+        stats::add(region, Counter::Purged, removed.into());
+        Ok(removed)
     }
 
     /// A purge: what was asked of the origin before its first step never comes to be served as if it were new. Call
     /// [`Removal::step`] until it is done; it then counts the responses it has found.
     pub fn purge(&self, what: Selection, how: Manner, now: Millis) -> Removal {
+        for by in what.kinds() {
+            stats::add(self.region(), Counter::Purges(by, how), 1);
+        }
         let targets = Targets {
             all: what.all,
             keys: what.keys,

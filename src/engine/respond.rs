@@ -291,7 +291,7 @@ impl Answered<'_> {
         }
         let purpose = permit.terms.purpose;
         match fate {
-            Fate::RemovedAndRemembered => permit.release_to_pass(self.now),
+            Fate::RemovedAndRemembered => permit.release_to_pass(reason, self.now),
             _ => permit.release(self.now),
         }
         match purpose {

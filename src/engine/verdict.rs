@@ -187,4 +187,14 @@ reasons! {
     OriginStatus = "origin-status",
     /// The body broke off.
     BodyBroken = "body-broken",
+
+    // What came of a purge by method.
+    /// Something was stored, and is gone.
+    Purged = "purged",
+    /// Nothing was stored.
+    PurgedNothing = "purged-nothing",
+    /// The client's address may not purge.
+    PurgeRefused = "purge-refused",
+    /// The zone's lock could not be had.
+    PurgeFailed = "purge-failed",
 }

@@ -542,6 +542,12 @@ impl Region {
         Lanes::of(&self.shared.core).hot()
     }
 
+    /// In which place (see [`Region::survey`]) the objects and markers of a key are.
+    pub fn place_of(&self, key: &[u8]) -> u32 {
+        let core = &self.shared.core;
+        core.bucket_of(core.hash_key.hash(key)) as u32
+    }
+
     /// Shows each object and marker that lookups can find in so many places (see [`Region::places`]) from `from` on, and changes
     /// nothing; where to go on, `None` at the end. `each` runs under a lock: keep it short, and call nothing of the region
     /// in it.

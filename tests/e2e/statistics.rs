@@ -221,6 +221,8 @@ fn statistics_of_bad_requests() {
         ("/swr?zone=main&zone=main", 400, "zone"),
         ("/swr?zone=nowhere", 404, "nowhere"),
         ("/swr?purge=all", 400, "purge"),
+        ("/swr?explain=/x", 400, "explain"),
+        ("/swr?header=a:b", 400, "header"),
         ("/swr?zone=%00", 404, "zone"),
     ] {
         let response = nginx.get(path);
@@ -521,89 +523,376 @@ fn statistics_are_scraped_by_prometheus() {
     assert!(same, "Prometheus does not have {hits:?} hits");
 }
 
-/// Headless Chromium on a page: what it makes of it.
-fn chromium(arguments: &[&str]) -> String {
-    let profile = Folder::new();
-    let output = Command::new("chromium")
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--hide-scrollbars",
-        ])
-        .arg(format!("--user-data-dir={}", profile.0.display()))
-        .args(arguments)
-        .output()
-        .expect("chromium; `make deps` installs it");
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// The page in a browser, under traffic: its first line is the sentence, its numbers are those of the JSON, and a key that is
-/// markup is text. Leaves a picture in the folder of the tests' output.
+/// The page in a browser, under traffic: its first line is the sentence, its numbers are those of the JSON, a key that is markup is
+/// text, and the keyboard does for all of it. Leaves pictures in the folder of the tests' output.
 #[test]
 fn statistics_page_in_a_browser() {
     let origin = Origin::start();
     let key = "/%3Cscript%3E?<script>document.title='taken'</script>";
     origin.on("/%3Cscript%3E", Reply::cached("max-age=600", "body"));
     origin.script("/prices", [Reply::aged(100, SWR, "old"), Reply::new(503)]);
-    let nginx = with(&origin, "swr_cache_refresh_backoff 60s 60s;").start();
-    (0..41).for_each(|_| _ = nginx.get(key));
-    (0..9).for_each(|_| _ = nginx.get("/prices"));
-    await_count(&nginx, "/refresh/failed", 1);
-    await_count(&nginx, "/hit/responses", 40);
-    let zone = main_zone(&nginx);
-    let url = format!("http://{}/swr?format=html", nginx.addr);
-    let dom = chromium(&["--virtual-time-budget=9000", "--dump-dom", &url]);
-    let summary = zone["summary"].as_str().expect("a sentence");
-    let heading = dom
-        .split("<h1")
-        .nth(1)
-        .and_then(|h| h.split("</h1>").next());
-    assert!(
-        heading.is_some_and(|h| h.contains(summary)),
-        "{heading:?}, not {summary}"
+    let proxied = format!("swr_cache other; proxy_pass http://{};", origin.addr);
+    let nginx = with(&origin, "swr_cache_refresh_backoff 60s 60s;")
+        .http("swr_cache_zone zone=other:1m;")
+        .location("/other", &proxied)
+        .start();
+    let browser = Browser::start();
+    browser.open(&format!("http://{}/swr?format=html", nginx.addr));
+    let zone = || browser.text("document.getElementById('zone').value");
+    let traffic = || {
+        (0..10).for_each(|_| _ = nginx.get(key));
+        (0..2).for_each(|_| _ = nginx.get("/prices"));
+    };
+    eventually("traffic is in the chart", || {
+        traffic();
+        let hits = "document.querySelector('#statuses-legend b').textContent";
+        browser.text(hits).parse().is_ok_and(|rate: f64| rate > 0.0)
+            && browser.text("document.querySelectorAll('#statuses path').length") != "0"
+    });
+    browser.open(&format!("http://{}/swr?format=html", nginx.addr));
+    assert_eq!(
+        zone(),
+        "main",
+        "the zone that fails is not the one that is shown"
     );
+    let mut tree = Value::Null;
+    let same = eventually_so(|| {
+        tree = self::tree(&nginx);
+        browser.text("document.getElementById('summary').textContent")
+            == tree["summary"].take_string()
+    });
+    let summary = tree["summary"].take_string();
+    assert!(same, "the first line is not {summary}");
     assert!(summary.contains("1 refresh failing"), "{summary}");
-    assert!(dom.contains("<title>96 % from memory") || dom.contains("from memory, nobody waited"));
-    assert!(!dom.contains("<title>taken"), "a key was run");
-    assert!(
-        dom.contains("&lt;script&gt;document.title"),
-        "the key is not shown"
-    );
-    for shown in [
-        "HIT",
-        "Refreshes that fail",
-        ">503<",
-        "Keys asked for most",
-        ">40<",
+    let main = &tree["zones"]["main"];
+    let tile = |name: &str, part: &str| {
+        browser.text(&format!(
+            "[...document.querySelectorAll('#tiles div')].find(tile => tile.children[0].textContent === '{name}').querySelector('.{part}').textContent"
+        ))
+    };
+    for (name, count) in [
+        ("Visitors who waited", &main["waited"]["responses"]),
+        ("Origin requests saved", &main["origin"]["saved_requests"]),
+        ("Refreshes failing", &main["refresh"]["backing_off"]),
     ] {
-        assert!(dom.contains(shown), "{shown} is not on the page");
+        assert_eq!(
+            tile(name, "big").replace(',', ""),
+            count.to_string(),
+            "{name}"
+        );
     }
+    let rows = |id: &str| {
+        let rows = "[...document.querySelectorAll('#ID tbody tr')].map(row => [...row.cells].map(cell => cell.textContent).join(' ')).join('\\n')";
+        browser.text(&rows.replace("ID", id)).replace(',', "")
+    };
+    for (word, count) in main["reasons"].as_object().expect("reasons") {
+        let row = format!("{word} {count}");
+        assert_eq!(
+            rows("reasons").lines().any(|r| r == row),
+            *count != 0,
+            "{row}: {}",
+            rows("reasons")
+        );
+    }
+    let asked = &main["top"]["keys"][0];
+    assert!(asked["name"].take_string().contains("<script>"), "{asked}");
+    assert_eq!(
+        rows("keys").lines().next(),
+        Some(&*format!(
+            "{} {}",
+            asked["name"].take_string(),
+            asked["hits"]
+        ))
+    );
+    assert!(
+        rows("failing").contains("/prices 503"),
+        "{}",
+        rows("failing")
+    );
+    assert_ne!(browser.text("document.title"), "taken", "a key was run");
     let output = root().join("target/tmp");
     fs::create_dir_all(&output).expect("a folder");
-    for (name, size) in [
-        ("statistics-wide", "1280,1400"),
-        ("statistics-phone", "390,1800"),
+    for (name, width, scheme) in [
+        ("statistics-wide", 1280, "light"),
+        ("statistics-wide-dark", 1280, "dark"),
+        ("statistics-phone", 390, "light"),
+        ("statistics-phone-dark", 390, "dark"),
     ] {
+        browser.look(width, scheme);
+        let wide = browser.text("document.documentElement.scrollWidth");
+        assert_eq!(wide, width.to_string(), "{name} is wider than the screen");
         let picture = output.join(format!("{name}.png"));
-        chromium(&[
-            "--virtual-time-budget=9000",
-            &format!("--window-size={size}"),
-            &format!("--screenshot={}", picture.display()),
-            &url,
-        ]);
+        browser.picture(&picture);
         assert!(is_picture(&picture), "{}", picture.display());
     }
+    // Without a mouse.
+    const ENTER: char = '\u{e007}';
+    browser.look(1280, "light");
+    let pressed = || browser.text("document.getElementById('pause').getAttribute('aria-pressed')");
+    browser.press("p");
+    assert_eq!(pressed(), "true");
+    browser.press("p");
+    assert_eq!(pressed(), "false");
+    let focus = || browser.text("document.activeElement.id || document.activeElement.dataset.zone");
+    browser.press("z");
+    assert_eq!(focus(), "zone");
+    browser.run("document.querySelector('[data-zone=other]').focus()");
+    browser.press(&ENTER.to_string());
+    assert_eq!((zone(), focus()), ("other".to_owned(), "other".to_owned()));
+    browser.press("e");
+    assert_eq!(focus(), "url");
+    browser.press(&format!("http://localhost/prices{ENTER}"));
+    eventually("it is explained", || {
+        let said = browser.text("document.getElementById('explained').textContent");
+        said.contains("Would be answered from the store (STALE)")
+    });
+}
+
+/// Ten zones, and an hour of looking.
+#[test]
+fn statistics_page_stays_light() {
+    let origin = Origin::start();
+    let zones: String = (0..10)
+        .map(|i| format!("swr_cache_zone zone=zone{i}:1m;\n"))
+        .collect();
+    let nginx = conf(&origin).http(&zones).start();
+    let page = nginx.get("/swr?format=html");
+    assert!(page.body.len() < 120_000, "{} bytes", page.body.len());
+    let browser = Browser::start();
+    browser.open(&format!("http://{}/swr?format=html", nginx.addr));
+    let said = browser.run(
+        "clearTimeout(timer);
+         for (let i = 0; i < 1800; i++) {
+           tree = structuredClone(tree); tree.time += 2;
+           for (const zone of Object.values(tree.zones)) { zone.hit.responses += i % 7; zone.miss.responses += 1; }
+           remember(tree);
+         }
+         const before = performance.now(); render();
+         return { ms: performance.now() - before, elements: document.querySelectorAll('*').length,
+                  points: Math.max(...[...history.values()].map(points => points.length)),
+                  covered: document.getElementById('span').textContent };",
+    );
+    assert!(said["ms"].as_f64() < Some(500.0), "{said}");
+    assert!(said["elements"].as_u64() < Some(2_000), "{said}");
+    assert!(said["points"].as_u64() <= Some(180), "{said}");
+    assert_eq!(said["covered"], "(the last 60 min)", "{said}");
 }
 
 fn is_picture(path: &Path) -> bool {
     fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"\x89PNG") && bytes.len() > 10_000)
+}
+
+fn explain(nginx: &Nginx, url: &str, more: &str) -> Value {
+    let response = nginx.get(&format!("/swr?explain={url}{more}"));
+    assert_eq!(response.status, 200, "{url}: {}", response.text());
+    serde_json::from_str(&response.text()).expect("JSON")
+}
+
+/// What is explained is what a request then gets; and the explanation itself changes nothing.
+#[test]
+fn statistics_explain_what_a_request_would_get() {
+    let origin = Origin::start();
+    origin.on(
+        "/page",
+        Reply::cached("max-age=60", "body").header("ETag", "\"1\""),
+    );
+    origin.on(
+        "/mine",
+        Reply::cached("max-age=60", "me").header("Set-Cookie", "a=b"),
+    );
+    origin.script("/down", [Reply::aged(100, SWR, "old"), Reply::new(503)]);
+    let vary = Reply::cached("max-age=60", "de").header("Vary", "Accept-Language");
+    origin.on("/vary", vary);
+    let nginx = with(&origin, "swr_cache_bypass $arg_fresh;")
+        .location("/moved", "return 301 /page;")
+        .location(
+            "/plain",
+            &format!("swr_cache off; proxy_pass http://{};", origin.addr),
+        )
+        .start();
+    let verdict = |url: &str, more: &str| {
+        let said = explain(&nginx, &format!("http://localhost{url}"), more);
+        let verdict = &said["verdict"];
+        (
+            verdict["action"].take_string(),
+            verdict["reason"].take_string(),
+        )
+    };
+    let is = |action: &str, reason: &str| (action.to_owned(), reason.to_owned());
+    for path in ["/page", "/mine", "/down"] {
+        assert_eq!(verdict(path, ""), is("fetch", "absent"), "{path}");
+    }
+    assert_eq!(
+        ["/page", "/mine", "/down"].map(|path| origin.hits(path)),
+        [0; 3]
+    );
+    nginx.get("/page").is(200, "MISS", "body");
+    nginx.get("/mine");
+    nginx.get("/down");
+    nginx.get("/down").is(200, "UPDATING", "old");
+    origin.await_hits("/down", 2);
+    await_count(&nginx, "/refresh/failed", 1);
+    nginx.get_with("/vary", &[("Accept-Language", "de")]);
+    assert_eq!(verdict("/page", ""), is("serve", "fresh"));
+    assert_eq!(verdict("/page%3Ffresh=1", ""), is("fetch", "bypass"));
+    assert_eq!(verdict("/./x/../page", ""), is("fetch", "absent"));
+    assert_eq!(verdict("/mine", ""), is("pass", "hit-for-miss"));
+    assert_eq!(verdict("/down", ""), is("serve", "swr-backoff"));
+    assert_eq!(
+        verdict("/vary", "&header=Accept-Language:de"),
+        is("serve", "fresh")
+    );
+    assert_eq!(
+        verdict("/vary", "&header=Accept-Language:fr"),
+        is("fetch", "vary-miss")
+    );
+    assert_eq!(
+        verdict("/page", "&header=Authorization:x"),
+        is("fetch", "authorization")
+    );
+    let page = explain(&nginx, "http://localhost/page", "");
+    assert_eq!(page["key"], "http://localhost/page");
+    assert_eq!(
+        (&page["zone"], &page["location"]),
+        (&"main".into(), &"/".into())
+    );
+    assert_eq!(page["made_of"], "$scheme$host$request_uri");
+    assert_eq!(page["variants"][0]["etag"], "\"1\"");
+    assert_eq!(page["variants"][0]["bytes"], 4);
+    assert_eq!(
+        explain(&nginx, "https://localhost/page", "")["key"],
+        "https://localhost/page"
+    );
+    let before = explain(&nginx, "http://localhost/moved", "");
+    assert_eq!(before["status"], 301, "{before:#}");
+    let off = explain(&nginx, "http://localhost/plain", "");
+    assert!(
+        off["says"]
+            .as_str()
+            .is_some_and(|s| s.contains("does not use the cache")),
+        "{off:#}"
+    );
+    for url in [
+        "http://a%20b/",
+        "http://localhost:0/",
+        "http://localhost:99999/",
+        "http:///x",
+    ] {
+        assert_eq!(
+            nginx.get(&format!("/swr?explain={url}")).status,
+            400,
+            "{url}"
+        );
+    }
+    // Nothing was counted, and the connection goes on.
+    let mut client = nginx.client();
+    for _ in 0..3 {
+        assert_eq!(client.get("/swr?explain=http://localhost/page").status, 200);
+        client.get("/page").is(200, "HIT", "body");
+    }
+    assert_eq!(origin.hits("/page"), 1);
+    await_count(&nginx, "/hit/responses", 3);
+}
+
+/// nginx leads a request to the location that answers before the cache is asked: files are tried, errors have their pages, and what
+/// stands between a client and the cache is passed by.
+#[test]
+fn statistics_explain_the_location_that_answers() {
+    let origin = Origin::start();
+    for path in ["/app", "/copy", "/guarded", "/only-inside"] {
+        origin.on(path, Reply::cached("max-age=60", "body"));
+    }
+    let proxied = format!("swr_cache main; proxy_pass http://{};", origin.addr);
+    let nginx = conf(&origin)
+        .location("/front", "try_files /nothing /app?from=$uri;")
+        .location("/mirrored", &format!("mirror /copy; {proxied}"))
+        .location("/guarded", &format!("deny all; {proxied}"))
+        .location("/only-inside", &format!("internal; {proxied}"))
+        .location("/gone", "error_page 404 /sorry; return 404;")
+        .location("/sorry", &proxied)
+        .location(
+            "/keyed",
+            &format!("swr_cache_key $arg_id$http_x_site; {proxied}"),
+        )
+        .location("/rewritten", "rewrite ^ /app last;")
+        .start();
+    let says = |url: &str| explain(&nginx, &format!("http://localhost{url}"), "");
+    nginx.get("/front").is(200, "MISS", "body");
+    let front = says("/front");
+    assert_eq!(
+        (&front["location"], &front["verdict"]["reason"]),
+        (&"/".into(), &"fresh".into())
+    );
+    let hits =
+        || ["/app", "/copy", "/mirrored", "/guarded", "/only-inside"].map(|path| origin.hits(path));
+    let before = hits();
+    assert_eq!(says("/mirrored")["verdict"]["action"], "fetch");
+    assert_eq!(says("/guarded")["verdict"]["action"], "fetch");
+    assert_eq!(says("/only-inside")["status"], 404);
+    let gone = says("/gone")["says"].take_string();
+    assert!(gone.contains("error page"), "{gone}");
+    assert_eq!(says("/rewritten")["location"], "/");
+    let keyed = explain(&nginx, "http://localhost/keyed%3Fid=7", "&header=X-Site:de");
+    assert_eq!(
+        (&keyed["key"], &keyed["made_of"]),
+        (&"7de".into(), &"$arg_id$http_x_site".into())
+    );
+    assert_eq!(hits(), before);
+    nginx.get("/guarded").at_once();
+    assert_eq!(nginx.get("/guarded").status, 403);
+}
+
+/// The connection that asks for an explanation is as it was afterwards.
+#[test]
+fn statistics_explain_leaves_the_connection_as_it_was() {
+    let origin = Origin::start();
+    origin.on("/", Reply::cached("max-age=60", "body"));
+    let other = free_port();
+    let nginx = conf(&origin)
+        .http(&format!(
+            "gzip on; gzip_types *; gzip_min_length 1;
+             server {{ listen 127.0.0.1:{other}; server_name localhost; location / {{ return 200 other; }} }}"
+        ))
+        .start();
+    let mut client = nginx.client();
+    let there = format!("/swr?explain=http://localhost:{other}/&header=Accept-Encoding:gzip");
+    for _ in 0..2 {
+        let said = client.get(&there);
+        assert_eq!((said.status, said.header("Content-Encoding")), (200, None));
+        assert_eq!(said.header("Cache-Control"), Some("no-store"));
+        assert!(
+            said.text().contains("nginx answers with 200 before"),
+            "{}",
+            said.text()
+        );
+        assert_eq!(client.get("/").text(), "body");
+    }
+    let head = client.request("HEAD", "/swr?explain=http://localhost/", &[]);
+    assert_eq!((head.status, head.text().as_str()), (200, ""));
+    client.get("/").is(200, "HIT", "body");
+    for wrong in [
+        "http://./",
+        "http://[::g]/",
+        "http://localhost/&header=Host:x",
+        "http://localhost/&header=A:1&header=a:2",
+        "http://localhost/&zone=main",
+    ] {
+        let refused = client.get(&format!("/swr?explain={wrong}"));
+        assert_eq!(refused.status, 400, "{wrong}: {}", refused.text());
+        let said: Value = serde_json::from_str(&refused.text()).expect("JSON");
+        assert!(said["error"].is_string(), "{wrong}: {said}");
+    }
+    client.get("/").is(200, "HIT", "body");
+}
+
+trait TakeString {
+    fn take_string(&self) -> String;
+}
+
+impl TakeString for Value {
+    fn take_string(&self) -> String {
+        self.as_str().unwrap_or_default().to_owned()
+    }
 }
 
 /// The log tells of each step of a back-off once, and of the recovery.
@@ -658,8 +947,54 @@ fn statistics_log_of_a_thousand_failures_is_short() {
         .filter(|line| line.contains("swr_cache:"))
         .count();
     assert!((1..=50).contains(&lines), "{lines} lines");
+    eventually("how many more there were", || {
+        nginx
+            .error_log()
+            .contains("more refreshes failed in the last 10 s")
+    });
     let failing = main_zone(&nginx)["failing"].as_array().map_or(0, Vec::len);
     assert_eq!(failing, 20);
+}
+
+/// A purge by method has a status and reasons of its own; all purges are counted.
+#[test]
+fn statistics_of_purges() {
+    let origin = Origin::start();
+    origin.on(
+        "/",
+        Reply::cached("max-age=60", "body").header("Cache-Tag", "t"),
+    );
+    let lines = "swr_cache_purge_method PURGE from 127.0.0.1;";
+    let refusing = format!(
+        "swr_cache main; swr_cache_purge_method PURGE from 10.0.0.0/8; proxy_pass http://{};",
+        origin.addr
+    );
+    let nginx = with(&origin, lines)
+        .location("/purge", "swr_cache_purge zone=main;")
+        .location("/other", &refusing)
+        .start();
+    let purge = |path: &str| {
+        let answer = nginx.client().request("PURGE", path, &[]);
+        let reason = answer.header("X-Reason").unwrap_or_default().to_owned();
+        assert_eq!(answer.cache(), "PURGE", "{path}: {answer:?}");
+        (answer.status, reason)
+    };
+    nginx.get("/").is(200, "MISS", "body");
+    assert_eq!(purge("/"), (200, "purged".to_owned()));
+    assert_eq!(purge("/"), (200, "purged-nothing".to_owned()));
+    assert_eq!(purge("/other"), (403, "purge-refused".to_owned()));
+    nginx.get("/").is(200, "MISS", "body");
+    let body = r#"{"tags": ["t"], "soft": true}"#;
+    let mut client = nginx.client();
+    client.send_raw(&format!(
+        "POST /purge HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    assert_eq!(client.receive("POST").status, 200);
+    let zone = main_zone(&nginx);
+    assert_eq!(zone["purges"]["url"]["hard"], 2, "{zone:#}");
+    assert_eq!(zone["purges"]["tag"]["soft"], 1, "{zone:#}");
+    assert_eq!(zone["purged"], 2, "{zone:#}");
 }
 
 /// What is put off is told once, and counted.
@@ -672,9 +1007,7 @@ fn statistics_of_refreshes_that_are_put_off() {
         origin.script(path, [Reply::aged(100, SWR, "old"), new]);
     }
     let nginx = with(&origin, "swr_cache_refresh_max 1;").start();
-    for path in ["/a", "/b"] {
-        nginx.get(path);
-    }
+    ["/a", "/b"].map(|path| nginx.get(path));
     nginx.get("/a").is(200, "UPDATING", "old");
     origin.await_hits("/a", 2);
     (0..3).for_each(|_| _ = nginx.get("/b").text());

@@ -168,7 +168,7 @@ fn markers_remember_for_their_time() {
     assert_eq!(
         view(99),
         MarkerView {
-            attributes: [0, 100, 0]
+            attributes: [0, 100, 0, 0]
         }
     );
     assert_eq!(view(100), MarkerView::default());
@@ -180,7 +180,7 @@ fn markers_remember_for_their_time() {
     // There is no fourth one of the user's.
     region.set_marker(b"k", 3, 9, 200, 62);
     region.clear_marker(b"k", 3);
-    assert_eq!(view(100).attributes, [2, 0, 42]);
+    assert_eq!(view(100).attributes, [2, 0, 42, 0]);
     // A claim on it comes and goes without its being forgotten.
     drop(won(region
         .claim_key(b"k", 0, 100, 200, false)

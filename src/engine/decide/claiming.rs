@@ -2,10 +2,11 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{Asking, Found, LEASE, Unstored};
+use super::{Asking, Found, LEASE, Mode, Unstored};
+use crate::engine::explain;
 use crate::engine::request::Turn;
 use crate::engine::variant;
-use crate::store::{Attempt, Claim};
+use crate::store::{Attempt, Busy, Claim, Object};
 
 /// What came of asking for a claim.
 pub(super) enum Asked {
@@ -20,14 +21,34 @@ pub(super) enum Asked {
 }
 
 impl Asking<'_> {
+    /// Asks for the claim on an object; to explain, whether it would be ours.
+    pub(super) fn claim_object(&self, object: &Object, wait: bool) -> Attempt {
+        let deadline = self.now + LEASE;
+        match self.mode {
+            Mode::Act => self.region.claim_object(object, self.now, deadline, wait),
+            Mode::Explain if object.is_claimed(self.now) => Attempt::Held { deadline },
+            Mode::Explain => Attempt::Won(self.region.unclaimed(&self.key)),
+        }
+    }
+
+    /// The same for a key of which nothing is stored.
+    fn claim_key(&self, sub: u64, wait: bool) -> Result<Attempt, Busy> {
+        let (key, deadline) = (&*self.key, self.now + LEASE);
+        match self.mode {
+            Mode::Act => self.region.claim_key(key, sub, self.now, deadline, wait),
+            Mode::Explain if explain::is_being_fetched(self.region, key, self.now)? => {
+                Ok(Attempt::Held { deadline })
+            }
+            Mode::Explain => Ok(Attempt::Won(self.region.unclaimed(key))),
+        }
+    }
+
     pub(super) fn claim_absent(&self, key: &Unstored, wait: bool) -> Asked {
         let sub = match &key.newest {
             Some(sibling) => variant::sub_key(sibling.meta(), self.req.fields, self.policy),
             None => 0,
         };
-        let attempt = self
-            .region
-            .claim_key(&self.key, sub, self.now, self.now + LEASE, wait);
+        let attempt = self.claim_key(sub, wait);
         let Ok(attempt) = attempt else {
             return Asked::Busy;
         };
@@ -52,9 +73,7 @@ impl Asking<'_> {
     pub(super) fn claim_entry(&self, found: &Found) -> Asked {
         let object = found.stored.object();
         let wait = self.turn != Turn::TimedOut;
-        let attempt = self
-            .region
-            .claim_object(object, self.now, self.now + LEASE, wait);
+        let attempt = self.claim_object(object, wait);
         match self.or_one_more(attempt, object.id()) {
             Asked::Mine(_) if !object.is_current() => Asked::Gone,
             other => other,
@@ -76,10 +95,7 @@ impl Asking<'_> {
             return Asked::Theirs;
         }
         let sub = xxh3_64_with_seed(&place.to_le_bytes(), turn);
-        match self
-            .region
-            .claim_key(&self.key, sub, self.now, self.now + LEASE, false)
-        {
+        match self.claim_key(sub, false) {
             Ok(Attempt::Won(claim)) => Asked::Mine(claim),
             _ => Asked::Theirs,
         }
@@ -88,10 +104,7 @@ impl Asking<'_> {
     /// The claim to refresh an entry in the background, if it is free.
     pub(super) fn refresh_claim(&self, found: &Found) -> Option<Claim> {
         let object = found.stored.object();
-        match self
-            .region
-            .claim_object(object, self.now, self.now + LEASE, false)
-        {
+        match self.claim_object(object, false) {
             Attempt::Won(claim) if object.is_current() => Some(claim),
             _ => None,
         }

@@ -45,7 +45,7 @@ impl Asking<'_> {
         let fallback_until = self.fallback_until(&found);
         let terms = self.terms(purpose);
         // What others got is not for credentials (RFC 9111 §3.5).
-        let named = match found.siblings && terms.revalidate && !self.authorised() {
+        let named = match found.siblings && terms.revalidate && !self.authorised() && self.acts() {
             true => siblings::tags(self.region, &found.stored, self.policy, self.now),
             false => Vec::new(),
         };

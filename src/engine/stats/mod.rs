@@ -33,9 +33,10 @@ pub use histogram::{AGES, Fetched, Histogram, SECONDS};
 pub use page::{PAGE_TYPE, page};
 pub use prometheus::{MEDIA_TYPE, exposition};
 pub use query::{Explain, Form, Query};
+pub(crate) use read::seconds;
 pub use read::{Gauges, zone};
 pub use summary::{of_all, summary};
-pub use survey::Survey;
+pub use survey::{Listed, Survey};
 pub use tree::{
     Bucket, Buckets, CodingCounts, Delivered, Entries, Evicted, Failing, Forwarded, Origin, Purges,
     Recovery, Refresh, Tally, Top, Tree, Used, Waited, Zone,

@@ -59,7 +59,7 @@ impl Query {
                     };
                     once("explain", &mut query.explain, explain)?;
                 }
-                b"header" => headers.push(header(&value)?),
+                b"header" => add(&mut headers, header(&value)?)?,
                 name => {
                     let name = String::from_utf8_lossy(name);
                     let known = "format, zone, explain and header are known";
@@ -69,12 +69,40 @@ impl Query {
         }
         query.form = form.unwrap_or(query.form);
         match &mut query.explain {
+            Some(_) if query.zone.is_some() || form.is_some() => {
+                let those = "the answer is JSON, of the zone that the URL's location uses";
+                return Err(format!(
+                    "\"zone\" and \"format\" are not for \"explain\": {those}"
+                ));
+            }
             Some(explain) => explain.headers = headers,
             None if headers.is_empty() => {}
             None => return Err("\"header\" is for \"explain\", which is not there".to_owned()),
         }
         Ok(query)
     }
+}
+
+fn add(
+    headers: &mut Vec<(Vec<u8>, Vec<u8>)>,
+    (name, value): (Vec<u8>, Vec<u8>),
+) -> Result<(), String> {
+    let text = String::from_utf8_lossy(&name);
+    if name.eq_ignore_ascii_case(b"host") {
+        return Err(format!(
+            "\"header\" is \"{text}\": the host is that of the URL"
+        ));
+    }
+    if headers
+        .iter()
+        .any(|(known, _)| known.eq_ignore_ascii_case(&name))
+    {
+        return Err(format!(
+            "\"header\" has \"{text}\" twice: join the values with a comma"
+        ));
+    }
+    headers.push((name, value));
+    Ok(())
 }
 
 fn once<T>(name: &str, place: &mut Option<T>, value: T) -> Result<(), String> {
@@ -226,6 +254,10 @@ mod tests {
             ("explain=http://h/&header=a%0a:1", "\"header\""),
             ("explain=http://h/&header=a:%0d%0aX:1", "\"header\""),
             ("header=a:1", "\"header\""),
+            ("explain=http://h/&header=Host:x", "\"Host\""),
+            ("explain=http://h/&header=a:1&header=A:2", "\"A\" twice"),
+            ("explain=http://h/&zone=main", "\"zone\""),
+            ("explain=http://h/&format=html", "\"format\""),
         ] {
             let error = parse(args).expect_err(args);
             assert!(error.contains(named), "{args}: {error}");

@@ -200,7 +200,7 @@ impl Counts<'_> {
 }
 
 /// Milliseconds as seconds.
-pub(super) fn seconds(millis: Millis) -> f64 {
+pub(crate) fn seconds(millis: Millis) -> f64 {
     millis as f64 / 1_000.0
 }
 

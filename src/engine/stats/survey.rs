@@ -7,8 +7,10 @@ use super::counter::PLACES;
 use super::read::{Gauges, seconds};
 use super::tree::{Entries, Failing, Recovery, Tally, Top, Used, Zone};
 use crate::engine::backoff::Fault;
+use crate::engine::cache::Cache;
 use crate::engine::record::{Head, LineUse, LinesFor};
 use crate::engine::{key, tags, words};
+use crate::http::age;
 use crate::store::{Busy, Millis, Region, Surveyed};
 
 /// Entries of each list.
@@ -177,4 +179,48 @@ fn most(hits: HashMap<String, u64>) -> Vec<Tally> {
     tallies.sort_by(|a, b| b.hits.cmp(&a.hits).then_with(|| a.name.cmp(&b.name)));
     tallies.truncate(LISTED);
     tallies
+}
+
+/// A stored response in a list of all.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Listed {
+    /// Its key, as a person reads it.
+    pub key: String,
+    /// Its key.
+    #[serde(skip)]
+    pub raw_key: Vec<u8>,
+    /// What the store keeps with it, by which it is told from other variants.
+    #[serde(skip)]
+    pub meta: Vec<u8>,
+    /// Its status.
+    pub status: u16,
+    /// Bytes of its body.
+    pub bytes: u64,
+    /// Seconds of age.
+    pub age: f64,
+    /// Seconds of freshness left, negative when it is stale.
+    pub ttl: f64,
+}
+
+impl Cache {
+    /// Everything that is stored.
+    pub fn list(&self, now: Millis) -> Result<Vec<Listed>, Busy> {
+        let mut listed = Vec::new();
+        let all = (0, self.region().places());
+        self.region().survey(all, now, &mut |shown| {
+            let Some(head) = Head::decode(shown.meta).filter(|_| shown.is_object) else {
+                return;
+            };
+            listed.push(Listed {
+                key: key::display(shown.key),
+                raw_key: shown.key.to_vec(),
+                meta: shown.meta.to_vec(),
+                status: head.status,
+                bytes: shown.body,
+                age: seconds(age::current(head.initial_age, head.stored_at, now)),
+                ttl: (head.fresh_until as f64 - now as f64) / 1_000.0,
+            });
+        })?;
+        Ok(listed)
+    }
 }

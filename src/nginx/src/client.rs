@@ -24,7 +24,7 @@ use nginx_sys::{
 };
 use swrcache::engine::stats::Answered;
 use swrcache::engine::{
-    Cache, Decision, Led, Method, Reason, Request, Serve, Status, Stored, Turn, Written,
+    Cache, Decision, Led, Method, Reason, Request, Serve, Status, Stored, Turn, Written, key,
 };
 use swrcache::http::Fields;
 
@@ -281,7 +281,11 @@ impl Client {
         };
         let mut removal = self.cache.written(&written, &self.conf.policy, now());
         if removal.step(errand::PLACES) != Ok(true) {
-            errand::start(removal, None);
+            let zone = self.conf.zone(self.r).map(|zone| zone.name());
+            let zone = String::from_utf8_lossy(zone.unwrap_or_default());
+            let key = key::display(self.key);
+            let about = format!("\"{key}\", which was written to, in zone \"{zone}\"");
+            errand::start(removal, None, about);
         }
     }
 

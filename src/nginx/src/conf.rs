@@ -18,6 +18,7 @@ use crate::guard::guard;
 use crate::module::ctx_index;
 use crate::pool::{Pool, bytes_of};
 use crate::proxy_target;
+use crate::report::Lines;
 use crate::request::Req;
 use crate::zone::Zone;
 
@@ -166,6 +167,8 @@ pub(crate) struct LocConf {
     main: *const MainConf,
     /// Background refreshes of this location in flight in this worker.
     pub(crate) refreshing: Cell<u32>,
+    /// What the log has told of those that were put off.
+    pub(crate) put_off: Lines,
     /// The parameter of the location's `proxy_pass`.
     pub(crate) proxied: Option<Value>,
 }
@@ -204,6 +207,18 @@ impl LocConf {
     /// Whether as many refreshes are under way as may be.
     pub(crate) fn is_at_refresh_max(&self) -> bool {
         self.refreshing.get() >= self.refresh_max()
+    }
+
+    /// How the key is made, as it stands in the configuration.
+    pub(crate) fn key_text(&self) -> String {
+        let Some(values) = &self.settings.key else {
+            return "$scheme$host$request_uri".to_owned();
+        };
+        // SAFETY: compiled when the configuration was read, in the pool of the cycle.
+        let texts = values
+            .iter()
+            .map(|value| bytes_of(unsafe { &(*value.0).value }));
+        texts.map(String::from_utf8_lossy).collect()
     }
 
     /// The zone that `swr_cache_purge` purges here.
@@ -357,6 +372,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
             purges: None,
             main: ptr::null(),
             refreshing: Cell::new(0),
+            put_off: Lines::none(),
             proxied: None,
         },
     )

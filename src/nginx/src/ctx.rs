@@ -4,8 +4,10 @@ use std::ffi::c_void;
 use std::ptr;
 
 use nginx_sys::{ngx_palloc, ngx_pool_cleanup_add};
+use swrcache::engine::Reason;
 
 use crate::client::Client;
+use crate::explain::Explained;
 use crate::fetch::Fetch;
 use crate::guard::guard;
 use crate::request::Req;
@@ -25,6 +27,10 @@ pub(crate) enum Role {
     Client(Client),
     /// The cache's own.
     Fetch(Fetch),
+    /// One that is to be explained, and is not carried out.
+    Explain(Explained),
+    /// A purge by method, and what came of it.
+    Purge(Reason),
 }
 
 impl Ctx {
@@ -65,10 +71,12 @@ impl Ctx {
         }
     }
 
-    /// The record, unless nginx has led the client's request elsewhere since. A fetch has the same one to its end.
+    /// The record, unless nginx has led the client's request elsewhere since. A fetch has the same one to its end, and so has one
+    /// that is explained.
     pub(crate) fn here<'a>(r: Req) -> Option<&'a mut Ctx> {
         Ctx::of(r).filter(|ctx| {
-            matches!(ctx.role, Role::Fetch(_)) || ctx.uri_changes == r.raw().uri_changes()
+            matches!(ctx.role, Role::Fetch(_) | Role::Explain(_))
+                || ctx.uri_changes == r.raw().uri_changes()
         })
     }
 
@@ -76,7 +84,7 @@ impl Ctx {
     pub(crate) fn client<'a>(r: Req) -> Option<&'a mut Client> {
         match &mut Ctx::of(r)?.role {
             Role::Client(client) => Some(client),
-            Role::Fetch(_) => None,
+            Role::Fetch(_) | Role::Explain(_) | Role::Purge(_) => None,
         }
     }
 
@@ -84,7 +92,7 @@ impl Ctx {
     pub(crate) fn fetch<'a>(r: Req) -> Option<&'a mut Fetch> {
         match &mut Ctx::of(r)?.role {
             Role::Fetch(fetch) => Some(fetch),
-            Role::Client(_) => None,
+            Role::Client(_) | Role::Explain(_) | Role::Purge(_) => None,
         }
     }
 }

@@ -517,8 +517,36 @@ fn is_left_out(name: &[u8], sends: &Sends) -> bool {
         || sends.without.iter().any(|n| name.eq_ignore_ascii_case(n))
 }
 
+/// Takes all fields out of a request.
+pub(crate) fn clear_fields(r: Req) -> Option<()> {
+    let to = &mut r.raw().headers_in;
+    // SAFETY: all-zero is where nginx begins with these (ngx_http_create_request); the list is set up next.
+    *to = unsafe { std::mem::zeroed() };
+    to.content_length_n = -1;
+    to.keep_alive_n = -1;
+    // SAFETY: the list is part of a live request.
+    let rc = unsafe {
+        ngx_list_init(
+            &mut to.headers,
+            r.pool().as_ptr(),
+            20,
+            size_of::<ngx_table_elt_t>(),
+        )
+    };
+    crate::request::is_ok(rc).then_some(())
+}
+
+/// Adds a `Host` field, by which nginx chooses the server among those of the request's address.
+pub(crate) fn add_host(r: Req, authority: &[u8]) -> Option<()> {
+    add_field(r, b"Host", authority)?;
+    // SAFETY: the field that was just added; its handler wants to find none noted.
+    let e = unsafe { r.raw().headers_in.host.as_mut()? };
+    r.raw().headers_in.host = ptr::null_mut();
+    call_handler(r, e, b"host")
+}
+
 /// Adds a request field and has nginx note it where it looks for it.
-fn add_field(r: Req, name: &[u8], value: &[u8]) -> Option<()> {
+pub(crate) fn add_field(r: Req, name: &[u8], value: &[u8]) -> Option<()> {
     let pool = r.pool();
     // SAFETY: the list of a live request.
     let e = unsafe {
@@ -551,6 +579,11 @@ fn note(r: Req, e: &mut ngx_table_elt_t, lower: &[u8]) -> Option<()> {
         r.raw().headers_in.host = e;
         return Some(());
     }
+    call_handler(r, e, lower)
+}
+
+/// Has nginx's own handler look at a request field, if it has one for the name.
+fn call_handler(r: Req, e: &mut ngx_table_elt_t, lower: &[u8]) -> Option<()> {
     // SAFETY: the core module's hash of request fields; a handler gets the element and the offset it was made for.
     unsafe {
         let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;

@@ -27,6 +27,8 @@ struct Errand {
     removal: Removal,
     /// Who is to be told of its end; `None` if nobody asked, or the client has gone: the removal goes on.
     asker: Option<Asker>,
+    /// What is purged, and where, for the log.
+    about: String,
     tries: u32,
 }
 
@@ -51,10 +53,11 @@ fn list() -> &'static mut VecDeque<Errand> {
 }
 
 /// Does it, soon. The asker, if there is one, is told by [`purge::done`].
-pub(crate) fn start(removal: Removal, asker: Option<Asker>) {
+pub(crate) fn start(removal: Removal, asker: Option<Asker>, about: String) {
     list().push_back(Errand {
         removal,
         asker,
+        about,
         tries: 0,
     });
     TURNS.next();
@@ -82,7 +85,7 @@ pub(crate) fn finish_all() {
             done
         });
         if !done {
-            give_up();
+            failed(&errand.about);
         }
     }
 }
@@ -125,17 +128,23 @@ fn try_later() {
     errand.tries += 1;
     if errand.tries > TRIES {
         let errand = list().pop_front();
-        give_up();
-        tell(errand.and_then(|e| e.asker), None);
+        if let Some(errand) = errand {
+            failed(&errand.about);
+            tell(errand.asker, None);
+        }
     }
     if !list().is_empty() {
         TURNS.later(LATER);
     }
 }
 
-fn give_up() {
-    let why = "swr_cache: something was to be purged, and a lock could not be had: perhaps not all of it is gone";
-    log_cycle(NGX_LOG_ERR as usize, why);
+/// Tells of a purge that could not be carried out.
+pub(crate) fn failed(about: &str) {
+    let text = format!(
+        "swr_cache: the purge of {about} failed: the zone's lock could not be had; some of it may still be served until it expires, \
+         purge it again"
+    );
+    log_cycle(NGX_LOG_ERR as usize, &text);
 }
 
 fn tell(asker: Option<Asker>, purged: Option<u64>) {

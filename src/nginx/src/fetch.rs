@@ -166,7 +166,7 @@ fn launch<'a>(
     // SAFETY: just attached; it lives in the request's pool.
     match unsafe { &mut (*ctx).role } {
         Role::Fetch(fetch) => Some(fetch),
-        Role::Client(_) => None,
+        Role::Client(_) | Role::Explain(_) | Role::Purge(_) => None,
     }
 }
 

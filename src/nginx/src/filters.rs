@@ -3,15 +3,20 @@
 use std::cell::Cell;
 
 use nginx_sys::{
-    NGX_ERROR, ngx_chain_t, ngx_http_output_body_filter_pt, ngx_http_output_header_filter_pt,
-    ngx_http_request_t, ngx_http_top_body_filter, ngx_http_top_header_filter, ngx_int_t,
+    NGX_ERROR, NGX_HTTP_OK, NGX_OK, ngx_buf_t, ngx_chain_t, ngx_http_output_body_filter_pt,
+    ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_http_top_body_filter,
+    ngx_http_top_header_filter, ngx_int_t,
 };
 use swrcache::engine::{Part, Pass, Reason};
 
+use crate::answer::add_field;
 use crate::charset;
 use crate::ctx::{Ctx, Role};
 use crate::deliver::push_status;
+use crate::explain;
+use crate::fields::delete;
 use crate::guard::guard;
+use crate::pool::str_of;
 use crate::request::Req;
 
 struct Next {
@@ -53,6 +58,11 @@ unsafe extern "C" fn header(r: *mut ngx_http_request_t) -> ngx_int_t {
                 fetch.has_lent_charset = charset::lend(r, NEXT.header.get());
                 Some(rc)
             }
+            Role::Explain(explained) => {
+                let text = explain::answers_before(r, explained)?;
+                Some(send_instead(r, &text).unwrap_or(failed))
+            }
+            Role::Purge(_) => None,
             Role::Client(client) => {
                 client.origin_answered();
                 client.hide_own_fields();
@@ -82,6 +92,38 @@ unsafe extern "C" fn header(r: *mut ngx_http_request_t) -> ngx_int_t {
     }
 }
 
+/// Sends a JSON text in place of the response whose header comes.
+fn send_instead(r: Req, text: &[u8]) -> Option<ngx_int_t> {
+    let (header, body) = (NEXT.header.get()?, NEXT.body.get()?);
+    let out = &mut r.raw().headers_out;
+    delete(&mut out.headers, |_| true);
+    add_field(r, "Cache-Control", "no-store")?;
+    out.location = std::ptr::null_mut();
+    out.status = NGX_HTTP_OK as usize;
+    out.status_line = nginx_sys::ngx_str_t::default();
+    out.content_length_n = text.len() as i64;
+    out.content_type = str_of(b"application/json");
+    out.content_type_len = out.content_type.len;
+    let copy = r.pool().copy(text)?;
+    let buf = r.pool().zeroed::<ngx_buf_t>()?;
+    buf.pos = copy.data;
+    // SAFETY: the end of the copy.
+    buf.last = unsafe { copy.data.add(copy.len) };
+    (buf.start, buf.end) = (buf.pos, buf.last);
+    buf.set_memory(1);
+    buf.set_last_buf(1);
+    let chain = r.pool().zeroed::<ngx_chain_t>()?;
+    chain.buf = buf;
+    // SAFETY: the filters that stood at the top before ours; the chain is of the request's pool.
+    unsafe {
+        let rc = header(r.as_ptr());
+        match rc == NGX_OK as ngx_int_t && r.raw().header_only() == 0 {
+            true => Some(body(r.as_ptr(), chain)),
+            false => Some(rc),
+        }
+    }
+}
+
 /// The body filter.
 ///
 /// # Safety
@@ -91,11 +133,16 @@ unsafe extern "C" fn body(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -
     let swallowed = guard("a response body", Some(failed), || {
         // SAFETY: nginx passes a live request.
         let r = unsafe { Req::new(r) };
-        let fetch = Ctx::fetch(r)?;
-        if std::mem::take(&mut fetch.has_lent_charset) {
-            charset::take_back(r);
+        match &mut Ctx::of(r)?.role {
+            Role::Fetch(fetch) => {
+                if std::mem::take(&mut fetch.has_lent_charset) {
+                    charset::take_back(r);
+                }
+                Some(fetch.on_body(chain))
+            }
+            Role::Explain(explained) if explained.is_replaced() => Some(NGX_OK as ngx_int_t),
+            Role::Explain(_) | Role::Client(_) | Role::Purge(_) => None,
         }
-        Some(fetch.on_body(chain))
     });
     match (swallowed, NEXT.body.get()) {
         (Some(rc), _) => rc,

@@ -13,6 +13,7 @@ use crate::arrival::{self, Target};
 use crate::client::{Client, phase_result};
 use crate::conf::LocConf;
 use crate::ctx::{Ctx, Role};
+use crate::explain;
 use crate::guard::guard;
 use crate::pool::bytes_of;
 use crate::purge;
@@ -66,6 +67,9 @@ unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_int_t {
     guard("a request", declined, || {
         // SAFETY: nginx passes a live request.
         let r = unsafe { Req::new(r) };
+        if let Some(rc) = explain::at_the_cache(r) {
+            return rc;
+        }
         let conf = r.conf();
         if !conf.is_on() || is_apart(r) || Ctx::here(r).is_some() {
             return declined;
@@ -91,7 +95,7 @@ fn is_apart(r: Req) -> bool {
 }
 
 /// Whether the cache has anything to do with such a request at all.
-fn may_enter(r: Req, conf: &LocConf) -> bool {
+pub(crate) fn may_enter(r: Req, conf: &LocConf) -> bool {
     let method = r.method();
     conf.policy.methods.has(method)
         && (!has_body(r) || method == Method::Post)
@@ -185,8 +189,13 @@ fn enter(r: Req, conf: &'static LocConf) -> Option<ngx_int_t> {
 
 /// The primary key, in the request's pool.
 fn key(r: Req, conf: &LocConf) -> Option<&'static [u8]> {
+    key_for(r, conf, tls::is_on(r.connection()))
+}
+
+/// The same for a request that came, or would have come, by that scheme.
+pub(crate) fn key_for(r: Req, conf: &LocConf, https: bool) -> Option<&'static [u8]> {
     let Some(values) = &conf.settings.key else {
-        return usual_key(r);
+        return usual_key(r, https);
     };
     match values.as_slice() {
         [value] => made_of(r, &[], &[value.of(r)?]),
@@ -200,15 +209,11 @@ fn key(r: Req, conf: &LocConf) -> Option<&'static [u8]> {
 /// `$scheme$host$request_uri`, without going through variables.
 ///
 /// A subrequest carries its parent's `$request_uri` (ngx_http_subrequest); its own URI stands in for it.
-fn usual_key(r: Req) -> Option<&'static [u8]> {
+fn usual_key(r: Req, https: bool) -> Option<&'static [u8]> {
     let raw = r.raw();
-    let scheme: &[u8] = if tls::is_on(r.connection()) {
-        b"https"
-    } else {
-        b"http"
-    };
+    let scheme: &[u8] = if https { b"https" } else { b"http" };
     let host = host(r);
-    let start: &[&[u8]] = match authority_apart(r, host) {
+    let start: &[&[u8]] = match authority_apart(r, host, https) {
         None => &[scheme, host],
         Some(sent) => &[scheme, host, sent],
     };
@@ -230,14 +235,14 @@ fn usual_key(r: Req) -> Option<&'static [u8]> {
 /// The authority as the client wrote it, where an origin that is given it (`$http_host`) could answer otherwise than to
 /// `$host`: with a port that is neither this server's nor the scheme's, a dot at the end, or another name than that of an
 /// absolute request target.
-fn authority_apart<'a>(r: Req, host: &[u8]) -> Option<&'a [u8]> {
+fn authority_apart<'a>(r: Req, host: &[u8], https: bool) -> Option<&'a [u8]> {
     // SAFETY: NULL or an element of the request's header list.
     let sent = bytes_of(unsafe { &r.raw().headers_in.host.as_ref()?.value });
     let (name, port) = sent.split_at_checked(host.len()).unwrap_or((sent, b""));
     if !name.eq_ignore_ascii_case(host) {
         return Some(sent);
     }
-    if port.is_empty() || is_own_port(r, port) {
+    if port.is_empty() || is_own_port(r, port, https) {
         return None;
     }
     Some(sent)
@@ -245,9 +250,9 @@ fn authority_apart<'a>(r: Req, host: &[u8]) -> Option<&'a [u8]> {
 
 /// Whether `port`, with its colon, is one that an authority need not name: the scheme's, or the one that the client has
 /// connected to.
-fn is_own_port(r: Req, port: &[u8]) -> bool {
+fn is_own_port(r: Req, port: &[u8], https: bool) -> bool {
     let c = r.connection();
-    let scheme: &[u8] = if tls::is_on(c) { b":443" } else { b":80" };
+    let scheme: &[u8] = if https { b":443" } else { b":80" };
     if port == scheme {
         return true;
     }

@@ -14,6 +14,7 @@
 //! | `detached`, `fetch` | a fetch: a request of the cache's own, without a client, and what becomes of its response |
 //! | `filters` | the two filters at the top of the chain, which swallow the output of a fetch |
 //! | `statistics` | `swr_cache_stats`, and the counting of responses |
+//! | `explain` | `?explain=` of the statistics |
 //! | `report` | what error.log says of refreshes |
 //! | `answer` | whole answers of our own |
 //! | `purge`, `errand`, `turns` | the purge API; what a worker does in pieces between its events |
@@ -33,6 +34,7 @@ mod deliver;
 mod detached;
 mod directives;
 mod errand;
+mod explain;
 mod fetch;
 mod fields;
 mod filters;

@@ -6,7 +6,7 @@ use std::ptr;
 use nginx_sys::{NGX_HTTP_MODULE, ngx_http_module_t, ngx_int_t, ngx_module_t, ngx_uint_t};
 
 use crate::directives::COMMANDS;
-use crate::{conf, filters, handler, proxy_target, statistics, variables, worker};
+use crate::{conf, explain, filters, handler, proxy_target, statistics, variables, worker};
 
 static MODULE_CONTEXT: ngx_http_module_t = ngx_http_module_t {
     preconfiguration: Some(variables::register),
@@ -72,7 +72,10 @@ unsafe extern "C" fn postconfiguration(cf: *mut nginx_sys::ngx_conf_t) -> ngx_in
     crate::guard::guard(
         "postconfiguration",
         nginx_sys::NGX_ERROR as ngx_int_t,
-        || match handler::install(cf).and_then(|()| statistics::install(cf)) {
+        || match handler::install(cf)
+            .and_then(|()| statistics::install(cf))
+            .and_then(|()| explain::install(cf))
+        {
             Some(()) => {
                 filters::install();
                 variables::install(cf);

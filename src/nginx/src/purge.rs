@@ -10,10 +10,11 @@ use nginx_sys::{
     ngx_table_elt_t,
 };
 use serde_json::{Map, Value, json};
-use swrcache::engine::{Manner, Selection, key};
+use swrcache::engine::{Manner, Reason, Selection, key};
 
 use crate::clock::now;
 use crate::conf::LocConf;
+use crate::ctx::{Ctx, Role};
 use crate::errand;
 use crate::guard::guard;
 use crate::pool::{borrow, bytes_of};
@@ -88,13 +89,17 @@ unsafe extern "C" fn body_is_read(r: *mut ngx_http_request_t) {
 
 fn begin(r: Req, asked: Asked) {
     let asker = Asker { r, how: asked.how };
+    let about = format!("{} in zone \"{}\"", asked.what, zone_name(r.conf()));
     let cache = r.conf().purged_zone().and_then(|zone| zone.cache());
     let purge = cache.map(|cache| cache.purge(asked.what, asked.how, now()));
     match purge {
         Some(purge) if r.on_end(forget, r.as_ptr().cast()).is_some() => {
-            errand::start(purge, Some(asker));
+            errand::start(purge, Some(asker), about);
         }
-        _ => done(&asker, None),
+        _ => {
+            errand::failed(&about);
+            done(&asker, None);
+        }
     }
 }
 
@@ -148,6 +153,7 @@ pub(crate) fn by_method(
     }
     // SAFETY: a connection has its address; the array was made when the configuration was read.
     if !is_ok(unsafe { ngx_cidr_match(r.connection().sockaddr, by.from) }) {
+        note(r, Reason::PurgeRefused);
         return Some(NGX_HTTP_FORBIDDEN as ngx_int_t);
     }
     let rc = r.discard_body();
@@ -155,19 +161,31 @@ pub(crate) fn by_method(
         return Some(rc);
     }
     let zone = conf.zone(r)?;
-    let cache = zone.cache();
-    let purged = cache
-        .zip(key())
-        .and_then(|(cache, key)| cache.remove(key).ok());
+    let key = key()?;
+    let purged = zone.cache().and_then(|cache| cache.remove(key).ok());
+    let zone = String::from_utf8_lossy(zone.name());
     let Some(purged) = purged else {
+        note(r, Reason::PurgeFailed);
+        errand::failed(&format!("\"{}\" in zone \"{zone}\"", key::display(key)));
         return Some(NGX_HTTP_SERVICE_UNAVAILABLE as ngx_int_t);
     };
-    let zone = String::from_utf8_lossy(zone.name());
+    note(
+        r,
+        match purged {
+            0 => Reason::PurgedNothing,
+            _ => Reason::Purged,
+        },
+    );
     let said = json!({ "purged": purged, "soft": false, "zone": zone });
     // In a phase handler: nginx ends the request with what this gives, once it is sent.
     let rc = send(r, NGX_HTTP_OK, &said.to_string()).unwrap_or(NGX_ERROR as ngx_int_t);
     r.finalize(rc);
     Some(NGX_DONE as ngx_int_t)
+}
+
+/// Has the log tell what came of a purge by method.
+fn note(r: Req, reason: Reason) {
+    Ctx::attach(r, Role::Purge(reason));
 }
 
 /// Sends a JSON document and ends the request.

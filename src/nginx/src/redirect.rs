@@ -9,14 +9,15 @@
 //! up for a fetch ([`crate::detached`]): its response is then nginx's own page, and `err_status` says for what.
 
 use nginx_sys::{
-    NGX_DECLINED, NGX_DONE, NGX_ERROR, NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_http_internal_redirect,
-    ngx_http_named_location, ngx_http_request_t, ngx_int_t, ngx_str_t,
+    NGX_DECLINED, NGX_DONE, NGX_ERROR, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_OK,
+    ngx_http_internal_redirect, ngx_http_named_location, ngx_http_request_t, ngx_int_t, ngx_str_t,
 };
 
 use crate::arrival;
 use crate::ctx::{Ctx, Role};
 use crate::deliver::{complete_location, copy_field, host_fields};
 use crate::detached;
+use crate::explain;
 use crate::fields::List;
 use crate::guard::guard;
 use crate::pool::{bytes_of, str_of};
@@ -56,6 +57,9 @@ pub(crate) unsafe extern "C" fn server_rewrite(r: *mut ngx_http_request_t) -> ng
     guard("a request's target", declined, || {
         // SAFETY: nginx passes a live request.
         let r = unsafe { Req::new(r) };
+        if explain::is_for_nothing(r) {
+            return NGX_OK as ngx_int_t;
+        }
         arrival::note(r);
         stop(r, Led::Target).unwrap_or(declined)
     })
@@ -84,6 +88,7 @@ fn stop(r: Req, led: Led) -> Option<ngx_int_t> {
             return None;
         }
         Role::Fetch(fetch) => fetch.led_elsewhere(led),
+        Role::Explain(_) | Role::Purge(_) => return None,
     }
     // A `post_action` of the place, whose turn nginx finds now or which has led here, is the client's (ngx_http_post_action).
     r.raw().set_post_action(1);

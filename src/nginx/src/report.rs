@@ -1,22 +1,24 @@
 //! What error.log says of refreshes: one `warn` for each step of a failing entry's back-off, a `notice` when it has recovered, and a
 //! `warn` where `swr_cache_refresh_max` puts refreshes off. However many there are, a worker writes few lines: the others
-//! are counted, and the next line says how many they were.
+//! are counted, and told of as a number a little later.
 
 use std::cell::Cell;
 
-use nginx_sys::{NGX_LOG_NOTICE, NGX_LOG_WARN, log_line};
+use nginx_sys::{NGX_LOG_NOTICE, NGX_LOG_WARN, log_line, ngx_event_t};
 use swrcache::engine::{Stored, Trouble, key};
 
 use crate::clock::now;
 use crate::conf::LocConf;
+use crate::guard::{guard, log_cycle};
 use crate::request::Req;
+use crate::turns::Turns;
 
-/// Lines of a kind in a span of time.
+/// Lines of a kind in a span of time, in milliseconds.
 const LINES: u32 = 10;
 const SPAN: u64 = 10_000;
 
 /// Lines of one kind.
-struct Lines {
+pub(crate) struct Lines {
     since: Cell<u64>,
     written: Cell<u32>,
     held: Cell<u64>,
@@ -27,10 +29,11 @@ unsafe impl Sync for Lines {}
 
 static FAILED: Lines = Lines::none();
 static RECOVERED: Lines = Lines::none();
-static DEFERRED: Lines = Lines::none();
+/// Tells of what was only counted.
+static REST: Turns = Turns::new(tell_rest);
 
 impl Lines {
-    const fn none() -> Lines {
+    pub(crate) const fn none() -> Lines {
         Lines {
             since: Cell::new(0),
             written: Cell::new(0),
@@ -46,7 +49,9 @@ impl Lines {
             self.written.set(0);
         }
         if self.written.get() >= most {
-            self.held.set(self.held.get() + 1);
+            if self.held.replace(self.held.get() + 1) == 0 {
+                REST.later(SPAN as usize);
+            }
             return None;
         }
         self.written.set(self.written.get() + 1);
@@ -78,6 +83,29 @@ fn zone_name(r: Req, conf: &LocConf) -> String {
 
 fn seconds(ms: u64) -> String {
     format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+}
+
+/// A span is over.
+extern "C" fn tell_rest(_: *mut ngx_event_t) {
+    guard("a summary for the log", (), || {
+        for (lines, level, what) in [
+            (&FAILED, NGX_LOG_WARN, "refreshes failed"),
+            (
+                &RECOVERED,
+                NGX_LOG_NOTICE,
+                "refreshes that had failed work again",
+            ),
+        ] {
+            let held = lines.held.take();
+            if held > 0 {
+                let text = format!(
+                    "swr_cache: {held} more {what} in the last {} s",
+                    SPAN / 1000
+                );
+                log_cycle(level as usize, &text);
+            }
+        }
+    });
 }
 
 /// The entry that a fetch is for, as it was when that began.
@@ -147,7 +175,7 @@ impl Watch {
 
 /// A refresh was put off, as `swr_cache_refresh_max` are under way.
 pub(crate) fn deferred(r: Req, conf: &LocConf, entry: &Stored) {
-    let Some(held) = DEFERRED.next(1) else {
+    let Some(held) = conf.put_off.next(1) else {
         return;
     };
     let text = format!(

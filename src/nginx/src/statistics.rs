@@ -21,6 +21,7 @@ use swrcache::http::fields::first;
 use crate::answer::{add_field, send};
 use crate::clock::now;
 use crate::ctx::Ctx;
+use crate::explain;
 use crate::fields::List;
 use crate::guard::guard;
 use crate::handler::add;
@@ -140,8 +141,8 @@ fn answer(r: Req) -> Option<ngx_int_t> {
         );
         return refuse(r, NGX_HTTP_NOT_FOUND, &why);
     }
-    if query.explain.is_some() {
-        return refuse(r, NGX_HTTP_BAD_REQUEST, "\"explain\" is not known yet");
+    if let Some(explain) = &query.explain {
+        return explain::begin(r, explain);
     }
     if let Some((made, took, tree)) = &state().last
         && *took > SOON

@@ -12,7 +12,7 @@ use swrcache::engine::key;
 
 use crate::arrival;
 use crate::client::Client;
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, Role};
 use crate::guard::guard;
 use crate::pool::{bytes_of, str_of};
 use crate::proxy_target::{self, Target};
@@ -70,6 +70,10 @@ struct Looked(Cell<bool>);
 unsafe impl Sync for Looked {}
 
 type Text = fn(&Client) -> Option<Vec<u8>>;
+
+/// The numbers of two.
+const STATUS: usize = 0;
+const REASON: usize = 1;
 
 /// The variables, in the order of their numbers.
 const VARIABLES: [(&str, Text); 6] = [
@@ -368,7 +372,12 @@ unsafe extern "C" fn get(
     guard("a variable", NGX_ERROR as ngx_int_t, || {
         // SAFETY: nginx passes a live request and the value to fill.
         let (r, v) = unsafe { (Req::new(r), &mut *v) };
-        let text = Ctx::client(r).and_then(|c| (VARIABLES.get(number)?.1)(c));
+        let text = Ctx::of(r).and_then(|ctx| match (&ctx.role, number) {
+            (Role::Client(client), number) => (VARIABLES.get(number)?.1)(client),
+            (Role::Purge(_), STATUS) => Some(b"PURGE".to_vec()),
+            (Role::Purge(reason), REASON) => Some(reason.as_str().into()),
+            _ => None,
+        });
         give(r, v, text);
         NGX_OK as ngx_int_t
     })

@@ -162,7 +162,7 @@ pub const MAX_KEY: usize = (1 << KEY_BITS) - 1;
 pub const MAX_LABELS: usize = (1 << (32 - KEY_BITS)) - 1;
 
 /// How many 64-bit attributes the marker of a key has for the user of the store.
-pub const MARKER_ATTRIBUTES: usize = 3;
+pub const MARKER_ATTRIBUTES: usize = 4;
 /// The attribute of a marker that tells it from others of its key.
 pub(crate) const SUB: usize = MARKER_ATTRIBUTES;
 

@@ -29,7 +29,7 @@ pub type Millis = u64;
 /// First word of a region: "swrcache", little-endian.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"swrcache");
 /// Raised with every change of the layout.
-pub(crate) const VERSION: u32 = 5;
+pub(crate) const VERSION: u32 = 6;
 /// Processes that can be in a region at once: 63 for each of two words, whose last bit is [`UNLINKED`].
 pub(crate) const SLOTS: usize = 126;
 /// In a word of pins: the entry can't be found by lookups.

@@ -3,6 +3,7 @@
 //! A test is written with these three and [`eventually`]; it never sleeps for a fixed time. An entry that must be
 //! stale is born stale (the origin sends `Age`), and an origin that must be slow is held at a [`Gate`].
 
+mod browser;
 mod client;
 mod http3;
 mod nginx;
@@ -12,6 +13,7 @@ mod tls;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use browser::Browser;
 pub(crate) use client::{Client, Response, at_once};
 pub(crate) use http3::Http3;
 pub(crate) use nginx::{Conf, Folder, Nginx, build, free_listener, free_port};

@@ -1,0 +1,329 @@
+//! What would happen to a request now, and why: the decision of a real one, of which nothing is carried out.
+
+mod reasons;
+
+use serde::Serialize;
+
+use super::backoff::Fault;
+use super::cache::Cache;
+use super::decide::Asking;
+use super::decision::Decision;
+use super::pass;
+use super::phase::{Windows, binds};
+use super::policy::{Policy, SECOND};
+use super::record::{Head, LineUse, LinesFor};
+use super::request::{Request, Turn};
+use super::stats::seconds;
+use super::verdict::{Reason, Status};
+use super::{key, tags, variant, words};
+use crate::http::etag;
+use crate::store::{Busy, MarkerView, Millis, Region, Surveyed};
+
+pub use reasons::{Advice, table};
+
+/// What would happen to a request.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explanation {
+    /// In a sentence.
+    pub says: String,
+    /// The key as a person reads it.
+    pub key: String,
+    /// What would happen.
+    pub verdict: Verdict,
+    /// What is remembered of the key beside responses.
+    pub remembered: Remembered,
+    /// What is stored under the key, the most recent first.
+    pub variants: Vec<Variant>,
+}
+
+/// The verdict on a request.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Verdict {
+    /// What would be done.
+    pub action: Action,
+    /// `$swr_cache_status`; of a fetch, if the origin sends a new response that may be stored. Nothing where it is empty.
+    pub status: Option<&'static str>,
+    /// `$swr_cache_reason`; of a fetch, why the origin is asked.
+    pub reason: &'static str,
+    /// What leads to it.
+    pub cause: &'static str,
+    /// What would have to change for a `HIT`.
+    pub cure: String,
+}
+
+/// What would be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Answered from the store.
+    Serve,
+    /// Answered from the store, and refreshed in the background.
+    ServeAndRefresh,
+    /// It would wait for the fetch of another.
+    Wait,
+    /// The origin would be asked, and it would wait.
+    Fetch,
+    /// It would go to the origin as it is.
+    Pass,
+    /// Answered with 504.
+    GatewayTimeout,
+}
+
+/// What is remembered of a key beside responses.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Remembered {
+    /// It passes by the cache for so many seconds yet (hit-for-miss).
+    pub passes_for: Option<f64>,
+    /// Why: the reason of the request that found it out.
+    pub passes_because: Option<&'static str>,
+    /// Requests that were counted (`swr_cache_min_uses`).
+    pub uses: u32,
+    /// It is being fetched.
+    pub being_fetched: bool,
+}
+
+/// A stored response.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Variant {
+    /// It is the one that the request selects.
+    pub selected: bool,
+    /// Its status.
+    pub status: u16,
+    /// Seconds of age.
+    pub age: f64,
+    /// Seconds of freshness left, negative when it is stale.
+    pub ttl: f64,
+    /// Seconds for which it may yet be served while it is refreshed; 0 is not, or not any more.
+    pub stale_while_revalidate: f64,
+    /// Seconds for which it may yet stand in for an error; 0 is not, or not any more.
+    pub stale_if_error: f64,
+    /// The origin forbids to serve it stale (`must-revalidate`, `proxy-revalidate`, `no-cache`).
+    pub must_revalidate: bool,
+    /// Bytes of its body so far.
+    pub bytes: u64,
+    /// Its body is still arriving.
+    pub arriving: bool,
+    /// A fetch for it is under way.
+    pub being_refreshed: bool,
+    /// When a soft purge made it stale (Unix time in seconds).
+    pub purged: Option<f64>,
+    /// The request fields that its `Vary` names, as the stored request had them.
+    pub vary: Vec<(String, Option<String>)>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Its `ETag`, the origin's or the cache's own.
+    pub etag: Option<String>,
+    /// Its `Last-Modified` (Unix time in seconds).
+    pub last_modified: Option<f64>,
+    /// The validators are the cache's own.
+    pub synthesised: bool,
+    /// How its refresh fails.
+    pub failing: Option<Fails>,
+}
+
+/// How a refresh fails.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Fails {
+    /// A word of `$swr_cache_reason`, or the origin's status.
+    pub cause: String,
+    /// Since when (Unix time in seconds).
+    pub since: f64,
+    /// When a request tries again (Unix time in seconds).
+    pub next_try: f64,
+    /// Failures in a row.
+    pub failures: u64,
+}
+
+impl Cache {
+    /// What would happen to `req` at `now`, and why. Nothing is fetched, counted, claimed, remembered or removed.
+    pub fn explain(
+        &self,
+        req: &Request<'_>,
+        policy: &Policy,
+        now: Millis,
+    ) -> Result<Explanation, Busy> {
+        let region = self.region();
+        let decision = Asking::new(region, req, policy, Turn::First, now)
+            .explaining()
+            .decide();
+        let chosen = region.peek(req.key, now, &mut |meta| {
+            variant::selects(meta, req.fields, policy)
+        })?;
+        let selected = chosen.object.as_ref().map(|object| object.meta().to_vec());
+        let mut variants = Vec::new();
+        let mut being_fetched = false;
+        region.survey((region.place_of(req.key), 1), now, &mut |shown| {
+            if shown.key != req.key {
+                return;
+            }
+            being_fetched |= !shown.is_object && shown.is_claimed;
+            let is_selected = selected.as_deref() == Some(shown.meta);
+            variants.extend(describe(shown, policy, is_selected, now));
+        })?;
+        let remembered = remembered(&chosen.marker, being_fetched, now);
+        let verdict = verdict(&decision, &remembered);
+        Ok(Explanation {
+            says: says(&verdict, &variants),
+            key: key::display(req.key),
+            verdict,
+            remembered,
+            variants,
+        })
+    }
+}
+
+/// Whether somebody fetches a key of which nothing is stored.
+pub(crate) fn is_being_fetched(region: &Region, key: &[u8], now: Millis) -> Result<bool, Busy> {
+    let mut is = false;
+    region.survey((region.place_of(key), 1), now, &mut |shown| {
+        is |= !shown.is_object && shown.is_claimed && shown.key == key;
+    })?;
+    Ok(is)
+}
+
+fn verdict(decision: &Decision, remembered: &Remembered) -> Verdict {
+    let (action, status, reason) = match decision {
+        Decision::Serve(serve) if serve.refresh.is_some() => {
+            (Action::ServeAndRefresh, Some(serve.status), serve.reason)
+        }
+        Decision::Serve(serve) => (Action::Serve, Some(serve.status), serve.reason),
+        Decision::Wait(wait) => (Action::Wait, None, wait.reason),
+        Decision::Fetch(fetch) => {
+            let status = fetch.permit.led().status_if_relayed(None);
+            (Action::Fetch, Some(status), fetch.reason)
+        }
+        Decision::Pass(pass) => (Action::Pass, pass.status, pass.reason),
+        Decision::GatewayTimeout(reason) => (Action::GatewayTimeout, None, *reason),
+    };
+    let advice = reason.advice();
+    Verdict {
+        action,
+        status: status.map(Status::as_str),
+        reason: reason.as_str(),
+        cause: advice.cause,
+        cure: cure(reason, remembered).unwrap_or_else(|| advice.cure.to_owned()),
+    }
+}
+
+/// What passes by does so for the reason that was found out.
+fn cure(reason: Reason, remembered: &Remembered) -> Option<String> {
+    let word = remembered
+        .passes_because
+        .filter(|_| reason == Reason::HitForMiss)?;
+    let found = Reason::ALL.iter().find(|reason| reason.as_str() == word)?;
+    let advice = found.advice();
+    Some(format!("{}. {}", advice.cause, advice.cure))
+}
+
+fn says(verdict: &Verdict, variants: &[Variant]) -> String {
+    let done = match verdict.action {
+        Action::Serve => "Would be answered from the store",
+        Action::ServeAndRefresh => {
+            "Would be answered from the store, and refreshed in the background"
+        }
+        Action::Wait => "Would wait for the fetch of another request",
+        Action::Fetch => "Would wait for the origin",
+        Action::Pass => "Would go to the origin, by the cache",
+        Action::GatewayTimeout => "Would be answered with 504",
+    };
+    let status = verdict
+        .status
+        .map_or(String::new(), |status| format!(" ({status})"));
+    let stored = match variants.len() {
+        0 => "Nothing is stored for the key".to_owned(),
+        1 => "One response is stored for the key".to_owned(),
+        n => format!("{n} variants are stored for the key"),
+    };
+    format!(
+        "{done}{status}: {}. {stored}. {}.",
+        verdict.cause, verdict.cure
+    )
+}
+
+fn remembered(marker: &MarkerView, being_fetched: bool, now: Millis) -> Remembered {
+    let passing = pass::passing(marker, now);
+    Remembered {
+        passes_for: passing.map(|(until, _)| seconds(until.saturating_sub(now))),
+        passes_because: passing.map(|(_, why)| why.as_str()),
+        uses: pass::uses(marker),
+        being_fetched,
+    }
+}
+
+fn describe(shown: &Surveyed<'_>, policy: &Policy, selected: bool, now: Millis) -> Option<Variant> {
+    let mut head = Head::decode(shown.meta).filter(|_| shown.is_object)?;
+    if shown.aged != 0 {
+        head.fresh_until = head.fresh_until.min(shown.aged);
+    }
+    let windows = Windows::of(&head, policy);
+    let left = |until: Millis| seconds(until.saturating_sub(now));
+    let fault = Fault::decode(
+        shown.attributes[words::BACKOFF],
+        shown.attributes[words::FAULT],
+    );
+    let synthesised = policy.edge_revalidation && head.lacks_validators();
+    let mut variant = Variant {
+        selected,
+        status: head.status,
+        age: seconds(crate::http::age::current(
+            head.initial_age,
+            head.stored_at,
+            now,
+        )),
+        ttl: (windows.fresh_until as f64 - now as f64) / 1_000.0,
+        stale_while_revalidate: left(windows.swr_until),
+        stale_if_error: left(windows.sie_until),
+        must_revalidate: binds(&head),
+        bytes: shown.body,
+        arriving: shown.is_growing,
+        being_refreshed: shown.is_claimed,
+        purged: (shown.aged != 0).then(|| seconds(shown.aged)),
+        vary: vary(&head, shown.meta),
+        tags: Vec::new(),
+        etag: etag_of(&head, shown, synthesised),
+        last_modified: last_modified(&head, shown, synthesised),
+        synthesised,
+        failing: fault.map(|fault| Fails {
+            cause: fault.cause.to_string(),
+            since: seconds(fault.since),
+            next_try: seconds(fault.next_try),
+            failures: fault.failures,
+        }),
+    };
+    let lines = LinesFor {
+        lines: head.lines(shown.meta),
+        uses: LineUse::TAGS,
+    };
+    tags::each_name(&lines, &mut |tag| variant.tags.push(text(tag)));
+    Some(variant)
+}
+
+fn vary(head: &Head, meta: &[u8]) -> Vec<(String, Option<String>)> {
+    let nominated = head.nominated(meta);
+    nominated
+        .map(|field| (text(field.name), field.sent.map(text)))
+        .collect()
+}
+
+fn etag_of(head: &Head, shown: &Surveyed<'_>, synthesised: bool) -> Option<String> {
+    match shown.attributes[words::HASH] {
+        _ if !synthesised => head.etag(shown.meta).map(text),
+        0 => None,
+        hash => Some(text(&etag::of_hash(hash))),
+    }
+}
+
+fn last_modified(head: &Head, shown: &Surveyed<'_>, synthesised: bool) -> Option<f64> {
+    let since = shown.attributes[words::SINCE];
+    match synthesised {
+        true => Some(seconds(since - since % SECOND)),
+        false => head.last_modified.map(seconds),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests;
