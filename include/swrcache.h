@@ -389,6 +389,23 @@ enum swrcache_failure {
 };
 
 /**
+ * As JSON, described by `docs/statistics.schema.json`.
+ */
+#define SWRCACHE_STATS_JSON 0
+
+/**
+ * As Prometheus reads it (text exposition format 0.0.4).
+ */
+#define SWRCACHE_STATS_PROMETHEUS 1
+
+/**
+ * As a page for a browser, which then asks its own URL for the JSON, with `?format=json`.
+ */
+#define SWRCACHE_STATS_HTML 2
+
+
+
+/**
  * Tells the time: Unix time in milliseconds. Called from any thread that calls the library; must not call the library, nor
  * throw or longjmp out.
  */
@@ -553,6 +570,47 @@ typedef struct swrcache_statistics {
    * Background refreshes that are not over.
    */
   uint64_t refreshing;
+  /**
+   * From here on of all processes that ever used the memory, as in `swrcache_stats_text`, which has the rest of the tree. Clients that
+   * waited for a revalidation inside the stale-while-revalidate window: 0, unless `background_update` is `off`.
+   */
+  uint64_t waited;
+  /**
+   * Requests that shared the fetch of another.
+   */
+  uint64_t collapsed;
+  /**
+   * Background refreshes that brought a new response.
+   */
+  uint64_t refresh_modified;
+  /**
+   * Background refreshes that brought a 304, or the same bytes.
+   */
+  uint64_t refresh_not_modified;
+  /**
+   * Background refreshes that failed.
+   */
+  uint64_t refresh_failed;
+  /**
+   * Background refreshes that were left to a later request.
+   */
+  uint64_t refresh_deferred;
+  /**
+   * Requests to the origin.
+   */
+  uint64_t origin_requests;
+  /**
+   * Bytes of bodies that the origin sent for the store.
+   */
+  uint64_t origin_bytes;
+  /**
+   * Requests that the origin was spared.
+   */
+  uint64_t saved_requests;
+  /**
+   * Bytes of bodies that the origin was spared.
+   */
+  uint64_t saved_bytes;
 } swrcache_statistics;
 
 /**
@@ -902,6 +960,11 @@ typedef struct swrcache_head {
    */
   uint32_t reserved;
 } swrcache_head;
+
+/**
+ * Takes a text of so many bytes, which lives as long as the call. Must not call the library, nor throw or longjmp out.
+ */
+typedef void (*TextSink)(void *user, const char *text, size_t length);
 
 #ifdef __cplusplus
 extern "C" {
@@ -1521,6 +1584,22 @@ int swrcache_reply_read_wait(swrcache_reply *reply,
  * When no other thread uses it.
  */
 void swrcache_reply_free(swrcache_reply *reply);
+
+/**
+ * Hands the statistics of the cache to `sink`, in one piece, in the form `SWRCACHE_STATS_JSON`, `SWRCACHE_STATS_PROMETHEUS` or
+ * `SWRCACHE_STATS_HTML`. `name` is what the cache is called there, as a zone of nginx is; `user` is handed on, and may be NULL.
+ *
+ * What is counted is of all processes that ever used the memory, and outlives them as the memory does. What is stored is walked over, which
+ * takes some seconds for millions of entries; others go on meanwhile. Any thread.
+ *
+ * Returns 0; SWRCACHE_EINVAL for a NULL, a `name` that is not UTF-8 or another form; SWRCACHE_EAGAIN if the cache was too busy: call it
+ * again. `sink` is called in the first case alone.
+ */
+int swrcache_stats_text(const swrcache_cache *cache,
+                        const char *name,
+                        int form,
+                        TextSink sink,
+                        void *user);
 
 /**
  * Stores a response to a request that you have from elsewhere, such as to warm the cache; it takes the place of what is stored for the

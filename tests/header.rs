@@ -179,6 +179,8 @@ fn layouts() -> Vec<Layout> {
             struct_size, size, capacity, used, payload, objects, inserted, evictions, expired, refused, processes,
             reaped, max_object, hits, misses, bypasses, expireds, stales, updatings, revalidateds, waits, fetches,
             refreshes, failures, queued, queue_refused, purged, refreshing,
+            waited, collapsed, refresh_modified, refresh_not_modified, refresh_failed, refresh_deferred, origin_requests,
+            origin_bytes, saved_requests, saved_bytes,
         },
         "swrcache_request" = Request {
             struct_size, method, key, key_len, fields, field_count, flags, turn, origin, target, user,
@@ -319,6 +321,9 @@ fn constants() -> Vec<(&'static str, String)> {
         SWRCACHE_ENOTSTORED,
         SWRCACHE_LOG_ERROR,
         SWRCACHE_LOG_NOTICE,
+        SWRCACHE_STATS_JSON,
+        SWRCACHE_STATS_PROMETHEUS,
+        SWRCACHE_STATS_HTML,
         SWRCACHE_MAX_PROCESSES,
         SWRCACHE_PRIVATE,
         SWRCACHE_SHARED,

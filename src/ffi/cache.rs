@@ -19,6 +19,7 @@ use super::log::{SWRCACHE_LOG_ERROR, SWRCACHE_LOG_NOTICE, log};
 use super::types::{self, SWRCACHE_NUL, Sized_, bytes, put};
 use super::wake::{UNRUNG, UNSURE, Wake};
 use crate::engine;
+use crate::engine::stats::counted;
 use crate::store::{Found, Millis, Region, RegionOptions, Share, StoreError};
 
 /// Memory of this process alone: a process that it forks has no cache there, and is told to pass.
@@ -513,6 +514,27 @@ pub struct Statistics {
     pub purged: u64,
     /// Background refreshes that are not over.
     pub refreshing: u64,
+    /// From here on of all processes that ever used the memory, as in `swrcache_stats_text`, which has the rest of the tree. Clients that
+    /// waited for a revalidation inside the stale-while-revalidate window: 0, unless `background_update` is `off`.
+    pub waited: u64,
+    /// Requests that shared the fetch of another.
+    pub collapsed: u64,
+    /// Background refreshes that brought a new response.
+    pub refresh_modified: u64,
+    /// Background refreshes that brought a 304, or the same bytes.
+    pub refresh_not_modified: u64,
+    /// Background refreshes that failed.
+    pub refresh_failed: u64,
+    /// Background refreshes that were left to a later request.
+    pub refresh_deferred: u64,
+    /// Requests to the origin.
+    pub origin_requests: u64,
+    /// Bytes of bodies that the origin sent for the store.
+    pub origin_bytes: u64,
+    /// Requests that the origin was spared.
+    pub saved_requests: u64,
+    /// Bytes of bodies that the origin was spared.
+    pub saved_bytes: u64,
 }
 
 // SAFETY: repr(C), its size first; integers.
@@ -532,6 +554,7 @@ pub unsafe extern "C" fn swrcache_stats(cache: *const Cache, statistics: *mut St
     shared(cache, |cache| {
         let stats = cache.engine.region().stats();
         let count = |count| cache.counters.sum(count);
+        let zone = counted(cache.engine.region());
         let told = Statistics {
             struct_size: 0,
             size: stats.size,
@@ -561,6 +584,16 @@ pub unsafe extern "C" fn swrcache_stats(cache: *const Cache, statistics: *mut St
             queue_refused: count(Count::QueueRefused),
             purged: count(Count::Purged),
             refreshing: cache.refreshing.load(Acquire).into(),
+            waited: zone.waited.responses,
+            collapsed: zone.collapsed,
+            refresh_modified: zone.refresh.modified,
+            refresh_not_modified: zone.refresh.not_modified,
+            refresh_failed: zone.refresh.failed,
+            refresh_deferred: zone.refresh.deferred,
+            origin_requests: zone.origin.requests,
+            origin_bytes: zone.origin.bytes,
+            saved_requests: zone.origin.saved_requests,
+            saved_bytes: zone.origin.saved_bytes,
         };
         // SAFETY: NULL or writable.
         unsafe { types::write(statistics, told) }

@@ -24,6 +24,7 @@ use super::policy::Settings;
 use super::reply::{self, Fetched, Reply};
 use super::request::{Client, Request, unkeyed};
 use super::response::{Answered, Response, failure_of};
+use super::statistics::Told;
 use super::types::{self, Field, Owned, bytes, field, put, put_text};
 use crate::engine::{
     Failure, Filling, Finished, Led, Outcome, Part, Permit, Purpose, Reason, Stored, cache_status,
@@ -282,14 +283,14 @@ impl FetchValue {
             Outcome::Relay(reason) => {
                 self.count_failure(reason);
                 let status = self.led.status_if_relayed(Some(reason));
-                self.cache.counters.status(status);
                 self.reason = reason;
+                self.count_aside(status, reason);
                 SWRCACHE_DO_RELAY
             }
             Outcome::GatewayTimeout(reason) => {
                 self.cache.counters.add(Count::Failure, 1);
-                self.cache.counters.status(crate::engine::Status::Expired);
                 self.reason = reason;
+                self.count_aside(crate::engine::Status::Expired, reason);
                 SWRCACHE_DO_GATEWAY_TIMEOUT
             }
             Outcome::Dropped(reason) => {
@@ -298,6 +299,18 @@ impl FetchValue {
                 SWRCACHE_DO_NOTHING
             }
         }
+    }
+
+    /// The client that leads is answered without the store.
+    fn count_aside(&self, status: crate::engine::Status, reason: Reason) {
+        let waited = self.cache.now().saturating_sub(self.began);
+        self.cache.count(&Told {
+            status,
+            reason,
+            led: Some((self.asked, waited)),
+            ttl: None,
+            bytes: 0,
+        });
     }
 
     fn count_failure(&self, reason: Reason) {
@@ -466,7 +479,13 @@ impl FetchValue {
             .cache
             .engine
             .deliver(stored, &request, &self.policy.rules, led, now);
-        self.cache.counters.status(serve.status);
+        self.cache.count(&Told {
+            status: serve.status,
+            reason: serve.reason,
+            led: Some((self.asked, now.saturating_sub(self.began))),
+            ttl: Some(serve.ttl),
+            bytes: stored.content_length().unwrap_or(0),
+        });
         let fetched = Fetched {
             asked: self.asked,
             status: self.status,

@@ -15,6 +15,7 @@ use super::handle::{Handle, call};
 use super::policy::{Policy, Settings};
 use super::reply::{self, Reply};
 use super::request::{Asked, Key, Request};
+use super::statistics::Told;
 use super::types::{self, Sized_, put_text, text};
 use crate::engine::{self, Decision as Verdict, Part, Permit, Reason, Status, Turn};
 
@@ -250,7 +251,13 @@ unsafe fn served(
     serve: &mut engine::Serve,
     told: &mut Decision,
 ) {
-    cache.counters.status(serve.status);
+    cache.count(&Told {
+        status: serve.status,
+        reason: serve.reason,
+        led: None,
+        ttl: Some(serve.ttl),
+        bytes: serve.object.content_length().unwrap_or(0),
+    });
     told.action = SWRCACHE_SERVE;
     told.status = status_word(Some(serve.status));
     told.reason = word(serve.reason);
@@ -291,7 +298,13 @@ fn not_served(
         }
         Verdict::Pass(pass) => {
             if let Some(status) = pass.status {
-                cache.counters.status(status);
+                cache.count(&Told {
+                    status,
+                    reason: pass.reason,
+                    led: None,
+                    ttl: None,
+                    bytes: 0,
+                });
             }
             told.status = status_word(pass.status);
             (SWRCACHE_PASS, pass.reason)

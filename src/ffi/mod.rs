@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `log` | what no return value tells |
 //! | `cache` | open, fork, wait, figures |
+//! | `statistics` | the figures as text |
 //! | `purge` | purges, at once and in pieces |
 //! | `watch` | descriptors for event loops |
 //! | `policy` | directives by name |
@@ -35,6 +36,7 @@ mod refresher;
 mod reply;
 mod request;
 mod response;
+mod statistics;
 mod types;
 mod wake;
 mod warm;
@@ -65,6 +67,7 @@ pub use response::{
     Response, SWRCACHE_FAIL_ABORTED, SWRCACHE_FAIL_ERROR, SWRCACHE_FAIL_INVALID,
     SWRCACHE_FAIL_TIMEOUT,
 };
+pub use statistics::*;
 pub use types::{Field, SWRCACHE_NUL};
 pub use warm::swrcache_store;
 pub use watch::*;

@@ -1,6 +1,16 @@
 /* Pointers, sizes, lengths and constants that can't be. */
 #include "soundness.h"
 
+static int texts_taken;
+
+static void take_text(void *user, const char *text, size_t length)
+{
+    (void)user;
+    (void)text;
+    (void)length;
+    texts_taken++;
+}
+
 static void nothing(void *user, swrcache_fetch *fetch)
 {
     (void)user;
@@ -114,6 +124,12 @@ void nulls(void)
     IS(swrcache_passed(cache, policy, &request, NULL), SWRCACHE_EINVAL);
     IS(swrcache_stats(NULL, &statistics), SWRCACHE_EINVAL);
     IS(swrcache_stats(cache, NULL), SWRCACHE_EINVAL);
+    IS(swrcache_stats_text(NULL, "main", SWRCACHE_STATS_JSON, take_text, NULL), SWRCACHE_EINVAL);
+    IS(swrcache_stats_text(cache, NULL, SWRCACHE_STATS_JSON, take_text, NULL), SWRCACHE_EINVAL);
+    IS(swrcache_stats_text(cache, "main", SWRCACHE_STATS_JSON, NULL, NULL), SWRCACHE_EINVAL);
+    IS(swrcache_stats_text(cache, "main", 7, take_text, NULL), SWRCACHE_EINVAL);
+    IS(swrcache_stats_text(cache, "\xff", SWRCACHE_STATS_JSON, take_text, NULL), SWRCACHE_EINVAL);
+    HOLDS(texts_taken == 0);
     IS(swrcache_now(NULL, &number), SWRCACHE_EINVAL);
     IS(swrcache_now(cache, NULL), SWRCACHE_EINVAL);
     IS(swrcache_policy_new(NULL), SWRCACHE_EINVAL);

@@ -1,6 +1,30 @@
 /* Calls in the wrong order, and the life of an entry in the right one. */
 #include "soundness.h"
 
+/* Adds a text to what `user` points to, which has room for it. */
+static void keep_text(void *user, const char *text, size_t length)
+{
+    char *room = user;
+    HOLDS(length < 1 << 20);
+    memcpy(room, text, length);
+    room[length] = 0;
+}
+
+/* The figures as nginx's `swr_cache_stats` has them. */
+static void figures(swrcache_cache *cache)
+{
+    char *text = malloc(1 << 20);
+    HOLDS(text != NULL);
+    IS(swrcache_stats_text(cache, "main", SWRCACHE_STATS_PROMETHEUS, keep_text, text), SWRCACHE_OK);
+    HOLDS(strstr(text, "swr_cache_responses_total{zone=\"main\",status=\"updating\"} 1\n") != NULL);
+    HOLDS(strstr(text, "swr_cache_refreshes_total{zone=\"main\",outcome=\"failed\"} 1\n") != NULL);
+    IS(swrcache_stats_text(cache, "main", SWRCACHE_STATS_JSON, keep_text, text), SWRCACHE_OK);
+    HOLDS(text[0] == '{' && strstr(text, "\"failing\":[{\"key\":\"k\"") != NULL);
+    IS(swrcache_stats_text(cache, "main", SWRCACHE_STATS_HTML, keep_text, text), SWRCACHE_OK);
+    HOLDS(strncmp(text, "<!doctype html>", 15) == 0);
+    free(text);
+}
+
 /* Everything in the wrong order, and after its end. */
 void order(void)
 {
@@ -177,6 +201,8 @@ void life(void)
     swrcache_fetch_free(decision.fetch);
     IS(swrcache_stats(cache, &statistics), SWRCACHE_OK);
     HOLDS(statistics.refreshing == 0 && statistics.failures == 1);
+    HOLDS(statistics.refresh_failed == 1 && statistics.waited == 0 && statistics.saved_requests == 2);
+    figures(cache);
 
     clock_at += 120000;
     decision = look(cache, policy, "k");

@@ -36,7 +36,7 @@ pub use query::{Explain, Form, Query};
 pub(crate) use read::seconds;
 pub use read::{Gauges, zone};
 pub use summary::{of_all, summary};
-pub use survey::{Listed, Survey};
+pub use survey::{Listed, Survey, counted};
 pub use tree::{
     Bucket, Buckets, CodingCounts, Delivered, Entries, Evicted, Failing, Forwarded, Origin, Purges,
     Recovery, Refresh, Tally, Top, Tree, Used, Waited, Zone,

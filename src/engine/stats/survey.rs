@@ -97,10 +97,18 @@ impl Survey {
                 tags: most(found.tags),
             },
         };
-        let tallies = self.region.tallies();
-        let none = [0; PLACES];
-        super::zone(tallies.first_chunk().unwrap_or(&none), gauges)
+        of(&self.region, gauges)
     }
+}
+
+fn of(region: &Region, gauges: Gauges) -> Zone {
+    let tallies = region.tallies();
+    super::zone(tallies.first_chunk().unwrap_or(&[0; PLACES]), gauges)
+}
+
+/// What has been counted, without what a walk over the zone would find.
+pub fn counted(region: &Region) -> Zone {
+    of(region, Gauges::default())
 }
 
 impl Found {
