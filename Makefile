@@ -5,6 +5,7 @@
 #                 NGINX_SOURCE=folder: its sources, where Debian's nginx-dev has not brought them
 #   make lib      the C library, which needs cargo and a C compiler alone; make install PREFIX=/usr/local LIBDIR=PREFIX/lib DESTDIR=:
 #                 header, libraries, swrcache.pc, CMake package
+#   make ctl      swrcachectl, with its manual page and completions, in build/ctl
 #   make test     every test, the end-to-end tests on the vendored nginx and Debian's
 #   make test-matrix   the end-to-end tests on the nginx of later Debian releases too: 1.22, 1.26, 1.28, 1.30
 #   make conformance   the suite of cache-tests.fyi, compared with tests/conformance/missed.txt; part of `make test`
@@ -27,7 +28,7 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 DESTDIR ?=
 
-.PHONY: lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz miri test test-matrix test-chaos bench bench-store bench-quick bench-c bench-deps check clean
+.PHONY: ctl lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz miri test test-matrix test-chaos bench bench-store bench-quick bench-c bench-deps check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -41,6 +42,14 @@ module: deps
 modules: deps
 	@scripts/module.sh vendored
 	@scripts/module.sh debian
+
+# The program for operators, with its manual page and the completions of shells.
+ctl:
+	@cargo build --release -p swrcachectl
+	@mkdir -p build/ctl
+	@cp $(CARGO_TARGET_DIR)/release/swrcachectl build/ctl/
+	@build/ctl/swrcachectl man >build/ctl/swrcachectl.1
+	@for shell in bash zsh fish; do build/ctl/swrcachectl completions $$shell >build/ctl/swrcachectl.$$shell; done
 
 lib:
 	@scripts/clib.sh lib
@@ -100,6 +109,7 @@ test-chaos: module
 # Side by side with nginx's own cache, and with the other caches that `make bench-deps` has installed; under ten minutes,
 # on a quiet machine. `make bench-quick` takes one and only shows that it runs.
 bench: module
+	@scripts/module.sh uncounted
 	@bench/bench.py --readme
 	@bench/store.py --readme
 
@@ -108,6 +118,7 @@ bench-store: module
 	@bench/store.py
 
 bench-quick: module
+	@scripts/module.sh uncounted
 	@bench/bench.py --quick
 
 # What the C library costs, beside the engine's own calls and others, by threads and by processes, into bench/c-library.md.
@@ -130,6 +141,7 @@ check: modules
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --test e2e --test hosts -- -D warnings
+	cargo clippy -p swrcachectl --all-targets -- -D warnings
 	cargo clippy --release -p swrcache-nginx --features vendored --target-dir $(CARGO_TARGET_DIR)/nginx -- -D warnings
 	cargo build --release --lib
 	scripts/symbols.sh build/vendored/*.so build/debian/*.so $(CARGO_TARGET_DIR)/release/libswrcache.rlib

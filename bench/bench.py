@@ -127,6 +127,29 @@ def measure_rates(servers, plan, scheme, sizes):
     return rates
 
 
+def measure_counting(servers, plan):
+    """Requests/s of HITs of 1 KiB, with the statistics' counting and without it: {rival: [a number a round]}."""
+    if not servers.uncounted:
+        servers.left_out["what counting costs"] = "build/uncounted is not there: scripts/module.sh uncounted"
+        return {}
+    rivals = [servers.rivals[OURS], servers.uncounted]
+    rates = {rival.name: [] for rival in rivals}
+    for rival in rivals:
+        if wrong := why_not_a_hit(servers, rival, 1024, False):
+            servers.left_out[f"{rival.name}, HIT of 1 KiB"] = wrong
+            return {}
+    # A hundredth shows only in many rounds.
+    for turn in range(4 * plan.rounds):
+        for rival in rivals if turn % 2 else rivals[::-1]:
+            rate, wrong = clients.wrk(rival.url(1024, "http"), plan.seconds, 32, servers.cores.load)
+            if wrong:
+                servers.left_out[f"{rival.name}, HIT of 1 KiB"] = wrong
+                return {}
+            rates[rival.name].append(rate)
+    say("counting: " + ", ".join(f"{name} {report.median(values):.0f}/s" for name, values in rates.items()))
+    return rates
+
+
 # ---------------------------------------------------------------------------------------------------------- after expiry
 
 
@@ -310,6 +333,7 @@ def measure(plan):
             "seconds": plan.seconds,
             "http": measure_rates(servers, plan, "http", plan.sizes),
             "https": measure_rates(servers, plan, "https", plan.tls_sizes),
+            "counting": measure_counting(servers, plan),
         }
         time.sleep(max(0, expired_at - time.monotonic()))
         results |= {

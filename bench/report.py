@@ -2,7 +2,7 @@
 
 import statistics
 
-from servers import CACHE, CACHE_READ, CACHE_USUAL, OURS, RETURN, STATIC
+from servers import CACHE, CACHE_READ, CACHE_USUAL, OURS, RETURN, STATIC, UNCOUNTED
 
 BEST = "proxy_cache, best"
 STAMPEDES = {
@@ -87,6 +87,9 @@ def budgets(results):
         if name in ("cold50", "nostore50"):
             yield f"{title}: longest wait", worst, 0.108 if name == "cold50" else 0.215, ms, False
         yield f"{title}: requests that failed", max(r["failed"] for r in rounds), 0, count, False
+    if counting := results.get("counting"):
+        exact = lambda value: f"{value:.3f} x"
+        yield "HIT of 1 KiB, of the same without counting", ratio(counting[OURS], counting[UNCOUNTED]), 0.99, exact, True
     if calls := results["syscalls"].get(OURS):
         yield "system calls for a HIT", sum(calls.values()), 2, count, False
 

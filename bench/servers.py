@@ -20,6 +20,8 @@ BUILD = Path(os.environ.get("SWR_BUILD", HERE.parent / "build/vendored")).resolv
 
 # As rivals are called in the tables.
 OURS = "swrcache"
+UNCOUNTED = "swrcache that counts nothing"
+UNCOUNTED_BUILD = BUILD.parent / "uncounted"
 RETURN = "`return 200`"
 STATIC = "static file"
 CACHE = "proxy_cache"
@@ -208,15 +210,21 @@ http {{
         return f"ssl_certificate {cert}; ssl_certificate_key {key};"
 
     def start_swrcache(self):
+        self.add(self.swrcache("swrcache", OURS, BUILD))
+        self.uncounted = None
+        if (UNCOUNTED_BUILD / "nginx").exists():
+            self.uncounted = self.swrcache("uncounted", UNCOUNTED, UNCOUNTED_BUILD)
+
+    def swrcache(self, name, title, build):
         port, tls = free_ports(2)
-        command = self.nginx("swrcache", f"load_module {BUILD}/ngx_http_swr_cache_module.so;", f"""
+        command = self.nginx(name, f"load_module {build}/ngx_http_swr_cache_module.so;", f"""
     swr_cache_zone zone=main:256m;
     server {{
         {listen(port, tls)}
         location / {{ swr_cache main; proxy_pass http://origin; }}
     }}""")
-        self.start("swrcache", command, port)
-        self.add(Rival(OURS, port, tls))
+        self.start(name, command, port)
+        return Rival(title, port, tls)
 
     def start_nginx(self):
         """Without the module: what nginx can do at all, and its own cache in three configurations."""

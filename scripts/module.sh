@@ -2,6 +2,7 @@
 # Builds the nginx module.
 #
 #   scripts/module.sh [vendored]      with nginx 1.28 of the crate nginx-src            -> build/vendored/
+#   scripts/module.sh uncounted       the same without the statistics' counting, for bench/    -> build/uncounted/
 #   scripts/module.sh debian          for Debian's nginx, with the sources in nginx-dev -> build/debian/
 #   scripts/module.sh trixie | forky  for that of another release (scripts/releases.sh) -> build/trixie/, build/forky/
 #   scripts/module.sh NGINX           for an nginx that is installed                    -> build/SERVER-VERSION/
@@ -35,13 +36,14 @@ version() {
         cc -E -P "-I$1/src/core" - | tail -1 | sed 's/" *"//g; s/"//g; s/ .*//'
 }
 
+# vendored NAME FEATURES: into build/NAME
 vendored() {
     local messages out
     # The messages say where this very build put nginx; older builds may lie beside it.
-    messages=$(cargo build --release -p swrcache-nginx --features vendored --target-dir "$target/nginx" \
+    messages=$(cargo build --release -p swrcache-nginx --features "$2" --target-dir "$target/nginx" \
         --message-format=json-render-diagnostics)
     out=$(sed -n 's|.*"out_dir":"\([^"]*/swrcache-nginx-sys-[^"/]*/out\)".*|\1|p' <<<"$messages")
-    put build/vendored "$out/objs/nginx" "$target/nginx/release/libngx_http_swr_cache_module.so"
+    put "build/$1" "$out/objs/nginx" "$target/nginx/release/libngx_http_swr_cache_module.so"
 }
 
 # configure FOLDER ARGUMENTS...: with a copy of $source, for $nginx, unless that has been done
@@ -111,7 +113,8 @@ installed() {
 case ${1:-vendored} in vendored | debian | trixie | forky) export SWR_CACHE_KNOWS_NGINX=1 ;; esac
 
 case ${1:-vendored} in
-vendored) vendored ;;
+vendored) vendored vendored vendored ;;
+uncounted) vendored uncounted vendored,uncounted ;;
 debian)
     NGINX_SOURCE=/usr/share/nginx/src
     installed "${DEBIAN_NGINX:-/usr/sbin/nginx}" debian

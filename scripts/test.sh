@@ -44,6 +44,8 @@ suite() {
 }
 
 e2e() {
+    # Its tests run what lies beside them.
+    cargo build --quiet -p swrcachectl || failed=$((failed + 1))
     export SWR_NGINX=build/$1/nginx SWR_MODULE=build/$1/ngx_http_swr_cache_module.so
     suite "end to end on $("$SWR_NGINX" -v 2>&1)" run --test e2e ${2:+"$2"}
 }
@@ -52,6 +54,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     unit)
         suite "without nginx" run
+        suite "swrcachectl without a server" run -p swrcachectl
         suite "deaths at every write to the store, and orders of accesses" \
             run --features crash-points --test store_crash --test store_mending --test store_interleavings
         doctests

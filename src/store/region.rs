@@ -336,7 +336,7 @@ impl Region {
         if chosen.is_some() {
             newest = None;
         }
-        if counting == Counting::Hit && chosen.is_some() {
+        if counting == Counting::Hit && chosen.is_some() && !cfg!(feature = "uncounted") {
             Lanes::of(core).count_hot(&member.local, hash);
         }
         let hold = |at: EntryAt<'_>| self.hold(member, &at, counting);
@@ -527,6 +527,9 @@ impl Region {
     /// the caller's business. They outlive the process, and with a file all processes.
     #[inline]
     pub fn tally(&self, place: usize, n: u64) {
+        if cfg!(feature = "uncounted") {
+            return;
+        }
         if let Some(member) = self.shared.member() {
             Lanes::of(&self.shared.core).tally(&member.local, place, n);
         }

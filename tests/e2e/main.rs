@@ -11,6 +11,7 @@ mod clients;
 mod clock;
 mod collapse;
 mod config;
+mod ctl;
 mod cycle;
 mod damage;
 mod delivery;

@@ -230,12 +230,12 @@ fn says(verdict: &Verdict, variants: &[Variant]) -> String {
         .status
         .map_or(String::new(), |status| format!(" ({status})"));
     let stored = match variants.len() {
-        0 => "Nothing is stored for the key".to_owned(),
-        1 => "One response is stored for the key".to_owned(),
-        n => format!("{n} variants are stored for the key"),
+        0 => String::new(),
+        1 => " One response is stored for the key.".to_owned(),
+        n => format!(" {n} variants are stored for the key."),
     };
     format!(
-        "{done}{status}: {}. {stored}. {}.",
+        "{done}{status}: {}.{stored} {}.",
         verdict.cause, verdict.cure
     )
 }

@@ -81,7 +81,9 @@ fn state() -> &'static mut State {
 
 /// Puts the counting into the log phase: a response is counted when it is over.
 pub(crate) fn install(cf: *mut ngx_conf_t) -> Option<()> {
-    *add(cf, ngx_http_phases_NGX_HTTP_LOG_PHASE)?.last_mut()? = Some(count);
+    if !cfg!(feature = "uncounted") {
+        *add(cf, ngx_http_phases_NGX_HTTP_LOG_PHASE)?.last_mut()? = Some(count);
+    }
     Some(())
 }
 

@@ -1,0 +1,210 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Parser, Subcommand};
+
+/// Looks at swrcache's statistics, explains, purges and warms.
+///
+/// A server is given by the URL of a location: that of swr_cache_stats for status, top and explain, that of swr_cache_purge for
+/// purge. unix:/run/nginx.sock:/swr is a location behind a socket in the file system.
+///
+/// Ends with 0; with 1 where a server refused, or part of what was asked for did not come about; with 2 where the command
+/// line was wrong.
+#[derive(Parser)]
+#[command(name = "swrcachectl", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// Answer with JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Say in a few lines how the zones are
+    Status(Server),
+    /// Show the zones live in the terminal; q ends
+    Top(Top),
+    /// Say what a GET of a URL would get, why, and what would have to change for a HIT
+    Explain(Explain),
+    /// Drop what is stored, or make it stale
+    Purge(Purge),
+    /// Request the URLs of a sitemap or of a file, so that they are stored
+    Warm(Warm),
+    /// Look into the file of a zone (file=), without nginx, and without disturbing it
+    Zone(Zone),
+    /// Print the completions of a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// Where the statistics are.
+#[derive(Args)]
+pub(crate) struct Node {
+    /// The location of swr_cache_stats
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SWRCACHE_STATS",
+        default_value = "http://127.0.0.1/swr",
+        value_parser = node
+    )]
+    pub(crate) node: String,
+}
+
+/// Which of the zones.
+#[derive(Args)]
+pub(crate) struct Server {
+    #[command(flatten)]
+    pub(crate) node: Node,
+    /// One zone alone
+    #[arg(long, value_name = "NAME")]
+    pub(crate) zone: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Top {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// Seconds between two looks
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) every: u64,
+}
+
+#[derive(Args)]
+pub(crate) struct Explain {
+    /// The URL
+    pub(crate) url: String,
+    /// A header field of the request; several times
+    #[arg(long = "header", short = 'H', value_name = "NAME:VALUE", value_parser = header)]
+    pub(crate) headers: Vec<String>,
+    #[command(flatten)]
+    pub(crate) node: Node,
+}
+
+#[derive(Args)]
+#[command(group = ArgGroup::new("what").required(true).multiple(true)
+    .args(["urls", "tags", "prefixes", "hosts", "keys", "all"]))]
+pub(crate) struct Purge {
+    /// URLs, all variants of each
+    #[arg(value_name = "URL")]
+    pub(crate) urls: Vec<String>,
+    /// What bears this tag; several times
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+    /// What begins so: a URL, or a key; several times
+    #[arg(long = "prefix", value_name = "PREFIX")]
+    pub(crate) prefixes: Vec<String>,
+    /// A host's; several times
+    #[arg(long = "host", value_name = "HOST")]
+    pub(crate) hosts: Vec<String>,
+    /// A key of swr_cache_key; several times
+    #[arg(long = "key", value_name = "KEY")]
+    pub(crate) keys: Vec<String>,
+    /// Everything
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Make it stale instead of dropping it
+    #[arg(long)]
+    pub(crate) soft: bool,
+    /// Fetch the URLs anew at once
+    #[arg(long, requires = "urls")]
+    pub(crate) refresh: bool,
+    /// The location of swr_cache_purge; several times, for several servers
+    #[arg(
+        long = "node",
+        value_name = "URL",
+        env = "SWRCACHE_PURGE",
+        default_value = "http://127.0.0.1/purge",
+        value_parser = node
+    )]
+    pub(crate) nodes: Vec<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Warm {
+    /// A sitemap (.xml, or an index of sitemaps), or a file with a URL a line; a file, or a URL of a sitemap
+    pub(crate) source: String,
+    /// Requests a second at most
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) rate: u32,
+    /// Connect there, whatever host the URLs name: HOST:PORT, or unix:PATH
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) connect: Option<String>,
+    /// A header field of each request; several times
+    #[arg(long = "header", short = 'H', value_name = "NAME:VALUE", value_parser = header)]
+    pub(crate) headers: Vec<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Zone {
+    /// The file
+    pub(crate) file: PathBuf,
+    /// Read every body, and say what is damaged
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Entries to list, the largest first
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) entries: usize,
+}
+
+/// A location: `http://HOST/PATH`, `https://HOST/PATH`, or `unix:SOCKET:/PATH`.
+fn node(text: &str) -> Result<String, String> {
+    let known = ["http://", "https://", "unix:/"];
+    match known.iter().any(|start| text.starts_with(start)) {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("http://HOST/PATH, https://HOST/PATH or unix:/SOCKET:/PATH was expected".into())
+        }
+    }
+}
+
+/// A header field.
+fn header(text: &str) -> Result<String, String> {
+    match text.split_once(':') {
+        Some((name, _)) if !name.trim().is_empty() => Ok(text.to_owned()),
+        _ => Err("NAME:VALUE was expected".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_word_is_refused() {
+        let parse = |line: &str| Arguments::try_parse_from(line.split(' ')).is_ok();
+        for line in [
+            "ctl status",
+            "ctl status --node unix:/run/nginx.sock:/swr",
+            "ctl --json purge --tag a --tag b --soft",
+            "ctl purge http://h/a --refresh",
+            "ctl explain http://h/ -H Accept:x",
+        ] {
+            assert!(parse(line), "{line}");
+        }
+        for line in [
+            "ctl",
+            "ctl status --node h",
+            "ctl purge",
+            "ctl purge --tag a --refresh",
+            "ctl explain http://h/ -H x",
+            "ctl top --every 0",
+            "ctl warm a --rate 0",
+        ] {
+            assert!(!parse(line), "{line}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! HTTP requests to the locations of a server.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ureq::Agent;
+use ureq::config::Config;
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::DefaultConnector;
+
+use crate::unix::UnixConnector;
+
+/// How long an answer may take. A walk over a large zone takes some seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A location of a server.
+pub(crate) struct Location {
+    agent: Agent,
+    url: String,
+}
+
+/// An answer.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) text: String,
+}
+
+fn config() -> Config {
+    Config::builder()
+        .timeout_global(Some(PATIENCE))
+        // A refusal has a body that says why.
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .user_agent(concat!("swrcachectl/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+/// The client that reaches an address: `unix:PATH`, or whatever the URLs name.
+pub(crate) fn agent(unix: Option<PathBuf>) -> Agent {
+    match unix {
+        Some(path) => Agent::with_parts(config(), UnixConnector(path), DefaultResolver::default()),
+        None => Agent::with_parts(
+            config(),
+            DefaultConnector::new(),
+            DefaultResolver::default(),
+        ),
+    }
+}
+
+impl Location {
+    /// `http://HOST/PATH`, `https://HOST/PATH`, or `unix:SOCKET:/PATH`.
+    pub(crate) fn new(node: &str) -> Location {
+        let Some(rest) = node.strip_prefix("unix:") else {
+            return Location {
+                agent: agent(None),
+                url: node.to_owned(),
+            };
+        };
+        let (socket, path) = rest.split_once(":/").unwrap_or((rest, ""));
+        Location {
+            agent: agent(Some(socket.into())),
+            url: format!("http://localhost/{path}"),
+        }
+    }
+
+    /// GET with these parameters.
+    pub(crate) fn get(&self, parameters: &[(&str, &str)]) -> Result<Answer, String> {
+        let request = parameters
+            .iter()
+            .fold(self.agent.get(&self.url), |request, (name, value)| {
+                request.query(*name, *value)
+            });
+        self.read(request.call())
+    }
+
+    /// POST of JSON.
+    pub(crate) fn post(&self, json: &str) -> Result<Answer, String> {
+        let request = self.agent.post(&self.url).content_type("application/json");
+        self.read(request.send(json))
+    }
+
+    fn read(
+        &self,
+        response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<Answer, String> {
+        let failed = |e: ureq::Error| format!("{}: {e}", self.url);
+        let mut response = response.map_err(failed)?;
+        let status = response.status().as_u16();
+        let body = response.body_mut().with_config().limit(1 << 30);
+        let text = body.read_to_string().map_err(failed)?;
+        Ok(Answer { status, text })
+    }
+}
+
+impl Answer {
+    /// The answer, if it is one that the server gave willingly; else what it said.
+    pub(crate) fn accepted(self) -> Result<String, String> {
+        match self.status {
+            200 => Ok(self.text),
+            status => Err(self.refusal(status)),
+        }
+    }
+
+    fn refusal(&self, status: u16) -> String {
+        let said: Option<serde_json::Value> = serde_json::from_str(&self.text).ok();
+        let why = said.as_ref().and_then(|said| said["error"].as_str());
+        match why {
+            Some(why) => format!("the server says {status}: {why}"),
+            None => format!("the server says {status}"),
+        }
+    }
+}

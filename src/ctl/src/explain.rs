@@ -1,0 +1,47 @@
+//! What would happen to a request.
+
+use serde_json::Value;
+
+use crate::arguments::Explain;
+use crate::client::Location;
+use crate::{End, Ended};
+
+pub(crate) fn run(explain: &Explain, json: bool) -> Ended {
+    let location = Location::new(&explain.node.node);
+    let mut parameters = vec![("explain", explain.url.as_str())];
+    parameters.extend(
+        explain
+            .headers
+            .iter()
+            .map(|field| ("header", field.as_str())),
+    );
+    let text = location.get(&parameters)?.accepted()?;
+    if json {
+        print!("{text}");
+        return Ok(End::Done);
+    }
+    let said: Value = serde_json::from_str(&text)
+        .map_err(|e| format!("the answer is not that of swr_cache_stats: {e}"))?;
+    println!("{}", said["says"].as_str().unwrap_or_default());
+    for name in ["key", "zone", "location"] {
+        if let Some(text) = said[name].as_str() {
+            println!("{name:<10} {text}");
+        }
+    }
+    for variant in said["variants"].as_array().into_iter().flatten() {
+        let mark = if variant["selected"] == true {
+            "selected"
+        } else {
+            "variant"
+        };
+        println!(
+            "{mark:<10} status {}, age {} s, fresh for {} s, {} bytes",
+            variant["status"], variant["age"], variant["ttl"], variant["bytes"]
+        );
+        println!(
+            "{:<10} stale-while-revalidate for {} s, stale-if-error for {} s",
+            "", variant["stale_while_revalidate"], variant["stale_if_error"]
+        );
+    }
+    Ok(End::Done)
+}

@@ -1,0 +1,234 @@
+//! Requesting what is to be stored.
+
+use std::fs;
+use std::io::IsTerminal;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use quick_xml::Reader;
+use quick_xml::events::Event;
+use serde_json::json;
+use ureq::Agent;
+
+use crate::arguments::Warm;
+use crate::client::agent;
+use crate::{End, Ended};
+
+/// Sitemaps within an index of sitemaps, at most.
+const SITEMAPS: usize = 1_000;
+
+pub(crate) fn run(warm: &Warm, json: bool) -> Ended {
+    let unix = warm
+        .connect
+        .as_deref()
+        .and_then(|to| to.strip_prefix("unix:"));
+    let client = agent(unix.map(Into::into));
+    let urls = urls(warm, &client)?;
+    if urls.is_empty() {
+        return Err(format!("{}: no URL is in it", warm.source));
+    }
+    let bar = progress(urls.len(), json);
+    let (mut stored, mut failed) = (0, Vec::new());
+    let pause = Duration::from_secs(1) / warm.rate;
+    let mut next = Instant::now();
+    for url in &urls {
+        sleep(next.saturating_duration_since(Instant::now()));
+        next = Instant::now().max(next) + pause;
+        match request(&client, warm, url) {
+            Ok(()) => stored += 1,
+            Err(why) => {
+                bar.println(format!("{url}: {why}"));
+                failed.push(json!({ "url": url, "error": why }));
+            }
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    match json {
+        true => println!(
+            "{}",
+            json!({ "requested": urls.len(), "answered": stored, "failed": failed })
+        ),
+        false => println!(
+            "{} requested, {stored} answered, {} failed",
+            urls.len(),
+            failed.len()
+        ),
+    }
+    Ok(if failed.is_empty() {
+        End::Done
+    } else {
+        End::Partly
+    })
+}
+
+fn progress(count: usize, json: bool) -> ProgressBar {
+    if json || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = "{bar:40} {pos}/{len}, {per_sec}, {eta} left";
+    let bar = ProgressBar::new(count as u64);
+    match ProgressStyle::with_template(style) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// A request whose answer is read to its end, so that it is stored whole.
+fn request(client: &Agent, warm: &Warm, url: &str) -> Result<(), String> {
+    let (to, host) = place(url, warm.connect.as_deref());
+    let mut request = client.get(&to);
+    if let Some(host) = host {
+        request = request.header("Host", host);
+    }
+    for field in &warm.headers {
+        let (name, value) = field.split_once(':').unwrap_or((field, ""));
+        request = request.header(name.trim(), value.trim());
+    }
+    let mut response = request.call().map_err(|e| e.to_string())?;
+    let mut body = response.body_mut().as_reader();
+    std::io::copy(&mut body, &mut std::io::sink()).map_err(|e| e.to_string())?;
+    match response.status().as_u16() {
+        200..400 => Ok(()),
+        status => Err(format!("the server says {status}")),
+    }
+}
+
+/// Where to ask for a URL, and the `Host` to send where that is another place.
+fn place<'a>(url: &'a str, connect: Option<&str>) -> (String, Option<&'a str>) {
+    let Some(connect) = connect else {
+        return (url.to_owned(), None);
+    };
+    let (_, rest) = url.split_once("://").unwrap_or(("", url));
+    let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let to = if connect.starts_with("unix:") {
+        "localhost"
+    } else {
+        connect
+    };
+    (format!("http://{to}{path}"), Some(host))
+}
+
+/// The URLs of a sitemap, of the sitemaps that an index names, or of the lines of a file.
+fn urls(warm: &Warm, client: &Agent) -> Result<Vec<String>, String> {
+    let (mut left, mut urls) = (vec![warm.source.clone()], Vec::new());
+    let mut seen = 0;
+    while let Some(source) = left.pop() {
+        seen += 1;
+        if seen > SITEMAPS {
+            return Err(format!(
+                "{}: it names more than {SITEMAPS} sitemaps",
+                warm.source
+            ));
+        }
+        let text = read(&source, client, warm)?;
+        match text.trim_start().starts_with('<') {
+            true => sitemap(&text, &mut urls, &mut left).map_err(|e| format!("{source}: {e}"))?,
+            false => urls.extend(lines(&text)),
+        }
+    }
+    Ok(urls)
+}
+
+fn lines(text: &str) -> impl Iterator<Item = String> {
+    let lines = text.lines().map(str::trim);
+    let urls = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    urls.map(str::to_owned)
+}
+
+fn read(source: &str, client: &Agent, warm: &Warm) -> Result<String, String> {
+    if !(source.starts_with("http://") || source.starts_with("https://")) {
+        return fs::read_to_string(source).map_err(|e| format!("{source}: {e}"));
+    }
+    let (to, host) = place(source, warm.connect.as_deref());
+    let request = client.get(&to);
+    let request = match host {
+        Some(host) => request.header("Host", host),
+        None => request,
+    };
+    let failed = |e: ureq::Error| format!("{source}: {e}");
+    let mut response = request.call().map_err(failed)?;
+    match response.status().as_u16() {
+        200 => response.body_mut().read_to_string().map_err(failed),
+        status => Err(format!("{source}: the server says {status}")),
+    }
+}
+
+/// Reads `<loc>` of `<url>` and of `<sitemap>` (sitemaps.org/protocol).
+fn sitemap(text: &str, urls: &mut Vec<String>, more: &mut Vec<String>) -> Result<(), String> {
+    let mut reader = Reader::from_str(text);
+    let (mut in_sitemap, mut loc) = (false, None::<String>);
+    loop {
+        match reader.read_event().map_err(|e| e.to_string())? {
+            Event::Start(tag) => match tag.local_name().as_ref() {
+                b"sitemap" => in_sitemap = true,
+                b"url" => in_sitemap = false,
+                b"loc" => loc = Some(String::new()),
+                _ => {}
+            },
+            Event::Text(part) => {
+                if let Some(loc) = &mut loc {
+                    loc.push_str(&part.decode().map_err(|e| e.to_string())?);
+                }
+            }
+            Event::GeneralRef(reference) => {
+                if let Some(loc) = &mut loc {
+                    loc.push_str(entity(&reference.decode().map_err(|e| e.to_string())?)?);
+                }
+            }
+            Event::End(tag) if tag.local_name().as_ref() == b"loc" => {
+                let loc = loc.take().unwrap_or_default().trim().to_owned();
+                if !loc.is_empty() {
+                    if in_sitemap { &mut *more } else { &mut *urls }.push(loc);
+                }
+            }
+            Event::Eof => return Ok(()),
+            _ => {}
+        }
+    }
+}
+
+fn entity(name: &str) -> Result<&'static str, String> {
+    match name {
+        "amp" | "#38" | "#x26" => Ok("&"),
+        "apos" | "#39" | "#x27" => Ok("'"),
+        "quot" | "#34" | "#x22" => Ok("\""),
+        "lt" | "#60" | "#x3C" => Ok("<"),
+        "gt" | "#62" | "#x3E" => Ok(">"),
+        other => Err(format!("what is &{other};?")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sitemap_names_urls_and_an_index_names_sitemaps() {
+        let text = "<?xml version='1.0'?><urlset><url><loc> https://h/a?b=1&amp;c=2 </loc></url>\
+                    <url><loc>https://h/b</loc></url></urlset>";
+        let (mut urls, mut more) = (Vec::new(), Vec::new());
+        sitemap(text, &mut urls, &mut more).expect("a sitemap");
+        assert_eq!(urls, ["https://h/a?b=1&c=2", "https://h/b"]);
+        let index = "<sitemapindex><sitemap><loc>https://h/s.xml</loc></sitemap></sitemapindex>";
+        sitemap(index, &mut urls, &mut more).expect("an index");
+        assert_eq!((urls.len(), more), (2, vec!["https://h/s.xml".to_owned()]));
+        assert!(sitemap("<urlset><url>", &mut urls, &mut Vec::new()).is_ok());
+        assert!(sitemap("<a></b>", &mut urls, &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn another_place_keeps_the_host() {
+        let asked = place("https://h.example:8443/a?b", Some("127.0.0.1:80"));
+        assert_eq!(
+            asked,
+            ("http://127.0.0.1:80/a?b".to_owned(), Some("h.example:8443"))
+        );
+        assert_eq!(
+            place("http://h", Some("unix:/s")),
+            ("http://localhost".to_owned(), Some("h"))
+        );
+        assert_eq!(place("http://h/a", None), ("http://h/a".to_owned(), None));
+    }
+}
