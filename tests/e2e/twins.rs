@@ -544,7 +544,7 @@ fn twins_status_lines() {
             let shown = |twin: &str| {
                 let all = raw(&nginx, &format!("/{twin}/{control}/{path}"));
                 let lines = all.lines().filter(|line| {
-                    ["HTTP", "Content-Type", "Location"]
+                    ["HTTP", "Content-", "Transfer-", "Connection", "Location"]
                         .iter()
                         .any(|start| line.starts_with(start))
                 });

@@ -7,10 +7,11 @@
 use std::ptr;
 
 use nginx_sys::{
-    NGX_ERROR, NGX_HTTP_FLUSH, NGX_HTTP_NOT_MODIFIED, NGX_HTTP_PARTIAL_CONTENT,
-    NGX_HTTP_PRECONDITION_FAILED, NGX_HTTP_VERSION_11, NGX_OK, ngx_alloc_chain_link, ngx_buf_t,
-    ngx_chain_t, ngx_chain_update_chains, ngx_create_temp_buf, ngx_file_t, ngx_http_send_special,
-    ngx_http_upstream_state_t, ngx_int_t, ngx_read_file, ngx_str_t, ngx_table_elt_t,
+    NGX_ERROR, NGX_HTTP_FLUSH, NGX_HTTP_NO_CONTENT, NGX_HTTP_NOT_MODIFIED,
+    NGX_HTTP_PARTIAL_CONTENT, NGX_HTTP_PRECONDITION_FAILED, NGX_HTTP_VERSION_11, NGX_OK,
+    ngx_alloc_chain_link, ngx_buf_t, ngx_chain_t, ngx_chain_update_chains, ngx_create_temp_buf,
+    ngx_file_t, ngx_http_send_special, ngx_http_upstream_state_t, ngx_int_t, ngx_read_file,
+    ngx_str_t, ngx_table_elt_t,
 };
 use swrcache::engine::{Answer, IgnoreFields, Part, Reason, Serve, Stored, cache_status};
 use swrcache::http::fields::is;
@@ -284,7 +285,11 @@ fn not_modified(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> ngx_i
 fn full_header(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> Option<()> {
     let raw = r.raw();
     raw.headers_out.status = usize::from(stored.status());
-    raw.headers_out.content_length_n = stored.content_length().map_or(-1, |n| n as i64);
+    // A 204 has none (RFC 9110 §8.6); nginx leaves it out where it makes the status line itself.
+    let length = stored
+        .content_length()
+        .filter(|_| stored.status() != NGX_HTTP_NO_CONTENT as u16);
+    raw.headers_out.content_length_n = length.map_or(-1, |n| n as i64);
     // The engine has evaluated the client's preconditions already.
     raw.set_disable_not_modified(1);
     let mut ok = common(r, conf, stored, serve);
