@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use crate::clients::curl;
 use crate::support::*;
 
 /// An event that comes at once, before the gate opens, and one behind it.
@@ -561,6 +562,33 @@ fn transparent_request_id() {
         for name in ["X-Id", "X-Connection"] {
             assert_eq!(response.header(name), sent.header(name), "{name}");
         }
+    }
+}
+
+/// What nginx knows of the client's connection, the origin is told by the fetch, a refresh included.
+#[test]
+fn transparent_variables_of_the_connection() {
+    let origin = Origin::start();
+    let old = Reply::aged(100, "max-age=60, stale-while-revalidate=600", "x");
+    origin.script("/", [old.clone(), old, Reply::cached("max-age=60", "x")]);
+    let names = "$http2 $server_protocol $scheme $remote_port $server_port $connection";
+    let nginx = Conf::caching_with(
+        &origin,
+        &format!("proxy_set_header X-Told \"{names}\"; add_header X-Told \"{names}\";"),
+    )
+    .http2()
+    .start();
+    let url = format!("http://{}/", nginx.addr);
+    for hits in [1, 2] {
+        let (head, _) = curl(&["--http2-prior-knowledge", "-H", "Host: localhost", &url]);
+        origin.await_hits("/", hits);
+        let told = origin.last("/").header("X-Told").map(str::to_lowercase);
+        let told = told.unwrap_or_default();
+        assert!(told.starts_with("h2c http/2.0 http "), "{told}");
+        assert!(
+            head.contains(&format!("x-told: {told}\r\n")),
+            "{told}: {head}"
+        );
     }
 }
 
