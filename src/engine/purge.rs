@@ -222,6 +222,7 @@ mod tests {
                 key: b"httph/a\0",
                 origin: b"http://h",
                 target: b"/a",
+                asked: &Vec::<(&str, &str)>::new(),
                 fields: &fields,
             },
             &Policy::default(),
@@ -271,6 +272,7 @@ mod tests {
                 key: b"httph/a\0",
                 origin: b"http://h",
                 target: b"/a",
+                asked: &Vec::<(&str, &str)>::new(),
                 fields: &fields,
             };
             let mut removal = Cache::new(Arc::clone(&region)).written(&written, &policy, 5);

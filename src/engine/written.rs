@@ -1,4 +1,5 @@
-//! What an unsafe request wrote to: its target, and what the response names beside it (RFC 9111 §4.4).
+//! What an unsafe request wrote to: its target, what the response names beside it (RFC 9111 §4.4), and where a copy went (RFC 4918
+//! §10.3).
 
 use ::http::Method;
 
@@ -21,6 +22,8 @@ pub struct Written<'a> {
     pub origin: &'a [u8],
     /// Path and query as the client wrote them.
     pub target: &'a [u8],
+    /// The request's field lines.
+    pub asked: &'a dyn Fields,
     /// The response's field lines.
     pub fields: &'a dyn Fields,
 }
@@ -53,7 +56,8 @@ impl Written<'_> {
         keys
     }
 
-    /// Calls `f` with the keys of what `Location` and `Content-Location` name on the same origin.
+    /// Calls `f` with the keys of what `Location` and `Content-Location` name on the same origin, and the `Destination` of a `COPY` or
+    /// `MOVE`.
     ///
     /// A key whose text ends in the request's target is made anew with the other target, as the usual one is; of other keys
     /// nothing can be told.
@@ -70,8 +74,13 @@ impl Written<'_> {
         ) else {
             return;
         };
-        for name in ["location", "content-location"] {
-            each_named(self.fields, name, &mut |value| {
+        let written_to: &[(&dyn Fields, &str)] = match self.method {
+            b"COPY" | b"MOVE" => &[(self.asked, "destination")],
+            _ => &[],
+        };
+        let named = [(self.fields, "location"), (self.fields, "content-location")];
+        for (fields, name) in named.iter().chain(written_to) {
+            each_named(*fields, name, &mut |value| {
                 let other = std::str::from_utf8(value)
                     .ok()
                     .and_then(|reference| named_target(origin, target, reference));
@@ -88,14 +97,19 @@ mod tests {
     use super::*;
 
     fn named(key: &str, target: &str, fields: &[(&str, &str)]) -> Vec<String> {
+        named_by("POST", key, target, fields)
+    }
+
+    fn named_by(method: &str, key: &str, target: &str, fields: &[(&str, &str)]) -> Vec<String> {
         let mut keys = Vec::new();
         let key = format!("{key}\0");
         let written = Written {
-            method: b"POST",
+            method: method.as_bytes(),
             status: 200,
             key: key.as_bytes(),
             origin: b"http://h.example",
             target: target.as_bytes(),
+            asked: &[("Destination", "http://h.example/copied")],
             fields: &fields,
         };
         written.each_named(&mut |key| {
@@ -122,5 +136,15 @@ mod tests {
             [""; 0],
             "a key of another form"
         );
+    }
+
+    #[test]
+    fn a_copy_writes_to_its_destination() {
+        // RFC 4918 §10.3
+        for (method, destination) in [("COPY", true), ("MOVE", true), ("POST", false)] {
+            let keys = named_by(method, "httph.example/a", "/a", &[]);
+            assert_eq!(keys == ["httph.example/copied"], destination, "{method}");
+            assert_eq!(keys.is_empty(), !destination, "{method}");
+        }
     }
 }

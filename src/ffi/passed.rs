@@ -66,12 +66,14 @@ fn written(
     asked: &Asked<'_>,
     answered: &Answered<'_>,
 ) -> Result<()> {
+    let request = asked.request(true);
     let written = Written {
         method: asked.word,
         status: answered.status,
         key: asked.key,
         origin: asked.origin,
         target: asked.target,
+        asked: request.fields,
         fields: &answered.judge,
     };
     let mut removal = cache.engine.written(&written, &policy.rules, cache.now());

@@ -141,6 +141,25 @@ fn rules_unsafe_requests_invalidate_as_configured() {
     }
 }
 
+/// RFC 4918 §10.3: a copy is written to its destination. No other method can name one.
+#[test]
+fn rules_a_copy_invalidates_its_destination() {
+    let origin = Origin::start();
+    for path in ["/a", "/b"] {
+        origin.handle(path, |r| match r.method.as_str() {
+            "GET" => Reply::cached(HOUR, "x"),
+            _ => Reply::new(201),
+        });
+    }
+    let nginx = Conf::caching_with(&origin, "proxy_set_header Host $http_host;").start();
+    for (method, cache) in [("COPY", "MISS"), ("MOVE", "MISS"), ("POST", "HIT")] {
+        nginx.get("/b");
+        let fields = [("Destination", "/b"), ("Content-Length", "0")];
+        nginx.client().request(method, "/a", &fields);
+        assert_eq!(nginx.get("/b").cache(), cache, "{method}");
+    }
+}
+
 /// The origin has answered, wherever nginx leads the request by that answer.
 #[test]
 fn rules_unsafe_requests_that_are_led_on_invalidate() {

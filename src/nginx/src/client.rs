@@ -271,12 +271,14 @@ impl Client {
             return;
         };
         let origin = self.r.origin();
+        let asked = List::of(&self.r.raw().headers_in.headers);
         let written = Written {
             method,
             status: u16::try_from(status).unwrap_or(0),
             key: self.key,
             origin: &origin,
             target: self.r.unparsed_uri(),
+            asked: &asked,
             fields,
         };
         let mut removal = self.cache.written(&written, &self.conf.policy, now());
