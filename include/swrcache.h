@@ -1349,7 +1349,8 @@ int swrcache_policy_new(swrcache_policy **policy);
  * | `ignore_headers` | field names | - |
  * | `use_stale` | `error timeout invalid_header updating http_500 ...` or `off` | all of RFC 5861 |
  * | `stale_while_revalidate`, `stale_if_error` | `TIME [force]`, `origin`, `off` | `origin` |
- * | `background_update`, `revalidate`, `edge_revalidation`, `lock` | `on`, `off` | `on` |
+ * | `background_update`, `revalidate`, `edge_revalidation`, `lock`, `convert_head` | `on`, `off` | `on` |
+ * | `max_range_offset` | size, `off` | `off` |
  * | `client_control` | `on`, `off` | `off` |
  * | `lock_timeout`, `lock_age` | time | `5s` |
  * | `control_headers`, `vary_normalize`, `tag_headers` | field names | as the module |
@@ -1361,7 +1362,7 @@ int swrcache_policy_new(swrcache_policy **policy);
  * | `invalidate` | `on`, `target`, `soft`, `off` | `on` |
  * | `status_header` | a name for `Cache-Status`, `off` | `off` |
  *
- * Times are as in nginx: `90`, `90s`, `1m30s`, `500ms`, `1d`. Call it before the policy is first used; one thread at a time.
+ * Times and sizes are as in nginx: `90`, `90s`, `1m30s`, `500ms`, `1d`; `512k`, `4g`. Call it before the policy is first used; one thread at a time.
  *
  * Returns 0; SWRCACHE_EINVAL for a NULL, an unknown directive or a bad value (`swrcache_last_error` names it; the policy is as it
  * was); SWRCACHE_ESTATE once the policy has been used.

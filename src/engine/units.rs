@@ -46,6 +46,18 @@ pub fn time(text: &[u8]) -> Option<Millis> {
     i64::try_from(total).is_ok().then_some(total)
 }
 
+/// A size in nginx's grammar, in bytes: a number, with `k`, `m` or `g` in either case behind it (ngx_parse_offset).
+pub fn size(text: &[u8]) -> Option<u64> {
+    let (number, scale) = match text.split_last()? {
+        (b'k' | b'K', number) => (number, 1 << 10),
+        (b'm' | b'M', number) => (number, 1 << 20),
+        (b'g' | b'G', number) => (number, 1 << 30),
+        _ => (text, 1),
+    };
+    let bytes = digits(number)?.checked_mul(scale)?;
+    i64::try_from(bytes).is_ok().then_some(bytes)
+}
+
 /// The letters that `text` begins with, and what follows them.
 fn unit_of(text: &[u8]) -> (&[u8], &[u8]) {
     let end = text.iter().position(|b| !b.is_ascii_alphabetic());
@@ -99,6 +111,25 @@ mod tests {
             ("é", None),
         ] {
             assert_eq!(time(text.as_bytes()), ms, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_as_in_nginx() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("90", Some(90)),
+            ("512k", Some(512 << 10)),
+            ("4M", Some(4 << 20)),
+            ("1g", Some(1 << 30)),
+            ("", None),
+            ("k", None),
+            ("1t", None),
+            ("1 k", None),
+            ("-1", None),
+            ("99999999999g", None),
+        ] {
+            assert_eq!(size(text.as_bytes()), bytes, "{text}");
         }
     }
 }

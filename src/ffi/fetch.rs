@@ -91,6 +91,8 @@ pub struct FetchValue {
     /// Why the origin is asked.
     asked: Reason,
     led: Led,
+    /// Of the request to the origin.
+    method: &'static CStr,
     stage: Stage,
     /// Why it went as it did.
     reason: Reason,
@@ -134,13 +136,17 @@ impl FetchValue {
             cache.refreshing.fetch_add(1, AcqRel);
         }
         FetchValue {
-            client,
             sends: None,
             made: Owned::default(),
             first: None,
             purpose,
             asked,
             led: permit.led(),
+            method: match permit.is_head() {
+                true => c"HEAD",
+                false => client.sends(),
+            },
+            client,
             stage: Stage::Permitted(permit),
             reason: asked,
             brought: None,
@@ -242,7 +248,7 @@ impl FetchValue {
         };
         let key = unkeyed(&client.key);
         (request.key, request.key_len) = (key.as_ptr().cast(), key.len());
-        request.method = client.sends().as_ptr();
+        request.method = self.method.as_ptr();
         request.origin = told(&client.origin);
         request.target = told(&client.target);
         request.user = client.user;

@@ -111,7 +111,8 @@ pub unsafe extern "C" fn swrcache_policy_new(policy: *mut *mut Policy) -> c_int 
 /// | `ignore_headers` | field names | - |
 /// | `use_stale` | `error timeout invalid_header updating http_500 ...` or `off` | all of RFC 5861 |
 /// | `stale_while_revalidate`, `stale_if_error` | `TIME [force]`, `origin`, `off` | `origin` |
-/// | `background_update`, `revalidate`, `edge_revalidation`, `lock` | `on`, `off` | `on` |
+/// | `background_update`, `revalidate`, `edge_revalidation`, `lock`, `convert_head` | `on`, `off` | `on` |
+/// | `max_range_offset` | size, `off` | `off` |
 /// | `client_control` | `on`, `off` | `off` |
 /// | `lock_timeout`, `lock_age` | time | `5s` |
 /// | `control_headers`, `vary_normalize`, `tag_headers` | field names | as the module |
@@ -123,7 +124,7 @@ pub unsafe extern "C" fn swrcache_policy_new(policy: *mut *mut Policy) -> c_int 
 /// | `invalidate` | `on`, `target`, `soft`, `off` | `on` |
 /// | `status_header` | a name for `Cache-Status`, `off` | `off` |
 ///
-/// Times are as in nginx: `90`, `90s`, `1m30s`, `500ms`, `1d`. Call it before the policy is first used; one thread at a time.
+/// Times and sizes are as in nginx: `90`, `90s`, `1m30s`, `500ms`, `1d`; `512k`, `4g`. Call it before the policy is first used; one thread at a time.
 ///
 /// Returns 0; SWRCACHE_EINVAL for a NULL, an unknown directive or a bad value (`swrcache_last_error` names it; the policy is as it
 /// was); SWRCACHE_ESTATE once the policy has been used.
@@ -236,6 +237,10 @@ fn set(settings: &mut Settings, directive: &str, value: &str) -> Option<()> {
         "revalidate" => rules.revalidate = switch(value)?,
         "edge_revalidation" => rules.edge_revalidation = switch(value)?,
         "lock" => rules.lock = switch(value)?,
+        "convert_head" => rules.convert_head = switch(value)?,
+        "max_range_offset" => {
+            rules.max_range_offset = or_off(value, |value| units::size(value.as_bytes()))?;
+        }
         "client_control" => rules.client_control = switch(value)?,
         "lock_timeout" => rules.lock_timeout = time(value)?,
         "lock_age" => rules.lock_age = time(value)?,
@@ -408,6 +413,9 @@ mod tests {
             ("edge_revalidation", "off"),
             ("lock", "off"),
             ("client_control", "on"),
+            ("convert_head", "off"),
+            ("max_range_offset", "4m"),
+            ("max_range_offset", "off"),
             ("lock_timeout", "1s"),
             ("lock_age", "1s"),
             ("control_headers", "My-Control"),
@@ -444,6 +452,8 @@ mod tests {
             ("tag_headers", "X:Tags"),
             ("vary_normalize", "Accept;X"),
             ("invalidate", "maybe"),
+            ("convert_head", "0"),
+            ("max_range_offset", "1t"),
             ("nonsense", "on"),
         ];
         for (directive, value) in bad {

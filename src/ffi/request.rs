@@ -189,7 +189,7 @@ pub(crate) struct Client {
 unsafe impl Send for Client {}
 
 impl Client {
-    /// The method of the request to the origin: a HEAD is answered from the whole, which a GET fetches.
+    /// The method of the request to the origin, unless it stays a HEAD (`convert_head`): that is answered from the whole, which a GET fetches.
     pub(crate) fn sends(&self) -> &'static CStr {
         match self.method {
             Method::Post => c"POST",

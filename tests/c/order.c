@@ -128,11 +128,18 @@ void requests(void)
     static const struct {
         const char *method, *sends;
         int action;
-    } cases[] = {{"GET", "GET", SWRCACHE_FETCH}, {"HEAD", "GET", SWRCACHE_FETCH}, {"POST", "POST", SWRCACHE_FETCH}};
+        const char *convert_head;
+    } cases[] = {
+        {"GET", "GET", SWRCACHE_FETCH, "on"},
+        {"HEAD", "GET", SWRCACHE_FETCH, "on"},
+        {"POST", "POST", SWRCACHE_FETCH, "on"},
+        {"HEAD", "HEAD", SWRCACHE_FETCH, "off"},
+    };
     swrcache_cache *cache = open_cache(SWRCACHE_PRIVATE);
-    swrcache_policy *policy = new_policy();
-    IS(swrcache_policy_set(policy, "methods", "POST"), SWRCACHE_OK);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        swrcache_policy *policy = new_policy();
+        IS(swrcache_policy_set(policy, "methods", "POST"), SWRCACHE_OK);
+        IS(swrcache_policy_set(policy, "convert_head", cases[i].convert_head), SWRCACHE_OK);
         char key[] = "any key", origin[] = "http://here", target[] = "/path?query", name[] = "X-Own", value[] = "1";
         swrcache_field fields[] = {{name, SWRCACHE_NUL, value, SWRCACHE_NUL}, {"Range", 5, "bytes=0-1", 9}};
         swrcache_request request = {.struct_size = sizeof request, .method = cases[i].method, .key = key, .key_len = SWRCACHE_NUL};
@@ -159,7 +166,9 @@ void requests(void)
         IS(swrcache_fetch_fail(decision.fetch, SWRCACHE_FAIL_ABORTED, 0, &todo), SWRCACHE_OK);
         IS(swrcache_fetch_request(decision.fetch, &told), SWRCACHE_OK);
         swrcache_fetch_free(decision.fetch);
+        swrcache_policy_free(policy);
     }
+    swrcache_policy *policy = new_policy();
     swrcache_fetch *fetch = look(cache, policy, "untold").fetch;
     swrcache_request told = {.struct_size = sizeof told};
     int todo;
