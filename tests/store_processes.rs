@@ -453,10 +453,12 @@ fn more_processes_than_slots_are_refused() {
 /// A killed process loses nothing that it had counted; and whoever cleans up after it, or takes its place, counts nothing twice.
 fn what_a_killed_process_had_counted_stays() {
     let region = Region::anonymous(8 << 20, &RegionOptions::default()).expect("memory");
+    let entered = Gate::new();
     let children: Vec<_> = (0..4)
         .map(|_| {
             Child::fork(|| {
                 region.enter(None).expect("a slot");
+                entered.open(1);
                 // The second word is counted last: so the first has at least as much.
                 loop {
                     region.tally(0, 1);
@@ -465,6 +467,7 @@ fn what_a_killed_process_had_counted_stays() {
             })
         })
         .collect();
+    children.iter().for_each(|_| assert_eq!(entered.pass(), 1));
     region.enter(None).expect("a slot");
     while region.tallies()[1] < 10_000 {
         std::thread::yield_now();
