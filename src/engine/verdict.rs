@@ -195,6 +195,6 @@ reasons! {
     PurgedNothing = "purged-nothing",
     /// The client's address may not purge.
     PurgeRefused = "purge-refused",
-    /// The zone's lock could not be had.
+    /// The zone was busy, or its memory is damaged.
     PurgeFailed = "purge-failed",
 }

@@ -44,7 +44,10 @@ fn damaged(parameter: &str, damage: impl FnOnce(&Nginx)) {
         .http(&format!("swr_cache_zone zone=main:{SIZE}{parameter};"))
         .location(
             "/",
-            &format!("swr_cache main; proxy_pass http://{};", origin.addr),
+            &format!(
+                "swr_cache main; swr_cache_purge_method PURGE from 127.0.0.1; proxy_pass http://{};",
+                origin.addr
+            ),
         );
     let nginx = conf
         .workers(2)
@@ -59,6 +62,13 @@ fn damaged(parameter: &str, damage: impl FnOnce(&Nginx)) {
         assert_eq!(nginx.get("/").text(), page);
         nginx.error_log().contains(TOLD)
     });
+    let refused = nginx.client().request("PURGE", "/", &[]);
+    assert_eq!(
+        (refused.status, refused.header("X-Reason")),
+        (503, Some("purge-failed"))
+    );
+    let line = "the purge of \"http://localhost/\" in zone \"main\" failed";
+    assert!(nginx.error_log().contains(line), "{}", nginx.error_log());
     // As often as it is reloaded: memory is taken over as usual again.
     nginx.reload();
     nginx.await_status("/", "HIT");

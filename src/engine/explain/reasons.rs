@@ -80,7 +80,7 @@ const fn words(reason: Reason) -> (&'static str, &'static str) {
         Reason::Purged => ("A purge by method (`swr_cache_purge_method`) that found something; `$swr_cache_status` is `PURGE`", NOTHING),
         Reason::PurgedNothing => ("A purge by method; nothing was stored for the URL", "If something should have been: the host, the query or `swr_cache_key` of the purge differs from that of the requests"),
         Reason::PurgeRefused => ("A purge by method from an address that may not purge: 403", "The address in `swr_cache_purge_method`"),
-        Reason::PurgeFailed => ("A purge by method that failed, as the zone's lock could not be had: 503", "Purge it again; error_log names the zone and the key"),
+        Reason::PurgeFailed => ("A purge by method that failed, as the zone was busy or its memory is damaged: 503", "Purge it again; error_log names the zone and the key"),
         Reason::BodyBroken => ("The body broke off, or was not as long as announced", "The origin has to send the whole body"),
     }
 }

@@ -141,7 +141,7 @@ fn try_later() {
 /// Tells of a purge that could not be carried out.
 pub(crate) fn failed(about: &str) {
     let text = format!(
-        "swr_cache: the purge of {about} failed: the zone's lock could not be had; some of it may still be served until it expires, \
+        "swr_cache: the purge of {about} failed: the zone was busy, or its memory is damaged; some of it may still be served until it expires, \
          purge it again"
     );
     log_cycle(NGX_LOG_ERR as usize, &text);
