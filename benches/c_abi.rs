@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use criterion::Criterion;
 use http_cache_semantics::CachePolicy;
 use swrcache::engine::{
-    Assessed, Cache, Decision, Method, Outcome, Policy, Request, Response, Serve, Turn, assess,
+    Assessed, Cache, Decision, Fetch, Method, Policy, Request, Response, Serve, Turn, assess,
 };
 use swrcache::ffi;
 use swrcache::store::{Cursor, Region, RegionOptions};
@@ -96,18 +96,18 @@ impl Direct {
 
     fn miss(&self, key: &[u8], fields: &[(&str, &str)]) {
         if let Decision::Fetch(fetch) = self.decide(key) {
-            self.fill(fetch.permit, fields);
+            self.fill(fetch, fields);
         }
     }
 
     fn refresh(&self) {
         match self.decide(black_box(STALE)) {
             Decision::Serve(Serve {
-                refresh: Some(permit),
+                refresh: Some(fetch),
                 ..
-            }) => self.fill(*permit, &EXPIRED),
+            }) => self.fill(fetch, &EXPIRED),
             // The fills of another measure have evicted it.
-            Decision::Fetch(fetch) => self.fill(fetch.permit, &EXPIRED),
+            Decision::Fetch(fetch) => self.fill(fetch, &EXPIRED),
             other => panic!("{other:?}"),
         }
     }
@@ -127,7 +127,7 @@ impl Direct {
         }
     }
 
-    fn fill(&self, permit: swrcache::engine::Permit, fields: &[(&str, &str)]) {
+    fn fill(&self, mut fetch: Box<Fetch>, fields: &[(&str, &str)]) {
         let fields = fields.to_vec();
         let response = Response {
             status: 200,
@@ -138,15 +138,13 @@ impl Direct {
             request_time: NOW,
             wall: NOW,
             from_failure: None,
+            withheld: None,
             own_redirect: false,
             kept: None,
         };
-        let Outcome::Store(mut filling) = permit.respond(&response, &BROWSER, &self.policy, NOW)
-        else {
-            panic!("it may be stored")
-        };
-        filling.write(&BODY).expect("room");
-        filling.finish(NOW);
+        fetch.header(&response, &BROWSER, &self.policy, NOW);
+        fetch.write(&BODY).expect("it may be stored");
+        fetch.end(NOW);
     }
 }
 

@@ -42,7 +42,7 @@ fn cache_with(response: &[(&str, &str)]) -> Cache {
     let cache = Cache::new(Arc::new(region));
     let policy = Policy::default();
     let decision = cache.decide(&ask(&BROWSER), &policy, Turn::First, NOW);
-    let Decision::Fetch(fetch) = decision else {
+    let Decision::Fetch(mut fetch) = decision else {
         panic!("{decision:?}")
     };
     let fields = response.to_vec();
@@ -55,15 +55,13 @@ fn cache_with(response: &[(&str, &str)]) -> Cache {
         wall: NOW,
         origin: b"",
         from_failure: None,
+        withheld: None,
         own_redirect: false,
         kept: None,
     };
-    let outcome = fetch.permit.respond(&response, &BROWSER, &policy, NOW);
-    let Outcome::Store(mut filling) = outcome else {
-        panic!("{outcome:?}")
-    };
-    filling.write(&[b'x'; 1024]).expect("room");
-    filling.finish(NOW);
+    fetch.header(&response, &BROWSER, &policy, NOW);
+    fetch.write(&[b'x'; 1024]).expect("it may be stored");
+    fetch.end(NOW);
     cache
 }
 

@@ -239,41 +239,6 @@ enum swrcache_action {
   SWRCACHE_GATEWAY_TIMEOUT = 4
 };
 
-enum swrcache_cache_status {
-  /**
-   * The cache took no part.
-   */
-  SWRCACHE_STATUS_NONE = 0,
-  /**
-   * A fresh stored response.
-   */
-  SWRCACHE_STATUS_HIT = 1,
-  /**
-   * Nothing was stored.
-   */
-  SWRCACHE_STATUS_MISS = 2,
-  /**
-   * The request bypassed.
-   */
-  SWRCACHE_STATUS_BYPASS = 3,
-  /**
-   * What was stored was stale, and the client waited for the new response.
-   */
-  SWRCACHE_STATUS_EXPIRED = 4,
-  /**
-   * Stale, because the origin failed.
-   */
-  SWRCACHE_STATUS_STALE = 5,
-  /**
-   * Stale, and being refreshed where no client waits.
-   */
-  SWRCACHE_STATUS_UPDATING = 6,
-  /**
-   * What was stored was stale, and the client waited for the origin's 304.
-   */
-  SWRCACHE_STATUS_REVALIDATED = 7
-};
-
 enum swrcache_life_phase {
   /**
    * Younger than its lifetime: serve it.
@@ -403,7 +368,40 @@ enum swrcache_failure {
  */
 #define SWRCACHE_STATS_HTML 2
 
-
+enum swrcache_cache_status {
+  /**
+   * The cache took no part.
+   */
+  SWRCACHE_STATUS_NONE = 0,
+  /**
+   * A fresh stored response.
+   */
+  SWRCACHE_STATUS_HIT = 1,
+  /**
+   * Nothing was stored.
+   */
+  SWRCACHE_STATUS_MISS = 2,
+  /**
+   * The request bypassed.
+   */
+  SWRCACHE_STATUS_BYPASS = 3,
+  /**
+   * What was stored was stale, and the client waited for the new response.
+   */
+  SWRCACHE_STATUS_EXPIRED = 4,
+  /**
+   * Stale, because the origin failed.
+   */
+  SWRCACHE_STATUS_STALE = 5,
+  /**
+   * Stale, and being refreshed where no client waits.
+   */
+  SWRCACHE_STATUS_UPDATING = 6,
+  /**
+   * What was stored was stale, and the client waited for the origin's 304.
+   */
+  SWRCACHE_STATUS_REVALIDATED = 7
+};
 
 /**
  * Tells the time: Unix time in milliseconds. Called from any thread that calls the library; must not call the library, nor
@@ -1159,9 +1157,10 @@ int swrcache_fetch_respond(swrcache_fetch *fetch,
  *
  * Returns 0 when all were taken. After any of these errors none of `bytes` was taken, and the cache takes no more of this body:
  * SWRCACHE_ETOOLARGE if the body is larger than the cache takes, or than announced; SWRCACHE_ENOSPC if there is no room. Call
- * `swrcache_fetch_finish` at once, which tells what the client gets: a stale copy that stands in (`SWRCACHE_DO_REPLY`), or what the
- * cache has taken and then, from you, `bytes` and all that follows (`SWRCACHE_DO_RELAY`). A reply that already follows the fetch ends in
- * SWRCACHE_EOUTGROWN where you go on; replies of other clients end in SWRCACHE_EBROKEN.
+ * `swrcache_fetch_finish` at once, which tells what the client gets: what the cache has taken and then, from you, `bytes` and all that
+ * follows (`SWRCACHE_DO_RELAY`); or, if the body is longer than announced, what it gets when a body breaks off. A reply that already
+ * follows the fetch ends in SWRCACHE_EOUTGROWN where you go on; replies of other clients end in SWRCACHE_EBROKEN. A host that can't go
+ * on may give its client the stale copy, if there is one: `swrcache_fetch_stale`.
  * SWRCACHE_ESTATE if this is no time to write; SWRCACHE_EINVAL for a NULL.
  */
 int swrcache_fetch_write(swrcache_fetch *fetch,
@@ -1214,13 +1213,13 @@ int swrcache_fetch_reply(swrcache_fetch *fetch,
 
 /**
  * Gives the stale copy that may stand in now, for a client that has waited long enough (`swrcache_decision.until`) while the
- * fetch goes on.
+ * fetch goes on: for the header, or for a body that comes in beside the copy.
  *
  * `*reply` is yours, to be freed with `swrcache_reply_free`; NULL on failure.
  *
  * One thread at a time for the fetch; the reply may go to another.
  *
- * Returns 0; SWRCACHE_ESTATE if there is none, or the fetch has been answered; SWRCACHE_EINVAL for a NULL.
+ * Returns 0; SWRCACHE_ESTATE if there is none, if its time is over, or if the fetch is over; SWRCACHE_EINVAL for a NULL.
  */
 int swrcache_fetch_stale(swrcache_fetch *fetch,
                          swrcache_reply **reply);
@@ -1259,13 +1258,6 @@ void swrcache_fetch_free(swrcache_fetch *fetch);
  */
 int swrcache_log(swrcache_logger logger,
                  void *user);
-
-/**
- * The word of a status: "HIT", "MISS", "BYPASS", "EXPIRED", "STALE", "UPDATING", "REVALIDATED", or "" for none.
- *
- * Never NULL; static. Any thread.
- */
-const char *swrcache_status_name(int status);
 
 /**
  * Decides what to do with a request. Never waits.
@@ -1601,6 +1593,13 @@ int swrcache_stats_text(const swrcache_cache *cache,
                         int form,
                         TextSink sink,
                         void *user);
+
+/**
+ * The word of a status: "HIT", "MISS", "BYPASS", "EXPIRED", "STALE", "UPDATING", "REVALIDATED", or "" for none.
+ *
+ * Never NULL; static. Any thread.
+ */
+const char *swrcache_status_name(int status);
 
 /**
  * Stores a response to a request that you have from elsewhere, such as to warm the cache; it takes the place of what is stored for the

@@ -5,16 +5,14 @@ use std::sync::Arc;
 
 use super::answer::answer;
 use super::decide::Asking;
-use super::decision::{Decision, Led, Serve};
+use super::decision::{Decision, Serve};
+use super::fetch::{Delivery, Response};
 use super::key::split;
-use super::outcome::Response;
 use super::policy::{Invalidate, Policy};
 use super::purge::{Manner, Removal};
 use super::request::{Request, Turn};
 use super::seen::Seen;
-use super::stats::{self, Counter, PurgedBy};
-use super::stored::Stored;
-use super::verdict::{Reason, Status};
+use super::stats::{self, Answered, Counter, PurgedBy};
 use super::written::Written;
 use crate::store::{Effect, Millis, Region, Targets};
 
@@ -47,33 +45,30 @@ impl Cache {
         Asking::new(&self.region, req, policy, turn, now).decide()
     }
 
-    /// The delivery of what a fetch brought, whatever its freshness, to a client that waited for that fetch.
+    /// The delivery of what a fetch has brought, whatever its freshness, to a client that waited for it.
     pub fn deliver(
         &self,
-        object: &Stored,
+        brought: &Delivery,
         req: &Request<'_>,
         policy: &Policy,
-        led: Led,
         now: Millis,
     ) -> Serve {
-        let (status, reason) = match led {
-            Led::Miss => (Status::Miss, Reason::Fetched),
-            Led::Expired => (Status::Expired, Reason::Fetched),
-            Led::Revalidated => (Status::Revalidated, Reason::NotModified),
-            Led::Stale => (Status::Stale, Reason::SieFallback),
-            Led::Patience => (Status::Stale, Reason::SiePatience),
-            Led::Bypass => (Status::Bypass, Reason::Bypass),
-        };
+        let object = &brought.object;
         Serve {
             answer: answer(object, req, Seen::of(req.fields), policy),
             object: object.clone(),
-            status,
-            reason,
+            status: brought.status,
+            reason: brought.reason,
             age: object.age(now),
             ttl: object.ttl(now),
             collapsed: false,
             refresh: None,
         }
+    }
+
+    /// Counts a response to a client, once it is over.
+    pub fn count(&self, answered: &Answered) {
+        stats::count(&self.region, answered);
     }
 
     /// A `HEAD` that was told to [pass](super::Pass) went through to the origin, which answered: a 200 brings the stored response

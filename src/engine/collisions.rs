@@ -34,7 +34,7 @@ impl Colliding {
         self.cache.decide(&request, &self.policy, Turn::First, now)
     }
 
-    fn answer(&self, permit: Permit, control: &str, body: &str) {
+    fn answer(&self, mut fetch: Box<Fetch>, control: &str, body: &str) {
         let fields = [("Cache-Control", control)];
         let response = Response {
             status: 200,
@@ -45,16 +45,18 @@ impl Colliding {
             wall: NOW,
             origin: b"",
             from_failure: None,
+            withheld: None,
             own_redirect: false,
             kept: None,
         };
         let none: [(&str, &str); 0] = [];
-        match permit.respond(&response, &none, &self.policy, NOW) {
-            Outcome::Store(mut filling) => {
-                filling.write(body.as_bytes()).expect("room");
-                assert!(matches!(filling.finish(NOW), Finished::New(_)));
-            }
-            other => assert_eq!(control, "no-store", "{other:?}"),
+        let order = fetch.header(&response, &none, &self.policy, NOW);
+        if fetch.wants() == Wants::Store {
+            fetch.write(body.as_bytes()).expect("room");
+            fetch.end(NOW);
+            assert_eq!(fetch.reason(), Reason::Fetched);
+        } else {
+            assert_eq!(control, "no-store", "{order:?}");
         }
     }
 
@@ -69,9 +71,9 @@ impl Colliding {
     }
 }
 
-fn fetch(decision: Decision) -> Permit {
+fn fetch(decision: Decision) -> Box<Fetch> {
     match decision {
-        Decision::Fetch(fetch) => fetch.permit,
+        Decision::Fetch(fetch) => fetch,
         other => panic!("{other:?}"),
     }
 }

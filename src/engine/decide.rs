@@ -13,8 +13,8 @@ use super::answer::answer;
 use super::backoff::pausing;
 use super::client::Client;
 use super::decision::{Decision, Pass, Serve, Wait};
+use super::fetch::{Fetch, Keep, Purpose, Terms};
 use super::pass::{self, Memory};
-use super::permit::{Keep, Permit, Purpose, Terms};
 use super::phase::{Phase, Windows, binds};
 use super::policy::{CLOCKS_DIFFER, Method, Policy, SECOND};
 use super::record::{Flags, Head};
@@ -538,7 +538,8 @@ impl<'a> Asking<'a> {
         self.count(RefreshEvent::Started);
         let stored = found.stored.clone();
         let permit = self.permit(claim, self.terms_for(found, Purpose::Refresh));
-        Decision::Serve(self.served(stored, status, reason, Some(permit)))
+        let refresh = Box::new(Fetch::new(permit, reason, None));
+        Decision::Serve(self.served(stored, status, reason, Some(refresh)))
     }
 
     #[inline]
@@ -547,7 +548,7 @@ impl<'a> Asking<'a> {
         stored: Stored,
         status: Status,
         reason: Reason,
-        refresh: Option<Permit>,
+        refresh: Option<Box<Fetch>>,
     ) -> Serve {
         Serve {
             answer: answer(&stored, self.req, self.seen, self.policy),
@@ -556,7 +557,7 @@ impl<'a> Asking<'a> {
             age: stored.age(self.now),
             ttl: stored.ttl(self.now),
             collapsed: self.turn != Turn::First,
-            refresh: refresh.map(Box::new),
+            refresh,
             object: stored,
         }
     }

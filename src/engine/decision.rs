@@ -1,6 +1,8 @@
 //! What a host is told to do with a request: [`Decision`] and its parts.
 
-use super::{Permit, Reason, Status, Stored};
+use super::fetch::Fetch;
+use super::stored::Stored;
+use super::verdict::{Reason, Status};
 use crate::http::ByteRange;
 use crate::http::fields::is;
 use crate::store::Millis;
@@ -8,12 +10,12 @@ use crate::store::Millis;
 /// The verdict on a request. A host carries it out and decides nothing itself.
 #[derive(Debug)]
 pub enum Decision {
-    /// Answer from the store, now. If it holds a permit, start that refresh beside.
+    /// Answer from the store, now. If there is a refresh, carry it out beside.
     Serve(Serve),
     /// Park the request; ask again with `Turn::Waited` when rung, with `Turn::TimedOut` at `until`.
     Wait(Wait),
-    /// Fetch from the origin with this permit; the client waits for what comes of it.
-    Fetch(Fetch),
+    /// Carry this fetch out; the client leads it, and waits for what comes of it. Boxed: most verdicts are none.
+    Fetch(Box<Fetch>),
     /// Send the request through the content handler, untouched; nothing is stored.
     Pass(Pass),
     /// Answer 504: the client wanted `only-if-cached` (RFC 9111 §5.2.1.7).
@@ -37,8 +39,8 @@ pub struct Serve {
     pub ttl: i64,
     /// The request shared the fetch of another.
     pub collapsed: bool,
-    /// The permission, and the duty, to refresh the entry in the background. Boxed: most deliveries have none, and all are moved.
-    pub refresh: Option<Box<Permit>>,
+    /// The refresh of the entry, to be carried out in the background. Boxed: most deliveries have none, and all are moved.
+    pub refresh: Option<Box<Fetch>>,
 }
 
 impl Serve {
@@ -83,17 +85,6 @@ pub struct Wait {
     pub reason: Reason,
 }
 
-/// A fetch that a client waits for.
-#[derive(Debug)]
-pub struct Fetch {
-    /// The permission to fill.
-    pub permit: Permit,
-    /// Why the origin has to be asked.
-    pub reason: Reason,
-    /// When the client should get [`Permit::stale`] instead of waiting on (Unix time in ms); the fetch goes on.
-    pub patience: Option<Millis>,
-}
-
 /// A request that the cache takes no part in.
 #[derive(Clone, Copy, Debug)]
 pub struct Pass {
@@ -101,34 +92,4 @@ pub struct Pass {
     pub status: Option<Status>,
     /// Why.
     pub reason: Reason,
-}
-
-impl Led {
-    /// The status of a response that goes by the cache, for that reason: one that is for its own visitor alone was none of the
-    /// cache's business.
-    pub fn status_if_relayed(self, reason: Option<Reason>) -> Status {
-        match self {
-            _ if reason == Some(Reason::Authorization) => Status::Bypass,
-            Led::Bypass => Status::Bypass,
-            Led::Miss => Status::Miss,
-            _ => Status::Expired,
-        }
-    }
-}
-
-/// How the request that led a fetch (or waited for one) came to its answer; decides the status of [`deliver`](super::Cache::deliver).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Led {
-    /// Nothing had been stored: `MISS`.
-    Miss,
-    /// A stale entry was replaced: `EXPIRED`.
-    Expired,
-    /// A stale entry was renewed: `REVALIDATED`.
-    Revalidated,
-    /// The fetch failed: `STALE`.
-    Stale,
-    /// The fetch took too long: `STALE`.
-    Patience,
-    /// The bypass condition held: `BYPASS`.
-    Bypass,
 }

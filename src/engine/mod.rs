@@ -12,17 +12,16 @@
 //! `must-revalidate`, `proxy-revalidate` and `no-cache` close both windows, whatever anyone configures.
 //!
 //! ```text
-//! decide ── Serve(stored [, refresh: Permit])
+//! decide ── Serve(stored [, refresh: Fetch])
 //!        ├─ Wait ── rung ── decide(Waited)
-//!        ├─ Fetch(Permit) ── respond/fail ── Store(Filling) ── write.. finish/broken/abandon ── deliver
-//!        │                                ├─ Renewed / Stale ── deliver
-//!        │                                ├─ AskAgain(Permit) ── respond/fail, once more
-//!        │                                └─ Relay / Dropped
+//!        ├─ Fetch(Fetch) ── header ── write.. end ── deliver
+//!        │               └─ failed
 //!        ├─ Pass
 //!        └─ GatewayTimeout
 //! ```
 //!
-//! A [`Permit`] is the permission to fetch: it holds a lease in the store, and dropping it frees the place.
+//! A [`Fetch`] is the permission to fetch and the life of what comes of it: it holds a lease in the store, and dropping it frees the
+//! place. A host tells it what happens and carries out its [`Order`]s.
 //! Nothing here reads a clock or does I/O; `now` is Unix time in milliseconds, deltas are milliseconds inside.
 #![forbid(unsafe_code)]
 
@@ -39,18 +38,14 @@ mod decide;
 mod decision;
 mod explain;
 mod fetch;
-mod filling;
 mod judge;
 pub mod key;
-mod outcome;
 mod pass;
-mod permit;
 mod phase;
 mod policy;
 mod purge;
 mod record;
 mod request;
-mod respond;
 mod seen;
 mod siblings;
 pub mod stats;
@@ -66,13 +61,11 @@ pub use assess::{Assessed, Good, assess};
 pub use backoff::Trouble;
 pub use cache::Cache;
 pub use cache_status::{Part, cache_status};
-pub use decision::{Answer, Decision, Fetch, Led, Pass, Serve, Wait};
+pub use decision::{Answer, Decision, Pass, Serve, Wait};
 pub use explain::{
     Action, Advice, Explanation, Fails, Remembered, Variant, Verdict, table as reasons_table,
 };
-pub use filling::{Filling, Finished};
-pub use outcome::{Failure, Outcome, Response};
-pub use permit::{Permit, Purpose};
+pub use fetch::{Aside, Delivery, Failure, Fetch, Order, Response, Wants, Withheld};
 #[cfg(any(test, fuzzing))]
 pub use phase::read_record;
 pub use phase::{Phase, Windows};

@@ -9,7 +9,7 @@ use super::words;
 use crate::http::fields::{first, is};
 use crate::http::syntax::digits;
 use crate::http::{cache_groups, etag};
-use crate::store::{Millis, Object, Phase};
+use crate::store::{ATTRIBUTES, Millis, Object, Phase};
 
 /// A stored response. Cloning pins once more; dropping unpins.
 #[derive(Clone, Debug)]
@@ -250,6 +250,15 @@ impl Stored {
 
     pub(crate) fn word(&self, index: usize) -> u64 {
         self.object.attribute(index).load(Relaxed)
+    }
+
+    /// The words of its renewal: bytes and hash stay, and since when they are known; the pause is over.
+    pub(crate) fn renewed_words(&self) -> [u64; ATTRIBUTES] {
+        let mut words = [0; ATTRIBUTES];
+        for index in [words::ACCESS, words::HASH, words::SINCE] {
+            words[index] = self.word(index);
+        }
+        words
     }
 
     /// Since when these bytes are known, in whole seconds.

@@ -198,3 +198,19 @@ reasons! {
     /// The zone was busy, or its memory is damaged.
     PurgeFailed = "purge-failed",
 }
+
+impl Reason {
+    /// Whether a fetch failed so.
+    pub(crate) fn is_failure(self) -> bool {
+        matches!(
+            self,
+            Reason::OriginError
+                | Reason::OriginTimeout
+                | Reason::OriginInvalid
+                | Reason::OriginStatus
+                | Reason::ForeignValidator
+                | Reason::BodyBroken
+                | Reason::Aborted
+        )
+    }
+}

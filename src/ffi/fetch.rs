@@ -1,11 +1,11 @@
 //! A fetch from the origin, from the permission to the last byte.
 //!
-//! | stage | what is legal | goes on to |
-//! |---|---|---|
-//! | permitted | `fields`, `stale`, `respond`, `fail` | filling, over; permitted once more, to ask again |
-//! | filling | `write`, `finish`, `fail` | outgrown, over |
-//! | outgrown: `write` was refused | `reply`, `finish` | over |
-//! | over | `reply`, `reason` | - |
+//! | the engine wants | what is legal |
+//! |---|---|
+//! | a header | `fields`, `stale`, `respond`, `fail` |
+//! | the body, for the store | `write`, `finish`, `fail`, `reply` if it may be followed, `stale` |
+//! | no more: `write` was refused | `finish`, `reply`, `stale` |
+//! | no more | `reply`, `reason` |
 //!
 //! `free` is legal everywhere; before the end it gives the fetch up, and the next request may have its place.
 
@@ -19,16 +19,14 @@ use super::cache::Shared;
 use super::count::Count;
 use super::error::{Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EINVAL, SWRCACHE_ESTATE};
 use super::handle::{Handle, Kind, call};
-use super::lookup::word;
 use super::policy::Settings;
 use super::reply::{self, Fetched, Reply};
 use super::request::{Client, Request, unkeyed};
 use super::response::{Answered, Response, failure_of};
 use super::statistics::Told;
+use super::status::word;
 use super::types::{self, Field, Owned, bytes, field, put, put_text};
-use crate::engine::{
-    Failure, Filling, Finished, Led, Outcome, Part, Permit, Purpose, Reason, Stored, cache_status,
-};
+use crate::engine::{self, Aside, Delivery, Failure, Order, Part, Reason, Wants, cache_status};
 use crate::http::Exclusions;
 use crate::store::{Millis, NoSpace};
 
@@ -51,32 +49,6 @@ pub const SWRCACHE_DO_GATEWAY_TIMEOUT: c_int = 5;
 /// first answer. Comes once in a fetch.
 pub const SWRCACHE_DO_ASK_AGAIN: c_int = 6;
 
-/// Fields that a fetch never sends: it wants the whole, and validates what the cache has.
-const NEVER_SENT: [&str; 6] = [
-    "range",
-    "if-range",
-    "if-match",
-    "if-none-match",
-    "if-modified-since",
-    "if-unmodified-since",
-];
-/// Fields that a refresh does not send: one visitor's credentials must not decide what everybody gets.
-const NEVER_SENT_ON_REFRESH: [&str; 2] = ["cookie", "authorization"];
-
-enum Stage {
-    Permitted(Permit),
-    Filling(Filling),
-    Outgrown(Box<Outgrown>),
-    Over,
-}
-
-/// What there is for the client that leads when the cache can't take the rest of a body.
-struct Outgrown {
-    /// As far as it was taken; nothing where the origin broke its word.
-    taken: Option<Stored>,
-    stale: Option<Stored>,
-}
-
 /// What is behind a `swrcache_fetch`.
 pub struct FetchValue {
     /// The client's request.
@@ -87,17 +59,17 @@ pub struct FetchValue {
     first: Option<(Vec<Field>, Owned)>,
     cache: Arc<Shared>,
     policy: Arc<Settings>,
-    purpose: Purpose,
-    /// Why the origin is asked.
-    asked: Reason,
-    led: Led,
     /// Of the request to the origin.
     method: &'static CStr,
-    stage: Stage,
-    /// Why it went as it did.
-    reason: Reason,
+    life: engine::Fetch,
+    /// It is among the cache's refreshes under way.
+    is_counted: bool,
+    /// Its failure has been counted.
+    has_failed: bool,
     /// What the client that leads may have.
-    brought: Option<(Stored, Led)>,
+    brought: Option<Delivery>,
+    /// What `swrcache_fetch_finish` tells when the body has outgrown the cache.
+    left: Option<c_int>,
     /// Set when the body outgrew the cache: the reply of the client that leads then ends in SWRCACHE_EOUTGROWN.
     outgrown: Arc<AtomicBool>,
     /// The status that the origin sent.
@@ -117,7 +89,7 @@ pub type Fetch = Handle<FetchValue>;
 
 impl Drop for FetchValue {
     fn drop(&mut self) {
-        self.over();
+        self.count_out();
     }
 }
 
@@ -125,13 +97,12 @@ impl FetchValue {
     pub(crate) fn new(
         cache: &Arc<Shared>,
         policy: &Arc<Settings>,
-        permit: Permit,
-        asked: Reason,
+        life: engine::Fetch,
         client: Client,
     ) -> FetchValue {
-        let purpose = permit.purpose();
+        let is_refresh = life.is_refresh();
         cache.counters.add(Count::Fetch, 1);
-        if purpose == Purpose::Refresh {
+        if is_refresh {
             cache.counters.add(Count::Refresh, 1);
             cache.refreshing.fetch_add(1, AcqRel);
         }
@@ -139,17 +110,16 @@ impl FetchValue {
             sends: None,
             made: Owned::default(),
             first: None,
-            purpose,
-            asked,
-            led: permit.led(),
-            method: match permit.is_head() {
+            method: match life.is_head() {
                 true => c"HEAD",
                 false => client.sends(),
             },
             client,
-            stage: Stage::Permitted(permit),
-            reason: asked,
+            life,
+            is_counted: is_refresh,
+            has_failed: false,
             brought: None,
+            left: None,
             outgrown: Arc::default(),
             status: 0,
             began: cache.now(),
@@ -162,31 +132,20 @@ impl FetchValue {
         &self.cache
     }
 
-    /// Ends the fetch; gives what it was at.
-    fn over(&mut self) -> Stage {
-        let stage = mem::replace(&mut self.stage, Stage::Over);
-        let busy = matches!(stage, Stage::Permitted(_) | Stage::Filling(_));
-        if self.purpose == Purpose::Refresh && busy {
+    fn count_out(&mut self) {
+        if mem::take(&mut self.is_counted) {
             self.cache.refreshing.fetch_sub(1, AcqRel);
         }
-        stage
-    }
-
-    /// Begins a stage of a fetch that is not over.
-    fn goes_on(&mut self, stage: Stage) {
-        if self.purpose == Purpose::Refresh {
-            self.cache.refreshing.fetch_add(1, AcqRel);
-        }
-        self.stage = stage;
     }
 
     /// Why it went as it did.
     pub(crate) fn reason(&self) -> Reason {
-        self.reason
+        self.life.reason()
     }
 
-    fn is_refresh(&self) -> bool {
-        self.purpose == Purpose::Refresh
+    /// Whether the origin has not answered yet, or not to the end.
+    fn is_open(&self) -> bool {
+        matches!(self.life.wants(), Wants::Header | Wants::Store)
     }
 
     /// The fields of the request to the origin.
@@ -199,44 +158,25 @@ impl FetchValue {
         self.sends.as_deref().unwrap_or_default()
     }
 
+    /// What concerns the client's connection alone is not sent on.
     fn compose(&self) -> Owned {
-        let Stage::Permitted(permit) = &self.stage else {
-            return Owned::default();
-        };
-        let hop = Exclusions::connection(&self.client.fields);
-        let is = |name: &[u8], list: &[&str]| {
-            list.iter()
-                .any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
-        };
-        let mut nominated: Vec<Box<[u8]>> = Vec::new();
-        if self.is_refresh() {
-            permit.nominated_names(&mut |name| nominated.push(name.into()));
-        }
+        let mut forwarded = Owned::default();
+        Exclusions::connection(&self.client.fields).kept(
+            &self.client.fields,
+            &mut |name, value| {
+                forwarded.push(name, value);
+            },
+        );
         let mut lines = Owned::default();
-        for (name, value) in self.client.fields.iter() {
-            let dropped = hop.excludes(name)
-                || is(name, &["content-length"])
-                || is(name, &NEVER_SENT)
-                || self.is_refresh() && is(name, &NEVER_SENT_ON_REFRESH)
-                || nominated.iter().any(|n| n.eq_ignore_ascii_case(name));
-            if !dropped {
-                lines.push(name, value);
-            }
-        }
-        if self.is_refresh() {
-            permit.stored_request_fields(&mut |name, value| {
-                lines.push(name, value);
-            });
-        }
-        permit.conditionals(&mut |name, value| {
-            lines.push(name.as_bytes(), value);
+        self.life.fields(&forwarded, &mut |name, value| {
+            lines.push(name, value);
         });
         lines
     }
 
     /// The request to the origin.
     fn tell(&mut self, request: &mut Request) -> Result<()> {
-        if self.sends.is_none() && !matches!(self.stage, Stage::Permitted(_)) {
+        if self.sends.is_none() && self.life.wants() != Wants::Header {
             return Err(SWRCACHE_ESTATE.into());
         }
         let fields = self.sent();
@@ -255,245 +195,126 @@ impl FetchValue {
         Ok(())
     }
 
-    /// The fields that `Vary` is matched with: those that were sent.
-    fn sent_fields(&mut self) -> &Owned {
-        self.sent();
-        &self.made
-    }
-
-    fn settle(&mut self, outcome: Outcome) -> c_int {
-        match outcome {
-            Outcome::Store(filling) => {
-                if filling.streaming() && !self.is_refresh() {
-                    self.brought = Some((filling.stored(), self.led));
-                }
-                self.goes_on(Stage::Filling(filling));
-                SWRCACHE_DO_STORE
-            }
-            Outcome::Renewed(stored) => {
-                self.reason = Reason::NotModified;
-                self.bring(stored, Led::Revalidated)
-            }
-            Outcome::Stale(stored) => {
-                self.cache.counters.add(Count::Failure, 1);
-                self.reason = Reason::SieFallback;
-                self.bring(stored, Led::Stale)
-            }
-            Outcome::AskAgain(permit) => {
+    /// Carries an order out as far as this side of the border can; what is left to do.
+    fn obey(&mut self, order: Order) -> c_int {
+        if self.life.has_failed() && !mem::replace(&mut self.has_failed, true) {
+            self.cache.counters.add(Count::Failure, 1);
+        }
+        if !self.is_open() {
+            self.count_out();
+        }
+        match order {
+            Order::AskAgain => {
                 let lines = self.sends.take().unwrap_or_default();
                 self.first = Some((lines, mem::take(&mut self.made)));
                 self.began = self.cache.now();
-                self.goes_on(Stage::Permitted(permit));
                 SWRCACHE_DO_ASK_AGAIN
             }
-            Outcome::Relay(reason) => {
-                self.count_failure(reason);
-                let status = self.led.status_if_relayed(Some(reason));
-                self.reason = reason;
-                self.count_aside(status, reason);
+            Order::Deliver(brought) => {
+                self.brought = Some(brought);
+                match self.life.wants() {
+                    Wants::Store => SWRCACHE_DO_STORE,
+                    _ => SWRCACHE_DO_REPLY,
+                }
+            }
+            Order::RelayRest(taken) => {
+                self.brought = taken.or_else(|| self.brought.take());
                 SWRCACHE_DO_RELAY
             }
-            Outcome::GatewayTimeout(reason) => {
-                self.cache.counters.add(Count::Failure, 1);
-                self.reason = reason;
-                self.count_aside(crate::engine::Status::Expired, reason);
+            Order::Relay(aside) | Order::HandOver(aside) | Order::Fail(aside) => {
+                self.count_aside(aside);
+                SWRCACHE_DO_RELAY
+            }
+            Order::GatewayTimeout(aside) => {
+                self.count_aside(aside);
                 SWRCACHE_DO_GATEWAY_TIMEOUT
             }
-            Outcome::Dropped(reason) => {
-                self.count_failure(reason);
-                self.reason = reason;
-                SWRCACHE_DO_NOTHING
-            }
+            Order::Nothing if self.life.wants() == Wants::Store => SWRCACHE_DO_STORE,
+            // Who follows the body sees by its reply how that ends.
+            Order::Nothing if self.brought.is_some() => SWRCACHE_DO_REPLY,
+            Order::Nothing => SWRCACHE_DO_NOTHING,
         }
     }
 
     /// The client that leads is answered without the store.
-    fn count_aside(&self, status: crate::engine::Status, reason: Reason) {
+    fn count_aside(&self, aside: Aside) {
         let waited = self.cache.now().saturating_sub(self.began);
         self.cache.count(&Told {
-            status,
-            reason,
-            led: Some((self.asked, waited)),
+            status: aside.status,
+            reason: aside.reason,
+            led: Some((self.life.asked(), waited)),
             ttl: None,
             bytes: 0,
         });
     }
 
-    fn count_failure(&self, reason: Reason) {
-        let failures = [
-            Reason::OriginError,
-            Reason::OriginTimeout,
-            Reason::OriginInvalid,
-            Reason::OriginStatus,
-            Reason::BodyBroken,
-        ];
-        if failures.contains(&reason) {
-            self.cache.counters.add(Count::Failure, 1);
-        }
-    }
-
-    /// There is something for the client that leads, if one does.
-    fn bring(&mut self, stored: Stored, led: Led) -> c_int {
-        if self.is_refresh() {
-            return SWRCACHE_DO_NOTHING;
-        }
-        self.brought = Some((stored, led));
-        SWRCACHE_DO_REPLY
-    }
-
     pub(crate) fn respond(&mut self, answered: &Answered<'_>) -> Result<c_int> {
-        self.sent_fields();
-        if !matches!(self.stage, Stage::Permitted(_)) {
+        if self.life.wants() != Wants::Header {
             return Err(SWRCACHE_ESTATE.into());
         }
-        let Stage::Permitted(mut permit) = self.over() else {
-            return Err(SWRCACHE_ESTATE.into());
-        };
-        if answered.no_cache {
-            permit.keep_nothing(Reason::NoCacheCondition);
-        }
+        self.sent();
         self.status = answered.status;
         let now = self.cache.now();
         let response = answered.response(self.client.origin.as_bytes(), (self.began, now));
-        let outcome = permit.respond(&response, &self.made, &self.policy.rules, now);
-        Ok(self.settle(outcome))
+        let order = self
+            .life
+            .header(&response, &self.made, &self.policy.rules, now);
+        Ok(self.obey(order))
     }
 
     fn fail(&mut self, failure: Failure, retry_after: Option<Millis>) -> Result<c_int> {
-        let now = self.cache.now();
-        let policy = Arc::clone(&self.policy);
-        match self.over() {
-            Stage::Over | Stage::Outgrown(_) => Err(SWRCACHE_ESTATE.into()),
-            Stage::Permitted(permit) => {
-                Ok(self.settle(permit.fail(failure, retry_after, &policy.rules, now)))
-            }
-            Stage::Filling(filling) if failure == Failure::Aborted => {
-                self.reason = Reason::Aborted;
-                filling.abandon(Reason::Aborted, now);
-                Ok(self.nothing_new())
-            }
-            Stage::Filling(filling) => {
-                self.cache.counters.add(Count::Failure, 1);
-                self.reason = Reason::BodyBroken;
-                let stale = filling.broken(&policy.rules, now);
-                Ok(self.broke_off(stale))
-            }
+        if !self.is_open() {
+            return Err(SWRCACHE_ESTATE.into());
         }
-    }
-
-    /// A body broke off. Who follows it learns so by its reply; others get the stale copy, if there is one.
-    fn broke_off(&mut self, stale: Option<Stored>) -> c_int {
-        match (stale, self.brought.is_some()) {
-            (Some(stored), false) => self.bring(stored, Led::Stale),
-            _ => self.nothing_new(),
-        }
-    }
-
-    fn nothing_new(&self) -> c_int {
-        match (self.is_refresh(), self.brought.is_some()) {
-            (true, _) => SWRCACHE_DO_NOTHING,
-            (false, true) => SWRCACHE_DO_REPLY,
-            (false, false) => SWRCACHE_DO_RELAY,
-        }
+        let (rules, now) = (&self.policy.rules, self.cache.now());
+        let order = self.life.failed(failure, retry_after, rules, now);
+        Ok(self.obey(order))
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        let Stage::Filling(filling) = &mut self.stage else {
+        if self.life.wants() != Wants::Store {
             return Err(SWRCACHE_ESTATE.into());
-        };
-        let Err(why) = filling.write(bytes) else {
+        }
+        let Err(why) = self.life.write(bytes) else {
             return Ok(());
         };
-        self.reason = match why {
-            NoSpace::TooLarge => Reason::TooLarge,
-            NoSpace::BeyondTotal => Reason::BodyBroken,
-            NoSpace::Full | NoSpace::Busy | NoSpace::Ended => Reason::NoSpace,
-        };
-        let now = self.cache.now();
-        if let Stage::Filling(filling) = self.over() {
-            self.stage = Stage::Outgrown(Box::new(self.outgrow(filling, why, now)));
+        if why != NoSpace::BeyondTotal {
+            // Before the body breaks off: a reader must not take it for broken.
+            self.outgrown.store(true, Release);
         }
+        let order = self.life.outgrew(why, self.cache.now());
+        self.left = Some(self.obey(order));
         Err(why.into())
     }
 
-    fn outgrow(&self, filling: Filling, why: NoSpace, now: Millis) -> Outgrown {
-        if why == NoSpace::BeyondTotal {
-            self.cache.counters.add(Count::Failure, 1);
-            return Outgrown {
-                taken: None,
-                stale: filling.broken(&self.policy.rules, now),
-            };
-        }
-        // Before the body breaks off: a reader must not take it for broken.
-        self.outgrown.store(true, Release);
-        let left = Outgrown {
-            taken: Some(filling.stored()),
-            stale: filling.stale_at(now),
-        };
-        filling.abandon(self.reason, now);
-        left
-    }
-
-    /// The client that leads goes on from what was taken, unless there is a stale copy that can be seen as a whole.
-    fn settle_outgrown(&mut self, left: Outgrown) -> c_int {
-        let follows = self.brought.is_some();
-        match left {
-            Outgrown {
-                stale: Some(stored),
-                ..
-            } if !follows => self.bring(stored, Led::Stale),
-            _ if self.is_refresh() => SWRCACHE_DO_NOTHING,
-            Outgrown { taken: None, stale } => self.broke_off(stale),
-            Outgrown { taken, .. } => {
-                self.brought = self.brought.take().or(taken.map(|taken| (taken, self.led)));
-                SWRCACHE_DO_RELAY
-            }
-        }
-    }
-
     pub(crate) fn finish(&mut self) -> Result<c_int> {
-        if !matches!(self.stage, Stage::Filling(_) | Stage::Outgrown(_)) {
+        if let Some(todo) = self.left.take() {
+            return Ok(todo);
+        }
+        if self.life.wants() != Wants::Store {
             return Err(SWRCACHE_ESTATE.into());
         }
-        let filling = match self.over() {
-            Stage::Filling(filling) => filling,
-            Stage::Outgrown(left) => return Ok(self.settle_outgrown(*left)),
-            Stage::Permitted(_) | Stage::Over => return Err(SWRCACHE_ESTATE.into()),
-        };
-        match filling.finish(self.cache.now()) {
-            Finished::New(stored) | Finished::Superseded(stored) => {
-                self.reason = Reason::Fetched;
-                Ok(self.bring(stored, self.led))
-            }
-            Finished::Same(stored) => {
-                self.reason = Reason::SameBytes;
-                Ok(self.bring(stored, self.led))
-            }
-            Finished::Broken(stale) => {
-                self.cache.counters.add(Count::Failure, 1);
-                self.reason = Reason::BodyBroken;
-                Ok(self.broke_off(stale))
-            }
-        }
+        let order = self.life.end(self.cache.now());
+        Ok(self.obey(order))
     }
 
     /// A delivery to the client that leads.
-    fn deliver(&self, stored: &Stored, led: Led) -> *mut Reply {
+    fn deliver(&self, brought: &Delivery) -> *mut Reply {
         let request = self.client.request();
         let now = self.cache.now();
         let serve = self
             .cache
             .engine
-            .deliver(stored, &request, &self.policy.rules, led, now);
+            .deliver(brought, &request, &self.policy.rules, now);
         self.cache.count(&Told {
             status: serve.status,
             reason: serve.reason,
-            led: Some((self.asked, now.saturating_sub(self.began))),
+            led: Some((self.life.asked(), now.saturating_sub(self.began))),
             ttl: Some(serve.ttl),
-            bytes: stored.content_length().unwrap_or(0),
+            bytes: brought.object.content_length().unwrap_or(0),
         });
         let fetched = Fetched {
-            asked: self.asked,
+            asked: self.life.asked(),
             status: self.status,
             outgrown: Arc::clone(&self.outgrown),
         };
@@ -577,7 +398,7 @@ pub unsafe extern "C" fn swrcache_fetch_fields(
     count: *mut usize,
 ) -> c_int {
     let sent = |fetch: &mut FetchValue| {
-        if fetch.sends.is_none() && !matches!(fetch.stage, Stage::Permitted(_)) {
+        if fetch.sends.is_none() && fetch.life.wants() != Wants::Header {
             return Err(SWRCACHE_ESTATE.into());
         }
         let sent = fetch.sent();
@@ -604,7 +425,7 @@ pub unsafe extern "C" fn swrcache_fetch_fields_text(
     needed: *mut usize,
 ) -> c_int {
     on(fetch, |fetch| {
-        if fetch.sends.is_none() && !matches!(fetch.stage, Stage::Permitted(_)) {
+        if fetch.sends.is_none() && fetch.life.wants() != Wants::Header {
             return Err(SWRCACHE_ESTATE.into());
         }
         // SAFETY: the fields of this fetch, which is not changed meanwhile; the caller's promise.
@@ -669,7 +490,7 @@ pub unsafe extern "C" fn swrcache_fetch_key(
 pub unsafe extern "C" fn swrcache_fetch_is_refresh(fetch: *mut Fetch) -> c_int {
     let mut refresh = 0;
     on(fetch, |fetch| {
-        refresh = types::flag(fetch.is_refresh());
+        refresh = types::flag(fetch.life.is_refresh());
         Ok(())
     });
     refresh
@@ -709,9 +530,10 @@ pub unsafe extern "C" fn swrcache_fetch_respond(
 ///
 /// Returns 0 when all were taken. After any of these errors none of `bytes` was taken, and the cache takes no more of this body:
 /// SWRCACHE_ETOOLARGE if the body is larger than the cache takes, or than announced; SWRCACHE_ENOSPC if there is no room. Call
-/// `swrcache_fetch_finish` at once, which tells what the client gets: a stale copy that stands in (`SWRCACHE_DO_REPLY`), or what the
-/// cache has taken and then, from you, `bytes` and all that follows (`SWRCACHE_DO_RELAY`). A reply that already follows the fetch ends in
-/// SWRCACHE_EOUTGROWN where you go on; replies of other clients end in SWRCACHE_EBROKEN.
+/// `swrcache_fetch_finish` at once, which tells what the client gets: what the cache has taken and then, from you, `bytes` and all that
+/// follows (`SWRCACHE_DO_RELAY`); or, if the body is longer than announced, what it gets when a body breaks off. A reply that already
+/// follows the fetch ends in SWRCACHE_EOUTGROWN where you go on; replies of other clients end in SWRCACHE_EBROKEN. A host that can't go
+/// on may give its client the stale copy, if there is one: `swrcache_fetch_stale`.
 /// SWRCACHE_ESTATE if this is no time to write; SWRCACHE_EINVAL for a NULL.
 ///
 /// # Safety
@@ -791,36 +613,30 @@ pub unsafe extern "C" fn swrcache_fetch_fail(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn swrcache_fetch_reply(fetch: *mut Fetch, reply: *mut *mut Reply) -> c_int {
     let made = |fetch: &mut FetchValue| match &fetch.brought {
-        Some((stored, led)) => Ok(fetch.deliver(stored, *led)),
-        None => Err(match fetch.stage {
-            Stage::Over => SWRCACHE_ESTATE.into(),
-            _ if fetch.is_refresh() => SWRCACHE_ESTATE.into(),
-            _ => SWRCACHE_EAGAIN.into(),
-        }),
+        Some(brought) => Ok(fetch.deliver(brought)),
+        None if fetch.is_open() && fetch.life.has_leader() => Err(SWRCACHE_EAGAIN.into()),
+        None => Err(SWRCACHE_ESTATE.into()),
     };
     // SAFETY: NULL or writable.
     unsafe { tell(fetch, (reply, std::ptr::null_mut()), made) }
 }
 
 /// Gives the stale copy that may stand in now, for a client that has waited long enough (`swrcache_decision.until`) while the
-/// fetch goes on.
+/// fetch goes on: for the header, or for a body that comes in beside the copy.
 ///
 /// `*reply` is yours, to be freed with `swrcache_reply_free`; NULL on failure.
 ///
 /// One thread at a time for the fetch; the reply may go to another.
 ///
-/// Returns 0; SWRCACHE_ESTATE if there is none, or the fetch has been answered; SWRCACHE_EINVAL for a NULL.
+/// Returns 0; SWRCACHE_ESTATE if there is none, if its time is over, or if the fetch is over; SWRCACHE_EINVAL for a NULL.
 ///
 /// # Safety
 /// `fetch` is NULL or live; `reply` is NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn swrcache_fetch_stale(fetch: *mut Fetch, reply: *mut *mut Reply) -> c_int {
     let made = |fetch: &mut FetchValue| {
-        let stale = match &fetch.stage {
-            Stage::Permitted(permit) => permit.stale_at(fetch.cache.now()),
-            Stage::Filling(_) | Stage::Outgrown(_) | Stage::Over => None,
-        };
-        Ok(fetch.deliver(&stale.ok_or(SWRCACHE_ESTATE)?, Led::Patience))
+        let stale = fetch.life.patience_over(fetch.cache.now());
+        Ok(fetch.deliver(&stale.ok_or(SWRCACHE_ESTATE)?))
     };
     // SAFETY: NULL or writable.
     unsafe { tell(fetch, (reply, std::ptr::null_mut()), made) }
@@ -837,7 +653,7 @@ pub unsafe extern "C" fn swrcache_fetch_stale(fetch: *mut Fetch, reply: *mut *mu
 pub unsafe extern "C" fn swrcache_fetch_reason(fetch: *mut Fetch) -> *const c_char {
     let mut said = c"".as_ptr();
     on(fetch, |fetch| {
-        said = word(fetch.reason);
+        said = word(fetch.reason());
         Ok(())
     });
     said
@@ -860,8 +676,8 @@ pub unsafe extern "C" fn swrcache_fetch_status(
 ) -> c_int {
     on(fetch, |fetch| {
         let part = Part::Relayed {
-            fetch: fetch.asked,
-            reason: fetch.reason,
+            fetch: fetch.life.asked(),
+            reason: fetch.reason(),
             fwd_status: (fetch.status > 0).then_some(fetch.status),
         };
         let member = cache_status(&fetch.policy.name(), &part);

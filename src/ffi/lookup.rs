@@ -16,8 +16,9 @@ use super::policy::{Policy, Settings};
 use super::reply::{self, Reply};
 use super::request::{Asked, Key, Request};
 use super::statistics::Told;
+use super::status::{SWRCACHE_STATUS_NONE, status_word, word};
 use super::types::{self, Sized_, put_text, text};
-use crate::engine::{self, Decision as Verdict, Part, Permit, Reason, Status, Turn};
+use crate::engine::{self, Decision as Verdict, Part, Reason, Turn};
 
 /// Pass: send the request to the origin yourself, and its response to the client. The cache takes no part.
 pub const SWRCACHE_PASS: c_int = 0;
@@ -30,23 +31,6 @@ pub const SWRCACHE_WAIT: c_int = 2;
 pub const SWRCACHE_FETCH: c_int = 3;
 /// Answer 504: the client wanted only what is cached.
 pub const SWRCACHE_GATEWAY_TIMEOUT: c_int = 4;
-
-/// The cache took no part.
-pub const SWRCACHE_STATUS_NONE: c_int = 0;
-/// A fresh stored response.
-pub const SWRCACHE_STATUS_HIT: c_int = 1;
-/// Nothing was stored.
-pub const SWRCACHE_STATUS_MISS: c_int = 2;
-/// The request bypassed.
-pub const SWRCACHE_STATUS_BYPASS: c_int = 3;
-/// What was stored was stale, and the client waited for the new response.
-pub const SWRCACHE_STATUS_EXPIRED: c_int = 4;
-/// Stale, because the origin failed.
-pub const SWRCACHE_STATUS_STALE: c_int = 5;
-/// Stale, and being refreshed where no client waits.
-pub const SWRCACHE_STATUS_UPDATING: c_int = 6;
-/// What was stored was stale, and the client waited for the origin's 304.
-pub const SWRCACHE_STATUS_REVALIDATED: c_int = 7;
 
 /// What to do with a request. Set `struct_size`; the rest is filled in.
 #[repr(C)]
@@ -92,37 +76,6 @@ impl Decision {
             ticket: 0,
         }
     }
-}
-
-pub(crate) fn status_word(status: Option<Status>) -> c_int {
-    match status {
-        None => SWRCACHE_STATUS_NONE,
-        Some(Status::Hit) => SWRCACHE_STATUS_HIT,
-        Some(Status::Miss) => SWRCACHE_STATUS_MISS,
-        Some(Status::Bypass) => SWRCACHE_STATUS_BYPASS,
-        Some(Status::Expired) => SWRCACHE_STATUS_EXPIRED,
-        Some(Status::Stale) => SWRCACHE_STATUS_STALE,
-        Some(Status::Updating) => SWRCACHE_STATUS_UPDATING,
-        Some(Status::Revalidated) => SWRCACHE_STATUS_REVALIDATED,
-    }
-}
-
-/// The word of a status: "HIT", "MISS", "BYPASS", "EXPIRED", "STALE", "UPDATING", "REVALIDATED", or "" for none.
-///
-/// Never NULL; static. Any thread.
-#[unsafe(no_mangle)]
-pub extern "C" fn swrcache_status_name(status: c_int) -> *const c_char {
-    let word = match status {
-        SWRCACHE_STATUS_HIT => c"HIT",
-        SWRCACHE_STATUS_MISS => c"MISS",
-        SWRCACHE_STATUS_BYPASS => c"BYPASS",
-        SWRCACHE_STATUS_EXPIRED => c"EXPIRED",
-        SWRCACHE_STATUS_STALE => c"STALE",
-        SWRCACHE_STATUS_UPDATING => c"UPDATING",
-        SWRCACHE_STATUS_REVALIDATED => c"REVALIDATED",
-        _ => c"",
-    };
-    word.as_ptr()
 }
 
 /// Decides what to do with a request. Never waits.
@@ -261,8 +214,8 @@ unsafe fn served(
     told.action = SWRCACHE_SERVE;
     told.status = status_word(Some(serve.status));
     told.reason = word(serve.reason);
-    if let Some(permit) = serve.refresh.take() {
-        told.fetch = fetch(cache, policy, *permit, serve.reason, asked);
+    if let Some(life) = serve.refresh.take() {
+        told.fetch = fetch(cache, policy, *life, asked);
     }
     // SAFETY: the caller's promise.
     told.reply = unsafe { reply::give_from(cache, policy, asked.method, serve, None) };
@@ -289,12 +242,12 @@ fn not_served(
             told.until = wait.until;
             (SWRCACHE_WAIT, wait.reason)
         }
-        Verdict::Fetch(found) => {
-            let status = found.permit.led().status_if_relayed(None);
-            told.status = status_word(Some(status));
-            told.until = found.patience.unwrap_or(0);
-            told.fetch = fetch(cache, policy, found.permit, found.reason, asked);
-            (SWRCACHE_FETCH, found.reason)
+        Verdict::Fetch(life) => {
+            let reason = life.asked();
+            told.status = status_word(Some(life.status()));
+            told.until = life.patience().unwrap_or(0);
+            told.fetch = fetch(cache, policy, *life, asked);
+            (SWRCACHE_FETCH, reason)
         }
         Verdict::Pass(pass) => {
             if let Some(status) = pass.status {
@@ -319,23 +272,10 @@ fn not_served(
 fn fetch(
     cache: &Arc<Shared>,
     policy: &Arc<Settings>,
-    permit: Permit,
-    reason: Reason,
+    life: engine::Fetch,
     asked: &Asked<'_>,
 ) -> *mut Fetch {
-    Handle::give(FetchValue::new(
-        cache,
-        policy,
-        permit,
-        reason,
-        asked.client(),
-    ))
-}
-
-/// A reason as a C string, static.
-#[inline]
-pub(crate) fn word(reason: Reason) -> *const c_char {
-    reason.as_cstr_bytes().as_ptr().cast()
+    Handle::give(FetchValue::new(cache, policy, life, asked.client()))
 }
 
 /// The member for `Cache-Status` (RFC 9211) of a request that passed, to be appended to the origin's response.

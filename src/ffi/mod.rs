@@ -14,6 +14,7 @@
 //! | `watch` | descriptors for event loops |
 //! | `policy` | directives by name |
 //! | `request`, `lookup` | request -> decision |
+//! | `status` | the words for how it was answered, and why |
 //! | `passed` | what the cache learns of requests that it took no part in |
 //! | `reply` | head and body of an answer |
 //! | `response`, `fetch` | what the origin said, byte by byte |
@@ -37,6 +38,7 @@ mod reply;
 mod request;
 mod response;
 mod statistics;
+mod status;
 mod types;
 mod wake;
 mod warm;
@@ -68,6 +70,7 @@ pub use response::{
     SWRCACHE_FAIL_TIMEOUT,
 };
 pub use statistics::*;
+pub use status::*;
 pub use types::{Field, SWRCACHE_NUL};
 pub use warm::swrcache_store;
 pub use watch::*;

@@ -5,10 +5,10 @@ use std::mem::offset_of;
 
 use super::error::{Error, Result, SWRCACHE_EINVAL};
 use super::handle::{Handle, call};
-use super::lookup::word;
 use super::policy::Policy;
 use super::request::{Asked, Key, Request};
 use super::response::{Answered, Response};
+use super::status::word;
 use super::types::{self, Sized_, bytes, put};
 use crate::engine::{Assessed, Method, Phase, Windows, assess};
 use crate::http::conditional::{IfRange, Role, Selected, evaluate, if_range};

@@ -15,8 +15,8 @@ use super::error::{
     Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EBROKEN, SWRCACHE_EINVAL, SWRCACHE_EOUTGROWN,
 };
 use super::handle::{Handle, Kind, call};
-use super::lookup::{status_word, word};
 use super::policy::Settings;
+use super::status::{status_word, word};
 use super::types::{self, Field, Sized_, field, put};
 use crate::engine::{Answer, Method, Part, Reason, Serve, cache_status};
 use crate::http::{ByteRange, date};

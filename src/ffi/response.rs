@@ -6,7 +6,7 @@ use std::mem::offset_of;
 use super::error::{Error, Result, SWRCACHE_EINVAL};
 use super::request::SWRCACHE_NO_CACHE;
 use super::types::{self, Field, Lines, Sized_};
-use crate::engine::{self, Failure};
+use crate::engine::{self, Failure, Withheld};
 use crate::http::Fields;
 use crate::store::Millis;
 
@@ -58,7 +58,7 @@ pub(crate) struct Answered<'a> {
     /// The origin's fields.
     pub(crate) judge: Lines<'a>,
     shown: Lines<'a>,
-    pub(crate) no_cache: bool,
+    no_cache: bool,
     /// When the request was sent; 0 if that was not told.
     sent: Millis,
     failure: Option<Failure>,
@@ -124,6 +124,7 @@ impl<'a> Answered<'a> {
             request_time: self.sent(began),
             wall: now,
             from_failure: self.failure,
+            withheld: self.no_cache.then_some(Withheld::NoCacheCondition),
             own_redirect: false,
             kept: None,
         }

@@ -66,13 +66,13 @@ fn store(
     let verdict = cache
         .engine
         .decide(&asked.unstored(), &policy.rules, asked.turn, cache.now());
-    let Decision::Fetch(found) = verdict else {
+    let Decision::Fetch(life) = verdict else {
         return Err(Error::new(
             SWRCACHE_EINVAL,
             "the policy does not cache this request",
         ));
     };
-    let mut fetch = FetchValue::new(cache, policy, found.permit, found.reason, asked.client());
+    let mut fetch = FetchValue::new(cache, policy, *life, asked.client());
     if fetch.respond(answered)? != SWRCACHE_DO_STORE {
         return Err(Error::new(SWRCACHE_ENOTSTORED, fetch.reason().as_str()));
     }

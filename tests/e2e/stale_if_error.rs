@@ -1,5 +1,8 @@
 //! stale-if-error: what counts as a failure, whose window it is, and how often a failing origin is asked.
 
+use std::thread;
+use std::time::Duration;
+
 use crate::support::*;
 
 const SIE: &str = "max-age=60, stale-if-error=86400";
@@ -227,6 +230,56 @@ fn sie_revalidate_timeout() {
     gate.open();
     nginx.await_status("/", "HIT").is(200, "HIT", "new");
     assert_eq!(origin.hits("/"), 2);
+}
+
+/// Patience that ends after the window does not lengthen it: the client waits on.
+#[test]
+fn sie_revalidate_timeout_beyond_the_window() {
+    let origin = Origin::start();
+    let gate = Gate::closed();
+    origin.script(
+        "/",
+        [
+            // A second of the window is left.
+            Reply::aged(99, "max-age=10, stale-if-error=90", "old"),
+            Reply::cached("max-age=60", "new").hold(&gate),
+        ],
+    );
+    let nginx = Conf::caching_with(&origin, "swr_cache_revalidate_timeout 1300ms;").start();
+    nginx.get("/");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(1800));
+            gate.open();
+        });
+        nginx.get("/").is(200, "EXPIRED", "new");
+    });
+}
+
+/// What outgrows the zone is the origin's answer, not its failure.
+#[test]
+fn sie_a_body_that_outgrows_the_zone_is_no_failure() {
+    let origin = Origin::start();
+    let long = "x".repeat(300_000);
+    origin.script(
+        "/",
+        [
+            Reply::aged(100, SIE, "old"),
+            Reply::cached(SIE, long.clone()).chunked(),
+        ],
+    );
+    let nginx = Conf::new()
+        .http("swr_cache_zone zone=main:8m max_object=64k;")
+        .location(
+            "/",
+            &format!("swr_cache main; proxy_pass http://{};", origin.addr),
+        )
+        .start();
+    nginx.get("/");
+    let response = nginx.get("/");
+    response.is(200, "EXPIRED", &long);
+    assert_eq!(response.header("X-Reason"), Some("too-large"));
+    nginx.get("/").is(200, "MISS", &long);
 }
 
 /// Judged by what the upstream did, not by what `error_page` makes of it.

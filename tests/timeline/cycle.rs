@@ -111,7 +111,7 @@ fn the_table_of_phases_and_origin_states() {
          90000 GET /a -> STALE (sie-backoff) \"one\"",
         // Past all windows, down: an error, blocking.
         "173400 GET /a -> fetch (stale)
-         173400 fail error /a -> relay (origin-error)",
+         173400 fail error /a -> fails (origin-error)",
         // A 500 from the origin does not replace the stored object.
         "700 GET /a -> UPDATING refresh
          700 500 /a [Cache-Control: max-age=60] -> dropped (origin-status)
@@ -355,7 +355,7 @@ fn what_is_remembered_when_the_clock_is_set_back() {
 
         # That a fetch left nothing to those who waited.
         0      GET /c -> fetch
-        0      fail error /c -> relay
+        0      fail error /c -> fails
         -3600  GET /c -> fetch
         -3600  GET /c -> wait
         -3600  GET /c -> wait

@@ -100,7 +100,7 @@ fn a_synchronous_refresh_that_fails() {
         30   GET /a -> fetch (synchronous)
         30   fail timeout /a -> STALE "one"
         80   GET /a -> fetch (stale)
-        80   fail timeout /a -> relay
+        80   fail timeout /a -> fails
         "#,
     );
 }
@@ -175,7 +175,7 @@ fn neither_window_implies_the_other() {
         0    GET /a -> fetch
         0    200 /a [Cache-Control: max-age=60, stale-while-revalidate=10] "one" -> MISS
         100  GET /a -> fetch (stale)
-        100  fail error /a -> relay
+        100  fail error /a -> fails
         0    GET /b -> fetch
         0    200 /b [Cache-Control: max-age=60, stale-if-error=100] "one" -> MISS
         61   GET /b -> fetch (sie-window)
@@ -241,7 +241,7 @@ fn past_all_windows_errors_are_passed_on() {
         19.9  GET /a -> fetch
         19.9  fail error /a -> STALE
         20    GET /a -> fetch (stale)
-        20    fail error /a -> relay (origin-error)
+        20    fail error /a -> fails (origin-error)
         20    GET /a -> fetch (stale)
         "#,
     );
@@ -278,7 +278,7 @@ fn only_listed_failures_are_covered() {
         0    GET /a -> fetch
         0    200 /a [Cache-Control: max-age=10, stale-if-error=10000] "one" -> MISS
         20   GET /a -> fetch
-        20   fail error /a -> relay (origin-error)
+        20   fail error /a -> fails (origin-error)
         100  GET /a -> fetch
         100  503 /a -> relay (origin-status)
         200  GET /a -> fetch
@@ -293,7 +293,7 @@ fn only_listed_failures_are_covered() {
         0    GET /a -> fetch
         0    200 /a [Cache-Control: max-age=10, stale-if-error=10000] "one" -> MISS
         20   GET /a -> fetch (stale)
-        20   fail error /a -> relay (origin-error)
+        20   fail error /a -> fails (origin-error)
         "#,
     );
 }
@@ -373,7 +373,7 @@ fn stale_if_error_of_the_request() {
         20    GET /a [Cache-Control: stale-if-error=60] -> fetch
         20    fail error /a -> STALE "one"
         120   GET /a [Cache-Control: stale-if-error=60] -> fetch
-        120   fail error /a -> relay
+        120   fail error /a -> fails
         "#,
     );
 }
@@ -413,7 +413,7 @@ fn what_must_be_validated_and_cannot_be() {
             20   GET /a -> fetch
             20   made 502 invalid /a -> relay (origin-invalid)
             20   GET /a -> fetch
-            20   fail aborted /a -> relay (aborted)
+            20   fail aborted /a -> fails (aborted)
             20   GET /a -> fetch
             20   503 /a -> relay (origin-status)
             20   GET /a -> fetch asks if-none-match
@@ -429,15 +429,123 @@ fn a_failure_that_is_no_gateway_timeout() {
     script(
         r#"
         0    GET /a -> fetch
-        0    fail error /a -> relay (origin-error)
+        0    fail error /a -> fails (origin-error)
         0    GET /a -> fetch
         0    200 /a [Cache-Control: max-age=10] "one" -> MISS
         20   GET /a -> fetch
-        20   fail timeout /a -> relay (origin-timeout)
+        20   fail timeout /a -> fails (origin-timeout)
         0    GET /b -> fetch
         0    200 /b [Cache-Control: s-maxage=10, stale-if-error=60] "one" -> MISS
         20   GET /b -> fetch (sie-window)
         20   fail error /b -> STALE "one"
+        "#,
+    );
+}
+
+/// However long a client has waited, no copy stands in beyond its window.
+#[test]
+fn patience_ends_after_the_window() {
+    script_with(
+        |policy| policy.revalidate_timeout = Some(5_000),
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10, stale-if-error=50] "one" -> MISS
+        57   GET /a -> fetch (sie-window) patience 62
+        59.9 patience /a -> STALE (sie-patience) age 59 "one"
+        60   fail error /a -> dropped (origin-error)
+        70   GET /b -> fetch
+        70   200 /b [Cache-Control: max-age=10, stale-if-error=50] "one" -> MISS
+        127  GET /b -> fetch (sie-window) patience 132
+        132  patience /b -> waits
+        140  200 /b [Cache-Control: max-age=10] "two" -> EXPIRED (fetched) "two"
+        "#,
+    );
+}
+
+/// Nor is it after a download that took longer than that.
+#[test]
+fn a_download_outlasts_the_window() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10, stale-if-error=50] "one" -> MISS
+        20   GET /a -> fetch (sie-window)
+        20   head 200 /a [Cache-Control: max-age=10, stale-if-error=50 | content-length: 9] -> beside
+        21   body /a "tw"
+        60   cut /a -> fails EXPIRED (body-broken) broken
+        100  GET /b -> fetch
+        100  200 /b [Cache-Control: max-age=10, stale-if-error=50] "one" -> MISS
+        120  GET /b -> fetch (sie-window)
+        120  head 200 /b [Cache-Control: max-age=10, stale-if-error=50 | content-length: 9] -> beside
+        121  body /b "tw"
+        159.9 end /b -> broken STALE (sie-fallback) "one"
+        162  GET /b -> fetch (stale)
+        "#,
+    );
+}
+
+/// A client that is patient no more gets the copy while a body comes in beside it, too.
+#[test]
+fn patience_during_a_download() {
+    script_with(
+        |policy| policy.revalidate_timeout = Some(5_000),
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10, stale-if-error=50] "one" -> MISS
+        20   GET /a -> fetch (sie-window) patience 25
+        21   head 200 /a [Cache-Control: max-age=10] -> beside
+        21   body /a "two"
+        25   patience /a fill -> STALE (sie-patience) "one"
+        26   end /a -> stored "two"
+        26   GET /a -> HIT "two"
+        "#,
+    );
+}
+
+/// A response that outgrows the store is what the origin sent: its client gets all of it, whatever could have stood in.
+#[test]
+fn what_outgrows_the_store_is_no_failure() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=20, stale-if-error=500] "one" -> MISS
+        40   GET /a -> fetch (sie-window)
+        40   head 200 /a [Cache-Control: max-age=10] -> beside
+        40   body /a "tw"
+        41   large /a -> rest EXPIRED (too-large) "tw"
+        42   GET /a -> pass (hit-for-miss)
+        50   GET /b -> fetch
+        50   head 200 /b [Cache-Control: max-age=10] -> streams
+        50   body /b "tw"
+        51   large /b -> rest MISS (fetched) "tw"
+        60   GET /c -> fetch
+        60   200 /c [Cache-Control: max-age=10, stale-while-revalidate=20] "one" -> MISS
+        75   GET /c -> UPDATING refresh
+        75   head 200 /c [Cache-Control: max-age=10] -> beside
+        75   body /c "tw"
+        75   large /c -> dropped (too-large)
+        75   GET /c -> pass (hit-for-miss)
+        "#,
+    );
+}
+
+/// A leader that goes leaves a fill to the store, and what was relayed to nobody.
+#[test]
+fn leaders_that_go() {
+    script(
+        r#"
+        0    GET /a -> fetch
+        0    head 200 /a [Cache-Control: max-age=10] -> streams
+        0    body /a "one"
+        1    gone /a fill
+        2    end /a -> stored
+        2    GET /a -> HIT "one"
+        3    GET /b -> fetch
+        3    gone /b
+        4    200 /b [Cache-Control: no-store] -> dropped (no-store)
+        5    GET /c -> fetch
+        5    gone /c
+        6    fail error /c -> dropped (origin-error)
         "#,
     );
 }

@@ -24,7 +24,7 @@ fn turned_out_too_large() {
         0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=600] -> MISS
         11   GET /a -> UPDATING refresh
         11   head 200 /a [Cache-Control: max-age=10] -> beside
-        12   large /a
+        12   large /a -> dropped (too-large)
         12   GET /a -> pass (hit-for-miss)
         "#,
     );
@@ -48,7 +48,7 @@ fn parts_are_not_stored() {
     script(
         r#"
         0    GET /a -> fetch
-        0    206 /a [Cache-Control: max-age=60 | Content-Range: bytes 0-3/10] -> relay (partial)
+        0    206 /a [Cache-Control: max-age=60 | Content-Range: bytes 0-3/10] -> elsewhere (partial)
         0    GET /b -> fetch
         0    101 /b [Cache-Control: max-age=60] -> relay (status)
         "#,

@@ -41,7 +41,7 @@ fn windows_off() {
         0    GET /a -> fetch
         0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=600, stale-if-error=600] -> MISS
         11   GET /a -> fetch (stale)
-        11   fail error /a -> relay
+        11   fail error /a -> fails
         "#,
     );
 }
@@ -114,7 +114,7 @@ fn the_default_use_stale_grants_nothing() {
         0      GET /a -> fetch
         0      200 /a [Cache-Control: max-age=10] -> MISS
         11     GET /a -> fetch (stale)
-        11     fail error /a -> relay
+        11     fail error /a -> fails
         "#,
     );
 }

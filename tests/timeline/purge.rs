@@ -64,7 +64,7 @@ fn soft() {
         26  GET /a -> fetch (sie-window) asks if-none-match
         26  fail error /a -> STALE "a"
         46  GET /a -> fetch (stale)
-        46  fail error /a -> relay
+        46  fail error /a -> fails
         46  soft key /a -> purged 1
         46  hard key /a -> purged 1
         46  GET /a -> fetch (absent)

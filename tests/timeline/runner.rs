@@ -11,19 +11,21 @@
 //! oldest fetch of the path, header and body); `head STATUS` then `body`, `end`, `cut`, `large` (the same in steps);
 //! `made STATUS error|timeout|invalid` (the host made that answer itself); `refused STATUS` (the host's no-cache condition
 //! holds for that answer); `passed STATUS` (the origin answers the HEAD that passed last); `fail error|timeout|invalid|aborted`; `drop`
-//! (the fetch is given up); `purge` (a path, as after a write); `hard` and `soft`, then `tag`, `prefix`, `key` or `all`, and of what.
+//! (the fetch is given up); `patience` (the leader of the oldest fetch has waited for long enough), `gone` (it has gone away), both of a
+//! fill with `fill` behind the path; `elsewhere STATUS` (that answer leads elsewhere inside the host); `purge` (a path, as after a write); `hard` and `soft`, then `tag`, `prefix`, `key` or `all`, and of what.
 //!
 //! Expectations: a status (`HIT` ...) is a delivery, with `age N`, `ttl N`, `(reason)`, `"body"`, `304`, `412`, `416`, `206 0-4,6-9`,
 //! `collapsed`, `lm N` (`Last-Modified` at that second), `length N` (of the body), `weak` (a synthesised tag), `shows name: value`, `hides name`. `refresh`: it
-//! starts one; without the word it must not. `fetch`, with `asks name` / `unconditional`, `names TAG`, `tags N`, `as-head`, `as-get`, `patience N`; `wait`, with `until N`; `pass`,
-//! `504`. Of answers: `again` (the origin is asked once more by the same fetch), `stored`, `same`, `renewed`, `superseded`, `dropped`, `relay`, `streams`, `beside`, `broken`. Of purges: `purged N`.
+//! starts one; without the word it must not. `fetch`, with `asks name` / `unconditional`, `sends name: value`, `withholds name`, `names TAG`, `tags N`, `as-head`, `as-get`, `patience N`; `wait`, with `until N`; `pass`,
+//! `504`. Of answers: `again` (the origin is asked once more by the same fetch), `stored`, `same`, `renewed`, `superseded`, `dropped`, `relay`, `rest` (of a body that has
+//! outgrown the store), `elsewhere`, `fails`, `streams`, `beside`, `broken`. Of purges: `purged N`.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use swrcache::engine::*;
 use swrcache::http::{Fields, date, etag};
-use swrcache::store::{Cursor, Region, RegionOptions};
+use swrcache::store::{Cursor, NoSpace, Region, RegionOptions};
 
 /// Second zero of every script.
 pub(crate) const EPOCH: u64 = 1_700_000_000_000;
@@ -34,10 +36,18 @@ type Lines = Vec<(String, String)>;
 pub(crate) struct Timeline {
     policy: Policy,
     cache: Cache,
-    fetches: HashMap<String, VecDeque<(Permit, Client)>>,
-    fills: HashMap<String, VecDeque<(Filling, Led, Client)>>,
+    fetches: HashMap<String, VecDeque<Led>>,
+    fills: HashMap<String, VecDeque<Led>>,
     waiters: HashMap<String, VecDeque<Client>>,
     passed: HashMap<String, Client>,
+}
+
+/// A fetch under way, and the client that asked for it.
+struct Led {
+    fetch: Box<Fetch>,
+    client: Client,
+    /// What its client has got, if that grows.
+    follows: Option<Delivery>,
 }
 
 /// A client of the script.
@@ -104,7 +114,9 @@ impl Timeline {
             "rung" => self.asks_again(&path, Turn::Waited, event),
             "timeout" => self.asks_again(&path, Turn::TimedOut, event),
             "made" => self.answered(event, event.word(3), Some(failure(event.word(2)))),
-            "head" | "refused" => self.answered(event, event.word(2), None),
+            "head" | "refused" | "elsewhere" => self.answered(event, event.word(2), None),
+            "patience" => self.patience(event),
+            "gone" => self.gone(event),
             "fail" => self.failed(event),
             "drop" => self.dropped(&path),
             "passed" => self.passed(event),
@@ -152,25 +164,19 @@ impl Timeline {
         match decision {
             Decision::Serve(serve) => {
                 got.serve(&serve);
-                if let Some(permit) = serve.refresh {
-                    got.permit(&permit);
-                    self.fetches
-                        .entry(path)
-                        .or_default()
-                        .push_back((*permit, client));
+                if let Some(fetch) = serve.refresh {
+                    got.fetch(&fetch, &client);
+                    self.begins(fetch, client);
                 }
             }
             Decision::Fetch(fetch) => {
                 got.say("fetch");
-                got.reason(fetch.reason);
-                got.permit(&fetch.permit);
-                if let Some(at) = fetch.patience {
+                got.reason(fetch.asked());
+                got.fetch(&fetch, &client);
+                if let Some(at) = fetch.patience() {
                     got.say(&format!("patience {}", seconds(at)));
                 }
-                self.fetches
-                    .entry(path)
-                    .or_default()
-                    .push_back((fetch.permit, client));
+                self.begins(fetch, client);
             }
             Decision::Wait(wait) => {
                 got.say("wait");
@@ -192,18 +198,22 @@ impl Timeline {
         got
     }
 
-    fn next_fetch(&mut self, path: &str) -> (Permit, Client) {
+    fn begins(&mut self, fetch: Box<Fetch>, client: Client) {
+        let fetches = self.fetches.entry(client.path.clone()).or_default();
+        fetches.push_back(Led {
+            fetch,
+            client,
+            follows: None,
+        });
+    }
+
+    fn next_fetch(&mut self, path: &str) -> Led {
         let fetch = self.fetches.get_mut(path).and_then(VecDeque::pop_front);
         fetch.unwrap_or_else(|| panic!("no fetch of {path} is under way"))
     }
 
     fn answered(&mut self, event: &Event, status: &str, from_failure: Option<Failure>) -> Got {
-        let (mut permit, client) = self.next_fetch(event.word(1));
-        if event.word(0) == "refused" {
-            permit.keep_nothing(Reason::NoCacheCondition);
-        }
-        let led = permit.led();
-        let whole = event.word(0) != "head";
+        let mut led = self.next_fetch(event.word(1));
         let announced = event
             .fields
             .iter()
@@ -217,29 +227,38 @@ impl Timeline {
             wall: event.now,
             origin: b"",
             from_failure,
+            withheld: match event.word(0) {
+                "refused" => Some(Withheld::NoCacheCondition),
+                "elsewhere" => Some(Withheld::Redirected),
+                _ => None,
+            },
             own_redirect: false,
             kept: None,
         };
-        let outcome = permit.respond(&response, &client.fields, &self.policy, event.now);
-        match outcome {
-            Outcome::Store(mut filling) if whole => {
-                let body = event.body.as_deref().unwrap_or("body");
-                filling.write(body.as_bytes()).expect("room");
-                self.finished(filling, led, &client, event.now)
-            }
-            Outcome::Store(filling) => {
-                let mut got = Got::default();
-                got.say(if filling.streaming() {
-                    "streams"
-                } else {
-                    "beside"
-                });
-                let fills = self.fills.entry(client.path.clone()).or_default();
-                fills.push_back((filling, led, client));
-                got
-            }
-            other => self.ended(other, &client, event.now),
+        let sent = &led.client.fields;
+        let order = led.fetch.header(&response, sent, &self.policy, event.now);
+        if led.fetch.wants() != Wants::Store {
+            return self.ended(order, led, event.now);
         }
+        let mut got = Got::default();
+        match order {
+            Order::Deliver(follows) => {
+                got.say("streams");
+                led.follows = Some(follows);
+            }
+            order => {
+                assert!(matches!(order, Order::Nothing), "{order:?}");
+                got.say("beside");
+            }
+        }
+        if event.word(0) != "head" {
+            let body = event.body.as_deref().unwrap_or("body");
+            led.fetch.write(body.as_bytes()).expect("room");
+            return self.finished(led, event.now);
+        }
+        let fills = self.fills.entry(led.client.path.clone()).or_default();
+        fills.push_back(led);
+        got
     }
 
     fn passed(&mut self, event: &Event) -> Got {
@@ -253,6 +272,7 @@ impl Timeline {
             wall: event.now,
             origin: b"",
             from_failure: None,
+            withheld: None,
             own_redirect: false,
             kept: None,
         };
@@ -261,68 +281,117 @@ impl Timeline {
         Got::default()
     }
 
-    fn finished(&mut self, filling: Filling, led: Led, client: &Client, now: u64) -> Got {
-        let finished = filling.finish(now);
+    fn delivered(&self, got: &mut Got, brought: &Delivery, client: &Client, now: u64) {
+        let request = client.request();
+        got.serve(&self.cache.deliver(brought, &request, &self.policy, now));
+    }
+
+    fn finished(&mut self, mut led: Led, now: u64) -> Got {
+        let order = led.fetch.end(now);
         let mut got = Got::default();
-        got.say(match &finished {
-            Finished::New(_) => "stored",
-            Finished::Same(_) => "same",
-            Finished::Superseded(_) => "superseded",
-            Finished::Broken(_) => "broken",
+        got.say(match led.fetch.reason() {
+            Reason::Fetched => "stored",
+            Reason::SameBytes => "same",
+            Reason::Superseded => "superseded",
+            Reason::BodyBroken => "broken",
+            other => panic!("finished: {}", other.as_str()),
         });
-        let led = match &finished {
-            Finished::Broken(_) => Led::Stale,
-            _ => led,
-        };
-        if let Some(stored) = finished.stored() {
-            got.serve(
-                &self
-                    .cache
-                    .deliver(stored, &client.request(), &self.policy, led, now),
-            );
+        match (order, led.follows) {
+            (Order::Deliver(brought), _) | (Order::Nothing, Some(brought)) => {
+                self.delivered(&mut got, &brought, &led.client, now);
+            }
+            (Order::Fail(_), None) => got.say("fails"),
+            (order, _) => {
+                assert!(matches!(order, Order::Nothing), "{order:?}");
+                self.refreshed(&mut got, &led.client, now);
+            }
         }
         got
     }
 
-    fn ended(&mut self, outcome: Outcome, client: &Client, now: u64) -> Got {
+    /// What a refresh has left for the client that caused it.
+    fn refreshed(&self, got: &mut Got, client: &Client, now: u64) {
+        let request = client.request();
+        let decision = self.cache.decide(&request, &self.policy, Turn::First, now);
+        if let Decision::Serve(serve) = decision {
+            got.times(&serve);
+            got.stored(&serve.object);
+        }
+    }
+
+    /// What a fetch comes to that stores nothing.
+    fn ended(&mut self, order: Order, led: Led, now: u64) -> Got {
         let mut got = Got::default();
-        let deliver = |stored: &Stored, led| {
-            self.cache
-                .deliver(stored, &client.request(), &self.policy, led, now)
+        if led.fetch.reason() == Reason::NotModified {
+            got.say("renewed");
+        }
+        let mut aside = |word: &str, aside: Aside| {
+            got.say(word);
+            got.say(aside.status.as_str());
+            got.reason(aside.reason);
         };
-        match outcome {
-            Outcome::Store(_) => unreachable!(),
-            Outcome::Renewed(stored) => {
-                got.say("renewed");
-                got.serve(&deliver(&stored, Led::Revalidated));
+        match order {
+            Order::Deliver(brought) => self.delivered(&mut got, &brought, &led.client, now),
+            Order::RelayRest(taken) => {
+                got.say("rest");
+                if let Some(brought) = taken.or(led.follows) {
+                    self.delivered(&mut got, &brought, &led.client, now);
+                }
             }
-            Outcome::AskAgain(permit) => {
+            Order::AskAgain => {
                 got.say("again");
-                got.permit(&permit);
-                let fetches = self.fetches.entry(client.path.clone()).or_default();
-                fetches.push_front((permit, client.clone()));
+                got.fetch(&led.fetch, &led.client);
+                let fetches = self.fetches.entry(led.client.path.clone()).or_default();
+                fetches.push_front(led);
             }
-            Outcome::Stale(stored) => got.serve(&deliver(&stored, Led::Stale)),
-            Outcome::Relay(reason) => {
-                got.say("relay");
-                got.reason(reason);
+            Order::Relay(told) => aside("relay", told),
+            Order::HandOver(told) => aside("elsewhere", told),
+            Order::GatewayTimeout(told) => aside("504", told),
+            Order::Fail(told) => aside("fails", told),
+            Order::Nothing if led.fetch.reason() == Reason::NotModified => {
+                self.refreshed(&mut got, &led.client, now);
             }
-            Outcome::GatewayTimeout(reason) => {
-                got.say("504");
-                got.reason(reason);
-            }
-            Outcome::Dropped(reason) => {
+            Order::Nothing => {
                 got.say("dropped");
-                got.reason(reason);
+                got.reason(led.fetch.reason());
             }
         }
         got
     }
 
     fn failed(&mut self, event: &Event) -> Got {
-        let (permit, client) = self.next_fetch(event.word(1));
-        let outcome = permit.fail(failure(event.word(2)), None, &self.policy, event.now);
-        self.ended(outcome, &client, event.now)
+        let mut led = self.next_fetch(event.word(1));
+        let failure = failure(event.word(2));
+        let order = led.fetch.failed(failure, None, &self.policy, event.now);
+        self.ended(order, led, event.now)
+    }
+
+    /// The oldest fetch of the path, or its oldest fill.
+    fn oldest(&mut self, event: &Event) -> &mut Led {
+        let of = match event.word(2) {
+            "fill" => &mut self.fills,
+            _ => &mut self.fetches,
+        };
+        let led = of.get_mut(event.word(1)).and_then(VecDeque::front_mut);
+        led.expect("a fetch under way")
+    }
+
+    fn patience(&mut self, event: &Event) -> Got {
+        let led = self.oldest(event);
+        let mut got = Got::default();
+        let Some(brought) = led.fetch.patience_over(event.now) else {
+            got.say("waits");
+            return got;
+        };
+        led.fetch.leader_gone();
+        let client = led.client.clone();
+        self.delivered(&mut got, &brought, &client, event.now);
+        got
+    }
+
+    fn gone(&mut self, event: &Event) -> Got {
+        self.oldest(event).fetch.leader_gone();
+        Got::default()
     }
 
     fn dropped(&mut self, path: &str) -> Got {
@@ -332,13 +401,13 @@ impl Timeline {
 
     fn body(&mut self, event: &Event) -> Got {
         let fills = self.fills.get_mut(event.word(1)).expect("a fill");
-        let (filling, ..) = fills.front_mut().expect("a fill");
+        let led = fills.front_mut().expect("a fill");
         let body = event.body.as_deref().expect("a body");
-        filling.write(body.as_bytes()).expect("room");
+        led.fetch.write(body.as_bytes()).expect("room");
         Got::default()
     }
 
-    fn next_fill(&mut self, event: &Event) -> (Filling, Led, Client) {
+    fn next_fill(&mut self, event: &Event) -> Led {
         let fill = self
             .fills
             .get_mut(event.word(1))
@@ -347,29 +416,24 @@ impl Timeline {
     }
 
     fn end(&mut self, event: &Event) -> Got {
-        let (filling, led, client) = self.next_fill(event);
-        self.finished(filling, led, &client, event.now)
+        let led = self.next_fill(event);
+        self.finished(led, event.now)
     }
 
     fn cut(&mut self, event: &Event) -> Got {
-        let (filling, _, client) = self.next_fill(event);
-        let mut got = Got::default();
+        let mut led = self.next_fill(event);
+        let order = led
+            .fetch
+            .failed(Failure::Error, None, &self.policy, event.now);
+        let mut got = self.ended(order, led, event.now);
         got.say("broken");
-        if let Some(stale) = filling.broken(&self.policy, event.now) {
-            let request = client.request();
-            got.serve(
-                &self
-                    .cache
-                    .deliver(&stale, &request, &self.policy, Led::Stale, event.now),
-            );
-        }
         got
     }
 
     fn large(&mut self, event: &Event) -> Got {
-        let (filling, ..) = self.next_fill(event);
-        filling.abandon(Reason::TooLarge, event.now);
-        Got::default()
+        let mut led = self.next_fill(event);
+        let order = led.fetch.outgrew(NoSpace::TooLarge, event.now);
+        self.ended(order, led, event.now)
     }
 }
 
@@ -396,21 +460,27 @@ impl Got {
         self.say(&format!("({})", reason.as_str()));
     }
 
-    fn permit(&mut self, permit: &Permit) {
-        if permit.purpose() == Purpose::Refresh {
+    /// What a fetch sends for a client.
+    fn fetch(&mut self, fetch: &Fetch, client: &Client) {
+        if fetch.is_refresh() {
             self.say("refresh");
         }
-        self.say(match permit.is_head() {
+        self.say(match fetch.is_head() {
             true => "as-head",
             false => "as-get",
         });
         let mut asked = false;
-        permit.conditionals(&mut |name, value| {
+        fetch.fields(&client.fields, &mut |name, value| {
+            let (name, line) = (text(name).to_lowercase(), text(value));
+            if name != "if-none-match" && name != "if-modified-since" {
+                self.words.push(format!("sends {name}: {line}"));
+                self.words.push(format!("sends {name}"));
+                return;
+            }
             asked = true;
-            self.words
-                .push(format!("asks {}: {}", name.to_lowercase(), text(value)));
-            self.words.push(format!("asks {}", name.to_lowercase()));
-            if name == "If-None-Match" {
+            self.words.push(format!("asks {name}: {line}"));
+            self.words.push(format!("asks {name}"));
+            if name == "if-none-match" {
                 let tags = etag::list(value).map(|tag| format!("names {}", text(tag.opaque)));
                 self.words.extend(tags);
                 self.say(&format!("tags {}", etag::list(value).count()));
@@ -419,20 +489,12 @@ impl Got {
         if !asked {
             self.say("unconditional");
         }
-        permit.stored_request_fields(&mut |name, value| {
-            self.words.push(format!(
-                "sends {}: {}",
-                text(name).to_lowercase(),
-                text(value)
-            ));
-        });
     }
 
     fn serve(&mut self, serve: &Serve) {
         self.say(serve.status.as_str());
         self.reason(serve.reason);
-        self.say(&format!("age {}", serve.age));
-        self.say(&format!("ttl {}", serve.ttl));
+        self.times(serve);
         self.say(&match &serve.answer {
             Answer::Full => "full".to_string(),
             Answer::NotModified => "304".to_string(),
@@ -449,6 +511,11 @@ impl Got {
             self.say("collapsed");
         }
         self.stored(&serve.object);
+    }
+
+    fn times(&mut self, serve: &Serve) {
+        self.say(&format!("age {}", serve.age));
+        self.say(&format!("ttl {}", serve.ttl));
     }
 
     fn stored(&mut self, stored: &Stored) {
@@ -495,7 +562,7 @@ impl Event {
         // `made 502 error /a`, `head 200 /a` and `fail error /a` read well; the path is wanted second.
         if matches!(
             words[0].as_str(),
-            "made" | "head" | "fail" | "refused" | "passed"
+            "made" | "head" | "fail" | "refused" | "elsewhere" | "passed"
         ) {
             words[1..].reverse();
         }
@@ -527,9 +594,10 @@ impl Event {
     fn check(&self, got: &Got) {
         let has = |word: &str| got.words.iter().any(|other| other == word);
         for word in &self.expect {
-            let holds = match word.strip_prefix("hides ") {
-                Some(name) => !has(&format!("shows {name}")),
-                None => has(word),
+            let holds = match word.split_once(' ') {
+                Some(("hides", name)) => !has(&format!("shows {name}")),
+                Some(("withholds", name)) => !has(&format!("sends {name}")),
+                _ => has(word),
             };
             assert!(
                 holds,
@@ -603,7 +671,7 @@ fn phrases(tokens: &[String]) -> Vec<String> {
     while let Some(token) = tokens.next() {
         let phrase = match token.as_str() {
             "age" | "purged" | "ttl" | "lm" | "until" | "patience" | "206" | "hides" | "status"
-            | "names" | "tags" | "length" => {
+            | "names" | "tags" | "length" | "withholds" => {
                 format!("{token} {}", tokens.next().expect("a value"))
             }
             "shows" | "asks" | "sends" => {

@@ -91,7 +91,7 @@ fn failures_release_everyone() {
         0    GET /a -> fetch
         0    GET /a -> wait
         0    GET /a -> wait
-        1    fail error /a -> relay (origin-error)
+        1    fail error /a -> fails (origin-error)
         1    rung /a -> fetch (absent)
         1    rung /a -> fetch (absent)
         1    200 /a [Cache-Control: max-age=60] "one" -> stored

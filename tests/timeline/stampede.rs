@@ -32,7 +32,7 @@ fn ask(cache: &Cache, turn: Turn, now: u64) -> Decision {
     cache.decide(&request, &Policy::default(), turn, now)
 }
 
-fn store(permit: Permit, body: &[u8], now: u64) {
+fn store(mut fetch: Box<Fetch>, body: &[u8], now: u64) {
     let response = Response {
         status: 200,
         store: &STORED,
@@ -42,15 +42,14 @@ fn store(permit: Permit, body: &[u8], now: u64) {
         wall: now,
         origin: b"",
         from_failure: None,
+        withheld: None,
         own_redirect: false,
         kept: None,
     };
-    let outcome = permit.respond(&response, &NONE, &Policy::default(), now);
-    let Outcome::Store(mut filling) = outcome else {
-        panic!("{outcome:?}");
-    };
-    filling.write(body).expect("room");
-    assert!(matches!(filling.finish(now), Finished::New(_)));
+    fetch.header(&response, &NONE, &Policy::default(), now);
+    fetch.write(body).expect("it may be stored");
+    fetch.end(now);
+    assert_eq!(fetch.reason(), Reason::Fetched);
 }
 
 /// A thousand requests from eight threads at one instant.
@@ -77,7 +76,7 @@ fn a_thousand_at_once_on_an_expired_key() {
     let Decision::Fetch(fetch) = ask(&cache, Turn::First, EPOCH) else {
         panic!("a miss");
     };
-    store(fetch.permit, b"one", EPOCH);
+    store(fetch, b"one", EPOCH);
     let now = EPOCH + 61_000;
     let mut refreshes = Vec::new();
     for decision in storm(&cache, Turn::First, now) {
@@ -88,7 +87,7 @@ fn a_thousand_at_once_on_an_expired_key() {
         refreshes.extend(serve.refresh);
     }
     assert_eq!(refreshes.len(), 1);
-    store(*refreshes.remove(0), b"two", now);
+    store(refreshes.remove(0), b"two", now);
     let hits = storm(&cache, Turn::First, now);
     assert!(
         hits.iter()
@@ -106,7 +105,7 @@ fn a_thousand_at_once_on_a_cold_key() {
     let mut waits = 0;
     for decision in storm(&cache, Turn::First, EPOCH) {
         match decision {
-            Decision::Fetch(fetch) => fetches.push(fetch.permit),
+            Decision::Fetch(fetch) => fetches.push(fetch),
             Decision::Wait(_) => waits += 1,
             other => panic!("{other:?}"),
         }

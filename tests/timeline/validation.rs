@@ -686,3 +686,30 @@ fn a_head_that_stays_one_answers_no_get() {
     );
     script("0 HEAD /a -> fetch as-get");
 }
+
+/// What a fetch sends of its client's request: never a part's or a condition of its own, and as a refresh no credentials.
+#[test]
+fn what_a_fetch_sends() {
+    script(
+        r#"
+        0    GET /a [Cookie: c | Authorization: b | Accept: d | X-Kind: e | Range: bytes=0-1 | If-Range: "x" | If-None-Match: "x" | If-Modified-Since: {0} | If-Match: "x" | Expect: f | Content-Length: 0] -> pass (precondition)
+        0    GET /a [Cookie: c | Accept: d | X-Kind: e | Range: bytes=0-1 | If-Range: "x" | If-None-Match: "x" | If-Modified-Since: {0} | Expect: f | Content-Length: 0] -> fetch unconditional sends cookie: c sends accept: d sends x-kind: e withholds range withholds if-range withholds expect withholds content-length
+        0    200 /a [Cache-Control: public, max-age=10, stale-while-revalidate=60, stale-if-error=600 | Vary: X-Kind | ETag: "1"] "one" -> MISS
+        20   GET /a [Authorization: b | Cookie: c | Accept: g | X-Kind: e | If-None-Match: "x"] -> UPDATING refresh names 1 tags 1 sends accept: g sends x-kind: e withholds cookie withholds authorization
+        20   fail error /a -> dropped
+        100  GET /a [Authorization: b | Cookie: c | X-Kind: e] -> fetch names 1 sends authorization: b sends cookie: c
+        "#,
+    );
+}
+
+/// The fields that `Vary` names are sent on a refresh as the stored request had them, whatever they are.
+#[test]
+fn a_refresh_sends_what_its_variant_was_stored_for() {
+    script(
+        r#"
+        0    GET /a [Cookie: kind=1] -> fetch
+        0    200 /a [Cache-Control: max-age=10, stale-while-revalidate=60 | Vary: Cookie, If-None-Match | ETag: "1"] "one" -> MISS
+        20   GET /a [Cookie: kind=1] -> UPDATING refresh sends cookie: kind=1 tags 1
+        "#,
+    );
+}

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use swrcache::engine::*;
-use swrcache::store::{Region, RegionOptions};
+use swrcache::store::{NoSpace, Region, RegionOptions};
 
 use crate::runner::EPOCH;
 
@@ -32,13 +32,21 @@ impl Dice {
     }
 }
 
+/// A fetch under way.
+struct Led {
+    fetch: Box<Fetch>,
+    since: u64,
+    /// The object that it refreshes.
+    entry: Option<u64>,
+}
+
 struct Walk {
     cache: Cache,
     policy: Policy,
     dice: Dice,
     now: u64,
-    permits: Vec<(Permit, u64)>,
-    fills: Vec<Filling>,
+    fetches: Vec<Led>,
+    fills: Vec<Fetch>,
     waiters: u32,
     served: [u32; 3],
 }
@@ -52,7 +60,7 @@ impl Walk {
             policy,
             dice: Dice(seed),
             now: EPOCH,
-            permits: Vec::new(),
+            fetches: Vec::new(),
             fills: Vec::new(),
             waiters: 0,
             served: [0; 3],
@@ -90,7 +98,7 @@ impl Walk {
         };
         match self.cache.decide(&request, &self.policy, turn, self.now) {
             Decision::Serve(serve) => self.served(serve),
-            Decision::Fetch(fetch) => self.permits.push((fetch.permit, self.now)),
+            Decision::Fetch(fetch) => self.begins(fetch, None),
             Decision::Wait(_) => self.waiters += 1,
             Decision::Pass(_) => {}
             Decision::GatewayTimeout(reason) => panic!("nobody asked for {reason:?}"),
@@ -108,29 +116,73 @@ impl Walk {
         assert!(age < bound, "{:?} at age {age}", serve.status);
         assert_eq!(serve.status == Status::Hit, age < FRESH, "age {age}");
         self.served[kind] += 1;
-        let Some(permit) = serve.refresh else {
+        let Some(fetch) = serve.refresh else {
             return;
         };
-        let entry = serve.object.object().id();
-        let twin = self.permits.iter().find(|(other, since)| {
-            let same = other
-                .stale()
-                .is_some_and(|stale| stale.object().id() == entry);
-            same && other.purpose() == Purpose::Refresh && self.now < since + LEASE
+        let entry = Some(serve.object.object().id());
+        let is_twin = |other: &Led| other.entry == entry && self.now < other.since + LEASE;
+        assert!(
+            !self.fetches.iter().any(is_twin),
+            "two refreshes of one entry"
+        );
+        self.begins(fetch, entry);
+    }
+
+    fn begins(&mut self, fetch: Box<Fetch>, entry: Option<u64>) {
+        self.fetches.push(Led {
+            fetch,
+            since: self.now,
+            entry,
         });
-        assert!(twin.is_none(), "two refreshes of one entry");
-        self.permits.push((*permit, self.now));
+    }
+
+    /// However long its client has waited, a copy stands in within its window alone, and for a client that is there.
+    fn obey(&self, fetch: &Fetch, order: Order) {
+        let brought = match order {
+            Order::Deliver(brought) | Order::RelayRest(Some(brought)) => brought,
+            Order::Nothing | Order::AskAgain => return,
+            other => return assert!(!fetch.is_refresh(), "{other:?}"),
+        };
+        assert!(!fetch.is_refresh());
+        let age = brought.object.age(self.now) * 1000;
+        assert!(
+            brought.status != Status::Stale || age < FRESH + SIE,
+            "age {age}"
+        );
+    }
+
+    /// A client has waited for long enough, or goes away.
+    fn leave(&mut self) {
+        let count = self.fetches.len() as u64;
+        let leaves = match self.dice.roll(count + 1) as usize {
+            n if n < self.fetches.len() => &mut self.fetches[n].fetch,
+            _ => match self.fills.last_mut() {
+                Some(fetch) => fetch,
+                None => return,
+            },
+        };
+        let brought = leaves.patience_over(self.now);
+        leaves.leader_gone();
+        assert!(!leaves.has_leader());
+        if let Some(brought) = brought {
+            let age = brought.object.age(self.now) * 1000;
+            assert!(age < FRESH + SIE, "age {age}");
+            assert_eq!(brought.status, Status::Stale);
+        }
     }
 
     fn answer(&mut self) {
-        if self.permits.is_empty() {
+        if self.fetches.is_empty() {
             return;
         }
-        let which = self.dice.roll(self.permits.len() as u64) as usize;
-        let (permit, _) = self.permits.swap_remove(which);
+        let which = self.dice.roll(self.fetches.len() as u64) as usize;
+        let mut fetch = self.fetches.swap_remove(which).fetch;
         let now = self.now;
         let (status, control) = match self.dice.roll(8) {
-            0 => return drop(permit.fail(Failure::Timeout, None, &self.policy, now)),
+            0 => {
+                let order = fetch.failed(Failure::Timeout, None, &self.policy, now);
+                return self.obey(&fetch, order);
+            }
             1 => (503, CONTROL),
             2 => (200, "no-store"),
             3 => (304, CONTROL),
@@ -146,34 +198,42 @@ impl Walk {
             wall: now,
             origin: b"",
             from_failure: None,
+            withheld: None,
             own_redirect: false,
             kept: None,
         };
         let none: Lines = Vec::new();
-        if let Outcome::Store(filling) = permit.respond(&response, &none, &self.policy, now) {
-            self.fills.push(filling);
+        let order = fetch.header(&response, &none, &self.policy, now);
+        self.obey(&fetch, order);
+        match fetch.wants() {
+            Wants::Store => self.fills.push(*fetch),
+            Wants::Header => self.begins(fetch, None),
+            Wants::Relay | Wants::Discard | Wants::Nothing => {}
         }
     }
 
     fn feed(&mut self) {
-        let Some(mut filling) = self.fills.pop() else {
+        let Some(mut fetch) = self.fills.pop() else {
             return;
         };
-        match self.dice.roll(4) {
-            0 => drop(filling.broken(&self.policy, self.now)),
-            1 => drop(filling.finish(self.now)),
+        let order = match self.dice.roll(6) {
+            0 => fetch.failed(Failure::Error, None, &self.policy, self.now),
+            1 => fetch.end(self.now),
+            2 => fetch.outgrew(NoSpace::Full, self.now),
             _ => {
-                filling.write(b"body").expect("room");
-                filling.finish(self.now);
+                fetch.write(b"body").expect("room");
+                fetch.end(self.now)
             }
-        }
+        };
+        self.obey(&fetch, order);
     }
 
     fn rarely(&mut self) {
         match self.dice.roll(40) {
             0 => drop(self.cache.region().remove_key(b"key")),
-            1 => self.permits.clear(),
+            1 => self.fetches.clear(),
             2 => self.now += SIE,
+            3..=12 => self.leave(),
             _ => {}
         }
     }
@@ -193,7 +253,7 @@ fn windows_hold_on_random_walks() {
             walk.step();
         }
         walk.fills.clear();
-        walk.permits.clear();
+        walk.fetches.clear();
         walk.cache.region().validate().expect("a sound region");
         for (sum, count) in seen.iter_mut().zip(walk.served) {
             *sum += count;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Asking, Found};
-use crate::engine::decision::{Decision, Fetch};
-use crate::engine::permit::{Keep, Permit, Purpose, Terms};
+use crate::engine::decision::Decision;
+use crate::engine::fetch::{Fetch, Keep, Permit, Purpose, Terms};
 use crate::engine::phase::binds;
 use crate::engine::policy::{Method, Window};
 use crate::engine::record::Flags;
@@ -81,11 +81,9 @@ impl Asking<'_> {
     pub(super) fn fetch(&self, claim: Claim, terms: Terms, reason: Reason) -> Decision {
         let patience = self.policy.revalidate_timeout;
         let patience = patience.filter(|_| self.now < terms.fallback_until);
-        Decision::Fetch(Fetch {
-            permit: self.permit(claim, terms),
-            reason,
-            patience: patience.map(|time| self.now + time),
-        })
+        let patience = patience.map(|time| self.now + time);
+        let permit = self.permit(claim, terms);
+        Decision::Fetch(Box::new(Fetch::new(permit, reason, patience)))
     }
 
     pub(super) fn fetch_for(&self, found: Found, claim: Claim, reason: Reason) -> Decision {

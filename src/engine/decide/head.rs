@@ -1,10 +1,8 @@
 //! What a HEAD that went through to the origin tells of the stored response (RFC 9111 §4.3.5).
 
 use super::{Asking, LEASE};
-use crate::engine::outcome::Response;
-use crate::engine::permit::{Keep, Purpose};
+use crate::engine::fetch::{self, Keep, Purpose, Response};
 use crate::engine::policy::Method;
-use crate::engine::respond;
 use crate::store::Attempt;
 
 impl Asking<'_> {
@@ -31,7 +29,7 @@ impl Asking<'_> {
             .claim_object(object, self.now, self.now + LEASE, false);
         if let Attempt::Won(claim) = claim {
             let permit = self.permit(claim, self.terms_for(found, Purpose::Refresh));
-            respond::head(permit, resp, self.req.fields, self.policy, self.now);
+            fetch::head(permit, resp, self.req.fields, self.policy, self.now);
         }
     }
 }

@@ -188,10 +188,7 @@ fn verdict(decision: &Decision, remembered: &Remembered) -> Verdict {
         }
         Decision::Serve(serve) => (Action::Serve, Some(serve.status), serve.reason),
         Decision::Wait(wait) => (Action::Wait, None, wait.reason),
-        Decision::Fetch(fetch) => {
-            let status = fetch.permit.led().status_if_relayed(None);
-            (Action::Fetch, Some(status), fetch.reason)
-        }
+        Decision::Fetch(fetch) => (Action::Fetch, Some(fetch.status()), fetch.asked()),
         Decision::Pass(pass) => (Action::Pass, pass.status, pass.reason),
         Decision::GatewayTimeout(reason) => (Action::GatewayTimeout, None, *reason),
     };

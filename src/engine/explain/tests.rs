@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::engine::{Manner, Method, Outcome, Response, Selection, Window};
+use crate::engine::{Manner, Method, Response, Selection, Wants, Window};
 use crate::store::RegionOptions;
 
 const NOW: Millis = 1_700_000_000_000;
@@ -57,9 +57,9 @@ impl World {
         let decision = self.with(request, |req| {
             self.cache.decide(req, &self.policy, Turn::First, self.now)
         });
-        let permit = match decision {
-            Decision::Fetch(fetch) => fetch.permit,
-            Decision::Serve(serve) => *serve.refresh.expect("a refresh"),
+        let mut fetch = match decision {
+            Decision::Fetch(fetch) => fetch,
+            Decision::Serve(serve) => serve.refresh.expect("a refresh"),
             other => panic!("{other:?}"),
         };
         let resp = Response {
@@ -73,11 +73,12 @@ impl World {
             request_time: self.now,
             wall: self.now,
             from_failure: None,
+            withheld: None,
         };
-        if let Outcome::Store(mut filling) = permit.respond(&resp, &request, &self.policy, self.now)
-        {
-            filling.write(b"body").expect("room");
-            filling.finish(self.now);
+        fetch.header(&resp, &request, &self.policy, self.now);
+        if fetch.wants() == Wants::Store {
+            fetch.write(b"body").expect("room");
+            fetch.end(self.now);
         }
     }
 

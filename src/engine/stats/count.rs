@@ -1,11 +1,7 @@
 //! Counting as it happens.
 
-use super::counter::{Counter, PLACES, RefreshEvent};
-use super::histogram::{Fetched, Histogram};
-use crate::engine::cache::Cache;
-use crate::engine::filling::Finished;
-use crate::engine::outcome::Outcome;
-use crate::engine::permit::Purpose;
+use super::counter::{Counter, PLACES};
+use super::histogram::Histogram;
 use crate::engine::verdict::{Reason, Status};
 use crate::store::{Millis, Region, TALLIES};
 
@@ -40,141 +36,59 @@ pub(crate) fn record(region: &Region, histogram: Histogram, value: Millis) {
     }
 }
 
-impl Cache {
-    /// Counts a response to a client, once it is over.
-    pub fn count(&self, answered: &Answered) {
-        let Some(status) = answered.status else {
-            return;
-        };
-        let region = self.region();
-        add(region, Counter::Responses(status), 1);
-        add(region, Counter::Bytes(status), answered.bytes);
-        if let Some(reason) = answered.reason {
-            add(region, Counter::Because(reason), 1);
-        }
-        match status {
-            Status::Hit | Status::Revalidated => {}
-            Status::Updating | Status::Stale => self.count_staleness(answered),
-            Status::Miss | Status::Bypass | Status::Expired => self.count_origin(status, answered),
-        }
-        self.count_wait(answered);
+/// Counts a response to a client, once it is over.
+pub(crate) fn count(region: &Region, answered: &Answered) {
+    let Some(status) = answered.status else {
+        return;
+    };
+    add(region, Counter::Responses(status), 1);
+    add(region, Counter::Bytes(status), answered.bytes);
+    if let Some(reason) = answered.reason {
+        add(region, Counter::Because(reason), 1);
     }
-
-    fn count_staleness(&self, answered: &Answered) {
-        if let Some(ttl) = answered.ttl {
-            let stale = ttl.min(0).unsigned_abs().saturating_mul(1_000);
-            record(self.region(), Histogram::StaleAge, stale);
-        }
+    match status {
+        Status::Hit | Status::Revalidated => {}
+        Status::Updating | Status::Stale => count_staleness(region, answered),
+        Status::Miss | Status::Bypass | Status::Expired => count_origin(region, status, answered),
     }
+    count_wait(region, answered);
+}
 
-    fn count_origin(&self, status: Status, answered: &Answered) {
-        let region = self.region();
-        if answered.from_store {
-            add(region, Counter::Written(status), 1);
-            add(region, Counter::WrittenBytes(status), answered.bytes);
-            return;
-        }
-        // What goes by; what is stored is counted as it is written.
-        add(region, Counter::OriginBytes, answered.bytes);
-        if answered.asked.is_none() {
-            add(region, Counter::OriginRequests, 1);
-        }
-    }
-
-    /// A wait inside the stale-while-revalidate window is what this cache promises not to cause.
-    fn count_wait(&self, answered: &Answered) {
-        match (answered.waited, answered.asked) {
-            (Some(waited), Some(Reason::Synchronous)) => {
-                record(self.region(), Histogram::Waited, waited);
-            }
-            (Some(_), None) if answered.from_store => add(self.region(), Counter::Collapsed, 1),
-            _ => {}
-        }
+fn count_staleness(region: &Region, answered: &Answered) {
+    if let Some(ttl) = answered.ttl {
+        let stale = ttl.min(0).unsigned_abs().saturating_mul(1_000);
+        record(region, Histogram::StaleAge, stale);
     }
 }
 
-/// A request to the origin, from its permit on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Fetching {
-    purpose: Purpose,
-    began: Millis,
-}
-
-impl Fetching {
-    pub(crate) fn new(purpose: Purpose, began: Millis) -> Fetching {
-        Fetching { purpose, began }
+fn count_origin(region: &Region, status: Status, answered: &Answered) {
+    if answered.from_store {
+        add(region, Counter::Written(status), 1);
+        add(region, Counter::WrittenBytes(status), answered.bytes);
+        return;
     }
-
-    /// The origin has answered with a header, or not.
-    pub(crate) fn answered(self, region: &Region, outcome: &Outcome, now: Millis) {
-        let fetched = match outcome {
-            Outcome::Store(_) => Fetched::Stored,
-            Outcome::Renewed(_) => Fetched::NotModified,
-            Outcome::Stale(_) | Outcome::GatewayTimeout(_) => Fetched::Failed,
-            Outcome::AskAgain(_) => Fetched::Uncacheable,
-            Outcome::Relay(reason) | Outcome::Dropped(reason) if is_failure(*reason) => {
-                Fetched::Failed
-            }
-            Outcome::Relay(_) | Outcome::Dropped(_) => Fetched::Uncacheable,
-        };
+    // What goes by; what is stored is counted as it is written.
+    add(region, Counter::OriginBytes, answered.bytes);
+    if answered.asked.is_none() {
         add(region, Counter::OriginRequests, 1);
-        record(
-            region,
-            Histogram::Origin(fetched),
-            now.saturating_sub(self.began),
-        );
-        match (outcome, fetched) {
-            // Counted when the body is there, or asked for once more.
-            (Outcome::Store(_) | Outcome::AskAgain(_), _) => {}
-            (_, Fetched::Failed) => self.refreshed(region, RefreshEvent::Failed),
-            (_, Fetched::NotModified) => self.refreshed(region, RefreshEvent::NotModified),
-            _ => self.refreshed(region, RefreshEvent::Modified),
-        }
-    }
-
-    /// The body is complete.
-    pub(crate) fn finished(self, region: &Region, finished: &Finished, bytes: u64) {
-        add(region, Counter::OriginBytes, bytes);
-        self.refreshed(
-            region,
-            match finished {
-                Finished::Same(_) => RefreshEvent::NotModified,
-                Finished::New(_) | Finished::Superseded(_) => RefreshEvent::Modified,
-                Finished::Broken(_) => RefreshEvent::Failed,
-            },
-        );
-    }
-
-    /// The body broke off.
-    pub(crate) fn broken(self, region: &Region, bytes: u64) {
-        add(region, Counter::OriginBytes, bytes);
-        self.refreshed(region, RefreshEvent::Failed);
-    }
-
-    fn refreshed(self, region: &Region, event: RefreshEvent) {
-        if self.purpose == Purpose::Refresh {
-            add(region, Counter::Refresh(event), 1);
-        }
     }
 }
 
-/// Whether a response was not kept since the fetch failed.
-fn is_failure(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::OriginError
-            | Reason::OriginTimeout
-            | Reason::OriginInvalid
-            | Reason::OriginStatus
-            | Reason::ForeignValidator
-            | Reason::BodyBroken
-            | Reason::Aborted
-    )
+/// A wait inside the stale-while-revalidate window is what this cache promises not to cause.
+fn count_wait(region: &Region, answered: &Answered) {
+    match (answered.waited, answered.asked) {
+        (Some(waited), Some(Reason::Synchronous)) => {
+            record(region, Histogram::Waited, waited);
+        }
+        (Some(_), None) if answered.from_store => add(region, Counter::Collapsed, 1),
+        _ => {}
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::cache::Cache;
     use crate::engine::stats::{Gauges, Zone, zone};
     use crate::store::RegionOptions;
     use std::sync::Arc;

@@ -27,7 +27,7 @@ mod survey;
 mod tree;
 
 pub use count::Answered;
-pub(crate) use count::{Fetching, add};
+pub(crate) use count::{add, count, record};
 pub use counter::{Coding, Counter, PLACES, PurgedBy, RefreshEvent};
 pub use histogram::{AGES, Fetched, Histogram, SECONDS};
 pub use page::{PAGE_TYPE, page};

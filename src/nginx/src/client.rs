@@ -24,7 +24,8 @@ use nginx_sys::{
 };
 use swrcache::engine::stats::Answered;
 use swrcache::engine::{
-    Cache, Decision, Led, Method, Reason, Request, Serve, Status, Stored, Turn, Written, key,
+    Aside, Cache, Decision, Delivery, Method, Reason, Request, Serve, Status, Stored, Turn,
+    Written, key,
 };
 use swrcache::http::Fields;
 
@@ -79,17 +80,15 @@ enum State {
 /// What a fetch brought to the client that leads it.
 pub(crate) enum Brought {
     /// Something to deliver from the store.
-    Stored(Stored, Led),
+    Delivery(Delivery),
     /// A response that is not stored: it comes by the relay.
-    Relay,
+    Relay(Aside),
     /// Nothing, or a body that broke off.
-    Nothing,
+    Failure(Aside),
     /// The origin is out of reach, and the stored response may not be used without it.
-    GatewayTimeout(Reason),
-    /// Nothing that could be shown to this client: it goes to the content handler itself.
-    Own(Status, Reason),
-    /// nginx has led the fetch elsewhere, and this client goes on there.
-    Onward(Onward, Status, Reason),
+    GatewayTimeout(Aside),
+    /// Nothing that could be shown to this client: it goes on where nginx has led the fetch, or to the content handler itself.
+    HandOver(Option<Onward>, Aside),
 }
 
 /// How a turn ended.
@@ -204,14 +203,15 @@ impl Client {
                 self.seen.fetch_began.get_or_insert_with(now);
                 self.park(State::Waiting, Some(wait.until))
             }
-            Decision::Fetch(fetch) => {
-                self.seen.reason = Some(fetch.reason);
-                self.seen.asked = Some(fetch.reason);
+            Decision::Fetch(mut life) => {
+                self.seen.reason = Some(life.asked());
+                self.seen.asked = Some(life.asked());
                 self.seen.fetch_began = Some(now());
-                match fetch::lead(self, fetch.permit) {
+                let patience = life.patience();
+                match fetch::lead(self, &mut life) {
                     Some(led) => {
                         self.fetch = led;
-                        self.park(State::Leading, fetch.patience)
+                        self.park(State::Leading, patience)
                     }
                     None => self.decline(Some(Status::Miss), Reason::Busy),
                 }
@@ -246,7 +246,7 @@ impl Client {
         if let (Some(passed), Method::Head, true) =
             (self.seen.passed, self.r.method(), self.r.is_main())
         {
-            response::read(self.r, passed, |response| {
+            response::read(self.r, passed, None, |response| {
                 self.with_request(|cache, conf, req| {
                     cache.head_answered(req, response, &conf.policy, now());
                 });
@@ -336,8 +336,8 @@ impl Client {
         if serve.reason == Reason::SwrBusy && self.conf.is_at_refresh_max() {
             report::deferred(self.r, self.conf, &serve.object);
         }
-        if let Some(permit) = serve.refresh.take() {
-            fetch::refresh(self.r, self.conf, *permit);
+        if let Some(mut life) = serve.refresh.take() {
+            fetch::refresh(self.r, self.conf, &mut life);
         }
         let stored = self.pinned.insert(serve.object.clone());
         match deliver::start(self.r, self.conf, stored, &serve) {
@@ -497,7 +497,7 @@ impl Client {
         // A body that broke off at once is still shown as far as it goes, as nginx alone would.
         if !matches!(
             (&self.brought, &brought),
-            (Some(Brought::Stored(..)), Brought::Nothing)
+            (Some(Brought::Delivery(_)), Brought::Failure(_))
         ) {
             self.brought = Some(brought);
         }
@@ -528,15 +528,8 @@ impl Client {
     }
 
     /// The fetch goes on as a relay after the published bytes: its body does not fit the store.
-    ///
-    /// `false` if this client does not read along, and can't be helped so.
-    pub(crate) fn expect_relay(&mut self) -> bool {
+    pub(crate) fn expect_relay(&mut self) {
         self.relay_follows = true;
-        match &mut self.state {
-            State::Reading(_) => true,
-            State::Leading => matches!(self.brought, Some(Brought::Stored(..))),
-            _ => false,
-        }
     }
 
     /// The relay has put something out: whether there is room again is for the client to say.
@@ -568,33 +561,29 @@ impl Client {
             };
         };
         match brought {
-            Brought::Stored(stored, led) => self.deliver(&stored, led),
-            Brought::Relay => self.start_relay(),
-            Brought::Nothing => self.end_of_nothing(),
-            Brought::GatewayTimeout(reason) => {
+            Brought::Delivery(delivery) => self.deliver(&delivery),
+            Brought::Relay(aside) => self.start_relay(aside),
+            Brought::Failure(aside) => self.fail(aside),
+            Brought::GatewayTimeout(aside) => {
                 self.settle_fetch_time();
-                self.seen.status.get_or_insert(Status::Expired);
-                self.gateway_timeout(reason)
+                self.seen.status.get_or_insert(aside.status);
+                self.gateway_timeout(aside.reason)
             }
-            Brought::Own(status, reason) => {
+            Brought::HandOver(onward, aside) => {
                 self.settle_fetch_time();
-                self.decline(Some(status), reason)
-            }
-            Brought::Onward(onward, status, reason) => {
-                self.settle_fetch_time();
-                let _ = self.decline(Some(status), reason);
-                Step::Onward(onward)
+                let declined = self.decline(Some(aside.status), aside.reason);
+                onward.map_or(declined, Step::Onward)
             }
         }
     }
 
-    fn deliver(&mut self, stored: &Stored, led: Led) -> Step {
+    fn deliver(&mut self, delivery: &Delivery) -> Step {
         if !matches!(self.state, State::Leading) {
             return Step::Parked;
         }
         self.stop_timer();
-        let serve = self
-            .with_request(|cache, conf, req| cache.deliver(stored, req, &conf.policy, led, now()));
+        let serve =
+            self.with_request(|cache, conf, req| cache.deliver(delivery, req, &conf.policy, now()));
         self.serve(serve)
     }
 
@@ -605,10 +594,11 @@ impl Client {
         }
     }
 
-    fn end_of_nothing(&mut self) -> Step {
+    fn fail(&mut self, aside: Aside) -> Step {
         match self.state {
             State::Leading => {
-                self.seen.status.get_or_insert(Status::Miss);
+                self.seen.status.get_or_insert(aside.status);
+                self.seen.reason = Some(aside.reason);
                 Step::Done(NGX_HTTP_BAD_GATEWAY as ngx_int_t)
             }
             State::Reading(_) => self.pump(),
@@ -616,16 +606,16 @@ impl Client {
         }
     }
 
-    fn start_relay(&mut self) -> Step {
+    fn start_relay(&mut self, aside: Aside) -> Step {
         self.stop_timer();
         self.settle_fetch_time();
         // SAFETY: the fetch clears the pointer before it dies.
         let Some(fetch) = (unsafe { self.fetch.as_mut() }) else {
             return Step::Done(NGX_HTTP_BAD_GATEWAY as ngx_int_t);
         };
-        self.seen.status = Some(fetch.status_if_relayed(fetch.relay_reason()));
-        self.seen.reason = fetch.relay_reason().or(self.seen.reason);
-        let rc = deliver::relay_header(self.r, self.conf, fetch);
+        self.seen.status = Some(aside.status);
+        self.seen.reason = Some(aside.reason);
+        let rc = deliver::relay_header(self.r, self.conf, fetch, aside.reason);
         if rc == NGX_ERROR as ngx_int_t || rc > NGX_OK as ngx_int_t {
             return Step::Done(rc);
         }
@@ -760,7 +750,7 @@ impl Client {
 
     fn lose_patience(&mut self) -> Step {
         // SAFETY: the fetch clears the pointer before it dies.
-        let Some(stale) = (unsafe { self.fetch.as_mut() }).and_then(|fetch| fetch.stale()) else {
+        let Some(stale) = (unsafe { self.fetch.as_ref() }).and_then(Fetch::patience_over) else {
             return Step::Parked;
         };
         let fetch = std::mem::replace(&mut self.fetch, ptr::null_mut());
@@ -768,7 +758,7 @@ impl Client {
         if let Some(fetch) = unsafe { fetch.as_mut() } {
             fetch.leader_gone();
         }
-        self.deliver(&stale, Led::Patience)
+        self.deliver(&stale)
     }
 }
 

@@ -939,7 +939,8 @@ pub(crate) fn drain(buf: &mut ngx_buf_t, sink: &mut dyn FnMut(&[u8]) -> bool) ->
 }
 
 /// Sends the header of a relayed response: what the fetch got, as if the client's own request had got it.
-pub(crate) fn relay_header(r: Req, conf: &LocConf, fetch: &Fetch) -> ngx_int_t {
+/// `reason` is why it is not stored.
+pub(crate) fn relay_header(r: Req, conf: &LocConf, fetch: &Fetch, reason: Reason) -> ngx_int_t {
     if r.is_main() {
         let rc = r.discard_body();
         if !is_ok(rc) {
@@ -979,10 +980,7 @@ pub(crate) fn relay_header(r: Req, conf: &LocConf, fetch: &Fetch) -> ngx_int_t {
     ok = ok.and_then(|()| host_fields(r, conf, fetch.request()));
     if conf.status_header() {
         let fwd_status = u16::try_from(from.status).ok();
-        let reason = fetch.relay_reason().unwrap_or(Reason::OriginStatus);
-        let asked = crate::ctx::Ctx::client(r)
-            .and_then(|c| c.seen.asked)
-            .unwrap_or(Reason::Absent);
+        let asked = fetch.asked();
         ok = ok.and_then(|()| {
             push_status(
                 r,

@@ -29,6 +29,8 @@ use nginx_sys::{
     ngx_posted_events, ngx_proxy_protocol_t, ngx_str_t, ngx_table_elt_t,
 };
 
+use swrcache::engine::Fetch;
+
 use crate::ctx::Ctx;
 use crate::fields::List;
 use crate::guard::guard;
@@ -40,36 +42,8 @@ use crate::variables;
 
 const POOL_SIZE: usize = 4096;
 
-/// Fields that describe the client's connection or its message, not what it wants.
-const NEVER_SENT: [&[u8]; 9] = [
-    b"range",
-    b"if-range",
-    b"if-match",
-    b"if-none-match",
-    b"if-modified-since",
-    b"if-unmodified-since",
-    b"content-length",
-    b"transfer-encoding",
-    b"expect",
-];
-
-/// Fields by which one visitor would decide what all get.
-const NEVER_SENT_ON_REFRESH: [&[u8]; 2] = [b"cookie", b"authorization"];
-
-/// What the fetch sends that the client's request did not, and what of it is left out.
-pub(crate) struct Sends {
-    /// A HEAD stays one.
-    pub(crate) head: bool,
-    /// A refresh carries no credentials.
-    pub(crate) credentials: bool,
-    /// Names of the client's fields that are not sent.
-    pub(crate) without: Vec<Vec<u8>>,
-    /// Set in place of the client's fields of the same names.
-    pub(crate) fields: Vec<(Vec<u8>, Vec<u8>)>,
-}
-
-/// Makes the request; nothing runs until [`start`]. `None` when a connection or memory is not to be had.
-pub(crate) fn make(client: Req, sends: &Sends) -> Option<Req> {
+/// Makes the request of a fetch; nothing runs until [`start`]. `None` when a connection or memory is not to be had.
+pub(crate) fn make(client: Req, life: &Fetch) -> Option<Req> {
     let c = connect(client)?;
     // SAFETY: the connection is complete; nginx gives NULL or a request on it.
     let raw = unsafe { ngx_http_create_request(c).as_mut() };
@@ -89,7 +63,7 @@ pub(crate) fn make(client: Req, sends: &Sends) -> Option<Req> {
         abandon(r);
         return None;
     }
-    if fill(client, r, sends).is_none() {
+    if fill(client, r, life).is_none() {
         abandon(r);
         return None;
     }
@@ -382,7 +356,7 @@ fn copy_proxy_protocol(
 /// | `headers_out`, `err_status`, `limit_rate` and the flags of filters | its own: the origin's response is judged as it came, and goes out by the client's request |
 /// | `upstream`, `upstream_states`, `cache`, `cleanup`, `count` and all the state of running | its own |
 /// | where the parser of requests stands (`state`, `header_name_start`, `host_start` ...) | unused: nothing is parsed |
-fn fill(client: Req, r: Req, sends: &Sends) -> Option<()> {
+fn fill(client: Req, r: Req, life: &Fetch) -> Option<()> {
     let (from, to, pool) = (client.raw(), r.raw(), r.pool());
     to.set_logged(1);
     to.set_internal(from.internal());
@@ -394,7 +368,7 @@ fn fill(client: Req, r: Req, sends: &Sends) -> Option<()> {
     to.srv_conf = from.srv_conf;
     to.loc_conf = from.loc_conf;
     // A HEAD fetches the whole, so that it can be stored, unless the location has it otherwise.
-    let is_head = from.method == NGX_HTTP_HEAD as usize && !sends.head;
+    let is_head = from.method == NGX_HTTP_HEAD as usize && !life.is_head();
     to.method = if is_head {
         NGX_HTTP_GET as usize
     } else {
@@ -429,7 +403,7 @@ fn fill(client: Req, r: Req, sends: &Sends) -> Option<()> {
     to.request_length = from.request_length;
     to.set_pipeline(from.pipeline());
     to.set_uri_changes(from.uri_changes());
-    copy_fields(client, r, sends)?;
+    copy_fields(client, r, life)?;
     copy_body(client, r)?;
     copy_variables(client, r)?;
     copy_captures(client, r)?;
@@ -441,7 +415,7 @@ fn fill(client: Req, r: Req, sends: &Sends) -> Option<()> {
     Some(())
 }
 
-fn copy_fields(client: Req, r: Req, sends: &Sends) -> Option<()> {
+fn copy_fields(client: Req, r: Req, life: &Fetch) -> Option<()> {
     let to = &mut r.raw().headers_in;
     // SAFETY: the list is part of a live request.
     let rc = unsafe {
@@ -459,17 +433,11 @@ fn copy_fields(client: Req, r: Req, sends: &Sends) -> Option<()> {
     to.content_length_n = -1;
     to.keep_alive_n = -1;
     let mut ok = Some(());
-    List::of(&client.raw().headers_in.headers).elements(|e| {
-        let name = bytes_of(&e.key);
-        if ok.is_some() && !is_left_out(name, sends) {
-            ok = add_field(r, name, bytes_of(&e.value));
-        }
+    let fields = List::of(&client.raw().headers_in.headers);
+    life.fields(&fields, &mut |name, value| {
+        ok = ok.and_then(|()| add_field(r, name, value));
     });
-    ok?;
-    sends
-        .fields
-        .iter()
-        .try_for_each(|(name, value)| add_field(r, name, value))
+    ok
 }
 
 /// A copy of the body that nginx has read into memory; nothing for a request without one.
@@ -508,13 +476,6 @@ fn copy_body(client: Req, r: Req) -> Option<()> {
     r.raw().request_body = body;
     r.raw().headers_in.content_length_n = bytes.len() as i64;
     add_field(r, b"Content-Length", bytes.len().to_string().as_bytes())
-}
-
-fn is_left_out(name: &[u8], sends: &Sends) -> bool {
-    let is = |other: &&[u8]| name.eq_ignore_ascii_case(other);
-    NEVER_SENT.iter().any(is)
-        || (!sends.credentials && NEVER_SENT_ON_REFRESH.iter().any(is))
-        || sends.without.iter().any(|n| name.eq_ignore_ascii_case(n))
 }
 
 /// Takes all fields out of a request.

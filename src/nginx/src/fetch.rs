@@ -1,12 +1,12 @@
-//! What becomes of a fetch: its response is judged by the engine, then stored, relayed or dropped.
+//! A fetch as nginx carries it out: the engine decides what becomes of it ([`swrcache::engine::Fetch`]), this tells it what happens
+//! and does what it orders.
 //!
-//! | stage | the response | who moves it on |
+//! | the engine wants | the response | who tells the engine |
 //! |---|---|---|
-//! | `Awaiting` | is not there yet | the header filter: the engine's outcome; the end without a header: a failure |
-//! | `Filling` | feeds the store | the body filter; its end: finished; the end without it: broken |
-//! | `Relaying` | goes to the client that led | the client, as it takes it; its end |
-//! | `Discarding` | is of no use; a little of it is read, to keep the origin's connection | the body filter |
-//! | `Done` | is dealt with | - |
+//! | a header | is not there yet | the header filter; the end of the request without one: a failure |
+//! | the body, for the store | is written | the body filter; the end of the request without the body's: a failure |
+//! | the body, for the client | goes to the client that leads, as it takes it | its end |
+//! | an end | is of no use; a little of it is read, to keep the origin's connection | - |
 //!
 //! A fetch belongs to the cache: the client that leads it may go at any time. Only a relay ends with its client.
 
@@ -14,14 +14,11 @@ use std::ffi::c_void;
 use std::ptr;
 
 use nginx_sys::{
-    NGX_AGAIN, NGX_ERROR, NGX_HTTP_NO_CONTENT, NGX_HTTP_NOT_MODIFIED, NGX_HTTP_PARTIAL_CONTENT,
-    NGX_HTTP_RANGE_NOT_SATISFIABLE, NGX_OK, ngx_array_create, ngx_array_push, ngx_buf_t,
-    ngx_chain_add_copy, ngx_chain_t, ngx_http_upstream_headers_in_t, ngx_http_upstream_state_t,
-    ngx_http_upstream_t, ngx_int_t, ngx_str_t,
+    NGX_AGAIN, NGX_ERROR, NGX_HTTP_NO_CONTENT, NGX_HTTP_NOT_MODIFIED, NGX_OK, ngx_array_create,
+    ngx_array_push, ngx_buf_t, ngx_chain_add_copy, ngx_chain_t, ngx_http_upstream_headers_in_t,
+    ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_int_t, ngx_str_t,
 };
-use swrcache::engine::{
-    Failure, Filling, Finished, Led, Method, Outcome, Permit, Purpose, Reason, Status, Stored,
-};
+use swrcache::engine::{self, Delivery, Failure, Method, Order, Reason, Wants, Withheld};
 use swrcache::store::NoSpace;
 
 use crate::client::{Brought, Client};
@@ -29,7 +26,7 @@ use crate::clock::now;
 use crate::conf::{LocConf, any_true};
 use crate::ctx::{Ctx, Role};
 use crate::deliver::{self, Relayed};
-use crate::detached::{self, Sends};
+use crate::detached;
 use crate::fields::List;
 use crate::guard::guard;
 use crate::interim::Interim;
@@ -44,32 +41,21 @@ const DISCARD_AT_MOST: u64 = 256 * 1024;
 /// And for how long, where nobody knows how much of it there is, in milliseconds.
 const DISCARD_FOR: usize = 1000;
 
-enum Stage {
-    Awaiting(Permit),
-    Filling(Filling),
-    Relaying,
-    Discarding(u64),
-    Done,
-}
-
 /// The record of a fetch.
 pub(crate) struct Fetch {
     r: Req,
     conf: &'static LocConf,
-    stage: Stage,
+    life: engine::Fetch,
     leader: *mut Client,
-    /// How the leader's request is called if all goes well.
-    led: Led,
     background: bool,
     began: u64,
     /// Where in nginx's phases it began.
     phase: ngx_int_t,
-    /// The copy to fall back on, for a leader whose patience ends.
-    stale: Option<Stored>,
     /// What the log may have to tell of.
     watch: Option<Watch>,
     pending: *mut ngx_chain_t,
-    reason: Option<Reason>,
+    /// Bytes that were of no use.
+    discarded: u64,
     aborted: bool,
     /// How many states of upstreams the leader had before.
     earlier: usize,
@@ -80,11 +66,10 @@ pub(crate) struct Fetch {
     pub(crate) interim: Interim,
 }
 
-/// Starts the fetch that `client` waits for; `None` if it can't be, and the permit is given up.
-pub(crate) fn lead(client: &mut Client, permit: Permit) -> Option<*mut Fetch> {
-    let sends = sends(&permit);
+/// Starts the fetch that `client` waits for; `None` if it can't be, and the fetch is given up.
+pub(crate) fn lead(client: &mut Client, life: &mut engine::Fetch) -> Option<*mut Fetch> {
     let r = client.request();
-    let fetch = launch(r, r.conf(), permit, &sends)?;
+    let fetch = launch(r, r.conf(), life)?;
     fetch.leader = client;
     // SAFETY: NULL or an array of states.
     fetch.earlier = unsafe { r.raw().upstream_states.as_ref() }.map_or(0, |states| states.nelts);
@@ -92,62 +77,31 @@ pub(crate) fn lead(client: &mut Client, permit: Permit) -> Option<*mut Fetch> {
 }
 
 /// Starts a refresh that nobody waits for. Without the means for it, it is left to a later request.
-pub(crate) fn refresh(client: Req, conf: &'static LocConf, permit: Permit) {
-    let sends = sends(&permit);
-    if let Some(fetch) = launch(client, conf, permit, &sends) {
+pub(crate) fn refresh(client: Req, conf: &'static LocConf, life: &mut engine::Fetch) {
+    if let Some(fetch) = launch(client, conf, life) {
         fetch.run_in_background();
     }
 }
 
-fn sends(permit: &Permit) -> Sends {
-    let mut fields = Vec::new();
-    permit.conditionals(&mut |name, value| fields.push((name.as_bytes().to_vec(), value.to_vec())));
-    let refresh = matches!(permit.purpose(), Purpose::Refresh);
-    let mut without = Vec::new();
-    if refresh {
-        permit.nominated_names(&mut |name| without.push(name.to_vec()));
-        // What the fetch sets itself stays as it is: nginx refuses a request in which such a field comes twice.
-        let own: Vec<Vec<u8>> = fields
-            .iter()
-            .map(|(name, _)| name.to_ascii_lowercase())
-            .collect();
-        permit.stored_request_fields(&mut |name, value| {
-            if !own.contains(&name.to_ascii_lowercase()) {
-                fields.push((name.to_vec(), value.to_vec()));
-            }
-        });
-    }
-    Sends {
-        head: permit.is_head(),
-        credentials: !refresh,
-        without,
-        fields,
-    }
-}
-
+/// Has a request like `client` ask the origin for `life`.
 fn launch<'a>(
     client: Req,
     conf: &'static LocConf,
-    permit: Permit,
-    sends: &Sends,
+    life: &mut engine::Fetch,
 ) -> Option<&'a mut Fetch> {
-    let led = permit.led();
-    let stale = permit.stale();
-    let watch = permit.entry().cloned().map(Watch::over);
-    let r = detached::make(client, sends)?;
+    let r = detached::make(client, life)?;
+    let watch = life.entry().cloned().map(Watch::over);
     let fetch = Fetch {
         r,
         conf,
-        stage: Stage::Awaiting(permit),
+        life: life.hand_on(),
         leader: ptr::null_mut(),
-        led,
         background: false,
         began: now(),
         phase: r.raw().phase_handler,
-        stale,
         watch,
         pending: ptr::null_mut(),
-        reason: None,
+        discarded: 0,
         aborted: false,
         earlier: 0,
         came: 0,
@@ -193,17 +147,14 @@ impl Fetch {
         }
     }
 
-    pub(crate) fn stale(&self) -> Option<Stored> {
-        self.stale.clone()
+    /// Why the origin is asked.
+    pub(crate) fn asked(&self) -> Reason {
+        self.life.asked()
     }
 
-    pub(crate) fn relay_reason(&self) -> Option<Reason> {
-        self.reason
-    }
-
-    /// The status of a client whose response is relayed.
-    pub(crate) fn status_if_relayed(&self, reason: Option<Reason>) -> Status {
-        self.led.status_if_relayed(reason)
+    /// What a leader that has waited for long enough may have instead, if anything.
+    pub(crate) fn patience_over(&self) -> Option<Delivery> {
+        self.life.patience_over(now())
     }
 
     fn leader(&mut self) -> Option<&mut Client> {
@@ -214,8 +165,8 @@ impl Fetch {
     fn bring(&mut self, brought: Brought) {
         self.share_states();
         let is_own = match &brought {
-            Brought::Stored(_, led) => *led == self.led,
-            brought => matches!(brought, Brought::Relay | Brought::Onward(..)),
+            Brought::Delivery(delivery) => delivery.is_new(),
+            brought => matches!(brought, Brought::Relay(_) | Brought::HandOver(Some(_), _)),
         };
         let r = self.r;
         if let Some(leader) = self.leader() {
@@ -224,11 +175,14 @@ impl Fetch {
             }
             leader.bring(brought);
         }
+        self.part();
     }
 
-    /// Brings the leader its answer; from here on it is on its own.
-    fn bring_and_part(&mut self, brought: Brought) {
-        self.bring(brought);
+    /// A leader for whom no more comes is on its own from here on.
+    fn part(&mut self) {
+        if self.life.has_leader() {
+            return;
+        }
         if let Some(leader) = self.leader() {
             leader.forget_fetch();
         }
@@ -238,8 +192,9 @@ impl Fetch {
     /// The leading client has gone, or has been served otherwise. A fill goes on; a relay has nowhere to go.
     pub(crate) fn leader_gone(&mut self) {
         self.leader = ptr::null_mut();
-        if matches!(self.stage, Stage::Relaying) {
-            self.aborted = true;
+        self.aborted |= self.life.wants() == Wants::Relay;
+        self.life.leader_gone();
+        if self.aborted {
             detached::wake(self.r);
         }
     }
@@ -248,8 +203,9 @@ impl Fetch {
     /// soon, the origin's connection is kept for it.
     pub(crate) fn leader_has_all(&mut self) {
         self.leader = ptr::null_mut();
-        if matches!(self.stage, Stage::Relaying) {
-            self.stage = Stage::Discarding(0);
+        let was_relayed = self.life.wants() == Wants::Relay;
+        self.life.leader_gone();
+        if was_relayed {
             let pending = std::mem::replace(&mut self.pending, ptr::null_mut());
             self.aborted = self.discard(pending) == NGX_ERROR as ngx_int_t;
             detached::end_within(self.r, DISCARD_FOR);
@@ -260,7 +216,7 @@ impl Fetch {
 
     /// The relay may have room again.
     pub(crate) fn go_on(&mut self) {
-        if matches!(self.stage, Stage::Relaying) {
+        if self.life.wants() == Wants::Relay {
             detached::wake(self.r);
         }
     }
@@ -271,7 +227,7 @@ impl Fetch {
             self.r.terminate();
             return false;
         }
-        if matches!(self.stage, Stage::Relaying) && !self.pending.is_null() {
+        if self.life.wants() == Wants::Relay && !self.pending.is_null() {
             return self.relay() != NGX_AGAIN as ngx_int_t;
         }
         true
@@ -280,97 +236,89 @@ impl Fetch {
     /// The header filter: the response has begun.
     pub(crate) fn on_header(&mut self) -> ngx_int_t {
         self.r.raw().set_header_sent(1);
-        let Stage::Awaiting(permit) = std::mem::replace(&mut self.stage, Stage::Done) else {
+        if self.life.wants() != Wants::Header {
             return NGX_OK as ngx_int_t;
-        };
+        }
         let led = match self.r.raw().err_status {
             0 => None,
             status => Some(redirect::Led::Error(status as ngx_int_t)),
         };
-        let outcome = self.judge(permit, led);
-        self.act(outcome, led);
+        let order = self.header(led);
+        self.obey(order, led);
         detached::part_with_tls(self.r);
         NGX_OK as ngx_int_t
     }
 
     /// nginx is about to lead the fetch elsewhere: it ends here, and what follows is its leader's.
     pub(crate) fn led_elsewhere(&mut self, led: redirect::Led) {
-        let Stage::Awaiting(permit) = std::mem::replace(&mut self.stage, Stage::Done) else {
+        if self.life.wants() != Wants::Header {
             return;
-        };
-        let outcome = self.judge(permit, Some(led));
-        self.act(outcome, Some(led));
+        }
+        let order = self.header(Some(led));
+        self.obey(order, Some(led));
     }
 
-    /// Lets the engine judge the response. Nothing is stored of one that the location does not answer with.
-    fn judge(&self, mut permit: Permit, led: Option<redirect::Led>) -> Outcome {
-        if led.is_some() {
-            permit.keep_nothing(Reason::Redirected);
+    /// Tells the engine of the response. Nothing is stored of one that the location does not answer with.
+    fn header(&mut self, led: Option<redirect::Led>) -> Order {
+        let policy = &self.conf.policy;
+        // HTTP/0.9: bytes without a header, which nothing tells how to show.
+        if response::lacks_header(self.r) {
+            return self
+                .life
+                .failed(Failure::InvalidHeader, None, policy, now());
         }
-        // Again, since `swr_no_cache` may look at the response (`$upstream_http_*`).
-        if any_true(self.conf.no_cache(), self.r) {
-            permit.keep_nothing(Reason::NoCacheCondition);
-        }
+        let withheld = match led {
+            Some(_) => Some(Withheld::Redirected),
+            // Again, since `swr_no_cache` may look at the response (`$upstream_http_*`).
+            None if any_true(self.conf.no_cache(), self.r) => Some(Withheld::NoCacheCondition),
+            None => None,
+        };
         let sent = List::of(&self.r.raw().headers_in.headers);
-        response::read(self.r, self.began, |response| {
-            permit.respond(response, &sent, &self.conf.policy, now())
+        let life = &mut self.life;
+        response::read(self.r, self.began, withheld, |response| {
+            life.header(response, &sent, policy, now())
         })
     }
 
-    fn act(&mut self, outcome: Outcome, led: Option<redirect::Led>) {
-        match outcome {
-            Outcome::Store(filling) => {
-                if filling.streaming() {
-                    self.unbuffer();
-                    self.bring(Brought::Stored(filling.stored(), self.led));
+    fn obey(&mut self, order: Order, led: Option<redirect::Led>) {
+        if self.life.is_followed() {
+            self.unbuffer();
+        }
+        match order {
+            Order::Deliver(delivery) => self.bring(Brought::Delivery(delivery)),
+            Order::Relay(aside) => self.bring(Brought::Relay(aside)),
+            Order::RelayRest(taken) => self.relay_rest(taken),
+            Order::HandOver(aside) => {
+                let r = self.r;
+                let client = self.leader().map(|leader| leader.request());
+                let onward = match client.zip(led) {
+                    Some((client, led)) => redirect::hand_over(r, client, led).map(Some),
+                    None => Some(None),
+                };
+                self.bring(match onward {
+                    Some(onward) => Brought::HandOver(onward, aside),
+                    None => Brought::Failure(aside),
+                });
+            }
+            Order::GatewayTimeout(aside) => self.bring(Brought::GatewayTimeout(aside)),
+            Order::Fail(aside) => self.bring(Brought::Failure(aside)),
+            Order::AskAgain => self.ask_again(),
+            // Who follows the body sees its end in the store.
+            Order::Nothing if !self.life.has_leader() => {
+                self.share_states();
+                if let Some(leader) = self.leader() {
+                    leader.post();
                 }
-                self.stage = Stage::Filling(filling);
+                self.part();
             }
-            Outcome::Renewed(stored) => {
-                self.settle();
-                self.stage = Stage::Discarding(0);
-                self.bring_and_part(Brought::Stored(stored, Led::Revalidated));
-            }
-            Outcome::Stale(stored) => {
-                self.stage = Stage::Discarding(0);
-                self.bring_and_part(Brought::Stored(stored, Led::Stale));
-            }
-            Outcome::AskAgain(permit) => self.ask_again(permit),
-            Outcome::Relay(reason) if led.is_some() => self.lead_on(led, reason),
-            // The fetch asked for the whole, but the location has a way to ask for a part (`slice`,
-            // `proxy_set_header Range`): what came is not what the client wants.
-            Outcome::Relay(reason) if self.is_a_part() => {
-                self.stage = Stage::Discarding(0);
-                self.bring_and_part(Brought::Own(self.status_if_relayed(Some(reason)), reason));
-            }
-            // HTTP/0.9: bytes without a header, which nothing tells how to show.
-            Outcome::Relay(_) if response::lacks_header(self.r) => {
-                self.stage = Stage::Discarding(0);
-                self.bring_and_part(Brought::Nothing);
-            }
-            Outcome::Relay(reason) => self.relay_to_leader(reason),
-            Outcome::GatewayTimeout(reason) => {
-                self.stage = Stage::Discarding(0);
-                self.bring_and_part(Brought::GatewayTimeout(reason));
-            }
-            Outcome::Dropped(reason) => {
-                self.reason = Some(reason);
-                self.stage = Stage::Discarding(0);
-                self.bring_and_part(Brought::Nothing);
-            }
+            Order::Nothing => {}
         }
     }
 
     /// Asks the origin once more, by a request like this one; the leader waits for that one instead.
-    fn ask_again(&mut self, permit: Permit) {
-        self.stage = Stage::Discarding(0);
-        let sends = sends(&permit);
-        let Some(next) = launch(self.r, self.conf, permit, &sends) else {
-            let brought = match self.stale.take() {
-                Some(stale) => Brought::Stored(stale, Led::Stale),
-                None => Brought::Nothing,
-            };
-            return self.bring_and_part(brought);
+    fn ask_again(&mut self) {
+        let Some(next) = launch(self.r, self.conf, &mut self.life) else {
+            return self.give_up();
         };
         // This request has come further in the phases since.
         next.phase = self.phase;
@@ -386,40 +334,16 @@ impl Fetch {
         }
     }
 
+    /// There are no means to go on.
+    fn give_up(&mut self) {
+        let policy = &self.conf.policy;
+        let order = self.life.failed(Failure::Aborted, None, policy, now());
+        self.obey(order, None);
+    }
+
     fn run_in_background(&mut self) {
         self.background = true;
         self.conf.refreshing.set(self.conf.refreshing.get() + 1);
-    }
-
-    fn relay_to_leader(&mut self, reason: Reason) {
-        self.reason = Some(reason);
-        self.stage = if self.leader.is_null() {
-            Stage::Discarding(0)
-        } else {
-            Stage::Relaying
-        };
-        self.bring(Brought::Relay);
-    }
-
-    /// The leader goes on where nginx has led the fetch.
-    fn lead_on(&mut self, led: Option<redirect::Led>, reason: Reason) {
-        self.stage = Stage::Discarding(0);
-        let (r, status) = (self.r, self.status_if_relayed(Some(reason)));
-        let client = self.leader().map(|leader| leader.request());
-        let onward = client
-            .zip(led)
-            .and_then(|(client, led)| redirect::hand_over(r, client, led));
-        self.bring_and_part(match onward {
-            Some(onward) => Brought::Onward(onward, status, reason),
-            None => Brought::Nothing,
-        });
-    }
-
-    fn is_a_part(&self) -> bool {
-        matches!(
-            self.r.raw().headers_out.status as u32,
-            NGX_HTTP_PARTIAL_CONTENT | NGX_HTTP_RANGE_NOT_SATISFIABLE
-        )
     }
 
     /// Has nginx pass on what the origin sends as it comes: the store takes it all at once, and readers wait for it.
@@ -442,7 +366,7 @@ impl Fetch {
             ends |= buf.last_buf() != 0;
             true
         });
-        if ends && matches!(self.stage, Stage::Relaying) && self.is_short() {
+        if ends && self.life.wants() == Wants::Relay && self.is_short() {
             // As nginx ends a body that breaks off (ngx_http_upstream_finalize_request): what is there goes out, and no end.
             each(chain, |buf| {
                 buf.set_last_buf(0);
@@ -468,9 +392,9 @@ impl Fetch {
     }
 
     fn take(&mut self, chain: *mut ngx_chain_t) -> ngx_int_t {
-        match self.stage {
-            Stage::Filling(_) => self.fill(chain),
-            Stage::Relaying => {
+        match self.life.wants() {
+            Wants::Store => self.fill(chain),
+            Wants::Relay => {
                 // SAFETY: a chain of this request; the copy of its links is of its pool.
                 if unsafe { ngx_chain_add_copy(self.r.pool().as_ptr(), &mut self.pending, chain) }
                     != NGX_OK as ngx_int_t
@@ -479,14 +403,7 @@ impl Fetch {
                 }
                 self.relay()
             }
-            Stage::Discarding(_) => self.discard(chain),
-            Stage::Awaiting(_) | Stage::Done => {
-                each(chain, |buf| {
-                    swallow(buf);
-                    true
-                });
-                NGX_OK as ngx_int_t
-            }
+            Wants::Header | Wants::Discard | Wants::Nothing => self.discard(chain),
         }
     }
 
@@ -496,25 +413,21 @@ impl Fetch {
         while let Some(l) = unsafe { link.as_mut() } {
             // SAFETY: every link has a buffer.
             let buf = unsafe { &mut *l.buf };
-            let Stage::Filling(filling) = &mut self.stage else {
-                return NGX_ERROR as ngx_int_t;
-            };
-            let before = filling.taken();
             let mut refused = None;
             let fed = deliver::drain(buf, &mut |bytes| {
-                refused = filling.write(bytes).err();
+                refused = self.life.write(bytes).err();
                 refused.is_none()
             });
             if let Some(why) = refused {
-                let taken = filling.taken() - before;
-                return self.outgrow(link, taken, why);
+                return self.outgrow(link, why);
             }
             if fed.is_err() {
                 return NGX_ERROR as ngx_int_t;
             }
             if buf.last_buf() != 0 {
                 detached::close_at_end(self.r);
-                self.finish();
+                let order = self.life.end(now());
+                self.obey(order, None);
                 return NGX_OK as ngx_int_t;
             }
             link = l.next;
@@ -522,66 +435,24 @@ impl Fetch {
         NGX_OK as ngx_int_t
     }
 
-    /// The body does not fit the store: whoever has begun to read goes on from the relay, if it leads.
-    fn outgrow(&mut self, rest: *mut ngx_chain_t, taken: u64, why: NoSpace) -> ngx_int_t {
-        let Stage::Filling(filling) = std::mem::replace(&mut self.stage, Stage::Relaying) else {
-            return NGX_ERROR as ngx_int_t;
-        };
-        let reason = if why == NoSpace::TooLarge {
-            Reason::TooLarge
-        } else {
-            Reason::NoSpace
-        };
-        self.reason = Some(reason);
-        let streaming = filling.streaming();
-        // SAFETY: the first link of a non-empty chain, with its buffer.
-        skip(unsafe { &mut *(*rest).buf }, taken);
-        let goes_on = streaming && self.leader().is_some_and(Client::expect_relay);
-        filling.abandon(reason, now());
-        if !goes_on {
-            // Nothing of it can be shown as a whole; a leader beside a stale copy gets that.
-            self.stage = Stage::Discarding(0);
-            let brought = match self.stale.take() {
-                Some(stale) => Brought::Stored(stale, Led::Stale),
-                None => Brought::Nothing,
-            };
-            self.bring_and_part(brought);
-            return self.discard(rest);
-        }
-        if let Some(leader) = self.leader() {
-            leader.post();
-        }
+    /// The store takes no more of the body than what is before `rest`.
+    fn outgrow(&mut self, rest: *mut ngx_chain_t, why: NoSpace) -> ngx_int_t {
+        let order = self.life.outgrew(why, now());
+        self.obey(order, None);
         self.take(rest)
     }
 
-    fn finish(&mut self) {
-        let Stage::Filling(filling) = std::mem::replace(&mut self.stage, Stage::Done) else {
-            return;
-        };
-        let streaming = filling.streaming();
-        let finished = filling.finish(now());
-        if matches!(finished, Finished::New(_) | Finished::Same(_)) {
-            self.settle();
+    /// Whoever follows the body goes on from the relay, if it leads; a leader that does not begins with what was taken.
+    fn relay_rest(&mut self, taken: Option<Delivery>) {
+        if let Some(leader) = self.leader() {
+            leader.expect_relay();
         }
-        match (finished, streaming) {
-            (finished, false) => {
-                let led = match finished {
-                    Finished::New(_) | Finished::Same(_) | Finished::Superseded(_) => self.led,
-                    Finished::Broken(_) => Led::Stale,
-                };
-                self.bring_and_part(match finished.stored() {
-                    Some(stored) => Brought::Stored(stored.clone(), led),
-                    None => Brought::Nothing,
-                });
-            }
-            // A leader that reads along sees the end in the store.
-            (_, true) => {
-                self.share_states();
+        match taken {
+            Some(taken) => self.bring(Brought::Delivery(taken)),
+            None => {
                 if let Some(leader) = self.leader() {
                     leader.post();
-                    leader.forget_fetch();
                 }
-                self.leader = ptr::null_mut();
             }
         }
     }
@@ -595,11 +466,8 @@ impl Fetch {
             ended = buf.last_buf() != 0;
             true
         });
-        let Stage::Discarding(sum) = &mut self.stage else {
-            return NGX_OK as ngx_int_t;
-        };
-        *sum += read;
-        if *sum > DISCARD_AT_MOST && !ended {
+        self.discarded += read;
+        if self.discarded > DISCARD_AT_MOST && !ended {
             return NGX_ERROR as ngx_int_t;
         }
         if ended {
@@ -655,7 +523,7 @@ impl Fetch {
             Relayed::Ended(rc) => {
                 detached::resume(self.r);
                 detached::close_at_end(self.r);
-                self.stage = Stage::Done;
+                self.life.end(now());
                 self.share_states();
                 let r = self.r;
                 // Again, for its trailers.
@@ -716,12 +584,6 @@ impl Fetch {
         }
     }
 
-    fn settle(&mut self) {
-        if let Some(watch) = &mut self.watch {
-            watch.settled = true;
-        }
-    }
-
     /// The request is over, however it came to that.
     fn on_end(&mut self) {
         detached::part_with_tls(self.r);
@@ -730,42 +592,19 @@ impl Fetch {
                 .refreshing
                 .set(self.conf.refreshing.get().saturating_sub(1));
         }
-        match std::mem::replace(&mut self.stage, Stage::Done) {
-            Stage::Awaiting(permit) => {
-                let failure = if crate::worker::is_exiting() {
-                    Failure::Aborted
-                } else {
-                    Failure::Error
-                };
-                let outcome = permit.fail(failure, None, &self.conf.policy, now());
-                match outcome {
-                    Outcome::Stale(stored) => {
-                        self.bring_and_part(Brought::Stored(stored, Led::Stale))
-                    }
-                    Outcome::GatewayTimeout(reason) => {
-                        self.bring_and_part(Brought::GatewayTimeout(reason))
-                    }
-                    _ => self.bring_and_part(Brought::Nothing),
-                }
-            }
-            Stage::Filling(filling) => {
-                let streaming = filling.streaming();
-                match filling.broken(&self.conf.policy, now()) {
-                    Some(stale) if !streaming => {
-                        self.bring_and_part(Brought::Stored(stale, Led::Stale))
-                    }
-                    _ => self.bring_and_part(Brought::Nothing),
-                }
-            }
-            Stage::Relaying => self.bring_and_part(Brought::Nothing),
-            Stage::Discarding(_) | Stage::Done => {}
-        }
+        let failure = match crate::worker::is_exiting() {
+            true => Failure::Aborted,
+            false => Failure::Error,
+        };
+        let policy = &self.conf.policy;
+        let order = self.life.failed(failure, None, policy, now());
+        self.obey(order, None);
         if let Some(leader) = self.leader() {
             leader.forget_fetch();
         }
         self.leader = ptr::null_mut();
         if let Some(watch) = self.watch.take() {
-            watch.end(self.r, self.conf);
+            watch.end(self.r, self.conf, self.life.has_renewed());
         }
     }
 }
@@ -805,17 +644,6 @@ fn each(chain: *mut ngx_chain_t, mut f: impl FnMut(&mut ngx_buf_t) -> bool) {
             return;
         }
         link = l.next;
-    }
-}
-
-/// Takes `n` bytes off the front of a buffer.
-fn skip(buf: &mut ngx_buf_t, n: u64) {
-    if buf.in_file() == 0 || !buf.pos.is_null() {
-        // SAFETY: the store took `n` of its bytes, so there are as many.
-        buf.pos = unsafe { buf.pos.add(n as usize) };
-    }
-    if buf.in_file() != 0 {
-        buf.file_pos += n as i64;
     }
 }
 

@@ -112,8 +112,6 @@ extern "C" fn tell_rest(_: *mut ngx_event_t) {
 pub(crate) struct Watch {
     entry: Stored,
     before: Option<Trouble>,
-    /// The fetch has brought what it was for.
-    pub(crate) settled: bool,
 }
 
 impl Watch {
@@ -121,19 +119,18 @@ impl Watch {
         Watch {
             before: entry.trouble(),
             entry,
-            settled: false,
         }
     }
 
-    /// The fetch is over: says so if the entry fails anew, or no longer.
-    pub(crate) fn end(&self, r: Req, conf: &LocConf) {
+    /// The fetch is over: says so if the entry fails anew, or, where the fetch has renewed it, no longer.
+    pub(crate) fn end(&self, r: Req, conf: &LocConf, renewed: bool) {
         let failures = |trouble: &Option<Trouble>| trouble.as_ref().map_or(0, |t| t.failures);
         let after = self.entry.trouble();
         match (&self.before, after) {
             (before, Some(after)) if after.failures > failures(before) => {
                 self.failed(r, conf, &after);
             }
-            (Some(before), _) if self.settled => self.recovered(r, conf, before),
+            (Some(before), _) if renewed => self.recovered(r, conf, before),
             _ => {}
         }
     }

@@ -5,7 +5,7 @@ use nginx_sys::{
     NGX_HTTP_UPSTREAM_IGN_XA_CHARSET, NGX_HTTP_UPSTREAM_IGN_XA_LIMIT_RATE, ngx_http_request_t,
     ngx_http_upstream_t,
 };
-use swrcache::engine::{Failure, Response};
+use swrcache::engine::{Failure, Response, Withheld};
 use swrcache::http::Fields;
 
 use crate::clock;
@@ -13,8 +13,14 @@ use crate::fields::{List, Visible};
 use crate::pool::bytes_of;
 use crate::request::Req;
 
-/// Shows `f` the response whose header is about to be sent for `r`, to a request that was sent at `request_time`.
-pub(crate) fn read<T>(r: Req, request_time: u64, f: impl FnOnce(&Response<'_>) -> T) -> T {
+/// Shows `f` the response whose header is about to be sent for `r`, to a request that was sent at `request_time`; and what forbids
+/// to store it.
+pub(crate) fn read<T>(
+    r: Req,
+    request_time: u64,
+    withheld: Option<Withheld>,
+    f: impl FnOnce(&Response<'_>) -> T,
+) -> T {
     let raw = r.raw();
     let out = &raw.headers_out;
     let last_modified = own_last_modified(r);
@@ -52,6 +58,7 @@ pub(crate) fn read<T>(r: Req, request_time: u64, f: impl FnOnce(&Response<'_>) -
         wall: clock::wall(),
         origin: &r.origin(),
         from_failure,
+        withheld,
         kept: upstream
             .zip(origin.as_ref())
             .map(|(upstream, fields)| Kept {

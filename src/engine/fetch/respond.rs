@@ -1,22 +1,22 @@
 //! What an answer of the origin does to the store, and to the client that waits.
 
-use super::backoff::Cause;
-use super::compose::{self, Composed, OwnLines, Parts};
-use super::fetch::outcomes::{self, Came, Fate, Known};
-use super::filling::{self, Filling};
-use super::judge::{self, Case, Judgement};
+use super::body_writer::{BodyWriter, Draft};
 use super::outcome::{Failure, Outcome, Response};
+use super::outcomes::{self, Came, Fate, Known};
 use super::permit::{Keep, Permit, Purpose};
-use super::phase::binds;
-use super::policy::{Policy, UseStale};
-use super::record::{Flags, LineUse};
-use super::stored::Stored;
-use super::verdict::Reason;
-use super::{pass, siblings, words};
-use crate::http::fields::{count, first};
+use crate::engine::backoff::Cause;
+use crate::engine::compose::{self, Composed, OwnLines, Parts};
+use crate::engine::judge::{self, Case, Judgement};
+use crate::engine::phase::binds;
+use crate::engine::policy::{Policy, UseStale};
+use crate::engine::record::{Flags, LineUse};
+use crate::engine::stored::Stored;
+use crate::engine::verdict::Reason;
+use crate::engine::{pass, siblings};
+use crate::http::fields::{count, first, is};
 use crate::http::update::{Freshen, StoredValidators, freshens, head_freshens};
 use crate::http::{Comparison, Fields, retry_after};
-use crate::store::{ATTRIBUTES, Millis, NewHead, NoSpace};
+use crate::store::{Millis, NewHead, NoSpace};
 
 /// How a fetch failed: the word for it, and whether stale-if-error covers it here.
 struct Fault {
@@ -105,13 +105,19 @@ pub(crate) fn fail(
         covered: policy.use_stale.has(condition),
     };
     match fallback(&permit, &fault, now) {
-        Some(stale) => fall_back(permit, stale, fault.reason, now),
+        Some(stale) => fall_back(permit, stale),
         None if is_cut_off(&permit, failure) => {
             permit.release(now);
             Outcome::GatewayTimeout(Reason::MustRevalidate)
         }
-        None => permit.end(fault.reason, now),
+        None => end(permit, fault.reason, now),
     }
+}
+
+/// Ends a fetch for a response that was not kept, for `reason`.
+fn end(permit: Permit, reason: Reason, now: Millis) -> Outcome {
+    permit.release(now);
+    Outcome::NotKept(reason)
 }
 
 /// Whether the origin is out of reach for a client whose stored response the origin wants validated: that is a 504
@@ -124,17 +130,13 @@ fn is_cut_off(permit: &Permit, failure: Failure) -> bool {
 }
 
 fn fallback(permit: &Permit, fault: &Fault, now: Millis) -> Option<Stored> {
-    permit.stale_at(now).filter(|_| fault.covered)
+    let stand_in = permit.terms.stand_in().filter(|_| fault.covered);
+    stand_in?.at(now).cloned()
 }
 
-fn fall_back(permit: Permit, stale: Stored, reason: Reason, now: Millis) -> Outcome {
-    match permit.terms.purpose {
-        Purpose::Refresh => permit.end(reason, now),
-        Purpose::Fetch => {
-            permit.claim.release();
-            Outcome::Stale(stale)
-        }
-    }
+fn fall_back(permit: Permit, stale: Stored) -> Outcome {
+    permit.claim.release();
+    Outcome::Stale(stale)
 }
 
 /// An answer with all that bears on it.
@@ -172,7 +174,7 @@ impl Answered<'_> {
         match (self.fate(&permit, came, judged.as_ref().err()), judged) {
             (Fate::Replaced, Ok(judgement)) => self.store(permit, &judgement),
             (Fate::KeptAfterFailure, _) => self.failed(permit, Reason::OriginStatus),
-            (_, Ok(_)) => permit.end(Reason::OriginStatus, self.now),
+            (_, Ok(_)) => end(permit, Reason::OriginStatus, self.now),
             (fate, Err(reason)) => self.refused(permit, fate, reason),
         }
     }
@@ -232,8 +234,8 @@ impl Answered<'_> {
         permit.pause(cause, retry_after, self.policy, self.now);
         let fault = Fault { reason, covered };
         match fallback(&permit, &fault, self.now) {
-            Some(stale) => fall_back(permit, stale, reason, self.now),
-            None => permit.end(reason, self.now),
+            Some(stale) => fall_back(permit, stale),
+            None => end(permit, reason, self.now),
         }
     }
 
@@ -244,10 +246,10 @@ impl Answered<'_> {
         fields: &dyn Fields,
         status: u16,
     ) -> Result<Judgement, Reason> {
-        match permit.terms.keep {
-            Keep::Store => self.judge(permit, fields, status),
-            Keep::Refuse(reason) => Err(reason),
-            Keep::Discard => Err(Reason::NoCacheCondition),
+        match (permit.terms.keep, self.resp.withheld) {
+            (Keep::Discard, _) => Err(Reason::NoCacheCondition),
+            (Keep::Store, Some(withheld)) => Err(withheld.reason()),
+            (Keep::Store, None) => self.judge(permit, fields, status),
         }
     }
 
@@ -289,15 +291,11 @@ impl Answered<'_> {
         {
             permit.region.remove(entry.object());
         }
-        let purpose = permit.terms.purpose;
         match fate {
             Fate::RemovedAndRemembered => permit.release_to_pass(reason, self.now),
             _ => permit.release(self.now),
         }
-        match purpose {
-            Purpose::Refresh => Outcome::Dropped(reason),
-            Purpose::Fetch => Outcome::Relay(reason),
-        }
+        Outcome::NotKept(reason)
     }
 
     /// Whether the answer says nothing of what others would get: it was forced, given to `Authorization`, or denied to the
@@ -329,7 +327,7 @@ impl Answered<'_> {
         let Some(composed) = compose::compose(&parts, self.policy) else {
             return self.uncacheable(permit, Reason::HeaderTooLarge);
         };
-        let draft = filling::Draft::new(
+        let draft = Draft::new(
             composed,
             self.resp.content_length,
             self.policy,
@@ -338,12 +336,12 @@ impl Answered<'_> {
         let Some(draft) = draft else {
             return self.uncacheable(permit, Reason::NoFreshness);
         };
-        match Filling::begin(permit, draft, self.req_fields, self.policy) {
-            Ok(filling) => Outcome::Store(filling),
+        match BodyWriter::begin(permit, draft, self.req_fields, self.policy) {
+            Ok(writer) => Outcome::Store(writer),
             Err((permit, NoSpace::TooLarge)) => self.uncacheable(permit, Reason::TooLarge),
             Err((permit, _)) => {
                 permit.pause(Cause::Reason(Reason::NoSpace), None, self.policy, self.now);
-                permit.end(Reason::NoSpace, self.now)
+                end(permit, Reason::NoSpace, self.now)
             }
         }
     }
@@ -426,14 +424,13 @@ impl Answered<'_> {
         judged: &OwnLines,
     ) -> Outcome {
         let draft = self.renewed_meta(&other, judgement, judged);
-        let draft = draft.and_then(|meta| {
-            filling::Draft::new(meta, other.content_length(), self.policy, self.times())
-        });
+        let draft = draft
+            .and_then(|meta| Draft::new(meta, other.content_length(), self.policy, self.times()));
         let Some(draft) = draft else {
             return self.last_use(permit, other, Reason::NoFreshness);
         };
-        match Filling::begin(permit, draft, self.req_fields, self.policy) {
-            Ok(filling) => Outcome::Renewed(filling.copy(&other, self.now).unwrap_or(other)),
+        match BodyWriter::begin(permit, draft, self.req_fields, self.policy) {
+            Ok(writer) => Outcome::Renewed(writer.copy(&other, self.now).unwrap_or(other)),
             Err((permit, _)) => {
                 permit.release(self.now);
                 Outcome::Renewed(other)
@@ -446,7 +443,7 @@ impl Answered<'_> {
         let purpose = permit.terms.purpose;
         let _ = self.uncacheable(permit, reason);
         match purpose {
-            Purpose::Refresh => Outcome::Dropped(reason),
+            Purpose::Refresh => Outcome::NotKept(reason),
             Purpose::Fetch => Outcome::Renewed(entry),
         }
     }
@@ -484,12 +481,12 @@ impl Answered<'_> {
         judged: &OwnLines,
     ) -> Outcome {
         let composed = self.renewed_meta(&entry, judgement, judged);
-        let draft = composed
-            .and_then(|composed| filling::Draft::new(composed, None, self.policy, self.times()));
+        let draft =
+            composed.and_then(|composed| Draft::new(composed, None, self.policy, self.times()));
         let Some(draft) = draft else {
             return self.last_use(permit, entry, Reason::NoFreshness);
         };
-        let words = renewed_words(&entry);
+        let words = entry.renewed_words();
         let Permit {
             region,
             claim,
@@ -508,24 +505,14 @@ impl Answered<'_> {
         // Purged or replaced meanwhile: what the origin has just confirmed is still right for this client.
         let stored = renewed.ok().and_then(|object| entry.with_object(object));
         match terms.purpose {
-            Purpose::Refresh if stored.is_none() => Outcome::Dropped(Reason::Superseded),
+            Purpose::Refresh if stored.is_none() => Outcome::NotKept(Reason::Superseded),
             _ => Outcome::Renewed(stored.unwrap_or(entry)),
         }
     }
 }
 
-/// What changes stays: bytes and hash, and since when they are known; the pause is over.
-pub(crate) fn renewed_words(entry: &Stored) -> [u64; ATTRIBUTES] {
-    let mut words = [0; ATTRIBUTES];
-    for index in [words::ACCESS, words::HASH, words::SINCE] {
-        words[index] = entry.word(index);
-    }
-    words
-}
-
 /// Tags that are not shown, beside what is.
 fn with_tags(mut shown: OwnLines, tags: OwnLines, policy: &Policy) -> OwnLines {
-    use crate::http::fields::is;
     let is_tag = |name: &[u8]| policy.tag_fields.iter().any(|field| is(name, field));
     shown.retain(|(name, _)| !is_tag(name));
     shown.extend(tags.into_iter().filter(|(name, _)| is_tag(name)));

@@ -4,18 +4,15 @@ use std::fmt;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::backoff::{Backoff, Cause};
-use super::compose::Composed;
-use super::pass;
 use super::permit::{Permit, Purpose, Terms};
-use super::phase::Windows;
-use super::policy::{Policy, SECOND};
-use super::record::{Flags, Head};
-use super::respond::renewed_words;
-use super::stats::Fetching;
-use super::stored::Stored;
-use super::verdict::Reason;
-use super::{variant, words};
+use crate::engine::backoff::{Backoff, Cause};
+use crate::engine::compose::Composed;
+use crate::engine::phase::Windows;
+use crate::engine::policy::{Policy, SECOND};
+use crate::engine::record::{Flags, Head};
+use crate::engine::stored::Stored;
+use crate::engine::verdict::Reason;
+use crate::engine::{pass, variant, words};
 use crate::http::Fields;
 use crate::store::{
     ATTRIBUTES, Claim, Cursor, Fill, Millis, NewHead, NewObject, NoSpace, Phase, Publish, Region,
@@ -76,8 +73,8 @@ impl Draft {
     }
 }
 
-/// An object being filled. Dropping it breaks the body off, as [`Filling::broken`] but with nothing remembered.
-pub struct Filling(Box<Progress>);
+/// An object being filled. Dropping it breaks the body off, as [`BodyWriter::broken`] but with nothing remembered.
+pub(crate) struct BodyWriter(Box<Progress>);
 
 struct Progress {
     fill: Fill,
@@ -100,9 +97,9 @@ struct Same {
     dead_at: Millis,
 }
 
-impl fmt::Debug for Filling {
+impl fmt::Debug for BodyWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Filling")
+        f.debug_struct("BodyWriter")
             .field("publish", &self.0.publish)
             .field("terms", &self.0.terms)
             .finish_non_exhaustive()
@@ -111,7 +108,7 @@ impl fmt::Debug for Filling {
 
 /// What a completed fill has become.
 #[derive(Debug)]
-pub enum Finished {
+pub(crate) enum Finished {
     /// The entry of its key.
     New(Stored),
     /// The bytes were those already stored: the entry was renewed and keeps its body and synthesised validators. A client
@@ -119,23 +116,11 @@ pub enum Finished {
     Same(Stored),
     /// A purge or a newer fill came in between: complete, for those who have it, but in the store no more.
     Superseded(Stored),
-    /// The body was not as long as announced. With the stale copy to serve instead, if there is one.
-    Broken(Option<Stored>),
+    /// The body was not as long as announced.
+    Broken,
 }
 
-impl Finished {
-    /// What to deliver to the client that led.
-    pub fn stored(&self) -> Option<&Stored> {
-        match self {
-            Finished::New(stored) | Finished::Same(stored) | Finished::Superseded(stored) => {
-                Some(stored)
-            }
-            Finished::Broken(stale) => stale.as_ref(),
-        }
-    }
-}
-
-impl Filling {
+impl BodyWriter {
     /// Begins to fill. Beside an entry that can still be served, the new object is seen only when it is whole; otherwise
     /// readers follow it from the first byte.
     pub(crate) fn begin(
@@ -143,7 +128,7 @@ impl Filling {
         draft: Draft,
         fields: &dyn Fields,
         policy: &Policy,
-    ) -> Result<Filling, (Permit, NoSpace)> {
+    ) -> Result<BodyWriter, (Permit, NoSpace)> {
         let Permit {
             region,
             claim,
@@ -202,7 +187,7 @@ impl Filling {
                 NoSpace::Ended,
             ));
         };
-        Ok(Filling(Box::new(Progress {
+        Ok(BodyWriter(Box::new(Progress {
             publish,
             hash: draft.hashed.then(|| Box::new(Xxh3::new())),
             same: Same::comparing(&terms, &stored, draft),
@@ -214,8 +199,8 @@ impl Filling {
         })))
     }
 
-    /// Appends to the body. An error leaves what there is; the caller then calls [`Filling::abandon`].
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), NoSpace> {
+    /// Appends to the body. An error leaves what there is; the caller then calls [`BodyWriter::abandon`].
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), NoSpace> {
         self.0.fill.write(bytes)?;
         if let Some(hash) = &mut self.0.hash {
             hash.update(bytes);
@@ -225,17 +210,17 @@ impl Filling {
     }
 
     /// The bytes that the store has taken so far.
-    pub fn taken(&self) -> u64 {
+    pub(crate) fn taken(&self) -> u64 {
         self.0.fill.len()
     }
 
-    /// The response being filled: to be delivered as it grows if [`Filling::streaming`].
-    pub fn stored(&self) -> Stored {
+    /// The response being filled: to be delivered as it grows if [`BodyWriter::streaming`].
+    pub(crate) fn stored(&self) -> Stored {
         self.0.stored.clone()
     }
 
     /// `true`: readers may follow the body as it grows. `false`: it fills beside a usable stale copy and is seen only when finished.
-    pub fn streaming(&self) -> bool {
+    pub(crate) fn streaming(&self) -> bool {
         self.0.publish == Publish::Now
     }
 
@@ -245,7 +230,12 @@ impl Filling {
         loop {
             let bytes = other.object().read(&mut at, usize::MAX);
             if bytes.is_empty() {
-                return self.finish_any(now).stored().cloned();
+                return match self.finish(now) {
+                    Finished::New(stored)
+                    | Finished::Same(stored)
+                    | Finished::Superseded(stored) => Some(stored),
+                    Finished::Broken => None,
+                };
             }
             if self.write(bytes).is_err() {
                 self.abandon(Reason::NoSpace, now);
@@ -255,15 +245,7 @@ impl Filling {
     }
 
     /// The body is complete.
-    pub fn finish(self, now: Millis) -> Finished {
-        let (region, fetching) = (Arc::clone(&self.0.region), self.0.fetching());
-        let bytes = self.0.fill.len();
-        let finished = self.finish_any(now);
-        fetching.finished(&region, &finished, bytes);
-        finished
-    }
-
-    fn finish_any(self, now: Millis) -> Finished {
+    pub(crate) fn finish(self, now: Millis) -> Finished {
         if let Some(hash) = &self.0.hash {
             // Zero is "not known".
             self.0.fill.set_attribute(words::HASH, hash.digest().max(1));
@@ -287,7 +269,7 @@ impl Filling {
         let Some(same) = self.0.same.take() else {
             return self.finish_new(now);
         };
-        let words = renewed_words(&same.entry);
+        let words = same.entry.renewed_words();
         let Same {
             entry,
             meta,
@@ -311,33 +293,27 @@ impl Filling {
 
     fn finish_new(self, now: Millis) -> Finished {
         if self.0.is_short() {
-            return Finished::Broken(self.0.break_off(now));
+            self.0.break_off(now);
+            return Finished::Broken;
         }
         let Progress { fill, stored, .. } = *self.0;
         match fill.commit(now) {
             Ok(object) => Finished::New(stored.with_object(object).unwrap_or(stored)),
             Err(superseded) if superseded.reason == SupersededReason::Incomplete => {
-                Finished::Broken(None)
+                Finished::Broken
             }
             Err(_) => Finished::Superseded(stored),
         }
     }
 
-    /// The body broke off: counts as a failed fetch. Gives the stale copy to serve instead, if stale-if-error allows one.
-    pub fn broken(self, _policy: &Policy, now: Millis) -> Option<Stored> {
-        let bytes = self.0.fill.len();
-        self.0.fetching().broken(&self.0.region, bytes);
-        self.0.break_off(now)
-    }
-
-    /// The copy that stale-if-error allows to be served instead, should the new response come to nothing.
-    pub fn stale_at(&self, now: Millis) -> Option<Stored> {
-        self.0.stale_at(now)
+    /// The body broke off: counts as a failed fetch.
+    pub(crate) fn broken(self, now: Millis) {
+        self.0.break_off(now);
     }
 
     /// The host gives the fill up for `reason`. One that is too large is remembered to be passed by, and what it was to
     /// replace is over.
-    pub fn abandon(self, reason: Reason, now: Millis) {
+    pub(crate) fn abandon(self, reason: Reason, now: Millis) {
         let Progress { region, terms, .. } = &*self.0;
         if reason != Reason::TooLarge {
             return pass::release_waiters(region, self.0.key(), now);
@@ -350,11 +326,6 @@ impl Filling {
 }
 
 impl Progress {
-    /// For the statistics.
-    fn fetching(&self) -> Fetching {
-        Fetching::new(self.terms.purpose, self.terms.began)
-    }
-
     fn key(&self) -> &[u8] {
         self.stored.object().key()
     }
@@ -366,17 +337,12 @@ impl Progress {
     }
 
     /// Remembers that the body broke off; those who wait are rung when the fill is dropped after this.
-    fn break_off(&self, now: Millis) -> Option<Stored> {
+    fn break_off(&self, now: Millis) {
         pass::release_waiters(&self.region, self.key(), now);
-        let entry = self.terms.entry.as_ref()?;
-        let cause = Cause::Reason(Reason::BodyBroken);
-        self.backoff.failed(entry.object(), cause, None, now);
-        self.stale_at(now)
-    }
-
-    fn stale_at(&self, now: Millis) -> Option<Stored> {
-        let allowed = self.terms.purpose == Purpose::Fetch && now < self.terms.fallback_until;
-        self.terms.entry.clone().filter(|_| allowed)
+        if let Some(entry) = &self.terms.entry {
+            let cause = Cause::Reason(Reason::BodyBroken);
+            self.backoff.failed(entry.object(), cause, None, now);
+        }
     }
 }
 

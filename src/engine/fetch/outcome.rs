@@ -1,6 +1,9 @@
-//! What came of a fetch.
+//! What comes of a fetch: the origin's response as a host tells it, and what it means.
 
-use super::{Filling, Permit, Reason, Stored};
+use super::body_writer::BodyWriter;
+use super::permit::Permit;
+use crate::engine::stored::Stored;
+use crate::engine::verdict::Reason;
 use crate::http::Fields;
 use crate::store::Millis;
 
@@ -29,6 +32,26 @@ pub struct Response<'a> {
     pub wall: Millis,
     /// The host made this response itself because the origin failed so.
     pub from_failure: Option<Failure>,
+    /// What the host knows, now that there is a response, that forbids to store it.
+    pub withheld: Option<Withheld>,
+}
+
+/// Why a host does not want a response stored, for whomever it came: it counts as if the origin had said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Withheld {
+    /// The location's no-cache condition holds for it.
+    NoCacheCondition,
+    /// It leads elsewhere inside the host (an internal redirect, an error page), where its client is to go on.
+    Redirected,
+}
+
+impl Withheld {
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Withheld::NoCacheCondition => Reason::NoCacheCondition,
+            Withheld::Redirected => Reason::Redirected,
+        }
+    }
 }
 
 /// How a fetch failed without an answer.
@@ -44,23 +67,20 @@ pub enum Failure {
     Aborted,
 }
 
-/// What to do after [`Permit::respond`](super::Permit::respond) or [`Permit::fail`](super::Permit::fail).
+/// What an answer of the origin means, or its absence.
 #[derive(Debug)]
-pub enum Outcome {
-    /// Feed the body, then [`Filling::finish`].
-    Store(Filling),
-    /// The stored response holds again: deliver it with [`Led::Revalidated`](super::Led::Revalidated). Any body is dropped.
+pub(crate) enum Outcome {
+    /// It is stored.
+    Store(BodyWriter),
+    /// The stored response holds again.
     Renewed(Stored),
-    /// The fetch failed and the stale copy may be served: deliver it with [`Led::Stale`](super::Led::Stale); drop the response.
+    /// The fetch failed, and the stale copy may stand in.
     Stale(Stored),
-    /// A 304 that does not fit what is stored: drop it, and ask the origin again at once, without conditionals. The fetch goes on,
-    /// with its client, if one leads it; this comes once in a fetch.
+    /// A 304 that does not fit what is stored: the origin is asked once more.
     AskAgain(Permit),
-    /// Nothing is stored: relay the response to the client that led; waiters have been released.
-    Relay(Reason),
-    /// The origin can't be reached, and wants the stored response validated before it is used: answer 504 (RFC 9111
-    /// §5.2.2.2). Waiters have been released.
+    /// It is not stored. Waiters have been released.
+    NotKept(Reason),
+    /// The origin can't be reached, and wants the stored response validated before it is used (RFC 9111 §5.2.2.2). Waiters have been
+    /// released.
     GatewayTimeout(Reason),
-    /// A background refresh that failed (the entry is kept and pauses) or came back uncacheable (the entry is gone).
-    Dropped(Reason),
 }

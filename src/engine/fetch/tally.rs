@@ -1,0 +1,73 @@
+//! Counting fetches for the statistics.
+
+use std::sync::Arc;
+
+use super::body_writer::Finished;
+use super::outcome::Outcome;
+use super::permit::{Permit, Purpose};
+use crate::engine::stats::{Counter, Fetched, Histogram, RefreshEvent, add, record};
+use crate::store::{Millis, Region};
+
+/// The counts of one fetch.
+#[derive(Clone)]
+pub(super) struct Tally {
+    region: Arc<Region>,
+    pub(super) is_refresh: bool,
+    began: Millis,
+}
+
+impl Tally {
+    pub(super) fn of(permit: &Permit) -> Tally {
+        Tally {
+            region: Arc::clone(&permit.region),
+            is_refresh: permit.terms.purpose == Purpose::Refresh,
+            began: permit.terms.began,
+        }
+    }
+
+    /// The origin has answered with a header, or not.
+    pub(super) fn answered(&self, outcome: &Outcome, now: Millis) {
+        let fetched = match outcome {
+            Outcome::Store(_) => Fetched::Stored,
+            Outcome::Renewed(_) => Fetched::NotModified,
+            Outcome::Stale(_) | Outcome::GatewayTimeout(_) => Fetched::Failed,
+            Outcome::NotKept(reason) if reason.is_failure() => Fetched::Failed,
+            Outcome::NotKept(_) | Outcome::AskAgain(_) => Fetched::Uncacheable,
+        };
+        add(&self.region, Counter::OriginRequests, 1);
+        record(
+            &self.region,
+            Histogram::Origin(fetched),
+            now.saturating_sub(self.began),
+        );
+        match (outcome, fetched) {
+            // Counted when the body is there, or asked for once more.
+            (Outcome::Store(_) | Outcome::AskAgain(_), _) => {}
+            (_, Fetched::Failed) => self.refreshed(RefreshEvent::Failed),
+            (_, Fetched::NotModified) => self.refreshed(RefreshEvent::NotModified),
+            _ => self.refreshed(RefreshEvent::Modified),
+        }
+    }
+
+    /// The body is complete.
+    pub(super) fn finished(&self, finished: &Finished, bytes: u64) {
+        add(&self.region, Counter::OriginBytes, bytes);
+        self.refreshed(match finished {
+            Finished::Same(_) => RefreshEvent::NotModified,
+            Finished::New(_) | Finished::Superseded(_) => RefreshEvent::Modified,
+            Finished::Broken => RefreshEvent::Failed,
+        });
+    }
+
+    /// The body broke off.
+    pub(super) fn broken(&self, bytes: u64) {
+        add(&self.region, Counter::OriginBytes, bytes);
+        self.refreshed(RefreshEvent::Failed);
+    }
+
+    fn refreshed(&self, event: RefreshEvent) {
+        if self.is_refresh {
+            add(&self.region, Counter::Refresh(event), 1);
+        }
+    }
+}
