@@ -6,7 +6,7 @@ use super::policy::{Method, Policy};
 use super::record::{Head, Writer};
 use super::request::Request;
 use super::seen::Seen;
-use super::verdict::Reason;
+use super::verdict::Unstored;
 use crate::http::Fields;
 use crate::store::Millis;
 
@@ -14,7 +14,7 @@ use crate::store::Millis;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Assessed {
     /// It may not be stored.
-    Refused(Reason),
+    Refused(Unstored),
     /// It may.
     Storable(Good),
 }
@@ -40,7 +40,7 @@ pub fn assess(
     (request_time, response_time): (Millis, Millis),
 ) -> Assessed {
     if !policy.methods.has(req.method) {
-        return Assessed::Refused(Reason::Method);
+        return Assessed::Refused(Unstored::Method);
     }
     let case = Case {
         method: match req.method {
@@ -62,7 +62,7 @@ pub fn assess(
     };
     let record = Writer::new(b"").lines().finish(&facts);
     let Some(head) = record.as_deref().and_then(Head::decode) else {
-        return Assessed::Refused(Reason::HeaderTooLarge);
+        return Assessed::Refused(Unstored::HeaderTooLarge);
     };
     Assessed::Storable(Good {
         windows: Windows::of(&head, policy),

@@ -4,17 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::answer::answer;
-use super::decide::Asking;
+use super::decide::{Asking, Deciding, head_answered};
 use super::decision::{Decision, Serve};
+use super::explain::{self, Explanation};
 use super::fetch::{Delivery, Response};
 use super::key::split;
+use super::manner::Manner;
 use super::policy::{Invalidate, Policy};
-use super::purge::{Manner, Removal};
+use super::purge::{Removal, Selection};
 use super::request::{Request, Turn};
 use super::seen::Seen;
-use super::stats::{self, Answered, Counter, PurgedBy};
+use super::stats::{self, Answered, Counter, Listed, PurgedBy};
 use super::written::Written;
-use crate::store::{Effect, Millis, Region, Targets};
+use crate::store::{Busy, Effect, Millis, Region, Targets};
 
 /// A cache: policy over one region. Cheap to clone; all methods may be called from any thread.
 #[derive(Clone)]
@@ -42,7 +44,7 @@ impl Cache {
 
     /// What to do with `req` at `now`. Never fails: where the cache can't do its part, the answer is a [`Pass`](super::Pass).
     pub fn decide(&self, req: &Request<'_>, policy: &Policy, turn: Turn, now: Millis) -> Decision {
-        Asking::new(&self.region, req, policy, turn, now).decide()
+        Deciding(&Asking::new(&self.region, req, policy, turn, now)).decide()
     }
 
     /// The delivery of what a fetch has brought, whatever its freshness, to a client that waited for it.
@@ -66,6 +68,22 @@ impl Cache {
         }
     }
 
+    /// What would happen to `req` at `now`, and why. Nothing is fetched, counted, claimed, remembered or removed.
+    pub fn explain(
+        &self,
+        req: &Request<'_>,
+        policy: &Policy,
+        now: Millis,
+    ) -> Result<Explanation, Busy> {
+        let asking = Asking::new(&self.region, req, policy, Turn::First, now).explaining();
+        explain::explain(&self.region, Deciding(&asking).decide(), req, policy, now)
+    }
+
+    /// Everything that is stored.
+    pub fn list(&self, now: Millis) -> Result<Vec<Listed>, Busy> {
+        stats::list(&self.region, now)
+    }
+
     /// Counts a response to a client, once it is over.
     pub fn count(&self, answered: &Answered) {
         stats::count(&self.region, answered);
@@ -83,7 +101,29 @@ impl Cache {
         policy: &Policy,
         now: Millis,
     ) {
-        Asking::new(&self.region, req, policy, Turn::First, now).head_answered(resp);
+        let asking = Asking::new(&self.region, req, policy, Turn::First, now);
+        head_answered(&asking, resp);
+    }
+
+    /// Drops what is stored for a whole key, at once, with all of its branches. How many responses that were.
+    pub fn remove(&self, key: &[u8]) -> Result<u32, Busy> {
+        let removed = self.region.try_remove_key(key)?;
+        stats::add(
+            &self.region,
+            Counter::Purges(PurgedBy::Url, Manner::Hard),
+            1,
+        );
+        stats::add(&self.region, Counter::Purged, removed.into());
+        Ok(removed)
+    }
+
+    /// A purge: what was asked of the origin before its first step never comes to be served as if it were new. Call
+    /// [`Removal::step`] until it is done; it then counts the responses it has found.
+    pub fn purge(&self, what: Selection, how: Manner, now: Millis) -> Removal {
+        for by in what.kinds() {
+            stats::add(&self.region, Counter::Purges(by, how), 1);
+        }
+        Removal::new(&self.region, what.targets(), how.effect(), now)
     }
 
     /// A request with a method that is not cached went through to the origin, which answered: an unsafe one that succeeded

@@ -1,7 +1,7 @@
 //! The `Cache-Status` member of a verdict (RFC 9211).
 
-use super::decision::{Pass, Serve};
-use super::verdict::{Reason, Status};
+use super::decision::Serve;
+use super::verdict::{Asked, Passed, Reason, Status};
 use crate::http::cache_status::Handling;
 use crate::http::{Forward, ForwardReason, Member};
 
@@ -19,22 +19,22 @@ pub enum Part<'a> {
     Led {
         /// The verdict.
         serve: &'a Serve,
-        /// Why the origin was asked ([`Fetch::reason`](super::Fetch)).
-        fetch: Reason,
+        /// Why the origin was asked ([`Fetch::asked`](super::Fetch::asked)).
+        fetch: Asked,
         /// Status of the origin's answer.
         fwd_status: Option<u16>,
     },
     /// Went to the origin without the store.
     Passed {
-        /// The verdict.
-        pass: &'a Pass,
+        /// Why.
+        reason: Passed,
         /// Status of the origin's answer.
         fwd_status: Option<u16>,
     },
     /// Led a fetch whose response was relayed, not stored.
     Relayed {
-        /// Why the origin was asked ([`Fetch::reason`](super::Fetch)).
-        fetch: Reason,
+        /// Why the origin was asked ([`Fetch::asked`](super::Fetch::asked)).
+        fetch: Asked,
         /// Why nothing was stored.
         reason: Reason,
         /// Status of the origin's answer.
@@ -51,12 +51,14 @@ pub fn cache_status(name: &str, part: &Part<'_>) -> String {
             fetch,
             fwd_status,
         } => led(name, serve, *fetch, *fwd_status),
-        Part::Passed { pass, fwd_status } => relayed(name, pass.reason, pass.reason, *fwd_status),
+        Part::Passed { reason, fwd_status } => {
+            relayed(name, why_passed(*reason), reason.reason(), *fwd_status)
+        }
         Part::Relayed {
             fetch,
             reason,
             fwd_status,
-        } => relayed(name, *fetch, *reason, *fwd_status),
+        } => relayed(name, why(*fetch), *reason, *fwd_status),
     };
     member.to_string()
 }
@@ -70,6 +72,7 @@ fn served<'a>(name: &'a str, serve: &Serve, status: Option<u16>) -> Member<'a> {
             collapsed: serve.collapsed.then_some(true),
         })
     };
+    let is_stored = !matches!(serve.reason, Reason::TooLarge | Reason::NoSpace);
     let handling = match serve.status {
         // Served without the origin: stale is a hit too, with a negative ttl (§2.1, §2.4).
         Status::Hit | Status::Updating if !serve.collapsed => Handling::Hit,
@@ -83,9 +86,9 @@ fn served<'a>(name: &'a str, serve: &Serve, status: Option<u16>) -> Member<'a> {
             Handling::Hit
         }
         Status::Stale => forward(ForwardReason::Stale, false),
-        Status::Miss => forward(ForwardReason::UriMiss, true),
-        Status::Expired | Status::Revalidated => forward(ForwardReason::Stale, true),
-        Status::Bypass => forward(ForwardReason::Bypass, true),
+        Status::Miss => forward(ForwardReason::UriMiss, is_stored),
+        Status::Expired | Status::Revalidated => forward(ForwardReason::Stale, is_stored),
+        Status::Bypass => forward(ForwardReason::Bypass, is_stored),
     };
     Member {
         cache: name,
@@ -96,7 +99,7 @@ fn served<'a>(name: &'a str, serve: &Serve, status: Option<u16>) -> Member<'a> {
     }
 }
 
-fn led<'a>(name: &'a str, serve: &Serve, fetch: Reason, status: Option<u16>) -> Member<'a> {
+fn led<'a>(name: &'a str, serve: &Serve, fetch: Asked, status: Option<u16>) -> Member<'a> {
     let mut member = served(name, serve, status);
     if let Handling::Forward(forward) = &mut member.handling {
         forward.reason = why(fetch);
@@ -104,11 +107,11 @@ fn led<'a>(name: &'a str, serve: &Serve, fetch: Reason, status: Option<u16>) -> 
     member
 }
 
-fn relayed(name: &str, fetch: Reason, reason: Reason, status: Option<u16>) -> Member<'_> {
+fn relayed(name: &str, forward: ForwardReason, reason: Reason, status: Option<u16>) -> Member<'_> {
     Member {
         cache: name,
         handling: Handling::Forward(Forward {
-            reason: why(fetch),
+            reason: forward,
             status,
             stored: false,
             collapsed: (reason == Reason::LockTimeout).then_some(false),
@@ -119,23 +122,32 @@ fn relayed(name: &str, fetch: Reason, reason: Reason, status: Option<u16>) -> Me
     }
 }
 
-/// The most specific word that RFC 9211 §2.2 has for a reason to go forward.
-fn why(reason: Reason) -> ForwardReason {
-    match reason {
-        Reason::Method => ForwardReason::Method,
-        Reason::Bypass | Reason::NoCacheCondition => ForwardReason::Bypass,
-        Reason::VaryMiss => ForwardReason::VaryMiss,
-        Reason::Precondition
-        | Reason::ClientRefused
-        | Reason::ClientNoStore
-        | Reason::Authorization => ForwardReason::Request,
-        Reason::Stale
-        | Reason::SieWindow
-        | Reason::MustRevalidate
-        | Reason::NoCache
-        | Reason::Synchronous => ForwardReason::Stale,
-        Reason::Absent | Reason::MinUses | Reason::HitForMiss => ForwardReason::UriMiss,
-        _ => ForwardReason::Miss,
+/// The most specific word that RFC 9211 §2.2 has for a reason to ask the origin.
+fn why(asked: Asked) -> ForwardReason {
+    match asked {
+        Asked::Absent => ForwardReason::UriMiss,
+        Asked::VaryMiss => ForwardReason::VaryMiss,
+        Asked::Bypass => ForwardReason::Bypass,
+        Asked::ClientRefused | Asked::Authorization => ForwardReason::Request,
+        Asked::Stale
+        | Asked::SieWindow
+        | Asked::MustRevalidate
+        | Asked::NoCache
+        | Asked::Synchronous
+        | Asked::SwrRefresh => ForwardReason::Stale,
+        // Fresh: nobody waits for the refresh.
+        Asked::RefreshAhead => ForwardReason::Miss,
+    }
+}
+
+/// The same for a reason to pass by the cache.
+fn why_passed(passed: Passed) -> ForwardReason {
+    match passed {
+        Passed::Method => ForwardReason::Method,
+        Passed::Bypass | Passed::NoCacheCondition => ForwardReason::Bypass,
+        Passed::Precondition | Passed::ClientNoStore => ForwardReason::Request,
+        Passed::MinUses | Passed::HitForMiss => ForwardReason::UriMiss,
+        Passed::RangeOffset | Passed::LockTimeout | Passed::Busy => ForwardReason::Miss,
     }
 }
 
@@ -143,30 +155,22 @@ fn why(reason: Reason) -> ForwardReason {
 mod tests {
     use super::*;
 
-    fn passed(reason: Reason, fwd_status: Option<u16>) -> String {
-        let pass = Pass {
-            status: Some(Status::Miss),
-            reason,
-        };
-        let part = Part::Passed {
-            pass: &pass,
-            fwd_status,
-        };
-        cache_status("swr", &part)
+    fn passed(reason: Passed, fwd_status: Option<u16>) -> String {
+        cache_status("swr", &Part::Passed { reason, fwd_status })
     }
 
     #[test]
     fn a_pass_says_why_it_went_forward() {
         assert_eq!(
-            passed(Reason::Method, None),
+            passed(Passed::Method, None),
             "swr; fwd=method; detail=method"
         );
         assert_eq!(
-            passed(Reason::HitForMiss, Some(200)),
+            passed(Passed::HitForMiss, Some(200)),
             "swr; fwd=uri-miss; fwd-status=200; detail=hit-for-miss"
         );
         assert_eq!(
-            passed(Reason::LockTimeout, None),
+            passed(Passed::LockTimeout, None),
             "swr; fwd=miss; collapsed=?0; detail=lock-timeout"
         );
     }
@@ -174,7 +178,7 @@ mod tests {
     #[test]
     fn a_relay_tells_both_reasons() {
         let part = Part::Relayed {
-            fetch: Reason::Stale,
+            fetch: Asked::Stale,
             reason: Reason::NoStore,
             fwd_status: Some(200),
         };

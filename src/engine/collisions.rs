@@ -112,13 +112,13 @@ fn what_is_remembered_of_a_key_is_its_own() {
         Decision::Pass(pass) => Some(pass.reason),
         _ => None,
     };
-    assert_eq!(passed("a", NOW), Some(Reason::MinUses));
-    assert_eq!(passed("b", NOW), Some(Reason::MinUses));
+    assert_eq!(passed("a", NOW), Some(Passed::MinUses));
+    assert_eq!(passed("b", NOW), Some(Passed::MinUses));
     all.answer(fetch(all.ask("a", NOW)), "no-store", "");
-    assert_eq!(passed("a", NOW), Some(Reason::HitForMiss));
+    assert_eq!(passed("a", NOW), Some(Passed::HitForMiss));
     all.answer(fetch(all.ask("b", NOW)), "max-age=60", "b");
     assert_eq!(all.hit("b", NOW).as_deref(), Some("b"));
-    assert_eq!(passed("a", NOW), Some(Reason::HitForMiss));
+    assert_eq!(passed("a", NOW), Some(Passed::HitForMiss));
     // A refresh of one holds back nobody else's.
     let stale = "max-age=60, stale-while-revalidate=60";
     for key in ["c", "d"] {

@@ -1,115 +1,65 @@
 //! The decision: a request, what is stored, and now.
 
+mod asking;
 mod claiming;
 mod fetching;
 mod head;
 
-use std::borrow::Cow;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::ops::Deref;
 
-use self::claiming::Asked;
+use self::asking::{Found, Mode, Unstored};
+use self::claiming::{Claimed, Claims};
+use self::fetching::Fetches;
 use super::answer::answer;
 use super::backoff::pausing;
-use super::client::Client;
 use super::decision::{Decision, Pass, Serve, Wait};
 use super::fetch::{Fetch, Keep, Purpose, Terms};
 use super::pass::{self, Memory};
-use super::phase::{Phase, Windows, binds};
-use super::policy::{CLOCKS_DIFFER, Method, Policy, SECOND};
-use super::record::{Flags, Head};
-use super::request::{Request, Turn};
+use super::phase::{Phase, binds};
+use super::record::Flags;
+use super::request::Turn;
 use super::seen::Seen;
 use super::stats::{self, Counter, RefreshEvent};
 use super::stored::Stored;
-use super::verdict::{Reason, Status};
-use super::{key, variant, words};
-use crate::http::{ClientVerdict, range};
-use crate::store::{Attempt, Busy, Claim, Lookup, MarkerView, Millis, Object, Region};
+use super::verdict::{Asked, Passed, Reason, Status};
+use super::words;
+use crate::http::ClientVerdict;
+use crate::store::{Attempt, Claim, MarkerView, Millis};
 
-/// How long a fetch has its place, should it neither end nor die: longer than any sane origin timeout. One that ends, or
-/// whose process dies, frees it at once.
-const LEASE: Millis = 120 * SECOND;
+pub(crate) use self::asking::Asking;
+pub(crate) use self::head::head_answered;
 
 /// How often a decision starts over when what it found changed under its hands.
 const TRIES: u32 = 3;
 
-/// One request asking, with all that bears on the answer.
-pub(crate) struct Asking<'a> {
-    region: &'a Arc<Region>,
-    req: &'a Request<'a>,
-    policy: &'a Policy,
-    turn: Turn,
-    now: Millis,
-    seen: Seen,
-    client: Client,
-    /// The request's key, or that of a `HEAD` that stays one.
-    key: Cow<'a, [u8]>,
-    mode: Mode,
+/// The verdicts on a request.
+pub(crate) struct Deciding<'a>(pub(crate) &'a Asking<'a>);
+
+impl<'a> Deref for Deciding<'a> {
+    type Target = Asking<'a>;
+
+    #[inline]
+    fn deref(&self) -> &Asking<'a> {
+        self.0
+    }
 }
 
-/// Whether the answer is carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// It is.
-    Act,
-    /// It is only asked what it would be: nothing is claimed, counted, remembered or removed.
-    Explain,
-}
-
-/// A stored response that the request selects.
-struct Found {
-    stored: Stored,
-    windows: Windows,
-    siblings: bool,
-}
-
-/// What is known of a key of which nothing usable is stored for the request.
-struct Unstored {
-    marker: MarkerView,
-    /// The most recent of its variants.
-    newest: Option<Object>,
-}
-
-impl<'a> Asking<'a> {
-    pub(crate) fn new(
-        region: &'a Arc<Region>,
-        req: &'a Request<'a>,
-        policy: &'a Policy,
-        turn: Turn,
-        now: Millis,
-    ) -> Asking<'a> {
-        let seen = Seen::of(req.fields);
-        Asking {
-            client: Client::of(req, policy, seen),
-            key: match req.method {
-                Method::Head if !policy.convert_head => key::of_head(req.key).into(),
-                _ => req.key.into(),
-            },
-            region,
-            req,
-            policy,
-            turn,
-            now,
-            seen,
-            mode: Mode::Act,
-        }
+impl Deciding<'_> {
+    fn claims(&self) -> Claims<'_> {
+        Claims(self.0)
     }
 
-    /// The same, to be told what would happen.
-    pub(crate) fn explaining(self) -> Asking<'a> {
-        Asking {
-            mode: Mode::Explain,
-            ..self
-        }
+    fn fetches(&self) -> Fetches<'_> {
+        Fetches(self.0)
     }
 
+    /// The verdict.
     pub(crate) fn decide(&self) -> Decision {
         if !self.policy.methods.has(self.req.method) {
-            return pass(None, Reason::Method);
+            return pass(None, Passed::Method);
         }
         if self.seen.has(Seen::FOR_ORIGIN) {
-            return pass(Some(Status::Bypass), Reason::Precondition);
+            return pass(Some(Status::Bypass), Passed::Precondition);
         }
         if self.req.bypass {
             return self.bypass();
@@ -128,134 +78,29 @@ impl<'a> Asking<'a> {
                 return decision;
             }
         }
-        pass(Some(Status::Miss), Reason::Busy)
-    }
-
-    /// Whether the client wants a part so far into the response that the origin is to be asked for that alone.
-    fn is_far_in(&self) -> bool {
-        let begins_at = |most| range::begins_at_or_beyond(self.req.fields, most);
-        self.seen.has(Seen::RANGE) && self.policy.max_range_offset.is_some_and(begins_at)
+        pass(Some(Status::Miss), Passed::Busy)
     }
 
     /// With `bypass` the store is not asked; what comes is stored all the same, unless `no_cache` holds too (as in nginx).
     fn bypass(&self) -> Decision {
         if self.req.no_cache {
-            return pass(Some(Status::Bypass), Reason::Bypass);
+            return pass(Some(Status::Bypass), Passed::Bypass);
         }
         if self.is_far_in() {
-            return pass(Some(Status::Bypass), Reason::RangeOffset);
+            return pass(Some(Status::Bypass), Passed::RangeOffset);
         }
         let claim = self.region.unclaimed(&self.key);
         let terms = Terms {
             forced: true,
-            ..self.terms(Purpose::Fetch)
+            ..self.fetches().terms(Purpose::Fetch)
         };
-        self.fetch(claim, terms, Reason::Bypass)
-    }
-
-    fn lookup(&self) -> Result<Lookup, Busy> {
-        let (fields, policy) = (self.req.fields, self.policy);
-        let mut select = |meta: &[u8]| variant::selects(meta, fields, policy);
-        let mut looked = self.look(&mut select)?;
-        // RFC 9111 §4: of several that match (the origin has changed what it varies by), the most recent by its `Date`, which
-        // need not be the one that was stored last.
-        while let Some(object) = looked.object.as_ref().filter(|_| looked.others > 0) {
-            let Some(newer) = self.newer_than(object)? else {
-                break;
-            };
-            looked = newer;
-        }
-        Ok(looked)
-    }
-
-    fn acts(&self) -> bool {
-        self.mode == Mode::Act
-    }
-
-    fn look(&self, select: &mut dyn FnMut(&[u8]) -> bool) -> Result<Lookup, Busy> {
-        match self.mode {
-            Mode::Act => self.region.lookup(&self.key, self.now, select),
-            Mode::Explain => self.region.peek(&self.key, self.now, select),
-        }
-    }
-
-    /// What is stored for the request; nothing also if the store can't tell.
-    fn selected(&self) -> Option<Found> {
-        let looked = self.lookup().ok()?;
-        let siblings = looked.others > 0;
-        self.usable(looked.object?, siblings)
-    }
-
-    fn newer_than(&self, object: &Object) -> Result<Option<Lookup>, Busy> {
-        let date = |meta: &[u8]| Head::decode(meta).map(|head| head.date);
-        let than = date(object.meta());
-        let mut select =
-            |meta: &[u8]| date(meta) > than && variant::selects(meta, self.req.fields, self.policy);
-        let looked = self.look(&mut select)?;
-        Ok(Some(looked).filter(|looked| looked.object.is_some()))
-    }
-
-    /// The entry, unless it is damaged, will never be whole, or has not been asked for so long that the zone wants it gone.
-    #[inline]
-    fn usable(&self, object: Object, siblings: bool) -> Option<Found> {
-        let stored = match Stored::new(object, self.policy) {
-            Ok(stored) => stored,
-            Err(damaged) => {
-                if self.acts() {
-                    self.region.drop_damaged(&damaged);
-                }
-                return None;
-            }
-        };
-        if stored.object().filler_has_died() {
-            if self.acts() {
-                self.region.reap();
-            }
-            return None;
-        }
-        if let Some(inactive) = self.policy.inactive {
-            let last = stored.object().attribute(words::ACCESS);
-            if last.load(Relaxed).saturating_add(inactive) < self.now {
-                if self.acts() && self.region.remove(stored.object()) {
-                    stats::add(self.region, Counter::EvictedInactive, 1);
-                }
-                return None;
-            }
-            if self.acts() {
-                last.store(self.now, Relaxed);
-            }
-        }
-        let (stored, windows) = self.as_of_now(stored)?;
-        Some(Found {
-            windows,
-            stored,
-            siblings,
-        })
-    }
-
-    /// The entry with its windows. What was stored later than now was so before the clock was set back: nobody knows how old it is,
-    /// so that it is stale from now on.
-    #[inline]
-    fn as_of_now(&self, stored: Stored) -> Option<(Stored, Windows)> {
-        let latest = self.now.saturating_add(CLOCKS_DIFFER);
-        if stored.head().stored_at <= latest && stored.object().aged() <= latest {
-            let windows = Windows::of(stored.head(), self.policy);
-            return Some((stored, windows));
-        }
-        stored.object().age_from(self.now);
-        let stored = stored.with_object(stored.object().clone())?;
-        let windows = match stored.object().aged() <= latest {
-            true => Windows::of(stored.head(), self.policy),
-            // It was purged softly, nobody knows when.
-            false => Windows::NONE,
-        };
-        Some((stored, windows))
+        self.fetches().fetch(claim, terms, Asked::Bypass)
     }
 
     /// The verdict on an entry; `None` if it was replaced meanwhile, and the request has to look again.
     fn found(&self, found: Found, marker: &MarkerView) -> Option<Decision> {
         if self.authorised() && !found.stored.head().flags.has(Flags::FOR_AUTHORISED) {
-            return Some(self.fetch_alone(None, Reason::Authorization));
+            return Some(self.fetches().fetch_alone(None, Asked::Authorization));
         }
         let verdict = self.client.judge(&found.stored, self.now);
         if matches!(
@@ -277,9 +122,9 @@ impl<'a> Asking<'a> {
 
     fn fresh(&self, found: Found) -> Decision {
         if self.is_due(&found)
-            && let Some(claim) = self.refresh_claim(&found)
+            && let Some(claim) = self.claims().refresh_claim(&found)
         {
-            return self.serve_and_refresh(found, claim, Status::Hit, Reason::RefreshAhead);
+            return self.serve_and_refresh(found, claim, Status::Hit, Asked::RefreshAhead);
         }
         self.serve(found, Status::Hit, Reason::Fresh)
     }
@@ -312,7 +157,7 @@ impl<'a> Asking<'a> {
             }
             return serve(found, Reason::SwrBusy);
         }
-        match self.claim_object(found.stored.object(), false) {
+        match self.claims().claim_object(found.stored.object(), false) {
             Attempt::Held { .. } => serve(found, Reason::SwrWindow),
             Attempt::Won(claim) => {
                 if !found.stored.object().is_current() {
@@ -322,7 +167,7 @@ impl<'a> Asking<'a> {
                 if self.is_pausing(&found) {
                     return Some(self.serve(found, Status::Stale, Reason::SwrBackoff));
                 }
-                Some(self.serve_and_refresh(found, claim, Status::Updating, Reason::SwrRefresh))
+                Some(self.serve_and_refresh(found, claim, Status::Updating, Asked::SwrRefresh))
             }
         }
     }
@@ -334,9 +179,9 @@ impl<'a> Asking<'a> {
         if deaf || self.needs_credentials(&found) && !self.authorised() {
             return Some(self.serve(found, Status::Updating, Reason::SwrBusy));
         }
-        match self.claim_object(object, false) {
+        match self.claims().claim_object(object, false) {
             Attempt::Won(_) if !object.is_current() => None,
-            Attempt::Won(claim) => Some(self.fetch_for(found, claim, Reason::Synchronous)),
+            Attempt::Won(claim) => Some(self.fetches().fetch_for(found, claim, Asked::Synchronous)),
             Attempt::Held { .. } => Some(self.serve(found, Status::Updating, Reason::SwrWindow)),
         }
     }
@@ -350,23 +195,25 @@ impl<'a> Asking<'a> {
             return Some(Decision::GatewayTimeout(Reason::OnlyIfCached));
         }
         if self.alone(marker) {
-            return Some(self.fetch_alone(Some(found), Reason::SieWindow));
+            return Some(self.fetches().fetch_alone(Some(found), Asked::SieWindow));
         }
-        match self.claim_entry(&found) {
-            Asked::Mine(claim) => Some(self.fetch_for(found, claim, Reason::SieWindow)),
-            Asked::Gone => None,
-            Asked::Theirs if self.turn != Turn::TimedOut => {
+        match self.claims().claim_entry(&found) {
+            Claimed::Mine(claim) => Some(self.fetches().fetch_for(found, claim, Asked::SieWindow)),
+            Claimed::Gone => None,
+            Claimed::Theirs if self.turn != Turn::TimedOut => {
                 let patience = self
                     .policy
                     .revalidate_timeout
                     .unwrap_or(self.policy.lock_timeout);
                 Some(self.wait(patience))
             }
-            Asked::Theirs if self.policy.revalidate_timeout.is_some() => {
+            Claimed::Theirs if self.policy.revalidate_timeout.is_some() => {
                 Some(self.serve(found, Status::Stale, Reason::SiePatience))
             }
             // Not passed untouched as without a copy: should this one fail too, there is something better than an error.
-            Asked::Theirs | Asked::Busy => Some(self.fetch_alone(Some(found), Reason::SieWindow)),
+            Claimed::Theirs | Claimed::Busy => {
+                Some(self.fetches().fetch_alone(Some(found), Asked::SieWindow))
+            }
         }
     }
 
@@ -376,27 +223,27 @@ impl<'a> Asking<'a> {
             return Some(Decision::GatewayTimeout(Reason::OnlyIfCached));
         }
         let reason = match found.stored.head().flags {
-            flags if flags.has(Flags::NO_CACHE) => Reason::NoCache,
-            _ if binds(found.stored.head()) => Reason::MustRevalidate,
-            _ => Reason::Stale,
+            flags if flags.has(Flags::NO_CACHE) => Asked::NoCache,
+            _ if binds(found.stored.head()) => Asked::MustRevalidate,
+            _ => Asked::Stale,
         };
         if self.is_far_in() {
-            return Some(pass(Some(Status::Expired), Reason::RangeOffset));
+            return Some(pass(Some(Status::Expired), Passed::RangeOffset));
         }
         // An entry that is validated at each use has nothing to share: to wait for another's answer would be in vain.
         let unshared = found.stored.object().aged() == 0
             && found.windows.end() <= found.stored.head().stored_at;
         if unshared || self.alone(marker) {
-            return Some(self.fetch_alone(Some(found), reason));
+            return Some(self.fetches().fetch_alone(Some(found), reason));
         }
-        match self.claim_entry(&found) {
-            Asked::Mine(claim) => Some(self.fetch_for(found, claim, reason)),
-            Asked::Gone => None,
-            Asked::Theirs if self.turn != Turn::TimedOut => {
+        match self.claims().claim_entry(&found) {
+            Claimed::Mine(claim) => Some(self.fetches().fetch_for(found, claim, reason)),
+            Claimed::Gone => None,
+            Claimed::Theirs if self.turn != Turn::TimedOut => {
                 Some(self.wait(self.policy.lock_timeout))
             }
-            Asked::Theirs => Some(pass(Some(Status::Miss), Reason::LockTimeout)),
-            Asked::Busy => Some(self.fetch_alone(Some(found), reason)),
+            Claimed::Theirs => Some(pass(Some(Status::Miss), Passed::LockTimeout)),
+            Claimed::Busy => Some(self.fetches().fetch_alone(Some(found), reason)),
         }
     }
 
@@ -407,55 +254,56 @@ impl<'a> Asking<'a> {
         }
         let mut found = found;
         (found.windows.swr_until, found.windows.sie_until) = (0, 0);
-        self.fetch_alone(Some(found), Reason::ClientRefused)
+        self.fetches()
+            .fetch_alone(Some(found), Asked::ClientRefused)
     }
 
     /// Nothing usable is stored.
     fn absent(&self, key: &Unstored) -> Option<Decision> {
         let miss = |reason| Some(pass(Some(Status::Miss), reason));
         let reason = match key.newest {
-            Some(_) => Reason::VaryMiss,
-            None => Reason::Absent,
+            Some(_) => Asked::VaryMiss,
+            None => Asked::Absent,
         };
         if self.client.only_if_cached() {
             return Some(Decision::GatewayTimeout(Reason::OnlyIfCached));
         }
         if self.req.no_cache {
-            return miss(Reason::NoCacheCondition);
+            return miss(Passed::NoCacheCondition);
         }
         if self.client.no_store() {
-            return miss(Reason::ClientNoStore);
+            return miss(Passed::ClientNoStore);
         }
         if self.is_far_in() {
-            return miss(Reason::RangeOffset);
+            return miss(Passed::RangeOffset);
         }
         // What one visitor's credentials bring can seldom be shared, so nobody waits for it.
         if self.authorised() {
-            return Some(self.fetch_alone(None, reason));
+            return Some(self.fetches().fetch_alone(None, reason));
         }
         let memory = Memory::of(&key.marker, self.now);
         match memory {
-            Memory::Pass => return miss(Reason::HitForMiss),
-            Memory::None if self.is_rare(&key.marker) => return miss(Reason::MinUses),
+            Memory::Pass => return miss(Passed::HitForMiss),
+            Memory::None if self.is_rare(&key.marker) => return miss(Passed::MinUses),
             Memory::None if self.alone(&key.marker) => {
-                return Some(self.fetch_alone(None, reason));
+                return Some(self.fetches().fetch_alone(None, reason));
             }
             Memory::None | Memory::Probe => {}
         }
         let waits = memory == Memory::None && self.turn != Turn::TimedOut;
-        match self.claim_absent(key, waits) {
-            Asked::Mine(claim) => {
+        match self.claims().claim_absent(key, waits) {
+            Claimed::Mine(claim) => {
                 let terms = Terms {
                     probe: memory == Memory::Probe,
-                    ..self.terms(Purpose::Fetch)
+                    ..self.fetches().terms(Purpose::Fetch)
                 };
-                Some(self.fetch(claim, terms, reason))
+                Some(self.fetches().fetch(claim, terms, reason))
             }
-            Asked::Gone => None,
-            Asked::Theirs if waits => Some(self.wait(self.policy.lock_timeout)),
-            Asked::Theirs if memory == Memory::Probe => miss(Reason::HitForMiss),
-            Asked::Theirs => miss(Reason::LockTimeout),
-            Asked::Busy => miss(Reason::Busy),
+            Claimed::Gone => None,
+            Claimed::Theirs if waits => Some(self.wait(self.policy.lock_timeout)),
+            Claimed::Theirs if memory == Memory::Probe => miss(Passed::HitForMiss),
+            Claimed::Theirs => miss(Passed::LockTimeout),
+            Claimed::Busy => miss(Passed::Busy),
         }
     }
 
@@ -464,10 +312,6 @@ impl<'a> Asking<'a> {
             return;
         }
         stats::add(self.region, Counter::Refresh(event), 1);
-    }
-
-    fn authorised(&self) -> bool {
-        self.seen.has(Seen::AUTHORIZATION)
     }
 
     /// The entry answered a request with `Authorization`: a refresh, which has none, would be turned away.
@@ -509,13 +353,6 @@ impl<'a> Asking<'a> {
         uses < self.policy.min_uses
     }
 
-    fn keep(&self) -> Keep {
-        match self.req.no_cache || self.client.no_store() {
-            true => Keep::Discard,
-            false => Keep::Store,
-        }
-    }
-
     fn wait(&self, patience: Millis) -> Decision {
         Decision::Wait(Wait {
             until: self.now + patience,
@@ -533,13 +370,15 @@ impl<'a> Asking<'a> {
         found: Found,
         claim: Claim,
         status: Status,
-        reason: Reason,
+        asked: Asked,
     ) -> Decision {
         self.count(RefreshEvent::Started);
         let stored = found.stored.clone();
-        let permit = self.permit(claim, self.terms_for(found, Purpose::Refresh));
-        let refresh = Box::new(Fetch::new(permit, reason, None));
-        Decision::Serve(self.served(stored, status, reason, Some(refresh)))
+        let permit = self
+            .fetches()
+            .permit(claim, self.fetches().terms_for(found, Purpose::Refresh));
+        let refresh = Box::new(Fetch::new(permit, asked, None));
+        Decision::Serve(self.served(stored, status, asked.reason(), Some(refresh)))
     }
 
     #[inline]
@@ -563,6 +402,6 @@ impl<'a> Asking<'a> {
     }
 }
 
-fn pass(status: Option<Status>, reason: Reason) -> Decision {
+fn pass(status: Option<Status>, reason: Passed) -> Decision {
     Decision::Pass(Pass { status, reason })
 }

@@ -2,7 +2,7 @@
 
 use super::fetch::Fetch;
 use super::stored::Stored;
-use super::verdict::{Reason, Status};
+use super::verdict::{Passed, Reason, Status};
 use crate::http::ByteRange;
 use crate::http::fields::is;
 use crate::store::Millis;
@@ -91,5 +91,5 @@ pub struct Pass {
     /// For `$swr_cache_status`; `None` is empty.
     pub status: Option<Status>,
     /// Why.
-    pub reason: Reason,
+    pub reason: Passed,
 }

@@ -2,7 +2,7 @@
 
 use super::policy::{IgnoreFields, Policy, SECOND};
 use super::record::{Facts, Flags};
-use super::verdict::Reason;
+use super::verdict::Unstored;
 use crate::http::age::{self, AgeInput};
 use crate::http::fields::is;
 use crate::http::freshness::{self, Basis, Times};
@@ -92,7 +92,7 @@ impl Accel {
 }
 
 /// The verdict on a response: what to store, or why not.
-pub(crate) fn judge(case: &Case<'_>, policy: &Policy) -> Result<Judgement, Reason> {
+pub(crate) fn judge(case: &Case<'_>, policy: &Policy) -> Result<Judgement, Unstored> {
     let heard = Heard {
         fields: case.fields,
         ignore: policy.ignore,
@@ -120,11 +120,11 @@ pub(crate) fn judge(case: &Case<'_>, policy: &Policy) -> Result<Judgement, Reaso
     .map_err(reason)?;
     let nominated = match vary {
         Vary::Fields(nominated) => nominated,
-        Vary::Any => return Err(Reason::VaryStar),
+        Vary::Any => return Err(Unstored::VaryStar),
     };
     let is_refused = by == Giver::Configured && lifetime == 0;
     if is_refused || by == Giver::Nobody && !can_be_validated(case, &times, policy) {
-        return Err(Reason::NoFreshness);
+        return Err(Unstored::NoFreshness);
     }
     Ok(Judgement {
         facts: facts(case, &control.control.directives, &times, lifetime),
@@ -168,10 +168,10 @@ fn can_be_validated(case: &Case<'_>, times: &Times, policy: &Policy) -> bool {
         && (times.last_modified.is_some() || tagged())
 }
 
-fn governing(heard: &Heard<'_>, policy: &Policy, accel: Accel) -> Result<Governing, Reason> {
+fn governing(heard: &Heard<'_>, policy: &Policy, accel: Accel) -> Result<Governing, Unstored> {
     let mut control = Control::of(heard, &policy.control_fields);
     let accel = match accel {
-        Accel::Off => return Err(Reason::AccelExpires),
+        Accel::Off => return Err(Unstored::AccelExpires),
         Accel::Absent => None,
         Accel::For(time) => {
             // Meant for this cache alone, so it overrides what is said to all; stale service stays as directed.
@@ -281,18 +281,18 @@ fn facts(case: &Case<'_>, control: &CacheControl, times: &Times, lifetime: Milli
     }
 }
 
-fn reason(unstorable: Unstorable) -> Reason {
+fn reason(unstorable: Unstorable) -> Unstored {
     match unstorable {
-        Unstorable::Method => Reason::Method,
-        Unstorable::NotFinal | Unstorable::NotUnderstood => Reason::UncacheableStatus,
-        Unstorable::Partial | Unstorable::NotModified => Reason::Partial,
-        Unstorable::NoStore => Reason::NoStore,
-        Unstorable::RequestNoStore => Reason::ClientNoStore,
-        Unstorable::Private => Reason::Private,
-        Unstorable::Authorization => Reason::Authorization,
-        Unstorable::SetCookie => Reason::SetCookie,
-        Unstorable::VaryAny => Reason::VaryStar,
-        Unstorable::NoLifetime => Reason::NoFreshness,
+        Unstorable::Method => Unstored::Method,
+        Unstorable::NotFinal | Unstorable::NotUnderstood => Unstored::UncacheableStatus,
+        Unstorable::Partial | Unstorable::NotModified => Unstored::Partial,
+        Unstorable::NoStore => Unstored::NoStore,
+        Unstorable::RequestNoStore => Unstored::ClientNoStore,
+        Unstorable::Private => Unstored::Private,
+        Unstorable::Authorization => Unstored::Authorization,
+        Unstorable::SetCookie => Unstored::SetCookie,
+        Unstorable::VaryAny => Unstored::VaryStar,
+        Unstorable::NoLifetime => Unstored::NoFreshness,
     }
 }
 

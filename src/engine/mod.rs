@@ -40,6 +40,7 @@ mod explain;
 mod fetch;
 mod judge;
 pub mod key;
+mod manner;
 mod pass;
 mod phase;
 mod policy;
@@ -63,17 +64,19 @@ pub use cache::Cache;
 pub use cache_status::{Part, cache_status};
 pub use decision::{Answer, Decision, Pass, Serve, Wait};
 pub use explain::{
-    Action, Advice, Explanation, Fails, Remembered, Variant, Verdict, table as reasons_table,
+    Action, Advice, Explanation, Fails, Remembered, Variant, Verdict, advice,
+    table as reasons_table,
 };
 pub use fetch::{Aside, Delivery, Failure, Fetch, Order, Response, Wants, Withheld};
+pub use manner::Manner;
 #[cfg(any(test, fuzzing))]
 pub use phase::read_record;
 pub use phase::{Phase, Windows};
 pub use policy::{
     IgnoreFields, Invalidate, Method, MethodSet, Policy, StatusMatch, UseStale, Window,
 };
-pub use purge::{Manner, Removal, Selection};
+pub use purge::{Removal, Selection};
 pub use request::{Request, Turn};
 pub use stored::{EntityTag, HostFields, Stored};
-pub use verdict::{Reason, Status};
+pub use verdict::{Asked, Failed, Passed, Reason, Status, Unstored};
 pub use written::Written;

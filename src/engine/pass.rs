@@ -8,7 +8,7 @@
 //! seconds. The whole, two minutes, is what Varnish remembers.
 
 use super::policy::{CLOCKS_DIFFER, SECOND};
-use super::verdict::Reason;
+use super::verdict::{Reason, Unstored};
 use crate::store::{MarkerView, Millis, Region};
 
 /// How long every request of an uncacheable key passes.
@@ -55,9 +55,9 @@ impl Memory {
 }
 
 /// Remembers that the responses of `key` can't be stored.
-pub(crate) fn remember(region: &Region, key: &[u8], why: Reason, now: Millis) {
+pub(crate) fn remember(region: &Region, key: &[u8], why: Unstored, now: Millis) {
     let until = now.saturating_add(PASS + PROBE);
-    region.set_marker(key, CAUSE, why as u64, until, now);
+    region.set_marker(key, CAUSE, why.reason() as u64, until, now);
     region.set_marker(key, PASS_UNTIL, until, until, now);
 }
 

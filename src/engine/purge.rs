@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::cache::Cache;
 use super::stats::{self, Counter, PurgedBy};
 use super::tags;
 use crate::store::{Busy, Effect, Millis, Purge, Region, Targets};
@@ -25,7 +24,7 @@ pub struct Selection {
 
 impl Selection {
     /// By what it finds what it finds.
-    fn kinds(&self) -> impl Iterator<Item = PurgedBy> {
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = PurgedBy> + use<> {
         let kinds = [
             (PurgedBy::All, self.all),
             (PurgedBy::Url, !self.keys.is_empty()),
@@ -34,6 +33,17 @@ impl Selection {
             (PurgedBy::Tag, !self.tags.is_empty()),
         ];
         kinds.into_iter().filter_map(|(by, is)| is.then_some(by))
+    }
+
+    /// By what the store finds it.
+    pub(crate) fn targets(self) -> Targets {
+        Targets {
+            all: self.all,
+            keys: self.keys,
+            stems: self.texts,
+            prefixes: self.prefixes,
+            labels: self.tags.iter().map(|t| tags::tag(t)).collect(),
+        }
     }
 }
 
@@ -53,15 +63,6 @@ impl fmt::Display for Selection {
             more => write!(f, " and {more} more"),
         }
     }
-}
-
-/// How to purge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
-    /// It is dropped.
-    Hard,
-    /// It is stale from now on: served as its windows allow, counted from now, and refreshed at the next request.
-    Soft,
 }
 
 /// A removal of stored responses in pieces, of which nothing is lost while the store is busy.
@@ -149,40 +150,9 @@ impl Removal {
     }
 }
 
-impl Cache {
-    /// Drops what is stored for a whole key, at once, with all of its branches. How many responses that were.
-    pub fn remove(&self, key: &[u8]) -> Result<u32, Busy> {
-        let region = self.region();
-        let removed = region.try_remove_key(key)?;
-        stats::add(region, Counter::Purges(PurgedBy::Url, Manner::Hard), 1);
-        stats::add(region, Counter::Purged, removed.into());
-        Ok(removed)
-    }
-
-    /// A purge: what was asked of the origin before its first step never comes to be served as if it were new. Call
-    /// [`Removal::step`] until it is done; it then counts the responses it has found.
-    pub fn purge(&self, what: Selection, how: Manner, now: Millis) -> Removal {
-        for by in what.kinds() {
-            stats::add(self.region(), Counter::Purges(by, how), 1);
-        }
-        let targets = Targets {
-            all: what.all,
-            keys: what.keys,
-            stems: what.texts,
-            prefixes: what.prefixes,
-            labels: what.tags.iter().map(|t| tags::tag(t)).collect(),
-        };
-        let effect = match how {
-            Manner::Hard => Effect::Remove,
-            Manner::Soft => Effect::Age,
-        };
-        Removal::new(self.region(), targets, effect, now)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Invalidate, Policy, Written};
+    use super::super::{Cache, Invalidate, Policy, Written};
     use super::*;
     use crate::store::{ATTRIBUTES, Fill, NewObject, Publish, RegionOptions};
 

@@ -199,18 +199,131 @@ reasons! {
     PurgeFailed = "purge-failed",
 }
 
-impl Reason {
-    /// Whether a fetch failed so.
-    pub(crate) fn is_failure(self) -> bool {
-        matches!(
-            self,
-            Reason::OriginError
-                | Reason::OriginTimeout
-                | Reason::OriginInvalid
-                | Reason::OriginStatus
-                | Reason::ForeignValidator
-                | Reason::BodyBroken
-                | Reason::Aborted
-        )
+/// Reasons of one kind, so that a match on them has to be complete.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident { $($name:ident,)* })*) => { $(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $kind { $(
+            #[doc = concat!("[`Reason::", stringify!($name), "`].")]
+            $name,
+        )* }
+
+        impl $kind {
+            /// Every one.
+            pub const ALL: &'static [$kind] = &[$($kind::$name,)*];
+
+            /// The word.
+            pub const fn as_str(self) -> &'static str {
+                self.reason().as_str()
+            }
+
+            /// The reason as such.
+            pub const fn reason(self) -> Reason {
+                match self { $($kind::$name => Reason::$name,)* }
+            }
+        }
+
+        impl From<$kind> for Reason {
+            fn from(kind: $kind) -> Reason {
+                kind.reason()
+            }
+        }
+    )* };
+}
+
+kinds! {
+    /// Why the origin is asked.
+    Asked {
+        RefreshAhead,
+        SwrRefresh,
+        Absent,
+        VaryMiss,
+        Stale,
+        SieWindow,
+        MustRevalidate,
+        NoCache,
+        Synchronous,
+        ClientRefused,
+        Authorization,
+        Bypass,
+    }
+    /// Why a request passes by the cache.
+    Passed {
+        Bypass,
+        LockTimeout,
+        Method,
+        Precondition,
+        RangeOffset,
+        MinUses,
+        HitForMiss,
+        NoCacheCondition,
+        ClientNoStore,
+        Busy,
+    }
+    /// Why a response is not stored.
+    Unstored {
+        Authorization,
+        Method,
+        NoCacheCondition,
+        Redirected,
+        ClientNoStore,
+        NoStore,
+        Private,
+        SetCookie,
+        VaryStar,
+        UncacheableStatus,
+        NoFreshness,
+        AccelExpires,
+        Partial,
+        HeaderTooLarge,
+        TooLarge,
+        NoSpace,
+        Superseded,
+    }
+    /// How a fetch failed.
+    Failed {
+        ForeignValidator,
+        OriginError,
+        OriginTimeout,
+        OriginInvalid,
+        Aborted,
+        OriginStatus,
+        BodyBroken,
+    }
+}
+
+/// Why a fetch leaves nothing new in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotKept {
+    Unstored(Unstored),
+    Failed(Failed),
+}
+
+impl From<NotKept> for Reason {
+    fn from(why: NotKept) -> Reason {
+        match why {
+            NotKept::Unstored(why) => why.reason(),
+            NotKept::Failed(how) => how.reason(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_has_a_word_of_its_own() {
+        let mut words: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), Reason::ALL.len());
+        for reason in Reason::ALL {
+            assert_eq!(
+                reason.as_cstr_bytes().strip_suffix(b"\0"),
+                Some(reason.as_str().as_bytes())
+            );
+        }
     }
 }

@@ -23,7 +23,7 @@ use super::policy::Settings;
 use super::reply::{self, Fetched, Reply};
 use super::request::{Client, Request, unkeyed};
 use super::response::{Answered, Response, failure_of};
-use super::statistics::Told;
+use super::statistics::{self, Told};
 use super::status::word;
 use super::types::{self, Field, Owned, bytes, field, put, put_text};
 use crate::engine::{self, Aside, Delivery, Failure, Order, Part, Reason, Wants, cache_status};
@@ -239,13 +239,16 @@ impl FetchValue {
     /// The client that leads is answered without the store.
     fn count_aside(&self, aside: Aside) {
         let waited = self.cache.now().saturating_sub(self.began);
-        self.cache.count(&Told {
-            status: aside.status,
-            reason: aside.reason,
-            led: Some((self.life.asked(), waited)),
-            ttl: None,
-            bytes: 0,
-        });
+        statistics::count(
+            &self.cache,
+            &Told {
+                status: aside.status,
+                reason: aside.reason,
+                led: Some((self.life.asked(), waited)),
+                ttl: None,
+                bytes: 0,
+            },
+        );
     }
 
     pub(crate) fn respond(&mut self, answered: &Answered<'_>) -> Result<c_int> {
@@ -306,13 +309,16 @@ impl FetchValue {
             .cache
             .engine
             .deliver(brought, &request, &self.policy.rules, now);
-        self.cache.count(&Told {
-            status: serve.status,
-            reason: serve.reason,
-            led: Some((self.life.asked(), now.saturating_sub(self.began))),
-            ttl: Some(serve.ttl),
-            bytes: brought.object.content_length().unwrap_or(0),
-        });
+        statistics::count(
+            &self.cache,
+            &Told {
+                status: serve.status,
+                reason: serve.reason,
+                led: Some((self.life.asked(), now.saturating_sub(self.began))),
+                ttl: Some(serve.ttl),
+                bytes: brought.object.content_length().unwrap_or(0),
+            },
+        );
         let fetched = Fetched {
             asked: self.life.asked(),
             status: self.status,

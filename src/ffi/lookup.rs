@@ -15,10 +15,10 @@ use super::handle::{Handle, call};
 use super::policy::{Policy, Settings};
 use super::reply::{self, Reply};
 use super::request::{Asked, Key, Request};
-use super::statistics::Told;
+use super::statistics::{self, Told};
 use super::status::{SWRCACHE_STATUS_NONE, status_word, word};
 use super::types::{self, Sized_, put_text, text};
-use crate::engine::{self, Decision as Verdict, Part, Reason, Turn};
+use crate::engine::{self, Decision as Verdict, Part, Passed, Turn};
 
 /// Pass: send the request to the origin yourself, and its response to the client. The cache takes no part.
 pub const SWRCACHE_PASS: c_int = 0;
@@ -204,13 +204,16 @@ unsafe fn served(
     serve: &mut engine::Serve,
     told: &mut Decision,
 ) {
-    cache.count(&Told {
-        status: serve.status,
-        reason: serve.reason,
-        led: None,
-        ttl: Some(serve.ttl),
-        bytes: serve.object.content_length().unwrap_or(0),
-    });
+    statistics::count(
+        cache,
+        &Told {
+            status: serve.status,
+            reason: serve.reason,
+            led: None,
+            ttl: Some(serve.ttl),
+            bytes: serve.object.content_length().unwrap_or(0),
+        },
+    );
     told.action = SWRCACHE_SERVE;
     told.status = status_word(Some(serve.status));
     told.reason = word(serve.reason);
@@ -247,20 +250,23 @@ fn not_served(
             told.status = status_word(Some(life.status()));
             told.until = life.patience().unwrap_or(0);
             told.fetch = fetch(cache, policy, *life, asked);
-            (SWRCACHE_FETCH, reason)
+            (SWRCACHE_FETCH, reason.reason())
         }
         Verdict::Pass(pass) => {
             if let Some(status) = pass.status {
-                cache.count(&Told {
-                    status,
-                    reason: pass.reason,
-                    led: None,
-                    ttl: None,
-                    bytes: 0,
-                });
+                statistics::count(
+                    cache,
+                    &Told {
+                        status,
+                        reason: pass.reason.into(),
+                        led: None,
+                        ttl: None,
+                        bytes: 0,
+                    },
+                );
             }
             told.status = status_word(pass.status);
-            (SWRCACHE_PASS, pass.reason)
+            (SWRCACHE_PASS, pass.reason.reason())
         }
         Verdict::GatewayTimeout(reason) => (SWRCACHE_GATEWAY_TIMEOUT, reason),
     };
@@ -308,13 +314,9 @@ pub unsafe extern "C" fn swrcache_pass_status(
         }
         // SAFETY: a static string of ours, or what the caller made of it, which ends with NUL.
         let said = unsafe { text(decision.reason) }?;
-        let reason = Reason::ALL.iter().find(|reason| reason.as_str() == said);
-        let pass = engine::Pass {
-            status: None,
-            reason: *reason.unwrap_or(&Reason::Busy),
-        };
+        let reason = Passed::ALL.iter().find(|reason| reason.as_str() == said);
         let part = Part::Passed {
-            pass: &pass,
+            reason: *reason.unwrap_or(&Passed::Busy),
             fwd_status: u16::try_from(status).ok().filter(|status| *status > 0),
         };
         // SAFETY: NULL or live.

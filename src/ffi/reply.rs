@@ -18,7 +18,7 @@ use super::handle::{Handle, Kind, call};
 use super::policy::Settings;
 use super::status::{status_word, word};
 use super::types::{self, Field, Sized_, field, put};
-use crate::engine::{Answer, Method, Part, Reason, Serve, cache_status};
+use crate::engine::{Answer, Asked, Method, Part, Serve, cache_status};
 use crate::http::{ByteRange, date};
 use crate::store::{Cursor, Object, Phase};
 
@@ -38,7 +38,7 @@ pub struct ReplyValue {
 /// What a client that waited for a fetch gets to know of it.
 pub(crate) struct Fetched {
     /// Why the origin was asked.
-    pub(crate) asked: Reason,
+    pub(crate) asked: Asked,
     /// What it said; 0 is nothing.
     pub(crate) status: u16,
     pub(crate) outgrown: Arc<AtomicBool>,

@@ -6,8 +6,8 @@ use std::ffi::{c_char, c_int, c_void};
 use super::cache::{Cache, Shared, shared};
 use super::error::{Result, SWRCACHE_EAGAIN, SWRCACHE_EINVAL};
 use super::types;
-use crate::engine::stats::{Answered, Survey, Tree, exposition, page};
-use crate::engine::{Reason, Status};
+use crate::engine::stats::{self, Answered, Survey, Tree, exposition, page};
+use crate::engine::{Asked, Reason, Status};
 use crate::store::Millis;
 
 /// As JSON, described by `docs/statistics.schema.json`.
@@ -69,7 +69,7 @@ fn tree(cache: &Shared, name: &str) -> Result<Tree> {
     let mut survey = Survey::new(cache.engine.region(), now);
     while !survey.step(PLACES).map_err(|_| SWRCACHE_EAGAIN)? {}
     let zones = BTreeMap::from([(name.to_owned(), survey.zone())]);
-    Ok(Tree::new(zones, now))
+    Ok(stats::tree(zones, now))
 }
 
 /// How a client is answered, for the figures.
@@ -77,26 +77,24 @@ pub(crate) struct Told {
     pub(crate) status: Status,
     pub(crate) reason: Reason,
     /// Why the origin was asked by the fetch that the client leads, and how long the client waited for it.
-    pub(crate) led: Option<(Reason, Millis)>,
+    pub(crate) led: Option<(Asked, Millis)>,
     /// Of what the store answers: seconds of freshness that are left.
     pub(crate) ttl: Option<i64>,
     /// The body's length, as far as it is known.
     pub(crate) bytes: u64,
 }
 
-impl Shared {
-    /// Counts an answer, in this process and in the memory.
-    #[inline]
-    pub(crate) fn count(&self, told: &Told) {
-        self.counters.status(told.status);
-        self.engine.count(&Answered {
-            status: Some(told.status),
-            reason: Some(told.reason),
-            asked: told.led.map(|(asked, _)| asked),
-            waited: told.led.map(|(_, waited)| waited),
-            from_store: told.ttl.is_some(),
-            ttl: told.ttl,
-            bytes: told.bytes,
-        });
-    }
+/// Counts an answer, in this process and in the memory.
+#[inline]
+pub(crate) fn count(cache: &Shared, told: &Told) {
+    cache.counters.status(told.status);
+    cache.engine.count(&Answered {
+        status: Some(told.status),
+        reason: Some(told.reason),
+        asked: told.led.map(|(asked, _)| asked),
+        waited: told.led.map(|(_, waited)| waited),
+        from_store: told.ttl.is_some(),
+        ttl: told.ttl,
+        bytes: told.bytes,
+    });
 }

@@ -54,6 +54,6 @@ pub extern "C" fn swrcache_status_name(status: c_int) -> *const c_char {
 
 /// A reason as a C string, static.
 #[inline]
-pub(crate) fn word(reason: Reason) -> *const c_char {
-    reason.as_cstr_bytes().as_ptr().cast()
+pub(crate) fn word(reason: impl Into<Reason>) -> *const c_char {
+    reason.into().as_cstr_bytes().as_ptr().cast()
 }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use swrcache::engine::stats::{
-    Counter, Failing, Gauges, Histogram, PLACES, Tally, Top, Tree, exposition, zone,
+    Counter, Failing, Gauges, HISTOGRAMS, Histogram, PLACES, Tally, Top, Tree, exposition,
+    tree as tree_of, zone,
 };
 use swrcache::engine::{Reason, Status};
 
@@ -59,7 +60,7 @@ fn tree() -> Tree {
     let used = zone(&counts, gauges);
     let new = zone(&[0; PLACES], Gauges::default());
     let zones = [("main".to_owned(), used), ("new \"one\"".to_owned(), new)];
-    Tree::new(zones.into(), 1_700_000_000_123)
+    tree_of(zones.into(), 1_700_000_000_123)
 }
 
 /// Debian's Python, which has Debian's packages.
@@ -159,7 +160,7 @@ fn dashboard_and_rules_ask_for_metrics_that_there_are() {
 fn every_place_is_counted_once() {
     let mut counts = [0; PLACES];
     counts[Counter::Collapsed.place()] = 7;
-    for (place, n) in Histogram::Waited.adds(300) {
+    for (place, n) in Histogram::Waited.adds(HISTOGRAMS, 300) {
         counts[place] += n;
     }
     let zone = zone(&counts, Gauges::default());

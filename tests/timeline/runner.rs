@@ -456,8 +456,8 @@ impl Got {
         self.words.push(word.to_string());
     }
 
-    fn reason(&mut self, reason: Reason) {
-        self.say(&format!("({})", reason.as_str()));
+    fn reason(&mut self, reason: impl Into<Reason>) {
+        self.say(&format!("({})", reason.into().as_str()));
     }
 
     /// What a fetch sends for a client.

@@ -2,14 +2,15 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{Asking, Found, LEASE, Mode, Unstored};
-use crate::engine::explain;
+use std::ops::Deref;
+
+use super::asking::{Asking, Found, LEASE, Mode, Unstored};
 use crate::engine::request::Turn;
 use crate::engine::variant;
-use crate::store::{Attempt, Busy, Claim, Object};
+use crate::store::{Attempt, Busy, Claim, Millis, Object, Region};
 
 /// What came of asking for a claim.
-pub(super) enum Asked {
+pub(super) enum Claimed {
     /// It is ours.
     Mine(Claim),
     /// Another fetches; if we asked to wait, we shall be rung.
@@ -20,7 +21,18 @@ pub(super) enum Asked {
     Busy,
 }
 
-impl Asking<'_> {
+/// The claims of a request on the places of its key.
+pub(super) struct Claims<'a>(pub(super) &'a Asking<'a>);
+
+impl<'a> Deref for Claims<'a> {
+    type Target = Asking<'a>;
+
+    fn deref(&self) -> &Asking<'a> {
+        self.0
+    }
+}
+
+impl Claims<'_> {
     /// Asks for the claim on an object; to explain, whether it would be ours.
     pub(super) fn claim_object(&self, object: &Object, wait: bool) -> Attempt {
         let deadline = self.now + LEASE;
@@ -36,27 +48,27 @@ impl Asking<'_> {
         let (key, deadline) = (&*self.key, self.now + LEASE);
         match self.mode {
             Mode::Act => self.region.claim_key(key, sub, self.now, deadline, wait),
-            Mode::Explain if explain::is_being_fetched(self.region, key, self.now)? => {
+            Mode::Explain if is_being_fetched(self.region, key, self.now)? => {
                 Ok(Attempt::Held { deadline })
             }
             Mode::Explain => Ok(Attempt::Won(self.region.unclaimed(key))),
         }
     }
 
-    pub(super) fn claim_absent(&self, key: &Unstored, wait: bool) -> Asked {
+    pub(super) fn claim_absent(&self, key: &Unstored, wait: bool) -> Claimed {
         let sub = match &key.newest {
             Some(sibling) => variant::sub_key(sibling.meta(), self.req.fields, self.policy),
             None => 0,
         };
         let attempt = self.claim_key(sub, wait);
         let Ok(attempt) = attempt else {
-            return Asked::Busy;
+            return Claimed::Busy;
         };
         match self.or_one_more(attempt, sub) {
             // Another fetch may have ended between our look and our claim: then what it brought is there now.
-            Asked::Mine(claim) => match self.is_still_absent() {
-                true => Asked::Mine(claim),
-                false => Asked::Gone,
+            Claimed::Mine(claim) => match self.is_still_absent() {
+                true => Claimed::Mine(claim),
+                false => Claimed::Gone,
             },
             other => other,
         }
@@ -70,12 +82,12 @@ impl Asking<'_> {
         found.is_none()
     }
 
-    pub(super) fn claim_entry(&self, found: &Found) -> Asked {
+    pub(super) fn claim_entry(&self, found: &Found) -> Claimed {
         let object = found.stored.object();
         let wait = self.turn != Turn::TimedOut;
         let attempt = self.claim_object(object, wait);
         match self.or_one_more(attempt, object.id()) {
-            Asked::Mine(_) if !object.is_current() => Asked::Gone,
+            Claimed::Mine(_) if !object.is_current() => Claimed::Gone,
             other => other,
         }
     }
@@ -83,21 +95,24 @@ impl Asking<'_> {
     /// What an attempt came to. Where the fetch that holds the place is older than the lock's age, one more request is let
     /// through, and another one for each such age that passes. They take places of their own: the first fetch keeps its
     /// own, so that an origin slower than the lock's age still gets its answer stored.
-    pub(super) fn or_one_more(&self, attempt: Attempt, place: u64) -> Asked {
+    pub(super) fn or_one_more(&self, attempt: Attempt, place: u64) -> Claimed {
         let deadline = match attempt {
-            Attempt::Won(claim) => return Asked::Mine(claim),
-            Attempt::Held { deadline } if deadline <= self.now => return Asked::Busy,
+            Attempt::Won(claim) => return Claimed::Mine(claim),
+            Attempt::Held { deadline } if deadline <= self.now => return Claimed::Busy,
             Attempt::Held { deadline } => deadline,
         };
         let age = self.now.saturating_sub(deadline.saturating_sub(LEASE));
         let turn = age / self.policy.lock_age.max(1);
         if turn == 0 {
-            return Asked::Theirs;
+            return Claimed::Theirs;
         }
         let sub = xxh3_64_with_seed(&place.to_le_bytes(), turn);
-        match self.claim_key(sub, false) {
-            Ok(Attempt::Won(claim)) => Asked::Mine(claim),
-            _ => Asked::Theirs,
+        match self
+            .region
+            .claim_key(&self.key, sub, self.now, self.now + LEASE, false)
+        {
+            Ok(Attempt::Won(claim)) => Claimed::Mine(claim),
+            _ => Claimed::Theirs,
         }
     }
 
@@ -109,4 +124,13 @@ impl Asking<'_> {
             _ => None,
         }
     }
+}
+
+/// Whether somebody fetches a key of which nothing is stored.
+fn is_being_fetched(region: &Region, key: &[u8], now: Millis) -> Result<bool, Busy> {
+    let mut is = false;
+    region.survey((region.place_of(key), 1), now, &mut |shown| {
+        is |= !shown.is_object && shown.is_claimed && shown.key == key;
+    })?;
+    Ok(is)
 }

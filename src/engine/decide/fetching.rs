@@ -1,18 +1,30 @@
 //! The terms of a fetch: what is known of the entry, what may stand in for a failure, what may be stored.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
-use super::{Asking, Found};
+use super::asking::{Asking, Found};
 use crate::engine::decision::Decision;
 use crate::engine::fetch::{Fetch, Keep, Permit, Purpose, Terms};
 use crate::engine::phase::binds;
 use crate::engine::policy::{Method, Window};
 use crate::engine::record::Flags;
 use crate::engine::siblings;
-use crate::engine::verdict::Reason;
+use crate::engine::verdict::Asked;
 use crate::store::{Claim, Millis};
 
-impl Asking<'_> {
+/// The fetches that a request may lead, or cause.
+pub(super) struct Fetches<'a>(pub(super) &'a Asking<'a>);
+
+impl<'a> Deref for Fetches<'a> {
+    type Target = Asking<'a>;
+
+    fn deref(&self) -> &Asking<'a> {
+        self.0
+    }
+}
+
+impl Fetches<'_> {
     /// The terms of a fetch for which nothing is stored.
     pub(super) fn terms(&self, purpose: Purpose) -> Terms {
         let post = self.req.method == Method::Post;
@@ -78,24 +90,24 @@ impl Asking<'_> {
         windows.sie_until.max(windows.swr_until).max(own)
     }
 
-    pub(super) fn fetch(&self, claim: Claim, terms: Terms, reason: Reason) -> Decision {
+    pub(super) fn fetch(&self, claim: Claim, terms: Terms, asked: Asked) -> Decision {
         let patience = self.policy.revalidate_timeout;
         let patience = patience.filter(|_| self.now < terms.fallback_until);
         let patience = patience.map(|time| self.now + time);
         let permit = self.permit(claim, terms);
-        Decision::Fetch(Box::new(Fetch::new(permit, reason, patience)))
+        Decision::Fetch(Box::new(Fetch::new(permit, asked, patience)))
     }
 
-    pub(super) fn fetch_for(&self, found: Found, claim: Claim, reason: Reason) -> Decision {
-        self.fetch(claim, self.terms_for(found, Purpose::Fetch), reason)
+    pub(super) fn fetch_for(&self, found: Found, claim: Claim, asked: Asked) -> Decision {
+        self.fetch(claim, self.terms_for(found, Purpose::Fetch), asked)
     }
 
     /// A fetch that collides with no other.
-    pub(super) fn fetch_alone(&self, found: Option<Found>, reason: Reason) -> Decision {
+    pub(super) fn fetch_alone(&self, found: Option<Found>, asked: Asked) -> Decision {
         let claim = self.region.unclaimed(&self.key);
         match found {
-            Some(found) => self.fetch_for(found, claim, reason),
-            None => self.fetch(claim, self.terms(Purpose::Fetch), reason),
+            Some(found) => self.fetch_for(found, claim, asked),
+            None => self.fetch(claim, self.terms(Purpose::Fetch), asked),
         }
     }
 

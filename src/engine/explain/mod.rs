@@ -5,21 +5,19 @@ mod reasons;
 use serde::Serialize;
 
 use super::backoff::Fault;
-use super::cache::Cache;
-use super::decide::Asking;
 use super::decision::Decision;
 use super::pass;
 use super::phase::{Windows, binds};
 use super::policy::{Policy, SECOND};
 use super::record::{Head, LineUse, LinesFor};
-use super::request::{Request, Turn};
+use super::request::Request;
 use super::stats::seconds;
 use super::verdict::{Reason, Status};
 use super::{key, tags, variant, words};
 use crate::http::etag;
 use crate::store::{Busy, MarkerView, Millis, Region, Surveyed};
 
-pub use reasons::{Advice, table};
+pub use reasons::{Advice, advice, table};
 
 /// What would happen to a request.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -134,51 +132,37 @@ pub struct Fails {
     pub failures: u64,
 }
 
-impl Cache {
-    /// What would happen to `req` at `now`, and why. Nothing is fetched, counted, claimed, remembered or removed.
-    pub fn explain(
-        &self,
-        req: &Request<'_>,
-        policy: &Policy,
-        now: Millis,
-    ) -> Result<Explanation, Busy> {
-        let region = self.region();
-        let decision = Asking::new(region, req, policy, Turn::First, now)
-            .explaining()
-            .decide();
-        let chosen = region.peek(req.key, now, &mut |meta| {
-            variant::selects(meta, req.fields, policy)
-        })?;
-        let selected = chosen.object.as_ref().map(|object| object.meta().to_vec());
-        let mut variants = Vec::new();
-        let mut being_fetched = false;
-        region.survey((region.place_of(req.key), 1), now, &mut |shown| {
-            if shown.key != req.key {
-                return;
-            }
-            being_fetched |= !shown.is_object && shown.is_claimed;
-            let is_selected = selected.as_deref() == Some(shown.meta);
-            variants.extend(describe(shown, policy, is_selected, now));
-        })?;
-        let remembered = remembered(&chosen.marker, being_fetched, now);
-        let verdict = verdict(&decision, &remembered);
-        Ok(Explanation {
-            says: says(&verdict, &variants),
-            key: key::display(req.key),
-            verdict,
-            remembered,
-            variants,
-        })
-    }
-}
-
-/// Whether somebody fetches a key of which nothing is stored.
-pub(crate) fn is_being_fetched(region: &Region, key: &[u8], now: Millis) -> Result<bool, Busy> {
-    let mut is = false;
-    region.survey((region.place_of(key), 1), now, &mut |shown| {
-        is |= !shown.is_object && shown.is_claimed && shown.key == key;
+/// What would happen to `req` at `now`, by a decision of which nothing was carried out.
+pub(crate) fn explain(
+    region: &Region,
+    decision: Decision,
+    req: &Request<'_>,
+    policy: &Policy,
+    now: Millis,
+) -> Result<Explanation, Busy> {
+    let chosen = region.peek(req.key, now, &mut |meta| {
+        variant::selects(meta, req.fields, policy)
     })?;
-    Ok(is)
+    let selected = chosen.object.as_ref().map(|object| object.meta().to_vec());
+    let mut variants = Vec::new();
+    let mut being_fetched = false;
+    region.survey((region.place_of(req.key), 1), now, &mut |shown| {
+        if shown.key != req.key {
+            return;
+        }
+        being_fetched |= !shown.is_object && shown.is_claimed;
+        let is_selected = selected.as_deref() == Some(shown.meta);
+        variants.extend(describe(shown, policy, is_selected, now));
+    })?;
+    let remembered = remembered(&chosen.marker, being_fetched, now);
+    let verdict = verdict(&decision, &remembered);
+    Ok(Explanation {
+        says: says(&verdict, &variants),
+        key: key::display(req.key),
+        verdict,
+        remembered,
+        variants,
+    })
 }
 
 fn verdict(decision: &Decision, remembered: &Remembered) -> Verdict {
@@ -188,11 +172,11 @@ fn verdict(decision: &Decision, remembered: &Remembered) -> Verdict {
         }
         Decision::Serve(serve) => (Action::Serve, Some(serve.status), serve.reason),
         Decision::Wait(wait) => (Action::Wait, None, wait.reason),
-        Decision::Fetch(fetch) => (Action::Fetch, Some(fetch.status()), fetch.asked()),
-        Decision::Pass(pass) => (Action::Pass, pass.status, pass.reason),
+        Decision::Fetch(fetch) => (Action::Fetch, Some(fetch.status()), fetch.asked().reason()),
+        Decision::Pass(pass) => (Action::Pass, pass.status, pass.reason.reason()),
         Decision::GatewayTimeout(reason) => (Action::GatewayTimeout, None, *reason),
     };
-    let advice = reason.advice();
+    let advice = advice(reason);
     Verdict {
         action,
         status: status.map(Status::as_str),
@@ -208,7 +192,7 @@ fn cure(reason: Reason, remembered: &Remembered) -> Option<String> {
         .passes_because
         .filter(|_| reason == Reason::HitForMiss)?;
     let found = Reason::ALL.iter().find(|reason| reason.as_str() == word)?;
-    let advice = found.advice();
+    let advice = advice(*found);
     Some(format!("{}. {}", advice.cause, advice.cure))
 }
 

@@ -11,12 +11,10 @@ pub struct Advice {
     pub cure: &'static str,
 }
 
-impl Reason {
-    /// What led to it, and what would have to change.
-    pub const fn advice(self) -> Advice {
-        let (cause, cure) = words(self);
-        Advice { cause, cure }
-    }
+/// What led to a reason, and what would have to change.
+pub const fn advice(reason: Reason) -> Advice {
+    let (cause, cure) = words(reason);
+    Advice { cause, cure }
 }
 
 const NOTHING: &str = "Nothing has to change";
@@ -88,7 +86,7 @@ const fn words(reason: Reason) -> (&'static str, &'static str) {
 /// The lines of the table in docs/reasons.md.
 pub fn table() -> String {
     let line = |reason: &Reason| {
-        let advice = reason.advice();
+        let advice = advice(*reason);
         format!(
             "| `{}` | {} | {} |\n",
             reason.as_str(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::engine::{Manner, Method, Response, Selection, Wants, Window};
+use crate::engine::{Cache, Manner, Method, Response, Selection, Turn, Wants, Window};
 use crate::store::RegionOptions;
 
 const NOW: Millis = 1_700_000_000_000;
@@ -199,7 +199,7 @@ fn never_stored_and_why() {
             .find(|r| r.as_str() == word)
             .expect("a reason");
         assert!(
-            verdict.cure.contains(found.advice().cure),
+            verdict.cure.contains(advice(*found).cure),
             "{}",
             verdict.cure
         );

@@ -11,7 +11,7 @@ use crate::engine::phase::Windows;
 use crate::engine::policy::{Policy, SECOND};
 use crate::engine::record::{Flags, Head};
 use crate::engine::stored::Stored;
-use crate::engine::verdict::Reason;
+use crate::engine::verdict::{Failed, NotKept, Unstored};
 use crate::engine::{pass, variant, words};
 use crate::http::Fields;
 use crate::store::{
@@ -238,7 +238,7 @@ impl BodyWriter {
                 };
             }
             if self.write(bytes).is_err() {
-                self.abandon(Reason::NoSpace, now);
+                self.abandon(NotKept::Unstored(Unstored::NoSpace), now);
                 return None;
             }
         }
@@ -311,17 +311,17 @@ impl BodyWriter {
         self.0.break_off(now);
     }
 
-    /// The host gives the fill up for `reason`. One that is too large is remembered to be passed by, and what it was to
+    /// The host gives the fill up for the reason `why`. One that is too large is remembered to be passed by, and what it was to
     /// replace is over.
-    pub(crate) fn abandon(self, reason: Reason, now: Millis) {
+    pub(crate) fn abandon(self, why: NotKept, now: Millis) {
         let Progress { region, terms, .. } = &*self.0;
-        if reason != Reason::TooLarge {
+        if why != NotKept::Unstored(Unstored::TooLarge) {
             return pass::release_waiters(region, self.0.key(), now);
         }
         if let Some(entry) = &terms.entry {
             region.remove(entry.object());
         }
-        pass::remember(region, self.0.key(), reason, now);
+        pass::remember(region, self.0.key(), Unstored::TooLarge, now);
     }
 }
 
@@ -340,7 +340,7 @@ impl Progress {
     fn break_off(&self, now: Millis) {
         pass::release_waiters(&self.region, self.key(), now);
         if let Some(entry) = &self.terms.entry {
-            let cause = Cause::Reason(Reason::BodyBroken);
+            let cause = Cause::Reason(Failed::BodyBroken.reason());
             self.backoff.failed(entry.object(), cause, None, now);
         }
     }

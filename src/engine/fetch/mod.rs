@@ -33,7 +33,7 @@ use self::permit::{Led, StandIn};
 use self::tally::Tally;
 use super::policy::Policy;
 use super::stored::Stored;
-use super::verdict::{Reason, Status};
+use super::verdict::{Asked, Failed, NotKept, Reason, Status, Unstored};
 use crate::http::Fields;
 use crate::store::{Millis, NoSpace};
 
@@ -50,7 +50,7 @@ pub struct Fetch {
     /// What stale-if-error lets it have instead.
     stand_in: Option<StandIn>,
     patience: Option<Millis>,
-    asked: Reason,
+    asked: Asked,
     reason: Reason,
     has_failed: bool,
     tally: Tally,
@@ -164,7 +164,7 @@ impl fmt::Debug for Fetch {
 impl Fetch {
     /// The fetch that `permit` permits, since the origin has to be asked for the reason `asked`; a client that leads it is patient till
     /// then.
-    pub(crate) fn new(permit: Permit, asked: Reason, patience: Option<Millis>) -> Fetch {
+    pub(crate) fn new(permit: Permit, asked: Asked, patience: Option<Millis>) -> Fetch {
         Fetch {
             leader: match permit.terms.purpose {
                 Purpose::Refresh => Leader::None,
@@ -174,7 +174,7 @@ impl Fetch {
             stand_in: permit.terms.stand_in(),
             patience,
             asked,
-            reason: asked,
+            reason: asked.reason(),
             has_failed: false,
             tally: Tally::of(&permit),
             state: State::Awaiting(permit),
@@ -208,7 +208,7 @@ impl Fetch {
     }
 
     /// Why the origin is asked.
-    pub fn asked(&self) -> Reason {
+    pub fn asked(&self) -> Asked {
         self.asked
     }
 
@@ -275,15 +275,15 @@ impl Fetch {
         let outcome = respond::respond(permit, resp, sent, policy, now);
         self.tally.answered(&outcome, now);
         match outcome {
-            Outcome::NotKept(reason) if self.has_leader() => self.pass_on(resp, reason),
+            Outcome::NotKept(why) if self.has_leader() => self.pass_on(resp, why),
             outcome => self.settle(outcome),
         }
     }
 
     /// A response that is not stored goes to the client that leads, unless it says nothing to it: a part where the fetch asked for the
     /// whole, or a redirect inside the host.
-    fn pass_on(&mut self, resp: &Response<'_>, reason: Reason) -> Order {
-        self.note(reason);
+    fn pass_on(&mut self, resp: &Response<'_>, why: NotKept) -> Order {
+        self.note(why);
         let aside = self.aside();
         if matches!(resp.status, 206 | 416) || resp.withheld == Some(Withheld::Redirected) {
             self.leader = Leader::None;
@@ -309,8 +309,9 @@ impl Fetch {
                 self.settle(outcome)
             }
             State::Storing(writer) if failure == Failure::Aborted => {
-                writer.abandon(Reason::Aborted, now);
-                self.note(Reason::Aborted);
+                let why = NotKept::Failed(Failed::Aborted);
+                writer.abandon(why, now);
+                self.note(why);
                 self.stand_in_or_fail(now)
             }
             State::Storing(writer) => {
@@ -352,13 +353,13 @@ impl Fetch {
                 self.state = State::Awaiting(permit);
                 Order::AskAgain
             }
-            Outcome::NotKept(reason) => {
-                self.note(reason);
+            Outcome::NotKept(why) => {
+                self.note(why);
                 self.fail()
             }
-            Outcome::GatewayTimeout(reason) => {
+            Outcome::GatewayTimeout => {
                 self.has_failed = true;
-                self.reason = reason;
+                self.reason = Reason::MustRevalidate;
                 match mem::replace(&mut self.leader, Leader::None) {
                     Leader::None => Order::Nothing,
                     Leader::Waits | Leader::Follows => Order::GatewayTimeout(self.aside()),
@@ -385,12 +386,15 @@ impl Fetch {
             writer.broken(now);
             return self.broke_off(now);
         }
-        self.reason = match why {
-            NoSpace::TooLarge => Reason::TooLarge,
-            _ => Reason::NoSpace,
-        };
+        let why = NotKept::Unstored(match why {
+            NoSpace::TooLarge => Unstored::TooLarge,
+            NoSpace::Full | NoSpace::Busy | NoSpace::Ended | NoSpace::BeyondTotal => {
+                Unstored::NoSpace
+            }
+        });
         let taken = writer.stored();
-        writer.abandon(self.reason, now);
+        writer.abandon(why, now);
+        self.note(why);
         if !self.has_leader() {
             return Order::Nothing;
         }
@@ -442,7 +446,7 @@ impl Fetch {
     }
 
     fn broke_off(&mut self, now: Millis) -> Order {
-        self.note(Reason::BodyBroken);
+        self.note(NotKept::Failed(Failed::BodyBroken));
         self.stand_in_or_fail(now)
     }
 
@@ -492,9 +496,12 @@ impl Fetch {
         }
     }
 
-    fn note(&mut self, reason: Reason) {
-        self.has_failed |= reason.is_failure() && reason != Reason::Aborted;
-        self.reason = reason;
+    fn note(&mut self, why: NotKept) {
+        self.has_failed |= match why {
+            NotKept::Unstored(_) | NotKept::Failed(Failed::Aborted) => false,
+            NotKept::Failed(_) => true,
+        };
+        self.reason = why.into();
     }
 
     /// A response that is for its own visitor alone was none of the cache's business.

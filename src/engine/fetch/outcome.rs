@@ -3,7 +3,7 @@
 use super::body_writer::BodyWriter;
 use super::permit::Permit;
 use crate::engine::stored::Stored;
-use crate::engine::verdict::Reason;
+use crate::engine::verdict::{NotKept, Unstored};
 use crate::http::Fields;
 use crate::store::Millis;
 
@@ -46,10 +46,10 @@ pub enum Withheld {
 }
 
 impl Withheld {
-    pub(super) fn reason(self) -> Reason {
+    pub(super) fn reason(self) -> Unstored {
         match self {
-            Withheld::NoCacheCondition => Reason::NoCacheCondition,
-            Withheld::Redirected => Reason::Redirected,
+            Withheld::NoCacheCondition => Unstored::NoCacheCondition,
+            Withheld::Redirected => Unstored::Redirected,
         }
     }
 }
@@ -79,8 +79,8 @@ pub(crate) enum Outcome {
     /// A 304 that does not fit what is stored: the origin is asked once more.
     AskAgain(Permit),
     /// It is not stored. Waiters have been released.
-    NotKept(Reason),
+    NotKept(NotKept),
     /// The origin can't be reached, and wants the stored response validated before it is used (RFC 9111 §5.2.2.2). Waiters have been
     /// released.
-    GatewayTimeout(Reason),
+    GatewayTimeout,
 }

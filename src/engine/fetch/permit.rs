@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::engine::backoff::{Backoff, Cause};
 use crate::engine::policy::Policy;
 use crate::engine::stored::Stored;
-use crate::engine::verdict::{Reason, Status};
+use crate::engine::verdict::{Reason, Status, Unstored};
 use crate::engine::{compose, pass, siblings};
 use crate::http::date;
 use crate::store::{Claim, Millis, Region};
@@ -197,7 +197,7 @@ impl Permit {
     }
 
     /// Ends a fetch whose response may not be stored: the key is remembered, and those who wait pass.
-    pub(crate) fn release_to_pass(self, why: Reason, now: Millis) {
+    pub(crate) fn release_to_pass(self, why: Unstored, now: Millis) {
         pass::remember(&self.region, self.claim.key(), why, now);
         self.claim.release();
     }

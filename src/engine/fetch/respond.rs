@@ -11,7 +11,7 @@ use crate::engine::phase::binds;
 use crate::engine::policy::{Policy, UseStale};
 use crate::engine::record::{Flags, LineUse};
 use crate::engine::stored::Stored;
-use crate::engine::verdict::Reason;
+use crate::engine::verdict::{Failed, NotKept, Unstored};
 use crate::engine::{pass, siblings};
 use crate::http::fields::{count, first, is};
 use crate::http::update::{Freshen, StoredValidators, freshens, head_freshens};
@@ -20,7 +20,7 @@ use crate::store::{Millis, NewHead, NoSpace};
 
 /// How a fetch failed: the word for it, and whether stale-if-error covers it here.
 struct Fault {
-    reason: Reason,
+    reason: Failed,
     covered: bool,
 }
 
@@ -91,14 +91,14 @@ pub(crate) fn fail(
     now: Millis,
 ) -> Outcome {
     let (reason, condition) = match failure {
-        Failure::Error => (Reason::OriginError, UseStale::ERROR),
-        Failure::Timeout => (Reason::OriginTimeout, UseStale::TIMEOUT),
-        Failure::InvalidHeader => (Reason::OriginInvalid, UseStale::INVALID_HEADER),
+        Failure::Error => (Failed::OriginError, UseStale::ERROR),
+        Failure::Timeout => (Failed::OriginTimeout, UseStale::TIMEOUT),
+        Failure::InvalidHeader => (Failed::OriginInvalid, UseStale::INVALID_HEADER),
         // Not the origin's fault: no pause, but the stale copy all the same.
-        Failure::Aborted => (Reason::Aborted, UseStale::ERROR),
+        Failure::Aborted => (Failed::Aborted, UseStale::ERROR),
     };
     if failure != Failure::Aborted {
-        permit.pause(Cause::Reason(reason), retry_after, policy, now);
+        permit.pause(Cause::Reason(reason.reason()), retry_after, policy, now);
     }
     let fault = Fault {
         reason,
@@ -108,16 +108,16 @@ pub(crate) fn fail(
         Some(stale) => fall_back(permit, stale),
         None if is_cut_off(&permit, failure) => {
             permit.release(now);
-            Outcome::GatewayTimeout(Reason::MustRevalidate)
+            Outcome::GatewayTimeout
         }
-        None => end(permit, fault.reason, now),
+        None => end(permit, NotKept::Failed(fault.reason), now),
     }
 }
 
 /// Ends a fetch for a response that was not kept, for `reason`.
-fn end(permit: Permit, reason: Reason, now: Millis) -> Outcome {
+fn end(permit: Permit, why: NotKept, now: Millis) -> Outcome {
     permit.release(now);
-    Outcome::NotKept(reason)
+    Outcome::NotKept(why)
 }
 
 /// Whether the origin is out of reach for a client whose stored response the origin wants validated: that is a 504
@@ -173,8 +173,8 @@ impl Answered<'_> {
         };
         match (self.fate(&permit, came, judged.as_ref().err()), judged) {
             (Fate::Replaced, Ok(judgement)) => self.store(permit, &judgement),
-            (Fate::KeptAfterFailure, _) => self.failed(permit, Reason::OriginStatus),
-            (_, Ok(_)) => end(permit, Reason::OriginStatus, self.now),
+            (Fate::KeptAfterFailure, _) => self.failed(permit, Failed::OriginStatus),
+            (_, Ok(_)) => end(permit, NotKept::Failed(Failed::OriginStatus), self.now),
             (fate, Err(reason)) => self.refused(permit, fate, reason),
         }
     }
@@ -186,29 +186,29 @@ impl Answered<'_> {
         let lines =
             |named: &Named| compose::updated(named.stored(), LineUse::JUDGED, self.resp.judge);
         let judged = named.as_ref().map(lines).unwrap_or_default();
-        let verdict = match &named {
-            Some(named) => self.judge_to_keep(&permit, &judged, named.stored().status()),
-            None => Err(Reason::ForeignValidator),
-        };
+        let verdict = named
+            .as_ref()
+            .map(|named| self.judge_to_keep(&permit, &judged, named.stored().status()));
         let came = Came::NotModified {
             fits: named.is_some(),
-            storable: verdict.is_ok(),
+            storable: matches!(verdict, Some(Ok(_))),
         };
-        let fate = self.fate(&permit, came, verdict.as_ref().err());
-        match (fate, named, verdict) {
-            (Fate::AskedAgain, ..) => Outcome::AskAgain(permit.again()),
-            (Fate::Freshened, Some(Named::Entry(entry)), Ok(judgement)) => {
+        let refused = verdict.as_ref().and_then(|verdict| verdict.as_ref().err());
+        let fate = self.fate(&permit, came, refused);
+        match (fate, named.zip(verdict)) {
+            (Fate::AskedAgain, _) => Outcome::AskAgain(permit.again()),
+            (Fate::Freshened, Some((Named::Entry(entry), Ok(judgement)))) => {
                 self.renew(permit, entry, &judgement, &judged)
             }
-            (Fate::Freshened, Some(Named::Variant(other)), Ok(judgement)) => {
+            (Fate::Freshened, Some((Named::Variant(other), Ok(judgement)))) => {
                 self.switch(permit, other, &judgement, &judged)
             }
-            (_, Some(named), Err(reason)) => self.last_use(permit, named.stored().clone(), reason),
-            _ => self.failed(permit, Reason::ForeignValidator),
+            (_, Some((named, Err(why)))) => self.last_use(permit, named.stored().clone(), why),
+            _ => self.failed(permit, Failed::ForeignValidator),
         }
     }
 
-    fn fate(&self, permit: &Permit, came: Came, refused: Option<&Reason>) -> Fate {
+    fn fate(&self, permit: &Permit, came: Came, refused: Option<&Unstored>) -> Fate {
         let refresh = permit.terms.purpose == Purpose::Refresh;
         let known = Known {
             stored: permit.terms.entry.is_some(),
@@ -221,21 +221,21 @@ impl Answered<'_> {
     }
 
     /// The origin has answered, but as one who can't: a pause, and the stale copy if there is one.
-    fn failed(&self, permit: Permit, reason: Reason) -> Outcome {
+    fn failed(&self, permit: Permit, reason: Failed) -> Outcome {
         let covered = match reason {
-            Reason::OriginStatus => self.policy.use_stale.covers_status(self.resp.status),
+            Failed::OriginStatus => self.policy.use_stale.covers_status(self.resp.status),
             _ => self.policy.use_stale.has(UseStale::INVALID_HEADER),
         };
         let retry_after = retry_after::parse(self.resp.judge, self.resp.wall);
         let cause = match reason {
-            Reason::OriginStatus => Cause::Status(self.resp.status),
-            reason => Cause::Reason(reason),
+            Failed::OriginStatus => Cause::Status(self.resp.status),
+            reason => Cause::Reason(reason.reason()),
         };
         permit.pause(cause, retry_after, self.policy, self.now);
         let fault = Fault { reason, covered };
         match fallback(&permit, &fault, self.now) {
             Some(stale) => fall_back(permit, stale),
-            None => end(permit, reason, self.now),
+            None => end(permit, NotKept::Failed(reason), self.now),
         }
     }
 
@@ -245,9 +245,9 @@ impl Answered<'_> {
         permit: &Permit,
         fields: &dyn Fields,
         status: u16,
-    ) -> Result<Judgement, Reason> {
+    ) -> Result<Judgement, Unstored> {
         match (permit.terms.keep, self.resp.withheld) {
-            (Keep::Discard, _) => Err(Reason::NoCacheCondition),
+            (Keep::Discard, _) => Err(Unstored::NoCacheCondition),
             (Keep::Store, Some(withheld)) => Err(withheld.reason()),
             (Keep::Store, None) => self.judge(permit, fields, status),
         }
@@ -258,7 +258,7 @@ impl Answered<'_> {
         permit: &Permit,
         fields: &dyn Fields,
         status: u16,
-    ) -> Result<Judgement, Reason> {
+    ) -> Result<Judgement, Unstored> {
         judge::judge(
             &Case {
                 method: &permit.terms.method,
@@ -275,7 +275,7 @@ impl Answered<'_> {
     }
 
     /// What was to be stored may not be, or can't be.
-    fn uncacheable(&self, permit: Permit, reason: Reason) -> Outcome {
+    fn uncacheable(&self, permit: Permit, reason: Unstored) -> Outcome {
         let came = Came::Response {
             status: self.resp.status,
             storable: false,
@@ -285,7 +285,7 @@ impl Answered<'_> {
     }
 
     /// A response that may not be stored.
-    fn refused(&self, permit: Permit, fate: Fate, reason: Reason) -> Outcome {
+    fn refused(&self, permit: Permit, fate: Fate, reason: Unstored) -> Outcome {
         if let (Fate::Removed | Fate::RemovedAndRemembered, Some(entry)) =
             (fate, &permit.terms.entry)
         {
@@ -295,18 +295,18 @@ impl Answered<'_> {
             Fate::RemovedAndRemembered => permit.release_to_pass(reason, self.now),
             _ => permit.release(self.now),
         }
-        Outcome::NotKept(reason)
+        Outcome::NotKept(NotKept::Unstored(reason))
     }
 
     /// Whether the answer says nothing of what others would get: it was forced, given to `Authorization`, or denied to the
     /// lack of it.
-    fn is_personal(&self, permit: &Permit, refused: Option<&Reason>) -> bool {
+    fn is_personal(&self, permit: &Permit, refused: Option<&Unstored>) -> bool {
         let guarded = |entry: &Stored| entry.head().flags.has(Flags::BY_AUTHORISED);
         let denied = matches!(self.resp.status, 401 | 403 | 407);
         permit.terms.forced
             || permit.terms.authorised
             || permit.terms.keep == Keep::Discard
-            || refused == Some(&Reason::Authorization)
+            || refused == Some(&Unstored::Authorization)
             || denied && permit.terms.entry.as_ref().is_some_and(guarded)
     }
 
@@ -325,7 +325,7 @@ impl Answered<'_> {
             origin: self.resp.origin,
         };
         let Some(composed) = compose::compose(&parts, self.policy) else {
-            return self.uncacheable(permit, Reason::HeaderTooLarge);
+            return self.uncacheable(permit, Unstored::HeaderTooLarge);
         };
         let draft = Draft::new(
             composed,
@@ -334,14 +334,19 @@ impl Answered<'_> {
             self.times(),
         );
         let Some(draft) = draft else {
-            return self.uncacheable(permit, Reason::NoFreshness);
+            return self.uncacheable(permit, Unstored::NoFreshness);
         };
         match BodyWriter::begin(permit, draft, self.req_fields, self.policy) {
             Ok(writer) => Outcome::Store(writer),
-            Err((permit, NoSpace::TooLarge)) => self.uncacheable(permit, Reason::TooLarge),
+            Err((permit, NoSpace::TooLarge)) => self.uncacheable(permit, Unstored::TooLarge),
             Err((permit, _)) => {
-                permit.pause(Cause::Reason(Reason::NoSpace), None, self.policy, self.now);
-                end(permit, Reason::NoSpace, self.now)
+                permit.pause(
+                    Cause::Reason(Unstored::NoSpace.reason()),
+                    None,
+                    self.policy,
+                    self.now,
+                );
+                end(permit, NotKept::Unstored(Unstored::NoSpace), self.now)
             }
         }
     }
@@ -427,7 +432,7 @@ impl Answered<'_> {
         let draft = draft
             .and_then(|meta| Draft::new(meta, other.content_length(), self.policy, self.times()));
         let Some(draft) = draft else {
-            return self.last_use(permit, other, Reason::NoFreshness);
+            return self.last_use(permit, other, Unstored::NoFreshness);
         };
         match BodyWriter::begin(permit, draft, self.req_fields, self.policy) {
             Ok(writer) => Outcome::Renewed(writer.copy(&other, self.now).unwrap_or(other)),
@@ -439,11 +444,11 @@ impl Answered<'_> {
     }
 
     /// A 304 after which the response may not be kept: it answers this client, then it is gone.
-    fn last_use(&self, permit: Permit, entry: Stored, reason: Reason) -> Outcome {
+    fn last_use(&self, permit: Permit, entry: Stored, reason: Unstored) -> Outcome {
         let purpose = permit.terms.purpose;
         let _ = self.uncacheable(permit, reason);
         match purpose {
-            Purpose::Refresh => Outcome::NotKept(reason),
+            Purpose::Refresh => Outcome::NotKept(NotKept::Unstored(reason)),
             Purpose::Fetch => Outcome::Renewed(entry),
         }
     }
@@ -484,7 +489,7 @@ impl Answered<'_> {
         let draft =
             composed.and_then(|composed| Draft::new(composed, None, self.policy, self.times()));
         let Some(draft) = draft else {
-            return self.last_use(permit, entry, Reason::NoFreshness);
+            return self.last_use(permit, entry, Unstored::NoFreshness);
         };
         let words = entry.renewed_words();
         let Permit {
@@ -505,7 +510,9 @@ impl Answered<'_> {
         // Purged or replaced meanwhile: what the origin has just confirmed is still right for this client.
         let stored = renewed.ok().and_then(|object| entry.with_object(object));
         match terms.purpose {
-            Purpose::Refresh if stored.is_none() => Outcome::NotKept(Reason::Superseded),
+            Purpose::Refresh if stored.is_none() => {
+                Outcome::NotKept(NotKept::Unstored(Unstored::Superseded))
+            }
             _ => Outcome::Renewed(stored.unwrap_or(entry)),
         }
     }

@@ -6,6 +6,7 @@ use super::body_writer::Finished;
 use super::outcome::Outcome;
 use super::permit::{Permit, Purpose};
 use crate::engine::stats::{Counter, Fetched, Histogram, RefreshEvent, add, record};
+use crate::engine::verdict::NotKept;
 use crate::store::{Millis, Region};
 
 /// The counts of one fetch.
@@ -30,9 +31,10 @@ impl Tally {
         let fetched = match outcome {
             Outcome::Store(_) => Fetched::Stored,
             Outcome::Renewed(_) => Fetched::NotModified,
-            Outcome::Stale(_) | Outcome::GatewayTimeout(_) => Fetched::Failed,
-            Outcome::NotKept(reason) if reason.is_failure() => Fetched::Failed,
-            Outcome::NotKept(_) | Outcome::AskAgain(_) => Fetched::Uncacheable,
+            Outcome::Stale(_) | Outcome::GatewayTimeout | Outcome::NotKept(NotKept::Failed(_)) => {
+                Fetched::Failed
+            }
+            Outcome::NotKept(NotKept::Unstored(_)) | Outcome::AskAgain(_) => Fetched::Uncacheable,
         };
         add(&self.region, Counter::OriginRequests, 1);
         record(

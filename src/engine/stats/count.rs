@@ -1,8 +1,8 @@
 //! Counting as it happens.
 
-use super::counter::{Counter, PLACES};
+use super::counter::{Counter, HISTOGRAMS, PLACES};
 use super::histogram::Histogram;
-use crate::engine::verdict::{Reason, Status};
+use crate::engine::verdict::{Asked, Reason, Status};
 use crate::store::{Millis, Region, TALLIES};
 
 const _: () = assert!(PLACES <= TALLIES);
@@ -15,7 +15,7 @@ pub struct Answered {
     /// `$swr_cache_reason`.
     pub reason: Option<Reason>,
     /// Why the origin was asked by the fetch that this request led; nothing if it led none.
-    pub asked: Option<Reason>,
+    pub asked: Option<Asked>,
     /// How long it waited for a fetch, its own or another's; nothing if it did not.
     pub waited: Option<Millis>,
     /// What was sent came from the store (a fill in progress included).
@@ -31,7 +31,7 @@ pub(crate) fn add(region: &Region, counter: Counter, n: u64) {
 }
 
 pub(crate) fn record(region: &Region, histogram: Histogram, value: Millis) {
-    for (place, n) in histogram.adds(value) {
+    for (place, n) in histogram.adds(HISTOGRAMS, value) {
         region.tally(place, n);
     }
 }
@@ -77,7 +77,7 @@ fn count_origin(region: &Region, status: Status, answered: &Answered) {
 /// A wait inside the stale-while-revalidate window is what this cache promises not to cause.
 fn count_wait(region: &Region, answered: &Answered) {
     match (answered.waited, answered.asked) {
-        (Some(waited), Some(Reason::Synchronous)) => {
+        (Some(waited), Some(Asked::Synchronous)) => {
             record(region, Histogram::Waited, waited);
         }
         (Some(_), None) if answered.from_store => add(region, Counter::Collapsed, 1),
@@ -107,7 +107,7 @@ mod tests {
     const MISS: Answered = Answered {
         status: Some(Status::Miss),
         reason: Some(Reason::Fetched),
-        asked: Some(Reason::Absent),
+        asked: Some(Asked::Absent),
         waited: Some(40),
         from_store: true,
         ttl: Some(60),
@@ -153,19 +153,15 @@ mod tests {
                 ..MISS
             });
         };
-        waited(Status::Expired, Some(Reason::Stale), Reason::Fetched);
+        waited(Status::Expired, Some(Asked::Stale), Reason::Fetched);
         assert_eq!(tree(&cache).waited.responses, 0);
-        waited(Status::Expired, Some(Reason::Synchronous), Reason::Fetched);
+        waited(Status::Expired, Some(Asked::Synchronous), Reason::Fetched);
         waited(
             Status::Revalidated,
-            Some(Reason::Synchronous),
+            Some(Asked::Synchronous),
             Reason::NotModified,
         );
-        waited(
-            Status::Stale,
-            Some(Reason::Synchronous),
-            Reason::SieFallback,
-        );
+        waited(Status::Stale, Some(Asked::Synchronous), Reason::SieFallback);
         let zone = tree(&cache);
         assert_eq!((zone.waited.responses, zone.waited.seconds.sum), (3, 0.12));
         // Who waited for another's fetch shared it.

@@ -3,8 +3,8 @@
 //! The places are part of the layout of a region, and outlive a program in a region that lies in a file: a change
 //! raises the layout's version (`store::memory::layout::VERSION`), as the test below demands; `places.txt` has them all.
 
-use super::histogram::{self, Histogram};
-use crate::engine::purge::Manner;
+use super::histogram;
+use crate::engine::manner::Manner;
 use crate::engine::verdict::{Reason, Status};
 
 /// One thing that is counted.
@@ -150,7 +150,8 @@ const ENCODED_SERVED: usize = ENCODED_SAVED + CODINGS;
 const EVICTED_INACTIVE: usize = ENCODED_SERVED + CODINGS;
 const PURGES: usize = EVICTED_INACTIVE + 1;
 const PURGED: usize = PURGES + 2 * PurgedBy::ALL.len();
-const HISTOGRAMS: usize = PURGED + 1;
+/// Where the words of the histograms begin.
+pub const HISTOGRAMS: usize = PURGED + 1;
 
 /// How many words a process counts in.
 pub const PLACES: usize = HISTOGRAMS + histogram::PLACES;
@@ -182,17 +183,9 @@ impl Counter {
     }
 }
 
-impl Histogram {
-    /// Where its words begin among those of a process.
-    #[inline]
-    pub(super) const fn place(self) -> usize {
-        HISTOGRAMS + self.offset()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::histogram::Fetched;
+    use super::super::histogram::{Fetched, Histogram};
     use super::*;
     use crate::store::VERSION;
     use std::collections::HashSet;
@@ -255,7 +248,8 @@ mod tests {
             assert!(seen.insert(counter.place()), "{counter:?}");
         }
         for histogram in histograms() {
-            for place in histogram.place()..histogram.place() + histogram.places() {
+            let first = HISTOGRAMS + histogram.offset();
+            for place in first..first + histogram.places() {
                 assert!(place < PLACES, "{histogram:?}");
                 assert!(seen.insert(place), "{histogram:?}");
             }
@@ -271,7 +265,7 @@ mod tests {
         let counters = counters().into_iter().map(|c| (c.place(), name(&c)));
         let histograms = histograms()
             .into_iter()
-            .map(|h| (h.place(), format!("{h:?} {:?}", h.bounds())));
+            .map(|h| (HISTOGRAMS + h.offset(), format!("{h:?} {:?}", h.bounds())));
         let mut places: Vec<_> = counters.chain(histograms).collect();
         places.sort();
         let lines = places

@@ -94,6 +94,7 @@ impl Histogram {
         self.bounds().len() + BESIDE
     }
 
+    /// Where its words begin among those of all.
     pub(super) const fn offset(self) -> usize {
         match self {
             Histogram::Waited => 0,
@@ -112,11 +113,12 @@ impl Histogram {
             .unwrap_or(bounds.len())
     }
 
-    /// The two words that a value is added to, with what is added to each.
+    /// The two words that a value is added to, with what is added to each; the words of all histograms begin at `from`.
     #[inline]
-    pub fn adds(self, value: Millis) -> [(usize, u64); 2] {
-        let sum = self.place() + self.bounds().len() + 1;
-        [(self.place() + self.bucket(value), 1), (sum, value)]
+    pub fn adds(self, from: usize, value: Millis) -> [(usize, u64); 2] {
+        let first = from + self.offset();
+        let sum = first + self.bounds().len() + 1;
+        [(first + self.bucket(value), 1), (sum, value)]
     }
 }
 
@@ -127,13 +129,13 @@ mod tests {
     #[test]
     fn a_value_counts_in_the_first_bucket_that_it_does_not_exceed() {
         let waited = Histogram::Waited;
-        let bucket = |value| waited.adds(value)[0].0 - waited.place();
+        let bucket = |value| waited.adds(0, value)[0].0 - waited.offset();
         assert_eq!(
             [0, 1, 2, 3, 250, 251, 60_000, 60_001, Millis::MAX].map(bucket),
             [0, 0, 1, 2, 7, 8, 14, 15, 15]
         );
-        let last = waited.place() + waited.places() - 1;
-        assert_eq!(waited.adds(77)[1], (last, 77));
+        let last = waited.offset() + waited.places() - 1;
+        assert_eq!(waited.adds(100, 77)[1], (100 + last, 77));
     }
 
     #[test]

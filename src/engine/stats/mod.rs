@@ -6,6 +6,7 @@
 //! | `count` | counting as it happens |
 //! | `survey` | a walk over a zone, for what is not counted |
 //! | `tree` | the tree as plain data; its JSON is what serde makes of it |
+//! | `whole` | the tree of all zones, or of some |
 //! | `read` | from the counts of all processes to the tree |
 //! | `prometheus` | the tree as Prometheus's text exposition |
 //! | `query` | what a request to the statistics asks for |
@@ -25,10 +26,11 @@ mod read;
 mod summary;
 mod survey;
 mod tree;
+mod whole;
 
 pub use count::Answered;
 pub(crate) use count::{add, count, record};
-pub use counter::{Coding, Counter, PLACES, PurgedBy, RefreshEvent};
+pub use counter::{Coding, Counter, HISTOGRAMS, PLACES, PurgedBy, RefreshEvent};
 pub use histogram::{AGES, Fetched, Histogram, SECONDS};
 pub use page::{PAGE_TYPE, page};
 pub use prometheus::{MEDIA_TYPE, exposition};
@@ -36,8 +38,10 @@ pub use query::{Explain, Form, Query};
 pub(crate) use read::seconds;
 pub use read::{Gauges, zone};
 pub use summary::{of_all, summary};
+pub(crate) use survey::list;
 pub use survey::{Listed, Survey, counted};
 pub use tree::{
     Bucket, Buckets, CodingCounts, Delivered, Entries, Evicted, Failing, Forwarded, Origin, Purges,
     Recovery, Refresh, Tally, Top, Tree, Used, Waited, Zone,
 };
+pub use whole::{pick, tree, unknown};

@@ -469,7 +469,7 @@ impl Display for Escaped<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::counter::{Counter, PLACES};
+    use super::super::counter::{Counter, HISTOGRAMS, PLACES};
     use super::super::histogram::Histogram;
     use super::super::read::{Gauges, zone};
     use super::*;
@@ -478,7 +478,7 @@ mod tests {
     fn tree(name: &str) -> Tree {
         let mut counts = [0; PLACES];
         counts[Counter::Responses(Status::Hit).place()] = 12;
-        for (place, n) in Histogram::Waited.adds(7) {
+        for (place, n) in Histogram::Waited.adds(HISTOGRAMS, 7) {
             counts[place] += n;
         }
         Tree {

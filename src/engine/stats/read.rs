@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::counter::{Coding, Counter, PLACES, PurgedBy, RefreshEvent};
+use super::counter::{Coding, Counter, HISTOGRAMS, PLACES, PurgedBy, RefreshEvent};
 use super::histogram::{Fetched, Histogram};
 use super::tree::{
     Bucket, Buckets, CodingCounts, Delivered, Entries, Evicted, Failing, Forwarded, Origin, Purges,
     Recovery, Refresh, Top, Used, Waited, Zone,
 };
-use crate::engine::purge::Manner;
+use crate::engine::manner::Manner;
 use crate::engine::verdict::{Reason, Status};
 use crate::store::Millis;
 
@@ -183,14 +183,14 @@ impl Counts<'_> {
         let mut count = 0;
         let bounds = histogram.bounds();
         let buckets = bounds.iter().enumerate().map(|(i, bound)| {
-            count += self.at(histogram.place() + i);
+            count += self.at(HISTOGRAMS + histogram.offset() + i);
             Bucket {
                 le: seconds(*bound),
                 count,
             }
         });
         let buckets = buckets.collect();
-        let above = histogram.place() + bounds.len();
+        let above = HISTOGRAMS + histogram.offset() + bounds.len();
         Buckets {
             count: count + self.at(above),
             sum: seconds(self.at(above + 1)),
@@ -222,7 +222,7 @@ mod tests {
         add(Counter::Purges(PurgedBy::Tag, Manner::Soft), 5);
         add(Counter::EncodedSaved(Coding::Br), 6);
         for value in [1, 3, 700_000] {
-            for (place, n) in Histogram::Origin(Fetched::Failed).adds(value) {
+            for (place, n) in Histogram::Origin(Fetched::Failed).adds(HISTOGRAMS, value) {
                 counts[place] += n;
             }
         }

@@ -7,7 +7,6 @@ use super::counter::PLACES;
 use super::read::{Gauges, seconds};
 use super::tree::{Entries, Failing, Recovery, Tally, Top, Used, Zone};
 use crate::engine::backoff::Fault;
-use crate::engine::cache::Cache;
 use crate::engine::record::{Head, LineUse, LinesFor};
 use crate::engine::{key, tags, words};
 use crate::http::age;
@@ -210,25 +209,23 @@ pub struct Listed {
     pub ttl: f64,
 }
 
-impl Cache {
-    /// Everything that is stored.
-    pub fn list(&self, now: Millis) -> Result<Vec<Listed>, Busy> {
-        let mut listed = Vec::new();
-        let all = (0, self.region().places());
-        self.region().survey(all, now, &mut |shown| {
-            let Some(head) = Head::decode(shown.meta).filter(|_| shown.is_object) else {
-                return;
-            };
-            listed.push(Listed {
-                key: key::display(shown.key),
-                raw_key: shown.key.to_vec(),
-                meta: shown.meta.to_vec(),
-                status: head.status,
-                bytes: shown.body,
-                age: seconds(age::current(head.initial_age, head.stored_at, now)),
-                ttl: (head.fresh_until as f64 - now as f64) / 1_000.0,
-            });
-        })?;
-        Ok(listed)
-    }
+/// Everything that is stored.
+pub(crate) fn list(region: &Region, now: Millis) -> Result<Vec<Listed>, Busy> {
+    let mut listed = Vec::new();
+    let all = (0, region.places());
+    region.survey(all, now, &mut |shown| {
+        let Some(head) = Head::decode(shown.meta).filter(|_| shown.is_object) else {
+            return;
+        };
+        listed.push(Listed {
+            key: key::display(shown.key),
+            raw_key: shown.key.to_vec(),
+            meta: shown.meta.to_vec(),
+            status: head.status,
+            bytes: shown.body,
+            age: seconds(age::current(head.initial_age, head.stored_at, now)),
+            ttl: (head.fresh_until as f64 - now as f64) / 1_000.0,
+        });
+    })?;
+    Ok(listed)
 }

@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::Millis;
-
 /// Everything, of one server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tree {
@@ -20,44 +18,6 @@ pub struct Tree {
     pub time: f64,
     /// The zones by name.
     pub zones: BTreeMap<String, Zone>,
-}
-
-impl Tree {
-    /// The tree of these zones, read at `now`.
-    pub fn new(zones: BTreeMap<String, Zone>, now: Millis) -> Tree {
-        Tree {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            summary: super::of_all(zones.values()),
-            time: super::read::seconds(now),
-            zones,
-        }
-    }
-
-    /// The same with one zone alone.
-    pub fn pick(&self, name: &str) -> Tree {
-        let zone = self.zones.get(name).cloned();
-        let zones: BTreeMap<_, _> = zone
-            .map(|zone| (name.to_owned(), zone))
-            .into_iter()
-            .collect();
-        Tree {
-            version: self.version.clone(),
-            summary: super::of_all(zones.values()),
-            time: self.time,
-            zones,
-        }
-    }
-}
-
-impl Zone {
-    /// A zone of which nothing can be read, since its memory was found damaged or no place for this process was free in it.
-    pub fn unknown() -> Zone {
-        let gauges = super::Gauges::default();
-        Zone {
-            summary: "This zone can't be read here; requests are proxied".to_owned(),
-            ..super::zone(&[0; super::PLACES], gauges)
-        }
-    }
 }
 
 /// One zone.

@@ -24,8 +24,8 @@ use nginx_sys::{
 };
 use swrcache::engine::stats::Answered;
 use swrcache::engine::{
-    Aside, Cache, Decision, Delivery, Method, Reason, Request, Serve, Status, Stored, Turn,
-    Written, key,
+    Aside, Asked, Cache, Decision, Delivery, Method, Passed, Reason, Request, Serve, Status,
+    Stored, Turn, Written, key,
 };
 use swrcache::http::Fields;
 
@@ -55,8 +55,10 @@ const LOOK_EVERY: u64 = 1000;
 pub(crate) struct Seen {
     pub(crate) status: Option<Status>,
     pub(crate) reason: Option<Reason>,
+    /// The answer is the cache's own, from the store.
+    pub(crate) from_store: bool,
     /// Why the origin was asked.
-    pub(crate) asked: Option<Reason>,
+    pub(crate) asked: Option<Asked>,
     pub(crate) age: Option<u64>,
     pub(crate) ttl: Option<i64>,
     /// When the fetch began that this request waited for.
@@ -67,6 +69,8 @@ pub(crate) struct Seen {
     pub(crate) below: Option<Vec<u8>>,
     /// When the request went on to the content handler, untouched.
     pub(crate) passed: Option<u64>,
+    /// Why, if it led no fetch before.
+    pub(crate) pass: Option<Passed>,
 }
 
 enum State {
@@ -204,7 +208,7 @@ impl Client {
                 self.park(State::Waiting, Some(wait.until))
             }
             Decision::Fetch(mut life) => {
-                self.seen.reason = Some(life.asked());
+                self.seen.reason = Some(life.asked().reason());
                 self.seen.asked = Some(life.asked());
                 self.seen.fetch_began = Some(now());
                 let patience = life.patience();
@@ -213,10 +217,10 @@ impl Client {
                         self.fetch = led;
                         self.park(State::Leading, patience)
                     }
-                    None => self.decline(Some(Status::Miss), Reason::Busy),
+                    None => self.pass(Some(Status::Miss), Passed::Busy),
                 }
             }
-            Decision::Pass(pass) => self.decline(pass.status, pass.reason),
+            Decision::Pass(pass) => self.pass(pass.status, pass.reason),
             Decision::GatewayTimeout(reason) => self.gateway_timeout(reason),
         }
     }
@@ -230,7 +234,7 @@ impl Client {
             reason: seen.reason,
             asked: seen.asked,
             waited: seen.fetch_began.map(waited),
-            from_store: seen.age.is_some(),
+            from_store: seen.from_store,
             ttl: seen.ttl,
             bytes: self.r.body_bytes_sent(),
         });
@@ -293,12 +297,16 @@ impl Client {
 
     /// What an origin tells this cache alone is not for clients, whether the response is stored or goes by.
     pub(crate) fn hide_own_fields(&self) {
-        let is_from_the_store = self.seen.age.is_some();
-        if !is_from_the_store {
+        if !self.seen.from_store {
             delete(&mut self.r.raw().headers_out.headers, |name| {
                 self.conf.policy.keeps_to_itself(name)
             });
         }
+    }
+
+    fn pass(&mut self, status: Option<Status>, why: Passed) -> Step {
+        self.seen.pass = Some(why);
+        self.decline(status, why.reason())
     }
 
     fn decline(&mut self, status: Option<Status>, reason: Reason) -> Step {
@@ -330,6 +338,7 @@ impl Client {
     fn serve(&mut self, mut serve: Serve) -> Step {
         self.seen.status = Some(serve.status);
         self.seen.reason = Some(serve.reason);
+        self.seen.from_store = true;
         self.seen.age = Some(serve.age);
         self.seen.ttl = Some(serve.ttl);
         self.settle_fetch_time();

@@ -32,10 +32,9 @@ const NAME: &str = "swrcache";
 const RELAY_BUFFER: usize = 32 * 1024;
 const RELAY_BUFFERS: u32 = 8;
 
-/// A body of some length goes out in two writes, the first of so many bytes: the client takes these while the kernel copies the
-/// rest (a sixth more requests of 128 KiB a second). What is longer overlaps in one.
+/// A longer body goes out in two writes, the first of so many bytes: the connection carries them while the kernel copies the rest. It
+/// is what a client takes at once that says nothing else: TCP's largest window without scaling (RFC 7323 §1.1).
 const FIRST_WRITE: u64 = 64 * 1024;
-const MOST_IN_TWO: u64 = 256 * 1024;
 
 /// How far [`start`] got.
 pub(crate) enum Started {
@@ -540,7 +539,7 @@ enum Then {
 /// [`ranges_apply`]).
 fn goes_in_two(r: Req, len: u64) -> bool {
     let raw = r.raw();
-    (FIRST_WRITE + 1..=MOST_IN_TWO).contains(&len)
+    len > FIRST_WRITE
         && r.is_main()
         && !tls::is_on(r.connection())
         && raw.http_version <= NGX_HTTP_VERSION_11 as usize

@@ -18,7 +18,7 @@ use nginx_sys::{
     ngx_array_push, ngx_buf_t, ngx_chain_add_copy, ngx_chain_t, ngx_http_upstream_headers_in_t,
     ngx_http_upstream_state_t, ngx_http_upstream_t, ngx_int_t, ngx_str_t,
 };
-use swrcache::engine::{self, Delivery, Failure, Method, Order, Reason, Wants, Withheld};
+use swrcache::engine::{self, Asked, Delivery, Failure, Method, Order, Wants, Withheld};
 use swrcache::store::NoSpace;
 
 use crate::client::{Brought, Client};
@@ -148,7 +148,7 @@ impl Fetch {
     }
 
     /// Why the origin is asked.
-    pub(crate) fn asked(&self) -> Reason {
+    pub(crate) fn asked(&self) -> Asked {
         self.life.asked()
     }
 

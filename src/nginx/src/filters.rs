@@ -7,7 +7,7 @@ use nginx_sys::{
     ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_http_top_body_filter,
     ngx_http_top_header_filter, ngx_int_t,
 };
-use swrcache::engine::{Part, Pass, Reason};
+use swrcache::engine::Part;
 
 use crate::answer::add_field;
 use crate::charset;
@@ -67,18 +67,16 @@ unsafe extern "C" fn header(r: *mut ngx_http_request_t) -> ngx_int_t {
                 client.origin_answered();
                 client.hide_own_fields();
                 if client.seen.passed.is_some() && r.is_main() && r.conf().status_header() {
-                    let pass = Pass {
-                        status: client.seen.status,
-                        reason: client.seen.reason.unwrap_or(Reason::Absent),
-                    };
                     let fwd_status = u16::try_from(r.raw().headers_out.status).ok();
-                    push_status(
-                        r,
-                        &Part::Passed {
-                            pass: &pass,
+                    let part = match (client.seen.pass, client.seen.asked) {
+                        (Some(reason), _) => Some(Part::Passed { reason, fwd_status }),
+                        (None, fetch) => fetch.map(|fetch| Part::Relayed {
+                            fetch,
+                            reason: client.seen.reason.unwrap_or(fetch.reason()),
                             fwd_status,
-                        },
-                    );
+                        }),
+                    };
+                    part.and_then(|part| push_status(r, &part));
                 }
                 None
             }

@@ -14,7 +14,7 @@ use nginx_sys::{
 };
 use serde_json::json;
 use swrcache::engine::stats::{
-    Form, MEDIA_TYPE, PAGE_TYPE, Query, Survey, Tree, Zone as Numbers, exposition, page,
+    self, Form, MEDIA_TYPE, PAGE_TYPE, Query, Survey, Tree, Zone as Numbers, exposition, page,
 };
 use swrcache::http::fields::first;
 
@@ -193,7 +193,7 @@ impl Walk {
             let name = String::from_utf8_lossy(zone.name()).into_owned();
             match zone.cache() {
                 Some(cache) => left.push_back((name, Survey::new(cache.region(), now()))),
-                None => _ = done.insert(name, Numbers::unknown()),
+                None => _ = done.insert(name, stats::unknown()),
             }
         }
         Walk {
@@ -247,7 +247,7 @@ fn done() {
     let Some(walk) = state().walk.take() else {
         return;
     };
-    let tree = Tree::new(walk.done, now());
+    let tree = stats::tree(walk.done, now());
     for asker in walk.askers {
         let (media_type, text) = render(&tree, &asker.query);
         asker.r.outside(|| {
@@ -261,7 +261,7 @@ fn done() {
 fn render(tree: &Tree, query: &Query) -> (&'static str, String) {
     let picked = query.zone.as_ref().map(|name| {
         let name = String::from_utf8_lossy(name).into_owned();
-        tree.pick(&name)
+        stats::pick(tree, &name)
     });
     let tree = picked.as_ref().unwrap_or(tree);
     match query.form {

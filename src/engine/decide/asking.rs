@@ -1,0 +1,215 @@
+//! A request that asks, and what is stored for it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::engine::client::Client;
+use crate::engine::fetch::Keep;
+use crate::engine::phase::Windows;
+use crate::engine::policy::{CLOCKS_DIFFER, Method, Policy, SECOND};
+use crate::engine::record::Head;
+use crate::engine::request::{Request, Turn};
+use crate::engine::seen::Seen;
+use crate::engine::stats::{self, Counter};
+use crate::engine::stored::Stored;
+use crate::engine::{key, variant, words};
+use crate::http::range;
+use crate::store::{Busy, Lookup, MarkerView, Millis, Object, Region};
+
+/// How long a fetch has its place, should it neither end nor die: longer than any sane origin timeout. One that ends, or
+/// whose process dies, frees it at once.
+pub(super) const LEASE: Millis = 120 * SECOND;
+
+/// One request asking, with all that bears on the answer.
+pub(crate) struct Asking<'a> {
+    pub(super) region: &'a Arc<Region>,
+    pub(super) req: &'a Request<'a>,
+    pub(super) policy: &'a Policy,
+    pub(super) turn: Turn,
+    pub(super) now: Millis,
+    pub(super) seen: Seen,
+    pub(super) client: Client,
+    /// The request's key, or that of a `HEAD` that stays one.
+    pub(super) key: Cow<'a, [u8]>,
+    pub(super) mode: Mode,
+}
+
+/// Whether the answer is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// It is.
+    Act,
+    /// It is only asked what it would be: nothing is claimed, counted, remembered or removed.
+    Explain,
+}
+
+/// A stored response that the request selects.
+pub(super) struct Found {
+    pub(super) stored: Stored,
+    pub(super) windows: Windows,
+    pub(super) siblings: bool,
+}
+
+/// What is known of a key of which nothing usable is stored for the request.
+pub(super) struct Unstored {
+    pub(super) marker: MarkerView,
+    /// The most recent of its variants.
+    pub(super) newest: Option<Object>,
+}
+
+impl<'a> Asking<'a> {
+    #[inline]
+    pub(crate) fn new(
+        region: &'a Arc<Region>,
+        req: &'a Request<'a>,
+        policy: &'a Policy,
+        turn: Turn,
+        now: Millis,
+    ) -> Asking<'a> {
+        let seen = Seen::of(req.fields);
+        Asking {
+            client: Client::of(req, policy, seen),
+            key: match req.method {
+                Method::Head if !policy.convert_head => key::of_head(req.key).into(),
+                _ => req.key.into(),
+            },
+            region,
+            req,
+            policy,
+            turn,
+            now,
+            seen,
+            mode: Mode::Act,
+        }
+    }
+
+    /// The same, to be told what would happen.
+    pub(crate) fn explaining(self) -> Asking<'a> {
+        Asking {
+            mode: Mode::Explain,
+            ..self
+        }
+    }
+
+    #[inline]
+    pub(super) fn acts(&self) -> bool {
+        self.mode == Mode::Act
+    }
+
+    #[inline]
+    fn look(&self, select: &mut dyn FnMut(&[u8]) -> bool) -> Result<Lookup, Busy> {
+        match self.mode {
+            Mode::Act => self.region.lookup(&self.key, self.now, select),
+            Mode::Explain => self.region.peek(&self.key, self.now, select),
+        }
+    }
+
+    /// Whether the client wants a part so far into the response that the origin is to be asked for that alone.
+    pub(super) fn is_far_in(&self) -> bool {
+        let begins_at = |most| range::begins_at_or_beyond(self.req.fields, most);
+        self.seen.has(Seen::RANGE) && self.policy.max_range_offset.is_some_and(begins_at)
+    }
+
+    #[inline]
+    pub(super) fn lookup(&self) -> Result<Lookup, Busy> {
+        let (fields, policy) = (self.req.fields, self.policy);
+        let mut select = |meta: &[u8]| variant::selects(meta, fields, policy);
+        let mut looked = self.look(&mut select)?;
+        // RFC 9111 §4: of several that match (the origin has changed what it varies by), the most recent by its `Date`, which
+        // need not be the one that was stored last.
+        while let Some(object) = looked.object.as_ref().filter(|_| looked.others > 0) {
+            let Some(newer) = self.newer_than(object)? else {
+                break;
+            };
+            looked = newer;
+        }
+        Ok(looked)
+    }
+
+    /// What is stored for the request; nothing also if the store can't tell.
+    pub(super) fn selected(&self) -> Option<Found> {
+        let looked = self.lookup().ok()?;
+        let siblings = looked.others > 0;
+        self.usable(looked.object?, siblings)
+    }
+
+    pub(super) fn newer_than(&self, object: &Object) -> Result<Option<Lookup>, Busy> {
+        let date = |meta: &[u8]| Head::decode(meta).map(|head| head.date);
+        let than = date(object.meta());
+        let mut select =
+            |meta: &[u8]| date(meta) > than && variant::selects(meta, self.req.fields, self.policy);
+        let looked = self.look(&mut select)?;
+        Ok(Some(looked).filter(|looked| looked.object.is_some()))
+    }
+
+    /// The entry, unless it is damaged, will never be whole, or has not been asked for so long that the zone wants it gone.
+    #[inline]
+    pub(super) fn usable(&self, object: Object, siblings: bool) -> Option<Found> {
+        let stored = match Stored::new(object, self.policy) {
+            Ok(stored) => stored,
+            Err(damaged) => {
+                if self.acts() {
+                    self.region.drop_damaged(&damaged);
+                }
+                return None;
+            }
+        };
+        if stored.object().filler_has_died() {
+            if self.acts() {
+                self.region.reap();
+            }
+            return None;
+        }
+        if let Some(inactive) = self.policy.inactive {
+            let last = stored.object().attribute(words::ACCESS);
+            if last.load(Relaxed).saturating_add(inactive) < self.now {
+                if self.acts() && self.region.remove(stored.object()) {
+                    stats::add(self.region, Counter::EvictedInactive, 1);
+                }
+                return None;
+            }
+            if self.acts() {
+                last.store(self.now, Relaxed);
+            }
+        }
+        let (stored, windows) = self.as_of_now(stored)?;
+        Some(Found {
+            windows,
+            stored,
+            siblings,
+        })
+    }
+
+    /// The entry with its windows. What was stored later than now was so before the clock was set back: nobody knows how old it is,
+    /// so that it is stale from now on.
+    #[inline]
+    pub(super) fn as_of_now(&self, stored: Stored) -> Option<(Stored, Windows)> {
+        let latest = self.now.saturating_add(CLOCKS_DIFFER);
+        if stored.head().stored_at <= latest && stored.object().aged() <= latest {
+            let windows = Windows::of(stored.head(), self.policy);
+            return Some((stored, windows));
+        }
+        stored.object().age_from(self.now);
+        let stored = stored.with_object(stored.object().clone())?;
+        let windows = match stored.object().aged() <= latest {
+            true => Windows::of(stored.head(), self.policy),
+            // It was purged softly, nobody knows when.
+            false => Windows::NONE,
+        };
+        Some((stored, windows))
+    }
+
+    #[inline]
+    pub(super) fn authorised(&self) -> bool {
+        self.seen.has(Seen::AUTHORIZATION)
+    }
+
+    #[inline]
+    pub(super) fn keep(&self) -> Keep {
+        match self.req.no_cache || self.client.no_store() {
+            true => Keep::Discard,
+            false => Keep::Store,
+        }
+    }
+}

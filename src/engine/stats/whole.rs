@@ -1,0 +1,42 @@
+//! The tree as a whole, made of its zones.
+
+use std::collections::BTreeMap;
+
+use super::counter::PLACES;
+use super::read::{Gauges, seconds, zone};
+use super::summary::of_all;
+use super::tree::{Tree, Zone};
+use crate::store::Millis;
+
+/// The tree of these zones, read at `now`.
+pub fn tree(zones: BTreeMap<String, Zone>, now: Millis) -> Tree {
+    Tree {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        summary: of_all(zones.values()),
+        time: seconds(now),
+        zones,
+    }
+}
+
+/// The same with one zone alone.
+pub fn pick(tree: &Tree, name: &str) -> Tree {
+    let zone = tree.zones.get_key_value(name);
+    let zones: BTreeMap<_, _> = zone
+        .map(|(name, zone)| (name.clone(), zone.clone()))
+        .into_iter()
+        .collect();
+    Tree {
+        version: tree.version.clone(),
+        summary: of_all(zones.values()),
+        time: tree.time,
+        zones,
+    }
+}
+
+/// A zone of which nothing can be read, since its memory was found damaged or no place for this process was free in it.
+pub fn unknown() -> Zone {
+    Zone {
+        summary: "This zone can't be read here; requests are proxied".to_owned(),
+        ..zone(&[0; PLACES], Gauges::default())
+    }
+}
