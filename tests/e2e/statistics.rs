@@ -1007,7 +1007,9 @@ fn statistics_of_refreshes_that_are_put_off() {
         origin.script(path, [Reply::aged(100, SWR, "old"), new]);
     }
     let nginx = with(&origin, "swr_cache_refresh_max 1;").start();
-    ["/a", "/b"].map(|path| nginx.get(path));
+    for path in ["/a", "/b"] {
+        nginx.get(path);
+    }
     nginx.get("/a").is(200, "UPDATING", "old");
     origin.await_hits("/a", 2);
     (0..3).for_each(|_| _ = nginx.get("/b").text());
