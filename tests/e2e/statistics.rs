@@ -321,11 +321,12 @@ fn statistics_name_what_fails_and_since_when() {
         [old(), Reply::cached(SWR, "0123456789").cut_body(3)],
     );
     let nginx = conf(&origin).start();
-    for path in ["/down", "/broken?<b>"] {
+    // One after the other: the list begins with what has failed for longest.
+    for (path, failed) in [("/down", 1), ("/broken?<b>", 2)] {
         nginx.get(path);
         nginx.get(path).is(200, "UPDATING", "old");
+        await_count(&nginx, "/refresh/failed", failed);
     }
-    await_count(&nginx, "/refresh/failed", 2);
     let tree = tree(&nginx);
     let zone = &tree["zones"]["main"];
     assert_eq!(zone["refresh"]["backing_off"], 2);
