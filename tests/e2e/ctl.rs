@@ -162,7 +162,6 @@ fn ctl_looks_into_the_file_of_a_zone() {
     let nginx = Conf::new().http(&zone).location("/", &proxied).start();
     nginx.get("/").is(200, "MISS", "0123456789");
     let path = file.to_string_lossy().into_owned();
-    let before = std::fs::read(&file).expect("the zone");
     let said = json(0, &["zone", "--check", &path]);
     assert_eq!(
         (&said["entries"], &said["listed"][0]["bytes"]),
@@ -171,10 +170,12 @@ fn ctl_looks_into_the_file_of_a_zone() {
     );
     assert_eq!(said["damaged"].as_array().map(Vec::len), Some(0));
     assert!(says(0, &["zone", &path]).contains("http://localhost/"));
-    assert!(
-        std::fs::read(&file).expect("the zone") == before,
-        "it was written to"
-    );
+    // nginx itself still counts what it has answered.
+    eventually("nothing is written to it", || {
+        let before = std::fs::read(&file).expect("the zone");
+        json(0, &["zone", &path]);
+        std::fs::read(&file).expect("the zone") == before
+    });
     nginx.get("/").is(200, "HIT", "0123456789");
     nginx.quit();
     assert_eq!(json(0, &["zone", &path])["clean"], true);
