@@ -1336,16 +1336,16 @@ int swrcache_policy_new(swrcache_policy **policy);
  * | directive | value | default |
  * |---|---|---|
  * | `methods` | `GET`, `HEAD`, `POST` | `GET HEAD` |
- * | `valid` | `[CODE ...\|any] TIME`; each call adds a line | - |
+ * | `valid` | `[CODE ...\|any] TIME` | - |
  * | `min_uses` | number | `1` |
  * | `ignore_headers` | field names | - |
  * | `use_stale` | `error timeout invalid_header updating http_500 ...` or `off` | all of RFC 5861 |
  * | `stale_while_revalidate`, `stale_if_error` | `TIME [force]`, `origin`, `off` | `origin` |
- * | `background_update`, `revalidate`, `edge_revalidation`, `lock`, `convert_head` | `on`, `off` | `on` |
- * | `max_range_offset` | size, `off` | `off` |
+ * | `background_update`, `revalidate`, `edge_revalidation`, `lock`, `convert_head`, `if_modified_since` | `on`, `off` | `on` |
  * | `client_control` | `on`, `off` | `off` |
  * | `lock_timeout`, `lock_age` | time | `5s` |
- * | `control_headers`, `vary_normalize`, `tag_headers` | field names | as the module |
+ * | `control_headers`, `vary_normalize`, `tag_headers` | field names, `off` | as the module |
+ * | `max_range_offset` | size, `off` | `off` |
  * | `refresh_max` | number, for the whole cache | `64` |
  * | `refresh_backoff` | `MIN MAX` | `1s 60s` |
  * | `refresh_ahead` | percent, `off` | `off` |
@@ -1354,7 +1354,9 @@ int swrcache_policy_new(swrcache_policy **policy);
  * | `invalidate` | `on`, `target`, `soft`, `off` | `on` |
  * | `status_header` | a name for `Cache-Status`, `off` | `off` |
  *
- * Times and sizes are as in nginx: `90`, `90s`, `1m30s`, `500ms`, `1d`; `512k`, `4g`. Call it before the policy is first used; one thread at a time.
+ * Times and sizes are as in nginx: `90`, `90s`, `1m30s`, `500ms`, `1d`, `"1d 2h"`; `512k`, `4g`. A second call adds to `methods`,
+ * `valid`, `ignore_headers` and `use_stale`, as a second line does in nginx, and takes the place of the first for all others. Call it
+ * before the policy is first used; one thread at a time.
  *
  * Returns 0; SWRCACHE_EINVAL for a NULL, an unknown directive or a bad value (`swrcache_last_error` names it; the policy is as it
  * was); SWRCACHE_ESTATE once the policy has been used.

@@ -43,7 +43,7 @@ pub mod key;
 mod manner;
 mod pass;
 mod phase;
-mod policy;
+pub mod policy;
 mod purge;
 mod record;
 mod request;
@@ -52,7 +52,6 @@ mod siblings;
 pub mod stats;
 mod stored;
 mod tags;
-pub mod units;
 mod variant;
 mod verdict;
 mod words;
@@ -73,7 +72,7 @@ pub use manner::Manner;
 pub use phase::read_record;
 pub use phase::{Phase, Windows};
 pub use policy::{
-    IgnoreFields, Invalidate, Method, MethodSet, Policy, StatusMatch, UseStale, Window,
+    Directives, IgnoreFields, Invalidate, Method, MethodSet, Policy, StatusMatch, UseStale, Window,
 };
 pub use purge::{Removal, Selection};
 pub use request::{Request, Turn};

@@ -154,7 +154,7 @@ unsafe fn looked_up(
 #[inline]
 fn decide(cache: &Arc<Shared>, policy: &Arc<Settings>, asked: &mut Asked<'_>, told: &mut Decision) {
     told.ticket = cache.wake.ticket();
-    let may_refresh = cache.refreshing.load(Relaxed) < policy.refresh_max;
+    let may_refresh = cache.refreshing.load(Relaxed) < policy.rules.refresh_max;
     let request = asked.request(may_refresh);
     let now = cache.now();
     let mut verdict = cache

@@ -293,7 +293,7 @@ pub(crate) unsafe fn give_from(
     serve: *const Serve,
     fetched: Option<Fetched>,
 ) -> *mut Reply {
-    let name = policy.status_name.as_deref();
+    let name = policy.status_name();
     // SAFETY: valid, says the caller.
     let tells = name.map(|name| member(name, unsafe { &*serve }, fetched.as_ref()));
     let outgrown = fetched.map(|fetched| fetched.outgrown);

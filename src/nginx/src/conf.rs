@@ -10,9 +10,7 @@ use nginx_sys::{
     ngx_http_complex_value_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_module,
     ngx_str_t,
 };
-use swrcache::engine::{
-    IgnoreFields, Invalidate, MethodSet, Policy, StatusMatch, UseStale, Window,
-};
+use swrcache::engine::{Directives, Policy};
 
 use crate::guard::guard;
 use crate::module::ctx_index;
@@ -106,7 +104,7 @@ pub(crate) struct PurgeMethod {
 
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
-        /// The directives as written here or, after merging, above; `None` where nobody wrote it.
+        /// The directives that only nginx has, as written here or, after merging, above; `None` where nobody wrote it.
         #[derive(Default)]
         pub(crate) struct Settings { $($(#[$doc])* pub(crate) $name: Option<$type>,)* }
 
@@ -122,34 +120,9 @@ settings! {
     zone: Choice,
     /// `swr_cache_key`, cut where a variable begins or ends if it has several; without it `$scheme$host$request_uri`.
     key: Vec<Value>,
-    methods: MethodSet,
-    convert_head: bool,
-    max_range_offset: usize,
-    valid: Vec<(StatusMatch, u64)>,
-    min_uses: u32,
     bypass: Vec<Value>,
     no_cache: Vec<Value>,
-    ignore: IgnoreFields,
-    use_stale: UseStale,
-    swr: Window,
-    sie: Window,
-    background_update: bool,
-    revalidate: bool,
-    edge_revalidation: bool,
-    lock: bool,
-    lock_timeout: u64,
-    lock_age: u64,
-    control_fields: Vec<Box<str>>,
-    client_control: bool,
-    refresh_max: u32,
-    backoff: (u64, u64),
-    refresh_ahead: Option<u8>,
-    revalidate_timeout: u64,
-    vary_normalize: Vec<Box<str>>,
-    max_variants: u32,
-    invalidate: Invalidate,
     status_header: bool,
-    tag_fields: Vec<Box<str>>,
     purge_method: PurgeMethod,
 }
 
@@ -157,6 +130,8 @@ settings! {
 pub(crate) struct LocConf {
     /// As written, then merged.
     pub(crate) settings: Settings,
+    /// Those that the engine knows, likewise.
+    pub(crate) directives: Directives,
     /// What the engine goes by.
     pub(crate) policy: Policy,
     /// The zone, where its name has no variables.
@@ -206,7 +181,7 @@ impl LocConf {
 
     /// Whether as many refreshes are under way as may be.
     pub(crate) fn is_at_refresh_max(&self) -> bool {
-        self.refreshing.get() >= self.refresh_max()
+        self.refreshing.get() >= self.policy.refresh_max
     }
 
     /// How the key is made, as it stands in the configuration.
@@ -234,10 +209,6 @@ impl LocConf {
         )
     }
 
-    pub(crate) fn refresh_max(&self) -> u32 {
-        self.settings.refresh_max.unwrap_or(64)
-    }
-
     pub(crate) fn status_header(&self) -> bool {
         self.settings.status_header.unwrap_or(false)
     }
@@ -253,7 +224,8 @@ impl LocConf {
     fn merge(&mut self, above: &LocConf, cf: *mut ngx_conf_t) -> Result<(), String> {
         let main = MainConf::of(cf);
         self.settings.inherit(&above.settings);
-        self.policy = policy(&self.settings);
+        self.directives.inherit(&above.directives);
+        self.policy = self.directives.policy();
         self.policy.if_modified_since = counts_dates(cf);
         self.main = main;
         if let Some(Choice::Named(name)) = &self.settings.zone {
@@ -290,40 +262,6 @@ fn undeclared(directive: &str, name: &[u8]) -> String {
     format!(
         "\"{directive}\" names the zone \"{name}\", which no \"swr_cache_zone zone={name}:SIZE\" declares"
     )
-}
-
-fn policy(s: &Settings) -> Policy {
-    let usual = Policy::default();
-    let (backoff_min, backoff_max) = s.backoff.unwrap_or((usual.backoff_min, usual.backoff_max));
-    Policy {
-        methods: s.methods.unwrap_or(usual.methods),
-        convert_head: s.convert_head.unwrap_or(usual.convert_head),
-        max_range_offset: s.max_range_offset.map(|bytes| bytes as u64),
-        if_modified_since: usual.if_modified_since,
-        valid: s.valid.clone().unwrap_or(usual.valid),
-        min_uses: s.min_uses.unwrap_or(usual.min_uses),
-        ignore: s.ignore.unwrap_or(usual.ignore),
-        use_stale: s.use_stale.unwrap_or(usual.use_stale),
-        swr: s.swr.unwrap_or(usual.swr),
-        sie: s.sie.unwrap_or(usual.sie),
-        background_update: s.background_update.unwrap_or(usual.background_update),
-        revalidate: s.revalidate.unwrap_or(usual.revalidate),
-        edge_revalidation: s.edge_revalidation.unwrap_or(usual.edge_revalidation),
-        lock: s.lock.unwrap_or(usual.lock),
-        lock_timeout: s.lock_timeout.unwrap_or(usual.lock_timeout),
-        lock_age: s.lock_age.unwrap_or(usual.lock_age),
-        control_fields: s.control_fields.clone().unwrap_or(usual.control_fields),
-        client_control: s.client_control.unwrap_or(usual.client_control),
-        backoff_min,
-        backoff_max,
-        refresh_ahead: s.refresh_ahead.unwrap_or(usual.refresh_ahead),
-        revalidate_timeout: s.revalidate_timeout.or(usual.revalidate_timeout),
-        vary_normalize: s.vary_normalize.clone().unwrap_or(usual.vary_normalize),
-        max_variants: s.max_variants.unwrap_or(usual.max_variants),
-        tag_fields: s.tag_fields.clone().unwrap_or(usual.tag_fields),
-        invalidate: s.invalidate.unwrap_or(usual.invalidate),
-        inactive: None,
-    }
 }
 
 /// Puts an error into nginx's log with the file and line being read.
@@ -367,6 +305,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
         cf,
         LocConf {
             settings: Settings::default(),
+            directives: Directives::default(),
             policy: Policy::default(),
             zone: ptr::null(),
             purges: None,

@@ -9,10 +9,9 @@ use nginx_sys::{
     NGX_CONF_1MORE, NGX_CONF_NOARGS, NGX_DONE, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
     NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF, NGX_OK, ngx_array_create,
     ngx_array_push, ngx_cidr_t, ngx_command_t, ngx_conf_t, ngx_http_conf_ctx_t,
-    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_int_t, ngx_parse_offset, ngx_ptocidr,
-    ngx_str_t,
+    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_int_t, ngx_ptocidr, ngx_str_t,
 };
-use swrcache::engine::{IgnoreFields, Invalidate, MethodSet, StatusMatch, UseStale, Window, units};
+use swrcache::engine::policy::set::{self, Refusal, flag, one, refuse, time};
 
 use crate::conf::{Choice, LocConf, MainConf, PurgeMethod, Value, report};
 use crate::guard::guard;
@@ -22,7 +21,7 @@ use crate::zone::{Zone, ZoneOptions, file_path};
 /// NGX_CONF_ERROR.
 pub(crate) const FAILED: *mut c_char = ptr::without_provenance_mut(usize::MAX);
 
-type Parsed<T> = Result<T, String>;
+type Parsed<T> = Result<T, Refusal>;
 
 /// One directive being read: its words, without its name.
 struct Line<'a> {
@@ -40,6 +39,18 @@ macro_rules! location {
             LocConf,
             $parser
         )
+    };
+}
+
+/// A directive whose words the engine understands, by its own name of it.
+macro_rules! engine {
+    ($name:literal, $own:literal) => {
+        location!($name, |line, conf| {
+            if conf.directives.is_taken($own) {
+                return Err(TWICE.into());
+            }
+            conf.directives.add($own, &line.words)
+        })
     };
 }
 
@@ -84,20 +95,6 @@ pub(crate) static COMMANDS: Commands = Commands([
     ),
     location!("swr_cache", |l, c| once(&mut c.settings.zone, choice(l))),
     location!("swr_cache_key", |l, c| once(&mut c.settings.key, key(l))),
-    location!("swr_cache_methods", methods),
-    location!("swr_cache_convert_head", |l, c| once(
-        &mut c.settings.convert_head,
-        l.flag()
-    )),
-    location!("swr_cache_max_range_offset", |l, c| once(
-        &mut c.settings.max_range_offset,
-        l.one("a size such as 10m").and_then(size)
-    )),
-    location!("swr_cache_valid", valid),
-    location!("swr_cache_min_uses", |l, c| once(
-        &mut c.settings.min_uses,
-        l.number(0, u32::MAX)
-    )),
     location!("swr_cache_bypass", |l, c| more(
         &mut c.settings.bypass,
         l.values()
@@ -106,88 +103,39 @@ pub(crate) static COMMANDS: Commands = Commands([
         &mut c.settings.no_cache,
         l.values()
     )),
-    location!("swr_ignore_headers", ignore),
-    location!("swr_cache_use_stale", use_stale),
-    location!("swr_cache_stale_while_revalidate", |l, c| once(
-        &mut c.settings.swr,
-        window(l)
-    )),
-    location!("swr_cache_stale_if_error", |l, c| once(
-        &mut c.settings.sie,
-        window(l)
-    )),
-    location!("swr_cache_background_update", |l, c| once(
-        &mut c.settings.background_update,
-        l.flag()
-    )),
-    location!("swr_cache_revalidate", |l, c| once(
-        &mut c.settings.revalidate,
-        l.flag()
-    )),
-    location!("swr_cache_edge_revalidation", |l, c| once(
-        &mut c.settings.edge_revalidation,
-        l.flag()
-    )),
-    location!("swr_cache_lock", |l, c| once(
-        &mut c.settings.lock,
-        l.flag()
-    )),
-    location!("swr_cache_lock_timeout", |l, c| once(
-        &mut c.settings.lock_timeout,
-        l.one_time()
-    )),
-    location!("swr_cache_lock_age", |l, c| once(
-        &mut c.settings.lock_age,
-        l.one_time()
-    )),
-    location!("swr_cache_control_headers", |l, c| once(
-        &mut c.settings.control_fields,
-        l.field_names()
-    )),
-    location!("swr_cache_client_control", |l, c| once(
-        &mut c.settings.client_control,
-        l.flag()
-    )),
-    location!("swr_cache_refresh_max", |l, c| once(
-        &mut c.settings.refresh_max,
-        l.number(0, 1 << 20)
-    )),
-    location!("swr_cache_refresh_backoff", |l, c| once(
-        &mut c.settings.backoff,
-        backoff(l)
-    )),
-    location!("swr_cache_refresh_ahead", |l, c| once(
-        &mut c.settings.refresh_ahead,
-        refresh_ahead(l)
-    )),
-    location!("swr_cache_revalidate_timeout", |l, c| once(
-        &mut c.settings.revalidate_timeout,
-        l.one_time()
-    )),
-    location!("swr_cache_vary_normalize", |l, c| once(
-        &mut c.settings.vary_normalize,
-        l.field_names()
-    )),
-    location!("swr_cache_max_variants", |l, c| once(
-        &mut c.settings.max_variants,
-        l.number(1, 1 << 16)
-    )),
-    location!("swr_cache_invalidate", |l, c| once(
-        &mut c.settings.invalidate,
-        invalidate(l)
-    )),
     location!("swr_cache_status_header", |l, c| once(
         &mut c.settings.status_header,
-        l.flag()
-    )),
-    location!("swr_cache_tag_headers", |l, c| once(
-        &mut c.settings.tag_fields,
-        l.field_names()
+        flag(&l.words)
     )),
     location!("swr_cache_purge_method", |l, c| once(
         &mut c.settings.purge_method,
         purge_method(l)
     )),
+    engine!("swr_ignore_headers", "ignore_headers"),
+    engine!("swr_cache_methods", "methods"),
+    engine!("swr_cache_convert_head", "convert_head"),
+    engine!("swr_cache_max_range_offset", "max_range_offset"),
+    engine!("swr_cache_valid", "valid"),
+    engine!("swr_cache_min_uses", "min_uses"),
+    engine!("swr_cache_use_stale", "use_stale"),
+    engine!("swr_cache_stale_while_revalidate", "stale_while_revalidate"),
+    engine!("swr_cache_stale_if_error", "stale_if_error"),
+    engine!("swr_cache_background_update", "background_update"),
+    engine!("swr_cache_revalidate", "revalidate"),
+    engine!("swr_cache_edge_revalidation", "edge_revalidation"),
+    engine!("swr_cache_lock", "lock"),
+    engine!("swr_cache_lock_timeout", "lock_timeout"),
+    engine!("swr_cache_lock_age", "lock_age"),
+    engine!("swr_cache_control_headers", "control_headers"),
+    engine!("swr_cache_client_control", "client_control"),
+    engine!("swr_cache_refresh_max", "refresh_max"),
+    engine!("swr_cache_refresh_backoff", "refresh_backoff"),
+    engine!("swr_cache_refresh_ahead", "refresh_ahead"),
+    engine!("swr_cache_revalidate_timeout", "revalidate_timeout"),
+    engine!("swr_cache_vary_normalize", "vary_normalize"),
+    engine!("swr_cache_max_variants", "max_variants"),
+    engine!("swr_cache_invalidate", "invalidate"),
+    engine!("swr_cache_tag_headers", "tag_headers"),
     command!(
         "swr_cache_stats",
         NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS,
@@ -225,9 +173,11 @@ fn read(
     }
 }
 
+const TWICE: &str = "is given twice in the same block";
+
 fn once<T>(place: &mut Option<T>, value: Parsed<T>) -> Parsed<()> {
     if place.is_some() {
-        return Err("is given twice in the same block".into());
+        return Err(TWICE.into());
     }
     *place = Some(value?);
     Ok(())
@@ -243,58 +193,11 @@ fn text(word: &[u8]) -> String {
     String::from_utf8_lossy(word).into_owned()
 }
 
-fn bad<T>(word: &[u8], expected: &str) -> Parsed<T> {
-    Err(format!(
-        "has the invalid value \"{}\", expected {expected}",
-        text(word)
-    ))
-}
-
 impl Line<'_> {
-    fn one(&self, expected: &str) -> Parsed<&[u8]> {
-        match self.words.as_slice() {
-            [word] => Ok(word),
-            words => Err(format!(
-                "takes one value, {expected}, and has {}",
-                words.len()
-            )),
-        }
-    }
-
-    fn flag(&self) -> Parsed<bool> {
-        let word = self.one("\"on\" or \"off\"")?;
-        match word.to_ascii_lowercase().as_slice() {
-            b"on" => Ok(true),
-            b"off" => Ok(false),
-            _ => bad(word, "\"on\" or \"off\""),
-        }
-    }
-
-    fn number(&self, least: u32, most: u32) -> Parsed<u32> {
-        let expected = format!("a number from {least} to {most}");
-        let word = self.one(&expected)?;
-        text(word)
-            .parse()
-            .ok()
-            .filter(|n| (least..=most).contains(n))
-            .map_or_else(|| bad(word, &expected), Ok)
-    }
-
-    fn one_time(&self) -> Parsed<u64> {
-        self.one("a time such as 5s").and_then(time)
-    }
-
-    fn field_names(&self) -> Parsed<Vec<Box<str>>> {
-        if let [b"off"] = self.words.as_slice() {
-            return Ok(Vec::new());
-        }
-        self.words.iter().map(|word| field_name(word)).collect()
-    }
-
     fn value(&self, word: &[u8]) -> Parsed<Value> {
         match Value::compile(self.cf, word) {
             Some(value) => Ok(value),
-            None => bad(word, "a string with known variables"),
+            None => refuse(word, "a string with known variables"),
         }
     }
 
@@ -305,7 +208,7 @@ impl Line<'_> {
 
 /// The parts of a key: each variable, and what stands between. Of a key with one variable nothing can move elsewhere.
 fn key(line: &Line<'_>) -> Parsed<Vec<Value>> {
-    let word = line.one("a string")?;
+    let word = one(&line.words, "a string")?;
     let whole = line.value(word)?;
     let parts = parts(word);
     if word.iter().filter(|b| **b == b'$').count() < 2 || parts.len() > 250 {
@@ -333,23 +236,8 @@ fn parts(mut word: &[u8]) -> Vec<&[u8]> {
     parts
 }
 
-fn time(word: &[u8]) -> Parsed<u64> {
-    units::time(word).map_or_else(|| bad(word, "a time such as 500ms, 5s, 10m or 1d"), Ok)
-}
-
 fn size(word: &[u8]) -> Parsed<usize> {
-    let mut s = crate::pool::borrow(word);
-    // SAFETY: reads the `len` bytes only.
-    let bytes = unsafe { ngx_parse_offset(&mut s) };
-    usize::try_from(bytes).or_else(|_| bad(word, "a size such as 512k, 256m or 4g"))
-}
-
-fn field_name(word: &[u8]) -> Parsed<Box<str>> {
-    let is_token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
-    if word.is_empty() || !word.iter().all(is_token) {
-        return bad(word, "the name of a header field");
-    }
-    Ok(text(word).into_boxed_str())
+    set::size(word).and_then(|bytes| usize::try_from(bytes).map_err(|e| e.to_string()))
 }
 
 fn zone(line: &Line<'_>, main: &mut MainConf) -> Parsed<()> {
@@ -364,7 +252,7 @@ fn zone(line: &Line<'_>, main: &mut MainConf) -> Parsed<()> {
             b"inactive" => options.inactive = Some(time(value)?),
             b"file" if !value.is_empty() => options.file = Some(file_path(line.cf, value)?),
             _ => {
-                return bad(
+                return refuse(
                     word,
                     "zone=NAME:SIZE, max_object=SIZE, inactive=TIME or file=PATH",
                 );
@@ -391,7 +279,7 @@ fn zone(line: &Line<'_>, main: &mut MainConf) -> Parsed<()> {
 fn zone_place<'a>(word: &[u8], value: &'a [u8]) -> Parsed<(&'a [u8], usize)> {
     match split(value, b':') {
         Some((name, bytes)) if !name.is_empty() => Ok((name, size(bytes)?)),
-        _ => bad(word, "zone=NAME:SIZE, such as zone=main:256m"),
+        _ => refuse(word, "zone=NAME:SIZE, such as zone=main:256m"),
     }
 }
 
@@ -412,9 +300,9 @@ fn stats(line: &Line<'_>, _: &mut LocConf) -> Parsed<()> {
 
 fn purge(line: &Line<'_>, conf: &mut LocConf) -> Parsed<()> {
     let expected = "zone=NAME";
-    let word = line.one(expected)?;
+    let word = one(&line.words, expected)?;
     let name = word.strip_prefix(b"zone=").filter(|name| !name.is_empty());
-    let name = name.map_or_else(|| bad(word, expected), Ok)?;
+    let name = name.map_or_else(|| refuse(word, expected), Ok)?;
     // SAFETY: the pool of the cycle being read.
     let pool = unsafe { Pool::new((*line.cf).pool) };
     core_of(line).handler = Some(crate::purge::handler);
@@ -438,7 +326,7 @@ fn purge_method(line: &Line<'_>) -> Parsed<PurgeMethod> {
             .iter()
             .all(|b| b.is_ascii_uppercase() || b"-_".contains(b))
     {
-        return bad(method, "a method in capitals of its own, such as PURGE");
+        return refuse(method, "a method in capitals of its own, such as PURGE");
     }
     // SAFETY: the pool of the cycle being read.
     let from =
@@ -461,7 +349,7 @@ fn purge_method(line: &Line<'_>) -> Parsed<PurgeMethod> {
         };
         // NGX_DONE: bits beyond the mask are set, and ignored as by `allow`.
         if rc != NGX_OK as ngx_int_t && rc != NGX_DONE as ngx_int_t {
-            return bad(
+            return refuse(
                 address,
                 "an address or a CIDR block, such as 127.0.0.1 or 10.0.0.0/8",
             );
@@ -479,7 +367,7 @@ fn split(word: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
 }
 
 fn choice(line: &Line<'_>) -> Parsed<Choice> {
-    let word = line.one("the name of a zone or \"off\"")?;
+    let word = one(&line.words, "the name of a zone or \"off\"")?;
     if word == b"off" {
         return Ok(Choice::Off);
     }
@@ -489,150 +377,4 @@ fn choice(line: &Line<'_>) -> Parsed<Choice> {
     // SAFETY: the pool of the cycle being read.
     let pool = unsafe { Pool::new((*line.cf).pool) };
     Ok(Choice::Named(pool.copy(word).ok_or("ran out of memory")?))
-}
-
-fn methods(line: &Line<'_>, conf: &mut LocConf) -> Parsed<()> {
-    // As nginx: GET and HEAD are always among them, and case does not count.
-    let place = &mut conf.settings.methods;
-    for word in &line.words {
-        let set = place.get_or_insert(MethodSet::GET.with(MethodSet::HEAD));
-        *set = match word.to_ascii_uppercase().as_slice() {
-            b"GET" | b"HEAD" => *set,
-            b"POST" => set.with(MethodSet::POST),
-            _ => return bad(word, "GET, HEAD or POST"),
-        };
-    }
-    Ok(())
-}
-
-fn valid(line: &Line<'_>, conf: &mut LocConf) -> Parsed<()> {
-    let Some((last, codes)) = line.words.split_last() else {
-        return Err("needs a time".into());
-    };
-    let time = time(last)?;
-    let list = conf.settings.valid.get_or_insert_default();
-    if codes.is_empty() {
-        list.push((StatusMatch::Usual, time));
-    }
-    for word in codes {
-        list.push((status(word)?, time));
-    }
-    Ok(())
-}
-
-fn status(word: &[u8]) -> Parsed<StatusMatch> {
-    if word == b"any" {
-        return Ok(StatusMatch::Any);
-    }
-    match text(word).parse() {
-        Ok(code @ 100..=599) => Ok(StatusMatch::Code(code)),
-        _ => bad(word, "a status from 100 to 599 or \"any\""),
-    }
-}
-
-const IGNORABLE: &str = "X-Accel-Expires, Expires, Cache-Control, Set-Cookie, Vary, CDN-Cache-Control or Surrogate-Control";
-
-fn ignore(line: &Line<'_>, conf: &mut LocConf) -> Parsed<()> {
-    let place = conf.settings.ignore.get_or_insert_default();
-    for word in &line.words {
-        *place = place.with(match word.to_ascii_lowercase().as_slice() {
-            b"x-accel-expires" => IgnoreFields::X_ACCEL_EXPIRES,
-            b"expires" => IgnoreFields::EXPIRES,
-            b"cache-control" => IgnoreFields::CACHE_CONTROL,
-            b"set-cookie" => IgnoreFields::SET_COOKIE,
-            b"vary" => IgnoreFields::VARY,
-            b"cdn-cache-control" => IgnoreFields::CDN_CACHE_CONTROL,
-            b"surrogate-control" => IgnoreFields::SURROGATE_CONTROL,
-            b"x-accel-limit-rate" => IgnoreFields::X_ACCEL_LIMIT_RATE,
-            b"x-accel-charset" => IgnoreFields::X_ACCEL_CHARSET,
-            // nginx knows these two here; the cache has no use for them.
-            b"x-accel-redirect" | b"x-accel-buffering" => IgnoreFields::NONE,
-            _ => return bad(word, IGNORABLE),
-        });
-    }
-    Ok(())
-}
-
-const STALE_CONDITIONS: [(&[u8], u16); 11] = [
-    (b"error", UseStale::ERROR),
-    (b"timeout", UseStale::TIMEOUT),
-    (b"invalid_header", UseStale::INVALID_HEADER),
-    (b"updating", UseStale::UPDATING),
-    (b"http_500", UseStale::HTTP_500),
-    (b"http_502", UseStale::HTTP_502),
-    (b"http_503", UseStale::HTTP_503),
-    (b"http_504", UseStale::HTTP_504),
-    (b"http_403", UseStale::HTTP_403),
-    (b"http_404", UseStale::HTTP_404),
-    (b"http_429", UseStale::HTTP_429),
-];
-
-/// Once `off` is among them, in whichever line, nothing is covered (ngx_http_proxy_merge_loc_conf).
-fn use_stale(line: &Line<'_>, conf: &mut LocConf) -> Parsed<()> {
-    let known = |word: &[u8]| {
-        let is = |(name, _): &&(&[u8], u16)| word.eq_ignore_ascii_case(name);
-        STALE_CONDITIONS.iter().find(is).map(|(_, bit)| *bit)
-    };
-    let place = &mut conf.settings.use_stale;
-    for word in &line.words {
-        let before = place.unwrap_or(UseStale::listed(0)).conditions;
-        *place = Some(match known(word) {
-            _ if *place == Some(UseStale::OFF) => UseStale::OFF,
-            None if word.eq_ignore_ascii_case(b"off") => UseStale::OFF,
-            Some(bit) => UseStale::listed(before | bit),
-            None => {
-                return bad(
-                    word,
-                    "error, timeout, invalid_header, updating, http_500, http_502, http_503, http_504, http_403, http_404, http_429 or off",
-                );
-            }
-        });
-    }
-    Ok(())
-}
-
-fn window(line: &Line<'_>) -> Parsed<Window> {
-    match line.words.as_slice() {
-        [b"origin"] => Ok(Window::Origin),
-        [b"off"] => Ok(Window::Off),
-        [word] => time(word)
-            .map(Window::Default)
-            .or_else(|_| bad(word, "a time, \"origin\" or \"off\"")),
-        [word, b"force"] => time(word).map(Window::Force),
-        [_, word, ..] => bad(word, "\"force\" or nothing after the time"),
-        [] => Err("needs a time, \"origin\" or \"off\"".into()),
-    }
-}
-
-fn invalidate(line: &Line<'_>) -> Parsed<Invalidate> {
-    const EXPECTED: &str = "\"on\", \"target\", \"soft\" or \"off\"";
-    let word = line.one(EXPECTED)?;
-    Invalidate::parse(&text(word)).map_or_else(|| bad(word, EXPECTED), Ok)
-}
-
-fn backoff(line: &Line<'_>) -> Parsed<(u64, u64)> {
-    let [least, most] = line.words.as_slice() else {
-        return Err("takes two times, the first pause and the longest, such as 1s 60s".into());
-    };
-    let (min, max) = (time(least)?, time(most)?);
-    if min == 0 || min > max {
-        return bad(
-            most,
-            "a longest pause that is not shorter than the first, and the first above 0",
-        );
-    }
-    Ok((min, max))
-}
-
-fn refresh_ahead(line: &Line<'_>) -> Parsed<Option<u8>> {
-    let expected = "a percentage from 1% to 99%, or \"off\"";
-    let word = line.one(expected)?;
-    if word == b"off" {
-        return Ok(None);
-    }
-    let digits = word.strip_suffix(b"%").unwrap_or(word);
-    match text(digits).parse() {
-        Ok(percent @ 1..=99) => Ok(Some(percent)),
-        _ => bad(word, expected),
-    }
 }

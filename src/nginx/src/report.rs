@@ -180,7 +180,7 @@ pub(crate) fn deferred(r: Req, conf: &LocConf, entry: &Stored) {
          a later request refreshes it",
         key::display(entry.object().key()),
         zone_name(r, conf),
-        conf.refresh_max(),
+        conf.policy.refresh_max,
     );
     write(r, NGX_LOG_WARN, &text, held);
 }

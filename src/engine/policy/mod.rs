@@ -7,6 +7,11 @@
 use crate::http::fields::is;
 use crate::store::Millis;
 
+pub mod set;
+pub mod units;
+
+pub use set::Directives;
+
 /// One second in [`Millis`].
 pub(crate) const SECOND: Millis = 1_000;
 
@@ -64,6 +69,9 @@ pub struct Policy {
     pub backoff_max: Millis,
     /// Refresh in the last so many percent of freshness (`swr_cache_refresh_ahead`).
     pub refresh_ahead: Option<u8>,
+    /// Background refreshes in flight beyond which a refresh is left to a later request (`swr_cache_refresh_max`): of a location in a
+    /// worker of nginx, of the cache in the C library. The host counts.
+    pub refresh_max: u32,
     /// The longest that a request waits for the origin beside a usable stale copy (`swr_cache_revalidate_timeout`).
     pub revalidate_timeout: Option<Millis>,
     /// Request fields reduced to what can matter before `Vary` is matched (`swr_cache_vary_normalize`).
@@ -102,6 +110,7 @@ impl Default for Policy {
             backoff_min: SECOND,
             backoff_max: 60 * SECOND,
             refresh_ahead: None,
+            refresh_max: 64,
             revalidate_timeout: None,
             vary_normalize: names(&["Accept-Encoding"]),
             max_variants: 64,
@@ -270,6 +279,12 @@ impl UseStale {
         conditions: 0,
     };
 
+    /// Nothing is written yet, and nothing covered: where a written-out list begins.
+    const UNWRITTEN: UseStale = UseStale {
+        written: false,
+        conditions: 0,
+    };
+
     /// A written-out list of `conditions`.
     pub const fn listed(conditions: u16) -> UseStale {
         UseStale {
@@ -334,19 +349,6 @@ pub enum Invalidate {
     Soft,
     /// Nothing happens.
     Off,
-}
-
-impl Invalidate {
-    /// Reads the word of the directive.
-    pub fn parse(word: &str) -> Option<Invalidate> {
-        match word {
-            "on" => Some(Invalidate::On),
-            "target" => Some(Invalidate::Target),
-            "soft" => Some(Invalidate::Soft),
-            "off" => Some(Invalidate::Off),
-            _ => None,
-        }
-    }
 }
 
 /// A window of stale service as configured.

@@ -1,0 +1,655 @@
+//! The grammar of the directives, once for every host: a name and words in, a [`Policy`] out.
+//!
+//! A host keeps what was written in each block ([`Directives`]), merges blocks as nginx does, and makes the policy last. What needs a
+//! host to be understood (variables, zones, addresses) is no directive of the engine.
+
+use std::borrow::Cow;
+
+use crate::http::Millis;
+use crate::http::syntax::{digits, is_token};
+
+use super::{IgnoreFields, Invalidate, MethodSet, Policy, StatusMatch, UseStale, Window, units};
+
+/// What is wrong with a directive: the rest of a sentence that begins with its name.
+pub type Refusal = String;
+
+type Parsed<T> = Result<T, Refusal>;
+
+/// The words of a directive, without its name.
+type Words<'a> = &'a [&'a [u8]];
+
+/// A directive: its name without nginx's prefix, where it begins if it may come several times, and what a line of it does.
+struct Directive {
+    name: &'static str,
+    /// Of a directive that may come several times in a block: forgets what was inherited.
+    begin: Option<fn(&mut Policy)>,
+    set: fn(&mut Policy, Words<'_>) -> Parsed<()>,
+}
+
+const fn once(name: &'static str, set: fn(&mut Policy, Words<'_>) -> Parsed<()>) -> Directive {
+    Directive {
+        name,
+        begin: None,
+        set,
+    }
+}
+
+const fn several(
+    name: &'static str,
+    begin: fn(&mut Policy),
+    set: fn(&mut Policy, Words<'_>) -> Parsed<()>,
+) -> Directive {
+    Directive {
+        name,
+        begin: Some(begin),
+        set,
+    }
+}
+
+/// A directive whose value is read by `$read` into a field of the policy.
+macro_rules! field {
+    ($name:literal, $field:ident, $read:expr) => {
+        once($name, |policy, words| {
+            policy.$field = $read(words)?;
+            Ok(())
+        })
+    };
+}
+
+const TABLE: [Directive; 27] = [
+    several(
+        "methods",
+        |p| p.methods = MethodSet::GET.with(MethodSet::HEAD),
+        methods,
+    ),
+    several("valid", |p| p.valid.clear(), valid),
+    several("ignore_headers", |p| p.ignore = IgnoreFields::NONE, ignore),
+    several(
+        "use_stale",
+        |p| p.use_stale = UseStale::UNWRITTEN,
+        use_stale,
+    ),
+    field!("convert_head", convert_head, flag),
+    field!("max_range_offset", max_range_offset, |words| or_off(
+        words,
+        SIZE_OR_OFF,
+        units::size
+    )),
+    field!("min_uses", min_uses, |words| number(words, 0, u32::MAX)),
+    field!("stale_while_revalidate", swr, window),
+    field!("stale_if_error", sie, window),
+    field!("background_update", background_update, flag),
+    field!("revalidate", revalidate, flag),
+    field!("edge_revalidation", edge_revalidation, flag),
+    field!("lock", lock, flag),
+    field!("lock_timeout", lock_timeout, one_time),
+    field!("lock_age", lock_age, one_time),
+    field!("control_headers", control_fields, field_names),
+    field!("client_control", client_control, flag),
+    field!("refresh_max", refresh_max, |words| number(
+        words,
+        0,
+        1 << 20
+    )),
+    once("refresh_backoff", backoff),
+    field!("refresh_ahead", refresh_ahead, |words| or_off(
+        words, PERCENT, percent
+    )),
+    field!("revalidate_timeout", revalidate_timeout, |words| or_off(
+        words,
+        TIME_OR_OFF,
+        units::time
+    )),
+    field!("inactive", inactive, |words| or_off(
+        words,
+        TIME_OR_OFF,
+        units::time
+    )),
+    field!("vary_normalize", vary_normalize, field_names),
+    field!("max_variants", max_variants, |words| number(
+        words,
+        1,
+        1 << 16
+    )),
+    field!("invalidate", invalidate, invalidate),
+    field!("tag_headers", tag_fields, field_names),
+    // Clients' dates count or not: nginx has a directive of its own for it, other hosts have this.
+    field!("if_modified_since", if_modified_since, flag),
+];
+
+/// The directives of one block as written, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Directives {
+    lines: Vec<Line>,
+}
+
+#[derive(Clone, Debug)]
+struct Line {
+    /// A place in [`TABLE`].
+    directive: usize,
+    words: Vec<Box<[u8]>>,
+}
+
+impl Directives {
+    /// Adds a directive, by its name without the prefix `swr_cache_`. A second line of it adds to the first where nginx takes several
+    /// (`valid`, `methods`, `ignore_headers`, `use_stale`), else it takes its place.
+    ///
+    /// # Errors
+    /// What is wrong with it, as the rest of a sentence that begins with the directive's name; nothing has been added then.
+    pub fn add(&mut self, name: &str, words: &[&[u8]]) -> Result<(), Refusal> {
+        let at = TABLE.iter().position(|d| d.name == name);
+        let at = at.ok_or_else(|| Refusal::from("is no directive of the cache"))?;
+        let directive = TABLE.get(at).ok_or_else(Refusal::new)?;
+        (directive.set)(&mut Policy::default(), words)?;
+        if directive.begin.is_none() {
+            self.lines.retain(|line| line.directive != at);
+        }
+        self.lines.push(Line {
+            directive: at,
+            words: words.iter().map(|word| Box::from(*word)).collect(),
+        });
+        Ok(())
+    }
+
+    /// Whether the directive stands here already and may not come again in the same block.
+    pub fn is_taken(&self, name: &str) -> bool {
+        self.lines.iter().any(|line| {
+            let directive = TABLE.get(line.directive);
+            directive.is_some_and(|d| d.name == name && d.begin.is_none())
+        })
+    }
+
+    /// Takes over what the block around this one says of the directives that do not stand here, as nginx merges.
+    pub fn inherit(&mut self, outer: &Directives) {
+        let is_absent =
+            |line: &&Line| !self.lines.iter().any(|own| own.directive == line.directive);
+        let inherited: Vec<Line> = outer.lines.iter().filter(is_absent).cloned().collect();
+        self.lines.splice(0..0, inherited);
+    }
+
+    /// What all of it comes to; directives that nobody wrote have their defaults.
+    pub fn policy(&self) -> Policy {
+        let mut policy = Policy::default();
+        let mut begun = [false; TABLE.len()];
+        for line in &self.lines {
+            let Some(directive) = TABLE.get(line.directive) else {
+                continue;
+            };
+            if let (Some(begin), Some(begun @ false)) =
+                (directive.begin, begun.get_mut(line.directive))
+            {
+                begin(&mut policy);
+                *begun = true;
+            }
+            let words: Vec<&[u8]> = line.words.iter().map(Box::as_ref).collect();
+            // It was read before, so it can be now.
+            let _ = (directive.set)(&mut policy, &words);
+        }
+        policy
+    }
+}
+
+fn text(word: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(word)
+}
+
+/// The refusal of a value, for hosts' own directives too.
+///
+/// # Errors
+/// Always.
+pub fn refuse<T>(word: &[u8], expected: &str) -> Result<T, Refusal> {
+    let value = text(word);
+    Err(format!(
+        "has the invalid value \"{value}\", expected {expected}"
+    ))
+}
+
+/// The only word of a directive.
+///
+/// # Errors
+/// If there are none or several; `expected` says what it takes.
+pub fn one<'a>(words: &[&'a [u8]], expected: &str) -> Result<&'a [u8], Refusal> {
+    match words {
+        [word] => Ok(word),
+        words => Err(format!(
+            "takes one value, {expected}, and has {}",
+            words.len()
+        )),
+    }
+}
+
+/// `on` or `off`, in any case (ngx_conf_set_flag_slot).
+///
+/// # Errors
+/// If it is anything else.
+pub fn flag(words: &[&[u8]]) -> Result<bool, Refusal> {
+    const EXPECTED: &str = "\"on\" or \"off\"";
+    let word = one(words, EXPECTED)?;
+    match word.to_ascii_lowercase().as_slice() {
+        b"on" => Ok(true),
+        b"off" => Ok(false),
+        _ => refuse(word, EXPECTED),
+    }
+}
+
+const TIME: &str = "a time such as 500ms, 5s, 10m or 1d";
+const SIZE: &str = "a size such as 512k, 256m or 4g";
+
+/// A time in nginx's grammar ([`units::time`]).
+///
+/// # Errors
+/// If it is none.
+pub fn time(word: &[u8]) -> Result<Millis, Refusal> {
+    units::time(word).map_or_else(|| refuse(word, TIME), Ok)
+}
+
+/// A size in bytes in nginx's grammar ([`units::size`]).
+///
+/// # Errors
+/// If it is none.
+pub fn size(word: &[u8]) -> Result<u64, Refusal> {
+    units::size(word).map_or_else(|| refuse(word, SIZE), Ok)
+}
+
+fn one_time(words: Words<'_>) -> Parsed<Millis> {
+    one(words, TIME).and_then(time)
+}
+
+fn number(words: Words<'_>, least: u32, most: u32) -> Parsed<u32> {
+    let expected = format!("a number from {least} to {most}");
+    let word = one(words, &expected)?;
+    let number = digits(word).and_then(|n| u32::try_from(n).ok());
+    let number = number.filter(|n| (least..=most).contains(n));
+    number.map_or_else(|| refuse(word, &expected), Ok)
+}
+
+const TIME_OR_OFF: &str = "a time such as 500ms, 5s, 10m or 1d, or \"off\"";
+const SIZE_OR_OFF: &str = "a size such as 512k, 256m or 4g, or \"off\"";
+const PERCENT: &str = "a percentage from 1% to 99%, or \"off\"";
+
+fn or_off<T>(words: Words<'_>, expected: &str, read: fn(&[u8]) -> Option<T>) -> Parsed<Option<T>> {
+    match one(words, expected)? {
+        b"off" => Ok(None),
+        word => read(word).map_or_else(|| refuse(word, expected), |value| Ok(Some(value))),
+    }
+}
+
+fn percent(word: &[u8]) -> Option<u8> {
+    let percent = digits(word.strip_suffix(b"%").unwrap_or(word))?;
+    u8::try_from(percent).ok().filter(|p| (1..=99).contains(p))
+}
+
+/// Names of fields; `off` alone is none.
+fn field_names(words: Words<'_>) -> Parsed<Vec<Box<str>>> {
+    const EXPECTED: &str = "the name of a header field";
+    match words {
+        [] => Err("needs the names of header fields, or \"off\"".into()),
+        [b"off"] => Ok(Vec::new()),
+        words => {
+            if let Some(word) = words.iter().find(|word| !is_token(word)) {
+                return refuse(word, EXPECTED);
+            }
+            Ok(words.iter().map(|word| text(word).into()).collect())
+        }
+    }
+}
+
+/// `GET` and `HEAD` are always among them, and case does not count (ngx_http_proxy_cache_methods).
+fn methods(policy: &mut Policy, words: Words<'_>) -> Parsed<()> {
+    const EXPECTED: &str = "GET, HEAD or POST";
+    for word in some(words, EXPECTED)? {
+        policy.methods = policy
+            .methods
+            .with(match word.to_ascii_uppercase().as_slice() {
+                b"GET" => MethodSet::GET,
+                b"HEAD" => MethodSet::HEAD,
+                b"POST" => MethodSet::POST,
+                _ => return refuse(word, EXPECTED),
+            });
+    }
+    Ok(())
+}
+
+/// At least one word.
+fn some<'a, 'w>(words: &'a [&'w [u8]], expected: &str) -> Parsed<&'a [&'w [u8]]> {
+    match words {
+        [] => Err(format!("needs {expected}")),
+        words => Ok(words),
+    }
+}
+
+/// `[CODE ... | any] TIME`; without a code it is for 200, 301 and 302.
+fn valid(policy: &mut Policy, words: Words<'_>) -> Parsed<()> {
+    let Some((last, codes)) = words.split_last() else {
+        return Err("needs a time".into());
+    };
+    let time = time(last)?;
+    if codes.is_empty() {
+        policy.valid.push((StatusMatch::Usual, time));
+    }
+    for word in codes {
+        policy.valid.push((status(word)?, time));
+    }
+    Ok(())
+}
+
+fn status(word: &[u8]) -> Parsed<StatusMatch> {
+    if word == b"any" {
+        return Ok(StatusMatch::Any);
+    }
+    match digits(word).and_then(|n| u16::try_from(n).ok()) {
+        Some(code) if (100..600).contains(&code) => Ok(StatusMatch::Code(code)),
+        _ => refuse(word, "a status from 100 to 599 or \"any\""),
+    }
+}
+
+const IGNORABLE: [(&str, IgnoreFields); 11] = [
+    ("X-Accel-Expires", IgnoreFields::X_ACCEL_EXPIRES),
+    ("Expires", IgnoreFields::EXPIRES),
+    ("Cache-Control", IgnoreFields::CACHE_CONTROL),
+    ("Set-Cookie", IgnoreFields::SET_COOKIE),
+    ("Vary", IgnoreFields::VARY),
+    ("CDN-Cache-Control", IgnoreFields::CDN_CACHE_CONTROL),
+    ("Surrogate-Control", IgnoreFields::SURROGATE_CONTROL),
+    ("X-Accel-Limit-Rate", IgnoreFields::X_ACCEL_LIMIT_RATE),
+    ("X-Accel-Charset", IgnoreFields::X_ACCEL_CHARSET),
+    // nginx knows these two here; the cache has no use for them.
+    ("X-Accel-Redirect", IgnoreFields::NONE),
+    ("X-Accel-Buffering", IgnoreFields::NONE),
+];
+
+fn ignore(policy: &mut Policy, words: Words<'_>) -> Parsed<()> {
+    for word in some(words, &list_of(&IGNORABLE))? {
+        match find(&IGNORABLE, word) {
+            Some(field) => policy.ignore = policy.ignore.with(field),
+            None => return refuse(word, &list_of(&IGNORABLE)),
+        }
+    }
+    Ok(())
+}
+
+const STALE_CONDITIONS: [(&str, u16); 11] = [
+    ("error", UseStale::ERROR),
+    ("timeout", UseStale::TIMEOUT),
+    ("invalid_header", UseStale::INVALID_HEADER),
+    ("updating", UseStale::UPDATING),
+    ("http_500", UseStale::HTTP_500),
+    ("http_502", UseStale::HTTP_502),
+    ("http_503", UseStale::HTTP_503),
+    ("http_504", UseStale::HTTP_504),
+    ("http_403", UseStale::HTTP_403),
+    ("http_404", UseStale::HTTP_404),
+    ("http_429", UseStale::HTTP_429),
+];
+
+/// Once `off` is among them, in whichever line, nothing is covered (ngx_http_proxy_merge_loc_conf).
+fn use_stale(policy: &mut Policy, words: Words<'_>) -> Parsed<()> {
+    let expected = || format!("{} or off", list_of(&STALE_CONDITIONS));
+    for word in some(words, &expected())? {
+        let list = &mut policy.use_stale;
+        *list = match find(&STALE_CONDITIONS, word) {
+            _ if *list == UseStale::OFF => UseStale::OFF,
+            None if word.eq_ignore_ascii_case(b"off") => UseStale::OFF,
+            Some(bit) => UseStale::listed(list.conditions | bit),
+            None => return refuse(word, &expected()),
+        };
+    }
+    Ok(())
+}
+
+fn find<T: Copy>(list: &[(&str, T)], word: &[u8]) -> Option<T> {
+    let is = |(name, _): &&(&str, T)| word.eq_ignore_ascii_case(name.as_bytes());
+    list.iter().find(is).map(|(_, value)| *value)
+}
+
+fn list_of<T>(list: &[(&str, T)]) -> String {
+    let names: Vec<_> = list.iter().map(|(name, _)| *name).collect();
+    names.join(", ")
+}
+
+fn window(words: Words<'_>) -> Parsed<Window> {
+    const EXPECTED: &str = "a time, \"origin\" or \"off\"";
+    match words {
+        [b"origin"] => Ok(Window::Origin),
+        [b"off"] => Ok(Window::Off),
+        [word] => {
+            units::time(word).map_or_else(|| refuse(word, EXPECTED), |t| Ok(Window::Default(t)))
+        }
+        [word, b"force"] => time(word).map(Window::Force),
+        [_, word, ..] => refuse(word, "\"force\" or nothing after the time"),
+        [] => Err(format!("needs {EXPECTED}")),
+    }
+}
+
+fn backoff(policy: &mut Policy, words: Words<'_>) -> Parsed<()> {
+    let [least, most] = words else {
+        return Err("takes two times, the first pause and the longest, such as 1s 60s".into());
+    };
+    let (min, max) = (time(least)?, time(most)?);
+    if min == 0 {
+        return refuse(least, "a first pause above 0");
+    }
+    if min > max {
+        return refuse(most, "a longest pause that is not shorter than the first");
+    }
+    (policy.backoff_min, policy.backoff_max) = (min, max);
+    Ok(())
+}
+
+fn invalidate(words: Words<'_>) -> Parsed<Invalidate> {
+    const EXPECTED: &str = "\"on\", \"target\", \"soft\" or \"off\"";
+    let word = one(words, EXPECTED)?;
+    match word {
+        b"on" => Ok(Invalidate::On),
+        b"target" => Ok(Invalidate::Target),
+        b"soft" => Ok(Invalidate::Soft),
+        b"off" => Ok(Invalidate::Off),
+        _ => refuse(word, EXPECTED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(block: &mut Directives, line: &str) -> Result<(), Refusal> {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let (name, words) = words.split_first().expect("a name");
+        block.add(&text(name), words)
+    }
+
+    fn policy(lines: &[&str]) -> Policy {
+        let mut block = Directives::default();
+        for line in lines {
+            add(&mut block, line).unwrap_or_else(|why| panic!("{line} {why}"));
+        }
+        block.policy()
+    }
+
+    #[test]
+    fn every_directive_is_read() {
+        let default = format!("{:?}", Policy::default());
+        for line in [
+            "methods GET post",
+            "valid 200 302 10m",
+            "ignore_headers set-cookie VARY",
+            "use_stale error updating http_404",
+            "convert_head OFF",
+            "max_range_offset 10m",
+            "min_uses 2",
+            "stale_while_revalidate 30s force",
+            "stale_if_error off",
+            "background_update off",
+            "revalidate off",
+            "edge_revalidation off",
+            "lock off",
+            "lock_timeout 500ms",
+            "lock_age 1h30m",
+            "control_headers My-Control",
+            "client_control On",
+            "refresh_max 0",
+            "refresh_backoff 2s 2s",
+            "refresh_ahead 20",
+            "revalidate_timeout 200ms",
+            "inactive 1h",
+            "vary_normalize off",
+            "max_variants 65536",
+            "invalidate soft",
+            "tag_headers X-Tags",
+            "if_modified_since off",
+        ] {
+            assert_ne!(format!("{:?}", policy(&[line])), default, "{line}");
+            let name = line.split(' ').next();
+            assert!(TABLE.iter().any(|d| Some(d.name) == name), "{line}");
+        }
+        assert_eq!(format!("{:?}", policy(&[])), default);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (line, why) in [
+            ("nonsense on", "is no directive of the cache"),
+            (
+                "lock maybe",
+                "has the invalid value \"maybe\", expected \"on\" or \"off\"",
+            ),
+            ("lock", "takes one value, \"on\" or \"off\", and has 0"),
+            (
+                "lock on off",
+                "takes one value, \"on\" or \"off\", and has 2",
+            ),
+            (
+                "lock_age 1x",
+                "has the invalid value \"1x\", expected a time such as 500ms, 5s, 10m or 1d",
+            ),
+            (
+                "methods PUT",
+                "has the invalid value \"PUT\", expected GET, HEAD or POST",
+            ),
+            ("methods", "needs GET, HEAD or POST"),
+            ("valid", "needs a time"),
+            (
+                "valid any",
+                "has the invalid value \"any\", expected a time such as 500ms, 5s, 10m or 1d",
+            ),
+            (
+                "valid 99 1s",
+                "has the invalid value \"99\", expected a status from 100 to 599 or \"any\"",
+            ),
+            (
+                "valid +200 1s",
+                "has the invalid value \"+200\", expected a status from 100 to 599 or \"any\"",
+            ),
+            (
+                "min_uses +1",
+                "has the invalid value \"+1\", expected a number from 0 to 4294967295",
+            ),
+            (
+                "min_uses 4294967296",
+                "has the invalid value \"4294967296\", expected a number from 0 to 4294967295",
+            ),
+            (
+                "max_variants 0",
+                "has the invalid value \"0\", expected a number from 1 to 65536",
+            ),
+            (
+                "max_range_offset 1t",
+                "has the invalid value \"1t\", expected a size such as 512k, 256m or 4g, or \"off\"",
+            ),
+            (
+                "stale_if_error 5s hard",
+                "has the invalid value \"hard\", expected \"force\" or nothing after the time",
+            ),
+            (
+                "stale_if_error x",
+                "has the invalid value \"x\", expected a time, \"origin\" or \"off\"",
+            ),
+            (
+                "refresh_backoff 1s",
+                "takes two times, the first pause and the longest, such as 1s 60s",
+            ),
+            (
+                "refresh_backoff 0 1s",
+                "has the invalid value \"0\", expected a first pause above 0",
+            ),
+            (
+                "refresh_backoff 2s 1s",
+                "has the invalid value \"1s\", expected a longest pause that is not shorter than the first",
+            ),
+            (
+                "refresh_ahead 100",
+                "has the invalid value \"100\", expected a percentage from 1% to 99%, or \"off\"",
+            ),
+            (
+                "revalidate_timeout x",
+                "has the invalid value \"x\", expected a time such as 500ms, 5s, 10m or 1d, or \"off\"",
+            ),
+            (
+                "control_headers A, B",
+                "has the invalid value \"A,\", expected the name of a header field",
+            ),
+            (
+                "tag_headers X:Tags",
+                "has the invalid value \"X:Tags\", expected the name of a header field",
+            ),
+            (
+                "vary_normalize",
+                "needs the names of header fields, or \"off\"",
+            ),
+            (
+                "invalidate maybe",
+                "has the invalid value \"maybe\", expected \"on\", \"target\", \"soft\" or \"off\"",
+            ),
+        ] {
+            let mut block = Directives::default();
+            assert_eq!(add(&mut block, line), Err(why.into()), "{line}");
+            assert!(block.lines.is_empty(), "{line}");
+        }
+    }
+
+    #[test]
+    fn several_lines_add_up_and_the_last_of_others_counts() {
+        let p = policy(&["valid 404 1m", "valid 10m"]);
+        let expected = [
+            (StatusMatch::Code(404), 60_000),
+            (StatusMatch::Usual, 600_000),
+        ];
+        assert_eq!(p.valid, expected);
+        let p = policy(&["use_stale error", "use_stale http_404 updating"]);
+        let bits = UseStale::ERROR | UseStale::HTTP_404 | UseStale::UPDATING;
+        assert_eq!(p.use_stale, UseStale::listed(bits));
+        assert_eq!(
+            policy(&["use_stale off", "use_stale error"]).use_stale,
+            UseStale::OFF
+        );
+        assert_eq!(policy(&["use_stale error off"]).use_stale, UseStale::OFF);
+        let p = policy(&["min_uses 2", "min_uses 3"]);
+        assert_eq!(p.min_uses, 3);
+        let mut block = Directives::default();
+        for line in ["valid 1m", "min_uses 2"] {
+            add(&mut block, line).expect("good");
+        }
+        assert_eq!(
+            (block.is_taken("valid"), block.is_taken("min_uses")),
+            (false, true)
+        );
+        assert!(!block.is_taken("lock"));
+    }
+
+    #[test]
+    fn a_block_inherits_what_it_does_not_say() {
+        let (mut outer, mut inner) = (Directives::default(), Directives::default());
+        for line in ["valid 404 1m", "use_stale off", "lock off", "methods POST"] {
+            add(&mut outer, line).expect("good");
+        }
+        for line in ["valid 200 10m", "use_stale error", "min_uses 5"] {
+            add(&mut inner, line).expect("good");
+        }
+        inner.inherit(&outer);
+        let p = inner.policy();
+        assert_eq!(p.valid, [(StatusMatch::Code(200), 600_000)]);
+        assert_eq!(p.use_stale, UseStale::listed(UseStale::ERROR));
+        assert_eq!((p.lock, p.min_uses), (false, 5));
+        assert!(p.methods.has(super::super::Method::Post));
+    }
+}
