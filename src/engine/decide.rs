@@ -121,12 +121,13 @@ impl Deciding<'_> {
     }
 
     fn fresh(&self, found: Found) -> Decision {
-        if self.is_due(&found)
-            && let Some(claim) = self.claims().refresh_claim(&found)
-        {
-            return self.serve_and_refresh(found, claim, Status::Hit, Asked::RefreshAhead);
+        let claim = self
+            .is_due(&found)
+            .then(|| self.claims().refresh_claim(&found));
+        match claim.flatten() {
+            Some(claim) => self.serve_and_refresh(found, claim, Status::Hit, Asked::RefreshAhead),
+            None => self.serve(found, Status::Hit, Reason::Fresh),
         }
-        self.serve(found, Status::Hit, Reason::Fresh)
     }
 
     /// Whether the entry is in the last part of its freshness, and may be refreshed.

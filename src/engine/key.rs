@@ -83,10 +83,11 @@ pub fn display(key: &[u8]) -> String {
 /// The parts of a key; nothing if it is no key of this form.
 pub fn parts(key: &[u8]) -> Option<Vec<&[u8]>> {
     let (mut rest, tail) = split(key)?;
-    let lengths = tail.as_chunks::<LENGTH>().0;
+    let lengths = tail.chunks_exact(LENGTH);
     let mut parts = Vec::with_capacity(lengths.len() + 1);
     for length in lengths {
-        let (part, after) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        let length = u32::from_le_bytes(length.try_into().ok()?);
+        let (part, after) = rest.split_at_checked(length as usize)?;
         parts.push(part);
         rest = after;
     }

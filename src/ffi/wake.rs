@@ -110,9 +110,9 @@ impl Wake {
     /// Gives the bell back.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
-        if state.pid == std::process::id()
-            && let Some(bell) = state.bell.take()
-        {
+        let is_own = state.pid == std::process::id();
+        let bell = if is_own { state.bell.take() } else { None };
+        if let Some(bell) = bell {
             self.bells.release(bell);
         }
     }

@@ -579,7 +579,7 @@ impl Region {
 /// As [`Region::create`].
 unsafe fn borrow(base: NonNull<u8>, len: usize) -> Result<Memory, StoreError> {
     Geometry::of(len)?;
-    if !(base.as_ptr() as usize).is_multiple_of(64) {
+    if base.as_ptr() as usize % 64 != 0 {
         return Err(StoreError::Misaligned);
     }
     // SAFETY: aligned; the rest is the caller's promise.

@@ -44,7 +44,7 @@ fn fill_up(region: &Region) {
     while region.stats().evictions == 0 {
         let key = format!("filling {i}").into_bytes();
         put(region, &key, i, 900 + i * 13 % 500);
-        if i.is_multiple_of(3) {
+        if i % 3 == 0 {
             get(region, &key);
         }
         i += 1;

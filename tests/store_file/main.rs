@@ -75,7 +75,7 @@ fn put(region: &Region, i: u64) -> Object {
 
 /// The same, or nothing where others keep the region busy, fill it, or remove the key meanwhile.
 fn try_put(region: &Region, i: u64) -> Option<Object> {
-    let total = i.is_multiple_of(2).then_some(length(i));
+    let total = (i % 2 == 0).then_some(length(i));
     let mut fill = Fill::begin(
         region.unclaimed(&key(i)),
         NewObject {

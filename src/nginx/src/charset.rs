@@ -22,7 +22,8 @@ pub(crate) fn lend(r: Req, next: ngx_http_output_header_filter_pt) -> bool {
         && raw.content_handler.is_none()
         && bytes_of(&raw.uri).ends_with(b"/")
         && out.charset.len == 0;
-    if is_listing && let Some(charset) = below(r, next) {
+    let charset = is_listing.then(|| below(r, next)).flatten();
+    if let Some(charset) = charset {
         out.charset = charset;
     }
     is_listing

@@ -394,10 +394,9 @@ impl Client {
             worker::park(&mut self.link);
         }
         // A rung waiter that must wait on keeps its first deadline.
-        if let Some(until) = until
-            && !(again && self.timer.timer_set() != 0)
-        {
-            self.set_timer(until);
+        match until {
+            Some(until) if !(again && self.timer.timer_set() != 0) => self.set_timer(until),
+            _ => {}
         }
         Step::Parked
     }
@@ -828,8 +827,11 @@ unsafe extern "C" fn on_write_event(r: *mut ngx_http_request_t) {
         let r = unsafe { Req::new(r) };
         // SAFETY: a connection's events live as long as it does.
         let is_gone = unsafe { (*r.connection().write).error() != 0 };
-        if is_gone && let Some(client) = Ctx::client(r) {
-            client.conclude(Step::Done(NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t));
+        match Ctx::client(r) {
+            Some(client) if is_gone => {
+                client.conclude(Step::Done(NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t));
+            }
+            _ => {}
         }
     });
 }

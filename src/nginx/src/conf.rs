@@ -236,12 +236,10 @@ impl LocConf {
             self.policy.inactive = zone.inactive();
             self.zone = zone;
         }
-        if let Some(name) = &self.purges
-            && main.zone(bytes_of(name)).is_none()
-        {
-            return Err(undeclared("swr_cache_purge", bytes_of(name)));
+        match self.purges.as_ref().map(bytes_of) {
+            Some(name) if main.zone(name).is_none() => Err(undeclared("swr_cache_purge", name)),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -787,11 +787,11 @@ impl Relay {
             }
             // nginx may hold a little back to make larger writes; not when it holds the last of our buffers.
             self.held_back = true;
-            if self.made == RELAY_BUFFERS
-                && self.bufs.free.is_null()
-                && let Some(buf) = chain.last_buf()
-            {
-                buf.set_flush(1);
+            if self.made == RELAY_BUFFERS && self.bufs.free.is_null() {
+                chain
+                    .last_buf()
+                    .into_iter()
+                    .for_each(|buf| buf.set_flush(1));
             }
             let rc = self.bufs.send(r, chain.head);
             match () {

@@ -238,9 +238,9 @@ fn choose_port(r: Req, url: &Url) -> Option<()> {
     // behind `servers`.
     unsafe {
         like.addr_conf = (*raw.http_connection).addr_conf;
-        if nginx_sys::ngx_inet_get_port(c.local_sockaddr) != url.port
-            && let Some((socket, addr_conf)) = listening(c.listening, url.port)
-        {
+        let is_other = nginx_sys::ngx_inet_get_port(c.local_sockaddr) != url.port;
+        let other = is_other.then(|| listening(c.listening, url.port)).flatten();
+        if let Some((socket, addr_conf)) = other {
             like.addr_conf = addr_conf;
             (c.local_sockaddr, c.local_socklen) = (socket.sockaddr, socket.socklen);
         }

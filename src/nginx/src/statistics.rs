@@ -95,10 +95,9 @@ unsafe extern "C" fn count(r: *mut ngx_http_request_t) -> ngx_int_t {
     guard("counting a response", NGX_OK as ngx_int_t, || {
         // SAFETY: nginx passes a request that still has its pool.
         let r = unsafe { Req::new(r) };
-        if r.is_main()
-            && let Some(client) = Ctx::client(r)
-        {
-            client.count();
+        match Ctx::client(r) {
+            Some(client) if r.is_main() => client.count(),
+            _ => {}
         }
         NGX_OK as ngx_int_t
     })
@@ -134,9 +133,8 @@ fn answer(r: Req) -> Option<ngx_int_t> {
         Err(why) => return refuse(r, NGX_HTTP_BAD_REQUEST, &why),
     };
     let zones = r.conf().zones();
-    if let Some(name) = &query.zone
-        && !zones.iter().any(|zone| zone.name() == name)
-    {
+    let is_unknown = |name: &&Vec<u8>| !zones.iter().any(|zone| zone.name() == name.as_slice());
+    if let Some(name) = query.zone.as_ref().filter(is_unknown) {
         let why = format!(
             "\"zone\" is \"{}\": there is no such zone",
             String::from_utf8_lossy(name)
@@ -146,12 +144,12 @@ fn answer(r: Req) -> Option<ngx_int_t> {
     if let Some(explain) = &query.explain {
         return explain::begin(r, explain);
     }
-    if let Some((made, took, tree)) = &state().last
-        && *took > SOON
-        && made.elapsed() < *took * WORTH
-    {
-        let (media_type, text) = render(tree, &query);
-        return send(r, NGX_HTTP_OK, media_type, &text);
+    match &state().last {
+        Some((made, took, tree)) if *took > SOON && made.elapsed() < *took * WORTH => {
+            let (media_type, text) = render(tree, &query);
+            return send(r, NGX_HTTP_OK, media_type, &text);
+        }
+        _ => {}
     }
     wait(Asker { r, query }, zones)
 }

@@ -239,11 +239,12 @@ unsafe extern "C" fn get_cache_status(
         let (r, rc) = unsafe { (Req::new(r), CACHE_STATUS.get(Req::new(r), v, data)) };
         // SAFETY: the value, which nginx's function has filled.
         let v = unsafe { &mut *v };
-        if v.not_found() != 0
-            && let Some(client) = Ctx::client(r)
-        {
-            let own = || client.seen.status.map(|status| status.as_str().into());
-            give(r, v, client.seen.below.clone().or_else(own));
+        match Ctx::client(r) {
+            Some(client) if v.not_found() != 0 => {
+                let own = || client.seen.status.map(|status| status.as_str().into());
+                give(r, v, client.seen.below.clone().or_else(own));
+            }
+            _ => {}
         }
         rc
     })

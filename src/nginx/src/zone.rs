@@ -172,9 +172,8 @@ impl Zone {
     pub(crate) fn leave(&self) {
         // SAFETY: as in `cache`.
         let pid = unsafe { ngx_pid };
-        if let Some(cache) = self.cache.get()
-            && self.entered.get() == pid
-        {
+        let entered = self.cache.get().filter(|_| self.entered.get() == pid);
+        if let Some(cache) = entered {
             cache.region().leave();
             self.entered.set(0);
         }
@@ -318,11 +317,10 @@ impl Zone {
 
 impl Drop for Zone {
     fn drop(&mut self) {
-        if self.options.file.is_some()
-            && let Some(cache) = self.cache.get_mut()
-        {
+        match self.cache.get_mut() {
             // SAFETY: nothing uses it after this.
-            unsafe { ManuallyDrop::drop(cache) };
+            Some(cache) if self.options.file.is_some() => unsafe { ManuallyDrop::drop(cache) },
+            _ => {}
         }
     }
 }

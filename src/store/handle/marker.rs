@@ -122,9 +122,8 @@ impl<'a> Markers<'a> {
         let Some(_shard) = self.core().lock_shard(&self.member.local, hash) else {
             return;
         };
-        if let Some(at) = self.find(hash, key, 0)
-            && let Some(attribute) = attribute_of(&at, attribute)
-        {
+        let at = self.find(hash, key, 0);
+        if let Some(attribute) = at.as_ref().and_then(|at| attribute_of(at, attribute)) {
             attribute.store(0, Relaxed);
         }
     }

@@ -294,9 +294,10 @@ impl<'a> ArenaGuard<'a> {
 
     /// Counts the bytes of a body that is complete, once: under the arena lock, so that no death makes the count drift.
     pub(crate) fn count_body(&self, block: u32) {
-        if let Some((body, ..)) = self.core.body(block)
-            && body.era.load(Relaxed) == 0
-        {
+        let Some((body, ..)) = self.core.body(block) else {
+            return;
+        };
+        if body.era.load(Relaxed) == 0 {
             body.era.store(self.header().era.load(Relaxed), Relaxed);
             self.count_payload(body.len.load(Relaxed) as i64);
         }

@@ -72,10 +72,10 @@ impl<'g, 'a> Builder<'g, 'a> {
         let mut evictions = 0;
         loop {
             let room = self.room_at_hand(head, want, evictions);
-            if let Some(room) = room
-                && let Some(block) = self.guard.arena().allocate(granules(head + room)?)
-            {
-                return Some(Piece { block, room });
+            if let Some(room) = room {
+                if let Some(block) = self.guard.arena().allocate(granules(head + room)?) {
+                    return Some(Piece { block, room });
+                }
             }
             if !Eviction::with(self.guard).make_room() {
                 self.refuse();

@@ -86,9 +86,10 @@ impl<'a> Checksums<'a> {
 
     /// Writes the sum of an entry, if it is to have one.
     pub(crate) fn write(self, at: &EntryAt<'_>, coverage: Coverage) {
-        if self.is_durable()
-            && let Some((body, ..)) = self.core.body(at.body())
-        {
+        if !self.is_durable() {
+            return;
+        }
+        if let Some((body, ..)) = self.core.body(at.body()) {
             at.e.sum.store(self.of_entry(at, body, coverage), Relaxed);
         }
     }

@@ -8,10 +8,9 @@ use crate::store::memory::block::EntryAt;
 /// Notes the labels of an entry in the filter of its bucket, before it is linked.
 pub(crate) fn note_labels(core: &Core, at: &EntryAt<'_>) {
     let bits = label_bits(at);
-    if let Some(filter) = core.filter(core.bucket_of(at.e.hash.load(Relaxed)))
-        && bits != 0
-    {
-        filter.fetch_or(bits, Release);
+    match core.filter(core.bucket_of(at.e.hash.load(Relaxed))) {
+        Some(filter) if bits != 0 => _ = filter.fetch_or(bits, Release),
+        _ => {}
     }
 }
 

@@ -248,8 +248,8 @@ impl<'a> EntryAt<'a> {
     pub(crate) fn labels(&self) -> impl Iterator<Item = u64> + 'a {
         // SAFETY: as in `key`.
         let bytes = unsafe { self.memory.bytes(self.labels_at(), self.labels * LABEL) };
-        let bytes = bytes.unwrap_or_default().as_chunks::<LABEL>().0;
-        bytes.iter().map(|b| u64::from_le_bytes(*b))
+        let labels = bytes.unwrap_or_default().chunks_exact(LABEL);
+        labels.filter_map(|b| Some(u64::from_le_bytes(b.try_into().ok()?)))
     }
     /// The key. Stays as it is while the entry is pinned or its shard or the arena is locked, which holds at every caller.
     #[inline]

@@ -130,7 +130,7 @@ impl Memory {
     #[inline]
     pub(crate) fn at<T: Shared>(&self, off: usize) -> Option<&T> {
         let end = off.checked_add(size_of::<T>())?;
-        if end > self.len || !off.is_multiple_of(align_of::<T>()) {
+        if end > self.len || off % align_of::<T>() != 0 {
             return None;
         }
         // SAFETY: `off..end` lies in the memory and is aligned (the base is aligned to 64); `T: Shared` accepts any
@@ -141,7 +141,7 @@ impl Memory {
     /// Shared values that lie in a row; `None` as for [`Memory::at`].
     pub(crate) fn row<T: Shared>(&self, off: usize, count: usize) -> Option<&[T]> {
         let end = off.checked_add(count.checked_mul(size_of::<T>())?)?;
-        if end > self.len || !off.is_multiple_of(align_of::<T>()) {
+        if end > self.len || off % align_of::<T>() != 0 {
             return None;
         }
         // SAFETY: as in `at`, for each of them.

@@ -61,7 +61,7 @@ impl<'g, 'a> Cleaner<'g, 'a> {
         for bucket in from..buckets.min(from + BATCH) {
             self.clean_bucket(bucket, budget)?;
             processes.set_reap_cursor(self.token, bucket + 1);
-            if (bucket + 1).is_multiple_of(STEP) && !budget.goes_on() {
+            if (bucket + 1) % STEP == 0 && !budget.goes_on() {
                 return Ok(Cleaned::OutOfTime);
             }
         }

@@ -205,12 +205,14 @@ impl Shared {
     /// Ends the lease and the fill of a process that lives; its pin stays.
     fn give_up(&self, member: &Member, at: &EntryAt<'_>) {
         let token = member.local.token;
-        if let Some((body, ..)) = self.core.body(at.body())
-            && body.owner.load(Relaxed) == token
-            && body.phase.load(Acquire) == GROWING
-        {
-            self.bodies(member).break_off(body);
-            self.bodies(member).abandon(at);
+        match self.core.body(at.body()) {
+            Some((body, ..))
+                if body.owner.load(Relaxed) == token && body.phase.load(Acquire) == GROWING =>
+            {
+                self.bodies(member).break_off(body);
+                self.bodies(member).abandon(at);
+            }
+            _ => {}
         }
         let lease = at.e.lease.load(Acquire);
         if lease_owner(lease) == token {

@@ -38,11 +38,9 @@ fn seal_entries(shared: &Shared) -> Option<()> {
     let maintenance = shared.maintenance(shared.member()?);
     let guard = maintenance.arena_guard_within(whole).ok()?;
     guard.arena().each_block(|at, _, kind| {
-        if kind == Kind::Entry
-            && let Some(entry) = core.entry(at)
-            && entry.is_object()
-            && entry.is_linked()
-        {
+        let entry = (kind == Kind::Entry).then(|| core.entry(at)).flatten();
+        let sealed = entry.filter(|entry| entry.is_object() && entry.is_linked());
+        if let Some(entry) = sealed {
             Checksums::of(core).write(&entry, Coverage::Sealed);
         }
     })

@@ -93,7 +93,7 @@ fn run(command: &mut Command, input: &str) -> Result<String> {
     command.stdin(Stdio::piped());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let name = command.get_program().to_owned();
-    let failed = |why: &dyn Display| format!("{}: {why}", name.display());
+    let failed = |why: &dyn Display| format!("{}: {why}", name.to_string_lossy());
     let mut child = command.spawn().map_err(|e| failed(&e))?;
     if let Some(mut pipe) = child.stdin.take() {
         pipe.write_all(input.as_bytes())?;
