@@ -13,6 +13,7 @@
 #   make test-chaos   the store under thousands of deaths and orders of accesses, nginx under hundreds of deaths, and its
 #                     first hit after a restart with a full cache
 #   make miri     the store's protocols under Miri: undefined behaviour, races, weak order
+#   make msrv     compiles with the oldest Rust that will do, Debian 13's
 #   make check    formatting, lints, symbols
 #   make bench    measurements side by side with other caches, and of the store, into README.md
 #   make bench-store   the store alone: density, hit ratios, throughput, scale, restarts; into bench/store.md; fails where a budget is missed
@@ -28,7 +29,7 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 DESTDIR ?=
 
-.PHONY: ctl lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz miri test test-matrix test-chaos bench bench-store bench-quick bench-c bench-deps check clean
+.PHONY: ctl lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz miri test test-matrix test-chaos bench bench-store bench-quick bench-c bench-deps msrv check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -148,6 +149,10 @@ check: modules
 	scripts/clib.sh lib
 	scripts/symbols.sh build/c/lib/libswrcache.so build/c/lib/libswrcache.a
 	scripts/abi.sh check
+
+# With the oldest Rust that will do, in a root of its own; as root.
+msrv:
+	@scripts/msrv.sh
 
 clean:
 	cargo clean

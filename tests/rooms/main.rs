@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 mod graph;
+mod toolchain;
 
 use graph::{Room, code};
 

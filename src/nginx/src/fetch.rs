@@ -350,11 +350,11 @@ impl Fetch {
     /// `X-Accel-Buffering: no` does the same, at the same point (ngx_http_upstream_process_headers).
     fn unbuffer(&self) {
         // SAFETY: NULL or the upstream of this request, which looks at the flag after its header is sent.
-        if let Some(upstream) = unsafe { self.r.raw().upstream.as_mut() }
-            && !upstream.input_filter_ctx.is_null()
-            && !needs_buffers(upstream)
-        {
-            upstream.set_buffering(0);
+        match unsafe { self.r.raw().upstream.as_mut() } {
+            Some(upstream) if !upstream.input_filter_ctx.is_null() && !needs_buffers(upstream) => {
+                upstream.set_buffering(0);
+            }
+            _ => {}
         }
     }
 
