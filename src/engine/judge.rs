@@ -4,7 +4,6 @@ use super::policy::{IgnoreFields, Policy, SECOND};
 use super::record::{Facts, Flags};
 use super::verdict::Unstored;
 use crate::http::age::{self, AgeInput};
-use crate::http::fields::is;
 use crate::http::freshness::{self, Basis, Times};
 use crate::http::staleness::{Bind, Staleness};
 use crate::http::storable::{self, Candidate, Traits, Unstorable};
@@ -52,18 +51,7 @@ impl Fields for Heard<'_> {
 }
 
 fn ignored(ignore: IgnoreFields, name: &[u8]) -> bool {
-    let names = [
-        ("X-Accel-Expires", IgnoreFields::X_ACCEL_EXPIRES),
-        ("Expires", IgnoreFields::EXPIRES),
-        ("Cache-Control", IgnoreFields::CACHE_CONTROL),
-        ("Set-Cookie", IgnoreFields::SET_COOKIE),
-        ("Vary", IgnoreFields::VARY),
-        ("CDN-Cache-Control", IgnoreFields::CDN_CACHE_CONTROL),
-        ("Surrogate-Control", IgnoreFields::SURROGATE_CONTROL),
-    ];
-    names
-        .iter()
-        .any(|(field, bit)| ignore.has(*bit) && is(name, field))
+    IgnoreFields::of(name).is_some_and(|field| field != IgnoreFields::NONE && ignore.has(field))
 }
 
 /// What `X-Accel-Expires` says: nginx's own targeted control, which overrides all other freshness.

@@ -231,6 +231,28 @@ impl IgnoreFields {
         IgnoreFields(self.0 | other.0)
     }
 
+    /// The fields by name.
+    pub(crate) const NAMES: [(&str, IgnoreFields); 11] = [
+        ("X-Accel-Expires", IgnoreFields::X_ACCEL_EXPIRES),
+        ("Expires", IgnoreFields::EXPIRES),
+        ("Cache-Control", IgnoreFields::CACHE_CONTROL),
+        ("Set-Cookie", IgnoreFields::SET_COOKIE),
+        ("Vary", IgnoreFields::VARY),
+        ("CDN-Cache-Control", IgnoreFields::CDN_CACHE_CONTROL),
+        ("Surrogate-Control", IgnoreFields::SURROGATE_CONTROL),
+        ("X-Accel-Limit-Rate", IgnoreFields::X_ACCEL_LIMIT_RATE),
+        ("X-Accel-Charset", IgnoreFields::X_ACCEL_CHARSET),
+        // nginx knows these two here; the cache has no use for them.
+        ("X-Accel-Redirect", IgnoreFields::NONE),
+        ("X-Accel-Buffering", IgnoreFields::NONE),
+    ];
+
+    /// The field of that name, in any case; [`IgnoreFields::NONE`] for one that nginx knows here and the cache has no use for.
+    pub(crate) fn of(name: &[u8]) -> Option<IgnoreFields> {
+        let named = Self::NAMES.iter().find(|(field, _)| is(name, field));
+        named.map(|(_, field)| *field)
+    }
+
     /// Whether all of `fields` are ignored.
     pub const fn has(self, fields: IgnoreFields) -> bool {
         self.0 & fields.0 == fields.0

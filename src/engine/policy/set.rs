@@ -343,26 +343,11 @@ fn status(word: &[u8]) -> Parsed<StatusMatch> {
     }
 }
 
-const IGNORABLE: [(&str, IgnoreFields); 11] = [
-    ("X-Accel-Expires", IgnoreFields::X_ACCEL_EXPIRES),
-    ("Expires", IgnoreFields::EXPIRES),
-    ("Cache-Control", IgnoreFields::CACHE_CONTROL),
-    ("Set-Cookie", IgnoreFields::SET_COOKIE),
-    ("Vary", IgnoreFields::VARY),
-    ("CDN-Cache-Control", IgnoreFields::CDN_CACHE_CONTROL),
-    ("Surrogate-Control", IgnoreFields::SURROGATE_CONTROL),
-    ("X-Accel-Limit-Rate", IgnoreFields::X_ACCEL_LIMIT_RATE),
-    ("X-Accel-Charset", IgnoreFields::X_ACCEL_CHARSET),
-    // nginx knows these two here; the cache has no use for them.
-    ("X-Accel-Redirect", IgnoreFields::NONE),
-    ("X-Accel-Buffering", IgnoreFields::NONE),
-];
-
 fn ignore(policy: &mut Policy, words: Words<'_>) -> Parsed<()> {
-    for word in some(words, &list_of(&IGNORABLE))? {
-        match find(&IGNORABLE, word) {
+    for word in some(words, &list_of(&IgnoreFields::NAMES))? {
+        match IgnoreFields::of(word) {
             Some(field) => policy.ignore = policy.ignore.with(field),
-            None => return refuse(word, &list_of(&IGNORABLE)),
+            None => return refuse(word, &list_of(&IgnoreFields::NAMES)),
         }
     }
     Ok(())

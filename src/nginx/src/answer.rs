@@ -6,6 +6,8 @@ use nginx_sys::{ngx_list_push, ngx_table_elt_t};
 use crate::pool::borrow;
 use crate::request::Req;
 
+pub(crate) const JSON: &str = "application/json";
+
 /// Sends a text as the whole response; `None` when memory is out. The caller ends the request with what this gives.
 pub(crate) fn send(r: Req, status: u32, media_type: &'static str, text: &str) -> Option<ngx_int_t> {
     let out = &mut r.raw().headers_out;

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use swrcache::engine::stats::Explain;
 use swrcache::engine::{Method, Request};
 
-use crate::answer::send;
+use crate::answer::{JSON, send};
 use crate::arrival;
 use crate::clock::now;
 use crate::conf::{LocConf, any_true};
@@ -33,8 +33,6 @@ use crate::guard::guard;
 use crate::handler::{add, key_for, may_enter};
 use crate::pool::{bytes_of, str_of};
 use crate::request::Req;
-
-const JSON: &str = "application/json";
 
 /// Where `$scheme` stands among the variables of a request: its value is that of the URL.
 struct Index(Cell<ngx_int_t>);

@@ -5,19 +5,19 @@ use std::ffi::c_void;
 use nginx_sys::{
     NGX_DONE, NGX_ERROR, NGX_HTTP_BAD_REQUEST, NGX_HTTP_FORBIDDEN, NGX_HTTP_INTERNAL_SERVER_ERROR,
     NGX_HTTP_NOT_ALLOWED, NGX_HTTP_OK, NGX_HTTP_POST, NGX_HTTP_SERVICE_UNAVAILABLE,
-    NGX_HTTP_SPECIAL_RESPONSE, NGX_OK, ngx_buf_t, ngx_chain_t, ngx_cidr_match, ngx_create_temp_buf,
-    ngx_http_read_client_request_body, ngx_http_request_t, ngx_int_t, ngx_list_push, ngx_read_file,
-    ngx_table_elt_t,
+    NGX_HTTP_SPECIAL_RESPONSE, NGX_OK, ngx_cidr_match, ngx_http_read_client_request_body,
+    ngx_http_request_t, ngx_int_t, ngx_read_file,
 };
 use serde_json::{Map, Value, json};
 use swrcache::engine::{Manner, Reason, Selection, key};
 
+use crate::answer::{JSON, add_field, send};
 use crate::clock::now;
 use crate::conf::LocConf;
 use crate::ctx::{Ctx, Role};
 use crate::errand;
 use crate::guard::guard;
-use crate::pool::{borrow, bytes_of};
+use crate::pool::bytes_of;
 use crate::request::{Req, is_ok};
 
 /// What a request to purge asks for.
@@ -55,19 +55,7 @@ pub(crate) unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t
 
 /// RFC 9110 §15.5.6: a 405 names what is allowed.
 fn only_post(r: Req) -> Option<ngx_int_t> {
-    // SAFETY: gives NULL or room for a table element.
-    let allow = unsafe {
-        ngx_list_push(&mut r.raw().headers_out.headers)
-            .cast::<ngx_table_elt_t>()
-            .as_mut()?
-    };
-    *allow = ngx_table_elt_t {
-        hash: 1,
-        key: borrow(b"Allow"),
-        value: borrow(b"POST"),
-        // SAFETY: all-zero is a valid value of the rest: no lower-case key is needed in a response, and no next one.
-        ..unsafe { std::mem::zeroed() }
-    };
+    add_field(r, "Allow", "POST")?;
     Some(NGX_HTTP_NOT_ALLOWED as ngx_int_t)
 }
 
@@ -178,7 +166,7 @@ pub(crate) fn by_method(
     );
     let said = json!({ "purged": purged, "soft": false, "zone": zone });
     // In a phase handler: nginx ends the request with what this gives, once it is sent.
-    let rc = send(r, NGX_HTTP_OK, &said.to_string()).unwrap_or(NGX_ERROR as ngx_int_t);
+    let rc = send(r, NGX_HTTP_OK, JSON, &format!("{said}\n")).unwrap_or(NGX_ERROR as ngx_int_t);
     r.finalize(rc);
     Some(NGX_DONE as ngx_int_t)
 }
@@ -190,33 +178,8 @@ fn note(r: Req, reason: Reason) {
 
 /// Sends a JSON document and ends the request.
 fn answer(r: Req, status: u32, said: &Value) {
-    let rc = send(r, status, &said.to_string()).unwrap_or(NGX_ERROR as ngx_int_t);
+    let rc = send(r, status, JSON, &format!("{said}\n")).unwrap_or(NGX_ERROR as ngx_int_t);
     r.finalize(rc);
-}
-
-fn send(r: Req, status: u32, text: &str) -> Option<ngx_int_t> {
-    let text = format!("{text}\n");
-    let out = &mut r.raw().headers_out;
-    out.status = status as usize;
-    out.content_length_n = text.len() as i64;
-    out.content_type = borrow(b"application/json");
-    out.content_type_len = out.content_type.len;
-    let rc = r.send_header();
-    if rc == NGX_ERROR as ngx_int_t || rc > NGX_OK as ngx_int_t || r.raw().header_only() != 0 {
-        return Some(rc);
-    }
-    // SAFETY: gives NULL or a buffer with room for so many bytes, which don't overlap the text.
-    let buf: &mut ngx_buf_t = unsafe {
-        let buf = ngx_create_temp_buf(r.pool().as_ptr(), text.len()).as_mut()?;
-        std::ptr::copy_nonoverlapping(text.as_ptr(), buf.pos, text.len());
-        buf.last = buf.pos.add(text.len());
-        buf
-    };
-    buf.set_last_buf(u32::from(r.is_main()));
-    buf.set_last_in_chain(1);
-    let chain = r.pool().zeroed::<ngx_chain_t>()?;
-    chain.buf = buf;
-    Some(r.output(chain))
 }
 
 /// The body of a request, from memory and file.

@@ -18,7 +18,7 @@ use swrcache::engine::stats::{
 };
 use swrcache::http::fields::first;
 
-use crate::answer::{add_field, send};
+use crate::answer::{JSON, add_field, send};
 use crate::clock::now;
 use crate::ctx::Ctx;
 use crate::explain;
@@ -30,7 +30,6 @@ use crate::request::Req;
 use crate::turns::{PIECE, Turns};
 use crate::zone::Zone;
 
-const JSON: &str = "application/json";
 /// Places that are looked at between two looks at the clock.
 const PLACES: u32 = 256;
 /// When to try again where a lock is held by a process that is stopped, in milliseconds.
