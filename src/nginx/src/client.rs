@@ -30,7 +30,7 @@ use swrcache::engine::{
 use swrcache::http::Fields;
 
 use crate::clock::now;
-use crate::conf::{LocConf, any_true};
+use crate::conf::{LocConf, Value, any_true};
 use crate::ctx::Ctx;
 use crate::deliver::{self, Reader, Relay};
 use crate::errand;
@@ -323,7 +323,9 @@ impl Client {
     ) -> T {
         let fields = List::of(&self.r.raw().headers_in.headers);
         // Some look at the response (`$upstream_http_*`), which is not there yet: they are asked again when it is.
-        let holds = |conditions| without_traces(self.r, || any_true(conditions, self.r));
+        let holds = |conditions: &[Value]| {
+            !conditions.is_empty() && without_traces(self.r, || any_true(conditions, self.r))
+        };
         let req = Request {
             method: self.r.method(),
             key: self.key,
