@@ -227,10 +227,15 @@ impl Fetch {
             self.r.terminate();
             return false;
         }
-        if self.life.wants() == Wants::Relay && !self.pending.is_null() {
-            return self.relay() != NGX_AGAIN as ngx_int_t;
+        if self.life.wants() != Wants::Relay || self.pending.is_null() {
+            return true;
         }
-        true
+        let rc = self.relay();
+        if rc == NGX_ERROR as ngx_int_t {
+            // The client can't be written to any more. A pipe that was held would wait for room for ever.
+            self.r.terminate();
+        }
+        rc == NGX_OK as ngx_int_t
     }
 
     /// The header filter: the response has begun.
