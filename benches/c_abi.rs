@@ -132,7 +132,7 @@ impl Direct {
         let response = Response {
             status: 200,
             store: &fields,
-            judge: &fields,
+            received: &fields,
             origin: b"",
             content_length: None,
             request_time: NOW,

@@ -49,7 +49,7 @@ fn cache_with(response: &[(&str, &str)]) -> Cache {
     let response = Response {
         status: 200,
         store: &fields,
-        judge: &fields,
+        received: &fields,
         content_length: Some(1024),
         request_time: NOW,
         wall: NOW,

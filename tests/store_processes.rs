@@ -248,7 +248,7 @@ fn waiters_are_rung_across_processes() {
         loop {
             object.watch();
             while !object.read(&mut cursor, 100).is_empty() {}
-            if object.body().phase == Phase::Complete {
+            if object.body().completeness == Completeness::Complete {
                 break;
             }
             waits.open(2);
@@ -353,13 +353,13 @@ fn the_fill_of_a_killed_process_is_broken() {
         .object
         .expect("published");
     pinned.open(1);
-    assert_eq!(object.body().phase, Phase::Growing);
+    assert_eq!(object.body().completeness, Completeness::Growing);
     child.signal(libc::SIGKILL);
     child.wait();
     assert_eq!(region.reap(), 1);
     assert_eq!(
-        (object.body().phase, object.is_current()),
-        (Phase::Broken, false)
+        (object.body().completeness, object.is_current()),
+        (Completeness::Broken, false)
     );
     assert_eq!(object.chunk(0), b"half");
     drop(object);

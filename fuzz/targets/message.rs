@@ -4,7 +4,7 @@
 use http::Method;
 use libfuzzer_sys::fuzz_target;
 use swrcache::http::storable::{Candidate, Traits, storable};
-use swrcache::http::update::{self, StoredValidators};
+use swrcache::http::freshen::{self, StoredValidators};
 use swrcache::http::{Basis, Control, Exclusions, Staleness, Times, freshness, hop, limits};
 use swrcache_fuzz::{Lines, two};
 
@@ -36,11 +36,11 @@ fuzz_target!(|data: &[u8]| {
     });
     let _ = limits::check(&old);
     let stored = kept(&old, &control);
-    assert!(!stored.iter().any(|(name, _)| hop::is_hop_by_hop(name)));
+    assert!(!stored.iter().any(|(name, _)| hop_by_hop::is_hop_by_hop(name)));
     let mut merged = 0;
     let excluded = Exclusions::connection(&new);
-    update::merge(&stored, &new, &excluded, &mut |name, _| {
-        assert!(!hop::is_hop_by_hop(name));
+    freshen::merge(&stored, &new, &excluded, &mut |name, _| {
+        assert!(!hop_by_hop::is_hop_by_hop(name));
         merged += 1;
     });
     assert!(merged <= stored.len() + new.len());
@@ -48,5 +48,5 @@ fuzz_target!(|data: &[u8]| {
         etag: Some(b"\"a\""),
         ..StoredValidators::default()
     };
-    update::freshens(&validators, &new);
+    freshen::freshens(&validators, &new);
 });

@@ -1,11 +1,11 @@
 //! The verdict on a response without a store: for hosts that keep responses themselves.
 
-use super::judge::{self, Case};
+use super::decide::presence::Presence;
 use super::phase::{Windows, binds};
 use super::policy::{Method, Policy};
 use super::record::{Head, Writer};
 use super::request::Request;
-use super::seen::Seen;
+use super::storability::{self, Received};
 use super::verdict::Unstored;
 use crate::http::Fields;
 use crate::store::Millis;
@@ -42,7 +42,7 @@ pub fn assess(
     if !policy.methods.has(req.method) {
         return Assessed::Refused(Unstored::Method);
     }
-    let case = Case {
+    let case = Received {
         method: match req.method {
             Method::Post => &::http::Method::POST,
             Method::Head if !policy.convert_head => &::http::Method::HEAD,
@@ -51,13 +51,13 @@ pub fn assess(
         status,
         fields,
         own_redirect: false,
-        authorised: Seen::of(req.fields).has(Seen::AUTHORIZATION),
+        authorised: Presence::of(req.fields).has(Presence::AUTHORIZATION),
         request_time,
         response_time,
         wall: response_time,
     };
-    let facts = match judge::judge(&case, policy) {
-        Ok(judgement) => judgement.facts,
+    let facts = match storability::of(&case, policy) {
+        Ok(storable) => storable.facts,
         Err(reason) => return Assessed::Refused(reason),
     };
     let record = Writer::new(b"").lines().finish(&facts);

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::policy::{CLOCKS_DIFFER, Policy};
 use super::verdict::Reason;
-use super::words;
+use crate::engine::record::attributes;
 use crate::store::{Millis, Object};
 
 /// The state is one word of the object: the time of the next try above, the count of failures in a row below. (48 bits of
@@ -53,13 +53,13 @@ impl Backoff {
         retry_after: Option<Millis>,
         now: Millis,
     ) {
-        let fault = object.attribute(words::FAULT);
+        let fault = object.attribute(attributes::FAULT);
         let since = match fault.load(Relaxed) >> COUNT_BITS {
             0 => now,
             since => since,
         };
         fault.store(since << COUNT_BITS | u64::from(cause.code()), Relaxed);
-        let state = object.attribute(words::BACKOFF);
+        let state = object.attribute(attributes::BACKOFF);
         self.lengthen(state, object.key(), retry_after, now);
     }
 

@@ -3,19 +3,19 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::answer::answer;
+use super::decide::presence::Presence;
 use super::decide::{Asking, Deciding, head_answered};
-use super::decision::{Decision, Serve};
 use super::explain::{self, Explanation};
 use super::fetch::{Delivery, Response};
 use super::key::split;
-use super::manner::Manner;
 use super::policy::{Invalidate, Policy};
 use super::purge::{Removal, Selection};
 use super::request::{Request, Turn};
-use super::seen::Seen;
 use super::stats::{self, Answered, Counter, Listed, PurgedBy};
-use super::written::Written;
+use crate::engine::decide::answer::answer;
+use crate::engine::decide::decision::{Decision, Serve};
+use crate::engine::purge::invalidation::Invalidation;
+use crate::engine::purge::mode::PurgeMode;
 use crate::store::{Busy, Effect, Millis, Region, Targets};
 
 /// A cache: policy over one region. Cheap to clone; all methods may be called from any thread.
@@ -57,7 +57,7 @@ impl Cache {
     ) -> Serve {
         let object = &brought.object;
         Serve {
-            answer: answer(object, req, Seen::of(req.fields), policy),
+            answer: answer(object, req, Presence::of(req.fields), policy),
             object: object.clone(),
             status: brought.status,
             reason: brought.reason,
@@ -110,7 +110,7 @@ impl Cache {
         let removed = self.region.try_remove_key(key)?;
         stats::add(
             &self.region,
-            Counter::Purges(PurgedBy::Url, Manner::Hard),
+            Counter::Purges(PurgedBy::Url, PurgeMode::Hard),
             1,
         );
         stats::add(&self.region, Counter::Purged, removed.into());
@@ -119,7 +119,7 @@ impl Cache {
 
     /// A purge: what was asked of the origin before its first step never comes to be served as if it were new. Call
     /// [`Removal::step`] until it is done; it then counts the responses it has found.
-    pub fn purge(&self, what: Selection, how: Manner, now: Millis) -> Removal {
+    pub fn purge(&self, what: Selection, how: PurgeMode, now: Millis) -> Removal {
         for by in what.kinds() {
             stats::add(&self.region, Counter::Purges(by, how), 1);
         }
@@ -130,15 +130,20 @@ impl Cache {
     /// makes what is stored for its target invalid, and what the response names beside it (RFC 9111 §4.4), as far as
     /// [`Policy::invalidate`] says; whatever its status, the response may name groups that are (RFC 9875 §3). Call
     /// [`Removal::step`] until it is done.
-    pub fn written(&self, written: &Written<'_>, policy: &Policy, now: Millis) -> Removal {
+    pub fn invalidate(
+        &self,
+        invalidation: &Invalidation<'_>,
+        policy: &Policy,
+        now: Millis,
+    ) -> Removal {
         let mut targets = Targets {
-            labels: written.groups(),
+            labels: invalidation.groups(),
             ..Targets::default()
         };
-        let keys = written.keys(policy.invalidate);
+        let keys = invalidation.keys(policy.invalidate);
         let how = match policy.invalidate {
-            Invalidate::Soft => Manner::Soft,
-            _ => Manner::Hard,
+            Invalidate::Soft => PurgeMode::Soft,
+            _ => PurgeMode::Hard,
         };
         if !keys.is_empty() || !targets.labels.is_empty() {
             stats::add(&self.region, Counter::Purges(PurgedBy::Write, how), 1);

@@ -1,7 +1,7 @@
 //! The `Cache-Status` member of a verdict (RFC 9211).
 
-use super::decision::Serve;
 use super::verdict::{Asked, Passed, Reason, Status};
+use crate::engine::decide::decision::Serve;
 use crate::http::cache_status::Handling;
 use crate::http::{Forward, ForwardReason, Member};
 

@@ -39,7 +39,7 @@ impl Colliding {
         let response = Response {
             status: 200,
             store: &fields,
-            judge: &fields,
+            received: &fields,
             content_length: None,
             request_time: NOW,
             wall: NOW,

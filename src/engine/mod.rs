@@ -25,57 +25,45 @@
 //! Nothing here reads a clock or does I/O; `now` is Unix time in milliseconds, deltas are milliseconds inside.
 #![forbid(unsafe_code)]
 
-mod answer;
 mod assess;
 mod backoff;
 mod cache;
 mod cache_status;
-mod client;
 #[cfg(test)]
 mod collisions;
-mod compose;
 mod decide;
-mod decision;
 mod explain;
 mod fetch;
-mod judge;
+mod hit_for_miss;
 pub mod key;
-mod manner;
-mod pass;
 mod phase;
 pub mod policy;
 mod purge;
 mod record;
 mod request;
-mod seen;
-mod siblings;
 pub mod stats;
-mod stored;
-mod tags;
-mod variant;
+mod storability;
 mod verdict;
-mod words;
-mod written;
 
 pub use assess::{Assessed, Good, assess};
 pub use backoff::Trouble;
 pub use cache::Cache;
 pub use cache_status::{Part, cache_status};
-pub use decision::{Answer, Decision, Pass, Serve, Wait};
+pub use decide::decision::{Answer, Decision, Pass, Serve, Wait};
 pub use explain::{
     Action, Advice, Explanation, Fails, Remembered, Variant, Verdict, advice,
     table as reasons_table,
 };
 pub use fetch::{Aside, Delivery, Failure, Fetch, Order, Response, Wants, Withheld};
-pub use manner::Manner;
 #[cfg(any(test, fuzzing))]
 pub use phase::read_record;
 pub use phase::{Phase, Windows};
 pub use policy::{
     Directives, IgnoreFields, Invalidate, Method, MethodSet, Policy, StatusMatch, UseStale, Window,
 };
+pub use purge::invalidation::Invalidation;
+pub use purge::mode::PurgeMode;
 pub use purge::{Removal, Selection};
+pub use record::stored::{EntityTag, HostFields, Stored};
 pub use request::{Request, Turn};
-pub use stored::{EntityTag, HostFields, Stored};
 pub use verdict::{Asked, Failed, Passed, Reason, Status, Unstored};
-pub use written::Written;

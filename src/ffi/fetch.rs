@@ -21,7 +21,7 @@ use super::error::{Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EINVAL, SWRCACHE_EST
 use super::handle::{Handle, Kind, call};
 use super::policy::Settings;
 use super::reply::{self, Fetched, Reply};
-use super::request::{Client, Request, unkeyed};
+use super::request::{OwnedRequest, Request, unkeyed};
 use super::response::{Answered, Response, failure_of};
 use super::statistics::{self, Told};
 use super::status::word;
@@ -52,7 +52,7 @@ pub const SWRCACHE_DO_ASK_AGAIN: c_int = 6;
 /// What is behind a `swrcache_fetch`.
 pub struct FetchValue {
     /// The client's request.
-    client: Client,
+    client: OwnedRequest,
     sends: Option<Vec<Field>>,
     made: Owned,
     /// What the first request sent: the host may still look at it.
@@ -98,7 +98,7 @@ impl FetchValue {
         cache: &Arc<Shared>,
         policy: &Arc<Settings>,
         life: engine::Fetch,
-        client: Client,
+        client: OwnedRequest,
     ) -> FetchValue {
         let is_refresh = life.is_refresh();
         cache.counters.add(Count::Fetch, 1);

@@ -14,7 +14,7 @@ use super::fetch::{Fetch, FetchValue};
 use super::handle::{Handle, call};
 use super::policy::{Policy, Settings};
 use super::reply::{self, Reply};
-use super::request::{Asked, Key, Request};
+use super::request::{Key, LookupRequest, Request};
 use super::statistics::{self, Told};
 use super::status::{SWRCACHE_STATUS_NONE, status_word, word};
 use super::types::{self, Sized_, put_text, text};
@@ -125,13 +125,13 @@ unsafe fn looked_up(
     policy: *const Policy,
     request: *const Request,
     decision: *mut Decision,
-    decide: impl FnOnce(&Arc<Shared>, &Arc<Settings>, &mut Asked<'_>, &mut Decision),
+    decide: impl FnOnce(&Arc<Shared>, &Arc<Settings>, &mut LookupRequest<'_>, &mut Decision),
 ) -> c_int {
     call(|| {
         let look = |decision: &mut Decision| {
             let mut room = Key::new();
             // SAFETY: the caller's promise.
-            let mut asked = unsafe { Asked::read(request, &mut room) }?;
+            let mut asked = unsafe { LookupRequest::read(request, &mut room) }?;
             // SAFETY: NULL or live handles, says the caller.
             unsafe {
                 Handle::with_ref(cache, |cache| {
@@ -152,7 +152,12 @@ unsafe fn looked_up(
 
 /// Decides, and fills in `told`, in which a pass stands.
 #[inline]
-fn decide(cache: &Arc<Shared>, policy: &Arc<Settings>, asked: &mut Asked<'_>, told: &mut Decision) {
+fn decide(
+    cache: &Arc<Shared>,
+    policy: &Arc<Settings>,
+    asked: &mut LookupRequest<'_>,
+    told: &mut Decision,
+) {
     told.ticket = cache.wake.ticket();
     let may_refresh = cache.refreshing.load(Relaxed) < policy.rules.refresh_max;
     let request = asked.request(may_refresh);
@@ -173,7 +178,7 @@ fn decide(cache: &Arc<Shared>, policy: &Arc<Settings>, asked: &mut Asked<'_>, to
 fn decide_waiting(
     cache: &Arc<Shared>,
     policy: &Arc<Settings>,
-    asked: &mut Asked<'_>,
+    asked: &mut LookupRequest<'_>,
     told: &mut Decision,
 ) {
     let mut until = u64::MAX;
@@ -200,7 +205,7 @@ fn decide_waiting(
 unsafe fn served(
     cache: &Arc<Shared>,
     policy: &Arc<Settings>,
-    asked: &Asked<'_>,
+    asked: &LookupRequest<'_>,
     serve: &mut engine::Serve,
     told: &mut Decision,
 ) {
@@ -229,7 +234,7 @@ unsafe fn served(
 fn not_served(
     cache: &Arc<Shared>,
     policy: &Arc<Settings>,
-    asked: &Asked<'_>,
+    asked: &LookupRequest<'_>,
     verdict: Verdict,
     told: &mut Decision,
 ) {
@@ -279,7 +284,7 @@ fn fetch(
     cache: &Arc<Shared>,
     policy: &Arc<Settings>,
     life: engine::Fetch,
-    asked: &Asked<'_>,
+    asked: &LookupRequest<'_>,
 ) -> *mut Fetch {
     Handle::give(FetchValue::new(cache, policy, life, asked.client()))
 }

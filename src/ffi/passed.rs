@@ -7,9 +7,9 @@ use super::count::Count;
 use super::error::{Result, SWRCACHE_EAGAIN};
 use super::handle::Handle;
 use super::policy::{Policy, Settings};
-use super::request::{Asked, Key, Request};
+use super::request::{Key, LookupRequest, Request};
 use super::response::{Answered, Response};
-use crate::engine::{Method, Written};
+use crate::engine::{Invalidation, Method};
 
 /// Says how the origin answered a request that was told to pass (`SWRCACHE_PASS`); call it when the head has come.
 ///
@@ -36,15 +36,19 @@ pub unsafe extern "C" fn swrcache_passed(
         cache.must_be_own()?;
         let mut room = Key::new();
         // SAFETY: the caller's promise.
-        let (asked, answered) =
-            unsafe { (Asked::read(request, &mut room)?, Answered::read(response)?) };
+        let (asked, answered) = unsafe {
+            (
+                LookupRequest::read(request, &mut room)?,
+                Answered::read(response)?,
+            )
+        };
         // SAFETY: NULL or live.
         unsafe {
             Handle::with_ref(policy, |policy| {
                 match asked.method {
                     Method::Head => head(cache, &policy.0, &asked, &answered),
                     method if policy.0.rules.methods.has(method) => {}
-                    _ => written(cache, &policy.0, &asked, &answered)?,
+                    _ => invalidate(cache, &policy.0, &asked, &answered)?,
                 }
                 Ok(())
             })
@@ -52,7 +56,7 @@ pub unsafe extern "C" fn swrcache_passed(
     })
 }
 
-fn head(cache: &Shared, policy: &Settings, asked: &Asked<'_>, answered: &Answered<'_>) {
+fn head(cache: &Shared, policy: &Settings, asked: &LookupRequest<'_>, answered: &Answered<'_>) {
     let now = cache.now();
     let response = answered.response(asked.origin, (now, now));
     cache
@@ -60,14 +64,14 @@ fn head(cache: &Shared, policy: &Settings, asked: &Asked<'_>, answered: &Answere
         .head_answered(&asked.request(true), &response, &policy.rules, now);
 }
 
-fn written(
+fn invalidate(
     cache: &Shared,
     policy: &Settings,
-    asked: &Asked<'_>,
+    asked: &LookupRequest<'_>,
     answered: &Answered<'_>,
 ) -> Result<()> {
     let request = asked.request(true);
-    let written = Written {
+    let invalidation = Invalidation {
         method: asked.word,
         status: answered.status,
         key: asked.key,
@@ -76,7 +80,9 @@ fn written(
         asked: request.fields,
         fields: &answered.judge,
     };
-    let mut removal = cache.engine.written(&written, &policy.rules, cache.now());
+    let mut removal = cache
+        .engine
+        .invalidate(&invalidation, &policy.rules, cache.now());
     while !removal.step(u32::MAX).map_err(|_| SWRCACHE_EAGAIN)? {}
     cache.counters.add(Count::Purged, removal.removed());
     Ok(())

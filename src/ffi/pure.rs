@@ -6,7 +6,7 @@ use std::mem::offset_of;
 use super::error::{Error, Result, SWRCACHE_EINVAL};
 use super::handle::{Handle, call};
 use super::policy::Policy;
-use super::request::{Asked, Key, Request};
+use super::request::{Key, LookupRequest, Request};
 use super::response::{Answered, Response};
 use super::status::word;
 use super::types::{self, Sized_, bytes, put};
@@ -121,7 +121,7 @@ pub unsafe extern "C" fn swrcache_judge(
     call(|| {
         let mut room = Key::new();
         // SAFETY: the caller's promise, here and below.
-        let asked = unsafe { Asked::read(request, &mut room) }?;
+        let asked = unsafe { LookupRequest::read(request, &mut room) }?;
         // SAFETY: see above.
         let answered = unsafe { Answered::read(response) }?;
         // SAFETY: see above.
@@ -245,8 +245,12 @@ pub unsafe extern "C" fn swrcache_conditional(
         }
         let mut room = Key::new();
         // SAFETY: see above.
-        let (asked, given) =
-            unsafe { (Asked::read(request, &mut room)?, types::read(validators)?) };
+        let (asked, given) = unsafe {
+            (
+                LookupRequest::read(request, &mut room)?,
+                types::read(validators)?,
+            )
+        };
         // SAFETY: see above.
         let (etag, modified) = unsafe { (optional(given.etag)?, optional(given.last_modified)?) };
         if given.flags != 0 || ranges.is_null() && capacity > 0 {
@@ -279,7 +283,11 @@ pub unsafe extern "C" fn swrcache_conditional(
     })
 }
 
-fn evaluated(asked: &Asked<'_>, selected: &Selected<'_>, length: u64) -> (c_int, Vec<Range>) {
+fn evaluated(
+    asked: &LookupRequest<'_>,
+    selected: &Selected<'_>,
+    length: u64,
+) -> (c_int, Vec<Range>) {
     let (method, reads) = match asked.method {
         Method::Get => (http::Method::GET, true),
         Method::Head => (http::Method::HEAD, false),

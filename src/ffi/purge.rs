@@ -10,7 +10,7 @@ use super::error::{Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EINVAL};
 use super::handle::{Handle, Kind, call};
 use super::request::{Key, keyed};
 use super::types::{bytes, put};
-use crate::engine::{Manner, Removal, Selection};
+use crate::engine::{PurgeMode, Removal, Selection};
 
 /// Purge: the key itself, with all its variants.
 pub const SWRCACHE_PURGE_KEY: c_int = 0;
@@ -56,8 +56,8 @@ impl PurgerValue {
         // SAFETY: the caller's promise.
         let selection = unsafe { selection(kind & !SWRCACHE_PURGE_SOFT, what, len) }?;
         let how = match kind & SWRCACHE_PURGE_SOFT {
-            0 => Manner::Hard,
-            _ => Manner::Soft,
+            0 => PurgeMode::Hard,
+            _ => PurgeMode::Soft,
         };
         let mut purger = PurgerValue {
             removal: cache.engine.purge(selection, how, cache.now()),

@@ -20,7 +20,7 @@ use super::status::{status_word, word};
 use super::types::{self, Field, Sized_, field, put};
 use crate::engine::{Answer, Asked, Method, Part, Serve, cache_status};
 use crate::http::{ByteRange, date};
-use crate::store::{Cursor, Object, Phase};
+use crate::store::{Completeness, Cursor, Object};
 
 /// What is behind a `swrcache_reply`.
 pub struct ReplyValue {
@@ -208,7 +208,7 @@ impl Parts {
                     return Got::Next;
                 }
                 let mut bytes = object.read(cursor, max);
-                if bytes.is_empty() && object.body().phase == Phase::Growing {
+                if bytes.is_empty() && object.body().completeness == Completeness::Growing {
                     // Asked to be rung, one has to look once more.
                     object.watch();
                     bytes = object.read(cursor, max);
@@ -217,7 +217,7 @@ impl Parts {
                     return Got::Piece(io(bytes));
                 }
                 let body = object.body();
-                match body.phase {
+                match body.completeness {
                     _ if cursor.pos() < body.len => {
                         // Published between our look at the bytes and at the phase.
                         match object.read(cursor, max) {
@@ -225,9 +225,9 @@ impl Parts {
                             bytes => Got::Piece(io(bytes)),
                         }
                     }
-                    Phase::Growing => Got::Later,
-                    Phase::Complete if end.is_none() => Got::Next,
-                    Phase::Complete | Phase::Broken => Got::Broken,
+                    Completeness::Growing => Got::Later,
+                    Completeness::Complete if end.is_none() => Got::Next,
+                    Completeness::Complete | Completeness::Broken => Got::Broken,
                 }
             }
         }

@@ -81,7 +81,7 @@ impl Request {
 pub(crate) type Key = SmallVec<[u8; 256]>;
 
 /// A request of the caller's, checked.
-pub(crate) struct Asked<'a> {
+pub(crate) struct LookupRequest<'a> {
     pub(crate) method: Method,
     /// In the engine's form.
     pub(crate) key: &'a [u8],
@@ -95,13 +95,16 @@ pub(crate) struct Asked<'a> {
     user: *mut c_void,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> LookupRequest<'a> {
     /// `room` is for the key.
     ///
     /// # Safety
     /// As `swrcache_lookup`.
     #[inline(always)]
-    pub(crate) unsafe fn read(request: *const Request, room: &'a mut Key) -> Result<Asked<'a>> {
+    pub(crate) unsafe fn read(
+        request: *const Request,
+        room: &'a mut Key,
+    ) -> Result<LookupRequest<'a>> {
         // SAFETY: the caller's promise, here and below.
         let request = unsafe { types::read(request) }?;
         if request.flags & !(SWRCACHE_BYPASS | SWRCACHE_NO_CACHE | SWRCACHE_NO_REFRESH) != 0 {
@@ -119,7 +122,7 @@ impl<'a> Asked<'a> {
         // SAFETY: see above.
         let (origin, target) = unsafe { (told(request.origin)?, told(request.target)?) };
         keyed(key, room);
-        Ok(Asked {
+        Ok(LookupRequest {
             method: method_of(method),
             key: room,
             lines,
@@ -162,8 +165,8 @@ impl<'a> Asked<'a> {
         }
     }
 
-    pub(crate) fn client(&self) -> Client {
-        Client {
+    pub(crate) fn client(&self) -> OwnedRequest {
+        OwnedRequest {
             method: self.method,
             key: self.key.into(),
             origin: CString::new(self.origin).unwrap_or_default(),
@@ -175,7 +178,7 @@ impl<'a> Asked<'a> {
 }
 
 /// A copy of the request that led to a fetch.
-pub(crate) struct Client {
+pub(crate) struct OwnedRequest {
     pub(crate) method: Method,
     /// In the engine's form.
     pub(crate) key: Box<[u8]>,
@@ -186,9 +189,9 @@ pub(crate) struct Client {
 }
 
 // SAFETY: `user` is the host's, and only handed back.
-unsafe impl Send for Client {}
+unsafe impl Send for OwnedRequest {}
 
-impl Client {
+impl OwnedRequest {
     /// The method of the request to the origin, unless it stays a HEAD (`convert_head`): that is answered from the whole, which a GET fetches.
     pub(crate) fn sends(&self) -> &'static CStr {
         match self.method {

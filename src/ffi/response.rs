@@ -118,7 +118,7 @@ impl<'a> Answered<'a> {
         engine::Response {
             status: self.status,
             store: &self.shown,
-            judge: &self.judge,
+            received: &self.judge,
             origin,
             content_length: content_length(&self.judge),
             request_time: self.sent(began),

@@ -8,7 +8,7 @@ use super::error::{Error, Result, SWRCACHE_EINVAL, SWRCACHE_ENOTSTORED};
 use super::fetch::{FetchValue, SWRCACHE_DO_STORE};
 use super::handle::Handle;
 use super::policy::{Policy, Settings};
-use super::request::{Asked, Key, Request};
+use super::request::{Key, LookupRequest, Request};
 use super::response::{Answered, Response};
 use super::types::bytes;
 use crate::engine::Decision;
@@ -43,7 +43,7 @@ pub unsafe extern "C" fn swrcache_store(
         // SAFETY: the caller's promise.
         let (asked, answered, body) = unsafe {
             (
-                Asked::read(request, &mut room)?,
+                LookupRequest::read(request, &mut room)?,
                 Answered::read(response)?,
                 bytes(body, len)?,
             )
@@ -60,7 +60,7 @@ pub unsafe extern "C" fn swrcache_store(
 fn store(
     cache: &Arc<Shared>,
     policy: &Arc<Settings>,
-    (asked, answered): (&Asked<'_>, &Answered<'_>),
+    (asked, answered): (&LookupRequest<'_>, &Answered<'_>),
     body: &[u8],
 ) -> Result<()> {
     let verdict = cache

@@ -34,8 +34,9 @@ pub mod conditional;
 pub mod date;
 pub mod etag;
 pub mod fields;
+pub mod freshen;
 pub mod freshness;
-pub mod hop;
+pub mod hop_by_hop;
 pub mod invalidation;
 pub mod limits;
 pub mod range;
@@ -45,7 +46,6 @@ pub mod staleness;
 pub mod storable;
 pub mod syntax;
 pub mod targeted;
-pub mod update;
 pub mod vary;
 
 #[cfg(test)]
@@ -57,14 +57,14 @@ pub use cache_status::{Forward, ForwardReason, Handling, Member};
 pub use conditional::{IfRange, Precondition, Role, Selected};
 pub use etag::{Comparison, Etag};
 pub use fields::Fields;
+pub use freshen::{Freshen, StoredValidators};
 pub use freshness::{Basis, Expiry, Lifetime, LifetimeSource, Times};
-pub use hop::Exclusions;
+pub use hop_by_hop::Exclusions;
 pub use range::{ByteRange, RangeVerdict};
 pub use request_control::{ClientVerdict, MaxStale, RequestControl, StoredFacts};
 pub use staleness::{Bind, Staleness};
 pub use storable::{Candidate, Traits, Unstorable};
 pub use targeted::{Control, Source};
-pub use update::{Freshen, StoredValidators};
 pub use vary::{Nominated, Reduce, Vary};
 
 /// Unix time, or a span, in milliseconds. HTTP's seconds are converted at the edge of this module.

@@ -201,19 +201,23 @@ fn update_holds(stored: &dyn Fields, new: &dyn Fields) {
     let mut own = Vec::new();
     Exclusions::of(stored, &control).kept(stored, &mut |n, v| own.push((n.to_vec(), v.to_vec())));
     let mut merged = Vec::new();
-    update::merge(&own, new, &excluded, &mut |n, v| {
+    freshen::merge(&own, new, &excluded, &mut |n, v| {
         merged.push((n.to_vec(), v.to_vec()))
     });
-    assert!(!merged.iter().any(|(name, _)| hop::is_hop_by_hop(name)));
+    assert!(
+        !merged
+            .iter()
+            .any(|(name, _)| hop_by_hop::is_hop_by_hop(name))
+    );
     let pinned =
-        |list: &[(Vec<u8>, Vec<u8>)]| list.iter().filter(|(n, _)| update::is_pinned(n)).count();
+        |list: &[(Vec<u8>, Vec<u8>)]| list.iter().filter(|(n, _)| freshen::is_pinned(n)).count();
     assert_eq!(pinned(&own), pinned(&merged));
     let validators = StoredValidators {
         etag: Some(b"\"etag\""),
         ..StoredValidators::default()
     };
-    update::freshens(&validators, new);
-    update::head_freshens(&validators, Some(1), new);
+    freshen::freshens(&validators, new);
+    freshen::head_freshens(&validators, Some(1), new);
 }
 
 #[test]

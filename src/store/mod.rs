@@ -31,7 +31,7 @@ pub use error::{Busy, NoSpace, Refused, StoreError, SupersededReason};
 pub use handle::claim::{Attempt, Claim, NewHead};
 pub use handle::fill::{Fill, NewObject, Publish, Superseded};
 pub use handle::marker::MarkerView;
-pub use handle::object::{BodyState, Cursor, Object, Phase};
+pub use handle::object::{BodyState, Completeness, Cursor, Object};
 pub use handle::purge::{Effect, Purge, Targets};
 pub use index::stats::Stats;
 pub use index::survey::Surveyed;

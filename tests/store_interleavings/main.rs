@@ -56,10 +56,10 @@ fn check(object: &Object) -> u64 {
         object.key(),
         "the head of another key"
     );
-    let phase = object.body().phase;
+    let phase = object.body().completeness;
     let at = check_bytes(object, nonce);
     assert!(
-        at <= len && (phase != Phase::Complete || at == len),
+        at <= len && (phase != Completeness::Complete || at == len),
         "{at} of {len}"
     );
     at
@@ -232,7 +232,7 @@ fn one_fetches_and_nobody_is_forgotten() {
                 }
                 loop {
                     if let Some(object) = get(&p.region, b"key")
-                        && object.body().phase == Phase::Complete
+                        && object.body().completeness == Completeness::Complete
                     {
                         check(&object);
                         return;
@@ -308,13 +308,13 @@ fn readers_follow_to_the_end() {
                 let mut cursor = Cursor::default();
                 loop {
                     object.watch();
-                    let phase = object.body().phase;
+                    let phase = object.body().completeness;
                     while !object.read(&mut cursor, usize::MAX).is_empty() {}
                     read.store(cursor.pos() as usize, SeqCst);
                     match phase {
-                        Phase::Complete => break assert_eq!(check(&object), 900),
-                        Phase::Broken => break,
-                        Phase::Growing => p.await_ring(),
+                        Completeness::Complete => break assert_eq!(check(&object), 900),
+                        Completeness::Broken => break,
+                        Completeness::Growing => p.await_ring(),
                     }
                 }
                 read.store(usize::MAX, SeqCst);

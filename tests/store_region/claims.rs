@@ -91,7 +91,10 @@ fn a_removal_voids_claims_and_their_fills() {
         assert!(!fill.is_valid());
         let superseded = fill.commit(1).expect_err("voided");
         assert_eq!(superseded.reason, SupersededReason::Voided);
-        assert_eq!(superseded.object.body().phase, Phase::Complete);
+        assert_eq!(
+            superseded.object.body().completeness,
+            Completeness::Complete
+        );
     }
     check_empty(&region);
 }

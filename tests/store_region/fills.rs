@@ -15,7 +15,7 @@ fn readers_follow_a_growing_body_over_its_pieces() {
         BodyState {
             len: 0,
             total: None,
-            phase: Phase::Growing
+            completeness: Completeness::Growing
         }
     );
     let (mut cursor, mut sent, mut read) = (Cursor::default(), Vec::new(), Vec::new());
@@ -54,7 +54,7 @@ fn a_dropped_fill_breaks_and_leaves_nothing() {
         fill.write(b"half").expect("write");
         let reader = fill.object();
         drop(fill);
-        assert_eq!(reader.body().phase, Phase::Broken);
+        assert_eq!(reader.body().completeness, Completeness::Broken);
         assert!(!reader.is_current() && get(&region, b"key").is_none());
         assert_eq!(reader.chunk(0), b"half");
         drop(reader);
@@ -82,7 +82,7 @@ fn totals_are_kept_to() {
     assert_eq!(fill.len(), 3);
     let short = fill.commit(1).expect_err("short");
     assert_eq!(short.reason, SupersededReason::Incomplete);
-    assert_eq!(short.object.body().phase, Phase::Broken);
+    assert_eq!(short.object.body().completeness, Completeness::Broken);
     drop(short);
     check_empty(&region);
 }
@@ -124,7 +124,7 @@ fn the_same_bytes_keep_the_old_body() {
             .commit_as_renewal(&current, NewHead::new(b"new", [0; ATTRIBUTES], FAR), 2)
             .expect("renewed");
         assert!(renewed.shares_body(&old) && !renewed.shares_body(&reader));
-        assert_eq!(reader.body().phase, Phase::Complete);
+        assert_eq!(reader.body().completeness, Completeness::Complete);
         assert_eq!(get(&region, b"key").expect("found").meta(), b"new");
         let s = valid(&region);
         assert_eq!((s.objects, s.claims), (1, 0));

@@ -21,7 +21,7 @@ fn what_is_stored_is_found_and_read() {
         BodyState {
             len: 10,
             total: Some(10),
-            phase: Phase::Complete
+            completeness: Completeness::Complete
         }
     );
     assert_eq!(
@@ -49,14 +49,14 @@ fn an_empty_body_and_an_empty_key_are_fine() {
         BodyState {
             len: 0,
             total: Some(0),
-            phase: Phase::Complete
+            completeness: Completeness::Complete
         }
     );
     let fill =
         Fill::begin(region.unclaimed(b"x"), new(b"", None, Publish::AtCommit)).expect("begin");
     assert!(fill.is_empty());
     let got = fill.commit(1).expect("commit");
-    assert_eq!(got.body().phase, Phase::Complete);
+    assert_eq!(got.body().completeness, Completeness::Complete);
     valid(&region);
 }
 

@@ -99,7 +99,8 @@ pub(crate) fn check(object: &Object) -> u64 {
     let state = object.body();
     let len = check_bytes(object, nonce_of(object));
     assert!(
-        state.phase != Phase::Complete || (state.len, state.total) == (len, Some(len)),
+        state.completeness != Completeness::Complete
+            || (state.len, state.total) == (len, Some(len)),
         "{len} bytes of {state:?}"
     );
     len

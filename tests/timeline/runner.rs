@@ -128,13 +128,13 @@ impl Timeline {
                 self.cache.region().remove_key(path.as_bytes());
                 Got::default()
             }
-            "hard" => self.purged(event, Manner::Hard),
-            "soft" => self.purged(event, Manner::Soft),
+            "hard" => self.purged(event, PurgeMode::Hard),
+            "soft" => self.purged(event, PurgeMode::Soft),
             status => self.answered(event, status, None),
         }
     }
 
-    fn purged(&mut self, event: &Event, how: Manner) -> Got {
+    fn purged(&mut self, event: &Event, how: PurgeMode) -> Got {
         let mut what = Selection::default();
         let of_what = || vec![event.word(2).as_bytes().into()];
         match event.word(1) {
@@ -221,7 +221,7 @@ impl Timeline {
         let response = Response {
             status: status.parse().expect("a status"),
             store: &event.fields,
-            judge: &event.fields,
+            received: &event.fields,
             content_length: announced.map(|(_, value)| value.parse().expect("a length")),
             request_time: event.now,
             wall: event.now,
@@ -266,7 +266,7 @@ impl Timeline {
         let response = Response {
             status: event.word(2).parse().expect("a status"),
             store: &event.fields,
-            judge: &event.fields,
+            received: &event.fields,
             content_length: None,
             request_time: client.asked,
             wall: event.now,

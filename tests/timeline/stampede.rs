@@ -36,7 +36,7 @@ fn store(mut fetch: Box<Fetch>, body: &[u8], now: u64) {
     let response = Response {
         status: 200,
         store: &STORED,
-        judge: &STORED,
+        received: &STORED,
         content_length: None,
         request_time: now,
         wall: now,

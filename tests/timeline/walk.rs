@@ -192,7 +192,7 @@ impl Walk {
         let response = Response {
             status,
             store: &fields,
-            judge: &fields,
+            received: &fields,
             content_length: Some(4),
             request_time: now,
             wall: now,

@@ -4,16 +4,17 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::engine::client::Client;
+use crate::engine::decide::client_control::ClientControl;
+use crate::engine::decide::presence::Presence;
 use crate::engine::fetch::Keep;
+use crate::engine::key;
 use crate::engine::phase::Windows;
 use crate::engine::policy::{CLOCKS_DIFFER, Method, Policy, SECOND};
 use crate::engine::record::Head;
+use crate::engine::record::stored::Stored;
+use crate::engine::record::{attributes, variant};
 use crate::engine::request::{Request, Turn};
-use crate::engine::seen::Seen;
 use crate::engine::stats::{self, Counter};
-use crate::engine::stored::Stored;
-use crate::engine::{key, variant, words};
 use crate::http::range;
 use crate::store::{Busy, Lookup, MarkerView, Millis, Object, Region};
 
@@ -28,8 +29,8 @@ pub(crate) struct Asking<'a> {
     pub(super) policy: &'a Policy,
     pub(super) turn: Turn,
     pub(super) now: Millis,
-    pub(super) seen: Seen,
-    pub(super) client: Client,
+    pub(super) presence: Presence,
+    pub(super) client: ClientControl,
     /// The request's key, or that of a `HEAD` that stays one.
     pub(super) key: Cow<'a, [u8]>,
     pub(super) mode: Mode,
@@ -48,7 +49,7 @@ pub(super) enum Mode {
 pub(super) struct Found {
     pub(super) stored: Stored,
     pub(super) windows: Windows,
-    pub(super) siblings: bool,
+    pub(super) other_variants: bool,
 }
 
 /// What is known of a key of which nothing usable is stored for the request.
@@ -67,9 +68,9 @@ impl<'a> Asking<'a> {
         turn: Turn,
         now: Millis,
     ) -> Asking<'a> {
-        let seen = Seen::of(req.fields);
+        let presence = Presence::of(req.fields);
         Asking {
-            client: Client::of(req, policy, seen),
+            client: ClientControl::of(req, policy, presence),
             key: match req.method {
                 Method::Head if !policy.convert_head => key::of_head(req.key).into(),
                 _ => req.key.into(),
@@ -79,7 +80,7 @@ impl<'a> Asking<'a> {
             policy,
             turn,
             now,
-            seen,
+            presence,
             mode: Mode::Act,
         }
     }
@@ -108,7 +109,7 @@ impl<'a> Asking<'a> {
     /// Whether the client wants a part so far into the response that the origin is to be asked for that alone.
     pub(super) fn is_far_in(&self) -> bool {
         let begins_at = |most| range::begins_at_or_beyond(self.req.fields, most);
-        self.seen.has(Seen::RANGE) && self.policy.max_range_offset.is_some_and(begins_at)
+        self.presence.has(Presence::RANGE) && self.policy.max_range_offset.is_some_and(begins_at)
     }
 
     #[inline]
@@ -130,8 +131,8 @@ impl<'a> Asking<'a> {
     /// What is stored for the request; nothing also if the store can't tell.
     pub(super) fn selected(&self) -> Option<Found> {
         let looked = self.lookup().ok()?;
-        let siblings = looked.others > 0;
-        self.usable(looked.object?, siblings)
+        let other_variants = looked.others > 0;
+        self.usable(looked.object?, other_variants)
     }
 
     pub(super) fn newer_than(&self, object: &Object) -> Result<Option<Lookup>, Busy> {
@@ -145,7 +146,7 @@ impl<'a> Asking<'a> {
 
     /// The entry, unless it is damaged, will never be whole, or has not been asked for so long that the zone wants it gone.
     #[inline]
-    pub(super) fn usable(&self, object: Object, siblings: bool) -> Option<Found> {
+    pub(super) fn usable(&self, object: Object, other_variants: bool) -> Option<Found> {
         let stored = match Stored::new(object, self.policy) {
             Ok(stored) => stored,
             Err(damaged) => {
@@ -162,7 +163,7 @@ impl<'a> Asking<'a> {
             return None;
         }
         if let Some(inactive) = self.policy.inactive {
-            let last = stored.object().attribute(words::ACCESS);
+            let last = stored.object().attribute(attributes::ACCESS);
             if last.load(Relaxed).saturating_add(inactive) < self.now {
                 if self.acts() && self.region.remove(stored.object()) {
                     stats::add(self.region, Counter::EvictedInactive, 1);
@@ -177,7 +178,7 @@ impl<'a> Asking<'a> {
         Some(Found {
             windows,
             stored,
-            siblings,
+            other_variants,
         })
     }
 
@@ -202,7 +203,7 @@ impl<'a> Asking<'a> {
 
     #[inline]
     pub(super) fn authorised(&self) -> bool {
-        self.seen.has(Seen::AUTHORIZATION)
+        self.presence.has(Presence::AUTHORIZATION)
     }
 
     #[inline]

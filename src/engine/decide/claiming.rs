@@ -5,8 +5,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use std::ops::Deref;
 
 use super::asking::{Asking, Found, LEASE, Mode, Unstored};
+use crate::engine::record::variant;
 use crate::engine::request::Turn;
-use crate::engine::variant;
 use crate::store::{Attempt, Busy, Claim, Millis, Object, Region};
 
 /// What came of asking for a claim.
@@ -57,7 +57,7 @@ impl Claims<'_> {
 
     pub(super) fn claim_absent(&self, key: &Unstored, wait: bool) -> Claimed {
         let sub = match &key.newest {
-            Some(sibling) => variant::sub_key(sibling.meta(), self.req.fields, self.policy),
+            Some(other) => variant::sub_key(other.meta(), self.req.fields, self.policy),
             None => 0,
         };
         let attempt = self.claim_key(sub, wait);

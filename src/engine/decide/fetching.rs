@@ -4,12 +4,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::asking::{Asking, Found};
-use crate::engine::decision::Decision;
+use crate::engine::decide::decision::Decision;
+use crate::engine::fetch::other_variants;
 use crate::engine::fetch::{Fetch, Keep, Permit, Purpose, Terms};
 use crate::engine::phase::binds;
 use crate::engine::policy::{Method, Window};
 use crate::engine::record::Flags;
-use crate::engine::siblings;
 use crate::engine::verdict::Asked;
 use crate::store::{Claim, Millis};
 
@@ -48,7 +48,7 @@ impl Fetches<'_> {
             // 304, but refused with 412 (RFC 9110 §13.2.2).
             revalidate: self.policy.revalidate && self.keep() == Keep::Store && !post,
             asked_again: false,
-            siblings: false,
+            other_variants: false,
             named: Vec::new(),
         }
     }
@@ -57,14 +57,15 @@ impl Fetches<'_> {
         let fallback_until = self.fallback_until(&found);
         let terms = self.terms(purpose);
         // What others got is not for credentials (RFC 9111 §3.5).
-        let named = match found.siblings && terms.revalidate && !self.authorised() && self.acts() {
-            true => siblings::tags(self.region, &found.stored, self.policy, self.now),
-            false => Vec::new(),
-        };
+        let named =
+            match found.other_variants && terms.revalidate && !self.authorised() && self.acts() {
+                true => other_variants::tags(self.region, &found.stored, self.policy, self.now),
+                false => Vec::new(),
+            };
         Terms {
             usable_until: found.windows.end().max(fallback_until),
             fallback_until,
-            siblings: found.siblings,
+            other_variants: found.other_variants,
             named,
             entry: Some(found.stored),
             ..terms

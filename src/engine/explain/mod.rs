@@ -5,15 +5,17 @@ mod reasons;
 use serde::Serialize;
 
 use super::backoff::Fault;
-use super::decision::Decision;
-use super::pass;
+use super::key;
 use super::phase::{Windows, binds};
 use super::policy::{Policy, SECOND};
+use super::purge::tags;
 use super::record::{Head, LineUse, LinesFor};
+use super::record::{attributes, variant};
 use super::request::Request;
 use super::stats::seconds;
 use super::verdict::{Reason, Status};
-use super::{key, tags, variant, words};
+use crate::engine::decide::decision::Decision;
+use crate::engine::hit_for_miss;
 use crate::http::etag;
 use crate::store::{Busy, MarkerView, Millis, Region, Surveyed};
 
@@ -222,11 +224,11 @@ fn says(verdict: &Verdict, variants: &[Variant]) -> String {
 }
 
 fn remembered(marker: &MarkerView, being_fetched: bool, now: Millis) -> Remembered {
-    let passing = pass::passing(marker, now);
+    let passing = hit_for_miss::passing(marker, now);
     Remembered {
         passes_for: passing.map(|(until, _)| seconds(until.saturating_sub(now))),
         passes_because: passing.map(|(_, why)| why.as_str()),
-        uses: pass::uses(marker),
+        uses: hit_for_miss::uses(marker),
         being_fetched,
     }
 }
@@ -239,8 +241,8 @@ fn describe(shown: &Surveyed<'_>, policy: &Policy, selected: bool, now: Millis) 
     let windows = Windows::of(&head, policy);
     let left = |until: Millis| seconds(until.saturating_sub(now));
     let fault = Fault::decode(
-        shown.attributes[words::BACKOFF],
-        shown.attributes[words::FAULT],
+        shown.attributes[attributes::BACKOFF],
+        shown.attributes[attributes::FAULT],
     );
     let synthesised = policy.edge_revalidation && head.lacks_validators();
     let mut variant = Variant {
@@ -287,7 +289,7 @@ fn vary(head: &Head, meta: &[u8]) -> Vec<(String, Option<String>)> {
 }
 
 fn etag_of(head: &Head, shown: &Surveyed<'_>, synthesised: bool) -> Option<String> {
-    match shown.attributes[words::HASH] {
+    match shown.attributes[attributes::HASH] {
         _ if !synthesised => head.etag(shown.meta).map(text),
         0 => None,
         hash => Some(text(&etag::of_hash(hash))),
@@ -295,7 +297,7 @@ fn etag_of(head: &Head, shown: &Surveyed<'_>, synthesised: bool) -> Option<Strin
 }
 
 fn last_modified(head: &Head, shown: &Surveyed<'_>, synthesised: bool) -> Option<f64> {
-    let since = shown.attributes[words::SINCE];
+    let since = shown.attributes[attributes::SINCE];
     match synthesised {
         true => Some(seconds(since - since % SECOND)),
         false => head.last_modified.map(seconds),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::engine::{Cache, Manner, Method, Response, Selection, Turn, Wants, Window};
+use crate::engine::{Cache, Method, PurgeMode, Response, Selection, Turn, Wants, Window};
 use crate::store::RegionOptions;
 
 const NOW: Millis = 1_700_000_000_000;
@@ -65,7 +65,7 @@ impl World {
         let resp = Response {
             status,
             store: &response,
-            judge: &response,
+            received: &response,
             kept: None,
             origin: b"http://h.example",
             content_length: Some(4),
@@ -313,7 +313,7 @@ fn purged() {
         assert_eq!(removal.removed(), 1);
     };
     let world = World::stored(ALL);
-    purge(&world, Manner::Soft);
+    purge(&world, PurgeMode::Soft);
     assert_eq!(
         world.explain(),
         (Action::ServeAndRefresh, Some("UPDATING"), "swr-refresh")
@@ -322,7 +322,7 @@ fn purged() {
         world.explain_with(&[]).variants[0].purged,
         Some(seconds(NOW))
     );
-    purge(&world, Manner::Hard);
+    purge(&world, PurgeMode::Hard);
     assert_eq!(world.explain(), (Action::Fetch, Some("MISS"), "absent"));
 }
 

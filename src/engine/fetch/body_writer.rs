@@ -6,17 +6,18 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::permit::{Permit, Purpose, Terms};
 use crate::engine::backoff::{Backoff, Cause};
-use crate::engine::compose::Composed;
+use crate::engine::hit_for_miss;
 use crate::engine::phase::Windows;
 use crate::engine::policy::{Policy, SECOND};
+use crate::engine::record::compose::Composed;
+use crate::engine::record::stored::Stored;
 use crate::engine::record::{Flags, Head};
-use crate::engine::stored::Stored;
+use crate::engine::record::{attributes, variant};
 use crate::engine::verdict::{Failed, NotKept, Unstored};
-use crate::engine::{pass, variant, words};
 use crate::http::Fields;
 use crate::store::{
-    ATTRIBUTES, Claim, Cursor, Fill, Millis, NewHead, NewObject, NoSpace, Phase, Publish, Region,
-    SupersededReason,
+    ATTRIBUTES, Claim, Completeness, Cursor, Fill, Millis, NewHead, NewObject, NoSpace, Publish,
+    Region, SupersededReason,
 };
 use std::sync::Arc;
 
@@ -58,8 +59,8 @@ impl Draft {
             return None;
         }
         let mut words = [0; ATTRIBUTES];
-        words[words::ACCESS] = now;
-        words[words::SINCE] = wall.min(head.date);
+        words[attributes::ACCESS] = now;
+        words[attributes::SINCE] = wall.min(head.date);
         let grace = head.lifetime.clamp(KEEP_MIN, KEEP_MAX);
         Some(Draft {
             dead_at: windows.end().max(now).saturating_add(grace),
@@ -147,11 +148,11 @@ impl BodyWriter {
         };
         claim.extend(draft.now.saturating_add(FILL_LEASE));
         if terms.probe {
-            pass::forget(&region, claim.key());
+            hit_for_miss::forget(&region, claim.key());
         }
         let old = terms.entry.as_ref().or(twin.as_ref());
         let mut attributes = draft.words;
-        let since = &mut attributes[words::SINCE];
+        let since = &mut attributes[attributes::SINCE];
         *since = (*since).max(old.map_or(0, told_until));
         let new = NewObject {
             meta: &draft.meta,
@@ -248,15 +249,17 @@ impl BodyWriter {
     pub(crate) fn finish(self, now: Millis) -> Finished {
         if let Some(hash) = &self.0.hash {
             // Zero is "not known".
-            self.0.fill.set_attribute(words::HASH, hash.digest().max(1));
+            self.0
+                .fill
+                .set_attribute(attributes::HASH, hash.digest().max(1));
         }
         let length = self.0.fill.len();
         match &self.0.same {
             Some(same) if same.entry.content_length() != Some(length) => self.finish_new(now),
             // The entry was too old to be kept beside: the new object inherits since when its bytes are known.
             Some(same) if self.streaming() => {
-                let since = same.entry.word(words::SINCE);
-                self.0.fill.set_attribute(words::SINCE, since);
+                let since = same.entry.word(attributes::SINCE);
+                self.0.fill.set_attribute(attributes::SINCE, since);
                 self.finish_new(now)
             }
             Some(_) => self.finish_same(now),
@@ -316,12 +319,12 @@ impl BodyWriter {
     pub(crate) fn abandon(self, why: NotKept, now: Millis) {
         let Progress { region, terms, .. } = &*self.0;
         if why != NotKept::Unstored(Unstored::TooLarge) {
-            return pass::release_waiters(region, self.0.key(), now);
+            return hit_for_miss::release_waiters(region, self.0.key(), now);
         }
         if let Some(entry) = &terms.entry {
             region.remove(entry.object());
         }
-        pass::remember(region, self.0.key(), Unstored::TooLarge, now);
+        hit_for_miss::remember(region, self.0.key(), Unstored::TooLarge, now);
     }
 }
 
@@ -338,7 +341,7 @@ impl Progress {
 
     /// Remembers that the body broke off; those who wait are rung when the fill is dropped after this.
     fn break_off(&self, now: Millis) {
-        pass::release_waiters(&self.region, self.key(), now);
+        hit_for_miss::release_waiters(&self.region, self.key(), now);
         if let Some(entry) = &self.terms.entry {
             let cause = Cause::Reason(Failed::BodyBroken.reason());
             self.backoff.failed(entry.object(), cause, None, now);
@@ -377,7 +380,7 @@ impl Same {
         let comparable = draft.hashed
             && entry.head().lacks_validators()
             && entry.status() == new.status()
-            && entry.object().body().phase == Phase::Complete;
+            && entry.object().body().completeness == Completeness::Complete;
         let same = || Same {
             entry,
             at: Cursor::default(),

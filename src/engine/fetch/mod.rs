@@ -18,6 +18,7 @@
 
 mod body_writer;
 mod fields;
+pub(crate) mod other_variants;
 mod outcome;
 mod outcomes;
 mod permit;
@@ -32,8 +33,8 @@ use self::outcome::Outcome;
 use self::permit::{Led, StandIn};
 use self::tally::Tally;
 use super::policy::Policy;
-use super::stored::Stored;
 use super::verdict::{Asked, Failed, NotKept, Reason, Status, Unstored};
+use crate::engine::record::stored::Stored;
 use crate::http::Fields;
 use crate::store::{Millis, NoSpace};
 

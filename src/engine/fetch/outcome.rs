@@ -2,7 +2,7 @@
 
 use super::body_writer::BodyWriter;
 use super::permit::Permit;
-use crate::engine::stored::Stored;
+use crate::engine::record::stored::Stored;
 use crate::engine::verdict::{NotKept, Unstored};
 use crate::http::Fields;
 use crate::store::Millis;
@@ -14,7 +14,7 @@ pub struct Response<'a> {
     /// What a client would see: the fields after the host's own mapping (hidden, added, rewritten ones).
     pub store: &'a dyn Fields,
     /// The origin's own fields: `Cache-Control`, `Expires`, `Date`, `Age`, `Vary` and the like are read from here.
-    pub judge: &'a dyn Fields,
+    pub received: &'a dyn Fields,
     /// The origin's own fields, where the host wants them back with the stored response ([`super::Stored::origin_fields`]).
     pub kept: Option<&'a dyn Fields>,
     /// Scheme and authority as the client wrote them (`https://example.com:8443`); empty where they are not known: cache groups

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use crate::engine::backoff::{Backoff, Cause};
+use crate::engine::fetch::other_variants;
+use crate::engine::hit_for_miss;
 use crate::engine::policy::Policy;
-use crate::engine::stored::Stored;
+use crate::engine::record::compose;
+use crate::engine::record::stored::Stored;
 use crate::engine::verdict::{Reason, Status, Unstored};
-use crate::engine::{compose, pass, siblings};
 use crate::http::date;
 use crate::store::{Claim, Millis, Region};
 
@@ -99,7 +101,7 @@ pub(crate) struct Terms {
     /// The origin has answered with a 304 that did not fit, and is asked once more.
     pub(crate) asked_again: bool,
     /// Other variants of the key are stored.
-    pub(crate) siblings: bool,
+    pub(crate) other_variants: bool,
     /// The tags of those that the validation names beside `entry`.
     pub(crate) named: Vec<Box<[u8]>>,
 }
@@ -138,7 +140,7 @@ impl Permit {
 
     /// The conditional fields to send to the origin: `If-None-Match`, `If-Modified-Since` (RFC 9111 §4.3.1).
     ///
-    /// A synthesised `Last-Modified` is sent too (a 304 without validators is acceptable under §4.3.4 while no sibling
+    /// A synthesised `Last-Modified` is sent too (a 304 without validators is acceptable under §4.3.4 while no other variant
     /// is stored); a synthesised `ETag` never. Where other variants are named too, no date goes along: it is for a single
     /// stored response, and the origin would ignore it beside the tags (RFC 9110 §13.1.3).
     pub(super) fn conditionals(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
@@ -147,7 +149,7 @@ impl Permit {
         };
         if !self.terms.named.is_empty() {
             let others = self.terms.named.iter().map(|tag| &**tag);
-            let tags: Vec<&[u8]> = std::iter::once(siblings::tag(entry))
+            let tags: Vec<&[u8]> = std::iter::once(other_variants::tag(entry))
                 .chain(others)
                 .collect();
             return each(b"If-None-Match", &tags.join(&b", "[..]));
@@ -157,7 +159,7 @@ impl Permit {
         }
         if let Some(at) = compose::last_modified(entry) {
             each(b"If-Modified-Since", &at);
-        } else if entry.synthesised() && !self.terms.siblings {
+        } else if entry.synthesised() && !self.terms.other_variants {
             let date = entry.since().min(entry.date());
             each(b"If-Modified-Since", &date::format(date));
         }
@@ -192,13 +194,13 @@ impl Permit {
 
     /// Ends a fetch that leaves nothing for those who wait: they are released all at once, to fetch for themselves.
     pub(crate) fn release(self, now: Millis) {
-        pass::release_waiters(&self.region, self.claim.key(), now);
+        hit_for_miss::release_waiters(&self.region, self.claim.key(), now);
         self.claim.release();
     }
 
     /// Ends a fetch whose response may not be stored: the key is remembered, and those who wait pass.
     pub(crate) fn release_to_pass(self, why: Unstored, now: Millis) {
-        pass::remember(&self.region, self.claim.key(), why, now);
+        hit_for_miss::remember(&self.region, self.claim.key(), why, now);
         self.claim.release();
     }
 }

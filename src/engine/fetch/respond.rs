@@ -5,16 +5,17 @@ use super::outcome::{Failure, Outcome, Response};
 use super::outcomes::{self, Came, Fate, Known};
 use super::permit::{Keep, Permit, Purpose};
 use crate::engine::backoff::Cause;
-use crate::engine::compose::{self, Composed, OwnLines, Parts};
-use crate::engine::judge::{self, Case, Judgement};
+use crate::engine::fetch::other_variants;
+use crate::engine::hit_for_miss;
 use crate::engine::phase::binds;
 use crate::engine::policy::{Policy, UseStale};
+use crate::engine::record::compose::{self, Composed, OwnLines, Parts};
+use crate::engine::record::stored::Stored;
 use crate::engine::record::{Flags, LineUse};
-use crate::engine::stored::Stored;
+use crate::engine::storability::{self, Received, Storable};
 use crate::engine::verdict::{Failed, NotKept, Unstored};
-use crate::engine::{pass, siblings};
 use crate::http::fields::{count, first, is};
-use crate::http::update::{Freshen, StoredValidators, freshens, head_freshens};
+use crate::http::freshen::{Freshen, StoredValidators, freshens, head_freshens};
 use crate::http::{Comparison, Fields, retry_after};
 use crate::store::{Millis, NewHead, NoSpace};
 
@@ -36,7 +37,7 @@ pub(crate) fn respond(
         return fail(
             permit,
             failure,
-            retry_after::parse(resp.judge, resp.wall),
+            retry_after::parse(resp.received, resp.wall),
             policy,
             now,
         );
@@ -71,12 +72,12 @@ pub(crate) fn head(
         policy,
         now,
     };
-    let judged = compose::updated(&entry, LineUse::JUDGED, resp.judge);
-    let judgement = answer.judge(&permit, &judged, resp.status);
-    match (answer.agrees(&entry), judgement) {
+    let judged = compose::updated(&entry, LineUse::JUDGED, resp.received);
+    let storable = answer.storability(&permit, &judged, resp.status);
+    match (answer.agrees(&entry), storable) {
         (None, Ok(_)) => {}
-        (Some(Freshen::Update), Ok(judgement)) => {
-            answer.renew(permit, entry, &judgement, &judged);
+        (Some(Freshen::Update), Ok(storable)) => {
+            answer.renew(permit, entry, &storable, &judged);
         }
         _ => entry.object().age_from(now),
     }
@@ -166,13 +167,13 @@ impl Named {
 impl Answered<'_> {
     /// Any status but 304.
     fn whole(&self, permit: Permit) -> Outcome {
-        let judged = self.judge_to_keep(&permit, self.resp.judge, self.resp.status);
+        let judged = self.storability_here(&permit, self.resp.received, self.resp.status);
         let came = Came::Response {
             status: self.resp.status,
             storable: judged.is_ok(),
         };
         match (self.fate(&permit, came, judged.as_ref().err()), judged) {
-            (Fate::Replaced, Ok(judgement)) => self.store(permit, &judgement),
+            (Fate::Replaced, Ok(storable)) => self.store(permit, &storable),
             (Fate::KeptAfterFailure, _) => self.failed(permit, Failed::OriginStatus),
             (_, Ok(_)) => end(permit, NotKept::Failed(Failed::OriginStatus), self.now),
             (fate, Err(reason)) => self.refused(permit, fate, reason),
@@ -184,11 +185,11 @@ impl Answered<'_> {
         let named = self.named(&permit);
         // `Date` and `Age` are not among the stored lines: the response is as old as its validation.
         let lines =
-            |named: &Named| compose::updated(named.stored(), LineUse::JUDGED, self.resp.judge);
+            |named: &Named| compose::updated(named.stored(), LineUse::JUDGED, self.resp.received);
         let judged = named.as_ref().map(lines).unwrap_or_default();
         let verdict = named
             .as_ref()
-            .map(|named| self.judge_to_keep(&permit, &judged, named.stored().status()));
+            .map(|named| self.storability_here(&permit, &judged, named.stored().status()));
         let came = Came::NotModified {
             fits: named.is_some(),
             storable: matches!(verdict, Some(Ok(_))),
@@ -197,11 +198,11 @@ impl Answered<'_> {
         let fate = self.fate(&permit, came, refused);
         match (fate, named.zip(verdict)) {
             (Fate::AskedAgain, _) => Outcome::AskAgain(permit.again()),
-            (Fate::Freshened, Some((Named::Entry(entry), Ok(judgement)))) => {
-                self.renew(permit, entry, &judgement, &judged)
+            (Fate::Freshened, Some((Named::Entry(entry), Ok(storable)))) => {
+                self.renew(permit, entry, &storable, &judged)
             }
-            (Fate::Freshened, Some((Named::Variant(other), Ok(judgement)))) => {
-                self.switch(permit, other, &judgement, &judged)
+            (Fate::Freshened, Some((Named::Variant(other), Ok(storable)))) => {
+                self.switch(permit, other, &storable, &judged)
             }
             (_, Some((named, Err(why)))) => self.last_use(permit, named.stored().clone(), why),
             _ => self.failed(permit, Failed::ForeignValidator),
@@ -226,7 +227,7 @@ impl Answered<'_> {
             Failed::OriginStatus => self.policy.use_stale.covers_status(self.resp.status),
             _ => self.policy.use_stale.has(UseStale::INVALID_HEADER),
         };
-        let retry_after = retry_after::parse(self.resp.judge, self.resp.wall);
+        let retry_after = retry_after::parse(self.resp.received, self.resp.wall);
         let cause = match reason {
             Failed::OriginStatus => Cause::Status(self.resp.status),
             reason => Cause::Reason(reason.reason()),
@@ -239,28 +240,28 @@ impl Answered<'_> {
         }
     }
 
-    /// As [`Answered::judge`], with what the host has said of the response.
-    fn judge_to_keep(
+    /// As [`Answered::storability`], with what the host has said of the response.
+    fn storability_here(
         &self,
         permit: &Permit,
         fields: &dyn Fields,
         status: u16,
-    ) -> Result<Judgement, Unstored> {
+    ) -> Result<Storable, Unstored> {
         match (permit.terms.keep, self.resp.withheld) {
             (Keep::Discard, _) => Err(Unstored::NoCacheCondition),
             (Keep::Store, Some(withheld)) => Err(withheld.reason()),
-            (Keep::Store, None) => self.judge(permit, fields, status),
+            (Keep::Store, None) => self.storability(permit, fields, status),
         }
     }
 
-    fn judge(
+    fn storability(
         &self,
         permit: &Permit,
         fields: &dyn Fields,
         status: u16,
-    ) -> Result<Judgement, Unstored> {
-        judge::judge(
-            &Case {
+    ) -> Result<Storable, Unstored> {
+        storability::of(
+            &Received {
                 method: &permit.terms.method,
                 status,
                 own_redirect: self.resp.own_redirect,
@@ -315,11 +316,11 @@ impl Answered<'_> {
         (self.now, self.resp.wall)
     }
 
-    fn store(&self, permit: Permit, judgement: &Judgement) -> Outcome {
+    fn store(&self, permit: Permit, storable: &Storable) -> Outcome {
         let parts = Parts {
-            judgement,
+            storable,
             shown: self.resp.store,
-            judged: self.resp.judge,
+            judged: self.resp.received,
             kept: self.resp.kept,
             request: self.req_fields,
             origin: self.resp.origin,
@@ -355,27 +356,27 @@ impl Answered<'_> {
     /// for the mark of weakness, as the origin compared them (RFC 9110 §13.1.2).
     fn named(&self, permit: &Permit) -> Option<Named> {
         let entry = permit.validated()?;
-        let sibling = |how: Comparison| {
+        let by_tag = |how: Comparison| {
             let asked = (entry, &permit.terms.named[..]);
-            siblings::named(
+            other_variants::named(
                 &permit.region,
                 asked,
-                (self.resp.judge, how),
+                (self.resp.received, how),
                 self.policy,
                 self.now,
             )
         };
         let fits = self.identifies(permit, entry);
-        let is_own = |tag: &[u8]| (siblings::tag(entry) == tag).then_some(());
-        if fits && first(self.resp.judge, "etag", is_own).is_some() {
+        let is_own = |tag: &[u8]| (other_variants::tag(entry) == tag).then_some(());
+        if fits && first(self.resp.received, "etag", is_own).is_some() {
             return Some(Named::Entry(entry.clone()));
         }
-        if let Some(other) = sibling(Comparison::Strong) {
+        if let Some(other) = by_tag(Comparison::Strong) {
             return Some(Named::Variant(other));
         }
         match fits {
             true => Some(Named::Entry(entry.clone())),
-            false => sibling(Comparison::Weak).map(Named::Variant),
+            false => by_tag(Comparison::Weak).map(Named::Variant),
         }
     }
 
@@ -384,14 +385,14 @@ impl Answered<'_> {
         let validators = StoredValidators {
             etag: entry.head().etag(entry.object().meta()),
             last_modified: last_modified.as_ref().map(|date| &date[..]),
-            has_siblings: permit.terms.siblings,
+            has_other_variants: permit.terms.other_variants,
         };
-        match freshens(&validators, self.resp.judge) {
+        match freshens(&validators, self.resp.received) {
             Freshen::Update => true,
             // Who was asked about one response alone, by its tag or because there is no other, means it.
             Freshen::Unidentified => {
                 permit.terms.named.is_empty()
-                    && (validators.etag.is_some() || !permit.terms.siblings)
+                    && (validators.etag.is_some() || !permit.terms.other_variants)
             }
             Freshen::Differs => false,
         }
@@ -405,7 +406,7 @@ impl Answered<'_> {
         }
         if compared
             .iter()
-            .all(|name| count(self.resp.judge, name) == 0)
+            .all(|name| count(self.resp.received, name) == 0)
         {
             return None;
         }
@@ -413,10 +414,10 @@ impl Answered<'_> {
         let validators = StoredValidators {
             etag: entry.head().etag(entry.object().meta()),
             last_modified: last_modified.as_ref().map(|date| &date[..]),
-            has_siblings: false,
+            has_other_variants: false,
         };
         let length = entry.content_length();
-        Some(head_freshens(&validators, length, self.resp.judge))
+        Some(head_freshens(&validators, length, self.resp.received))
     }
 
     /// The origin names another variant as what this request selects now: it takes the entry's place, with the fields of the
@@ -425,10 +426,10 @@ impl Answered<'_> {
         &self,
         permit: Permit,
         other: Stored,
-        judgement: &Judgement,
+        storable: &Storable,
         judged: &OwnLines,
     ) -> Outcome {
-        let draft = self.renewed_meta(&other, judgement, judged);
+        let draft = self.renewed_meta(&other, storable, judged);
         let draft = draft
             .and_then(|meta| Draft::new(meta, other.content_length(), self.policy, self.times()));
         let Some(draft) = draft else {
@@ -457,18 +458,18 @@ impl Answered<'_> {
     fn renewed_meta(
         &self,
         stored: &Stored,
-        judgement: &Judgement,
+        storable: &Storable,
         judged: &OwnLines,
     ) -> Option<Composed> {
         let shown = compose::updated(stored, LineUse::SHOWN, self.resp.store);
-        let tags = compose::updated(stored, LineUse::TAGS, self.resp.judge);
+        let tags = compose::updated(stored, LineUse::TAGS, self.resp.received);
         let shown = with_tags(shown, tags, self.policy);
         let kept = self
             .resp
             .kept
             .map(|new| compose::updated(stored, LineUse::KEPT, new));
         let parts = Parts {
-            judgement,
+            storable,
             shown: &shown,
             judged,
             kept: kept.as_ref().map(|kept| kept as &dyn Fields),
@@ -482,10 +483,10 @@ impl Answered<'_> {
         &self,
         permit: Permit,
         entry: Stored,
-        judgement: &Judgement,
+        storable: &Storable,
         judged: &OwnLines,
     ) -> Outcome {
-        let composed = self.renewed_meta(&entry, judgement, judged);
+        let composed = self.renewed_meta(&entry, storable, judged);
         let draft =
             composed.and_then(|composed| Draft::new(composed, None, self.policy, self.times()));
         let Some(draft) = draft else {
@@ -498,7 +499,7 @@ impl Answered<'_> {
             terms,
         } = permit;
         if terms.probe {
-            pass::forget(&region, entry.object().key());
+            hit_for_miss::forget(&region, entry.object().key());
         }
         let head = NewHead {
             meta: &draft.meta,

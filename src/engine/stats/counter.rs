@@ -4,7 +4,7 @@
 //! raises the layout's version (`store::memory::layout::VERSION`), as the test below demands; `places.txt` has them all.
 
 use super::histogram;
-use crate::engine::manner::Manner;
+use crate::engine::purge::mode::PurgeMode;
 use crate::engine::verdict::{Reason, Status};
 
 /// One thing that is counted.
@@ -37,7 +37,7 @@ pub enum Counter {
     /// Entries dropped since nobody asked for them (`inactive=`).
     EvictedInactive,
     /// Purges.
-    Purges(PurgedBy, Manner),
+    Purges(PurgedBy, PurgeMode),
     /// Responses that purges have found.
     Purged,
 }
@@ -176,8 +176,8 @@ impl Counter {
             Counter::EncodedSaved(coding) => ENCODED_SAVED + coding as usize,
             Counter::EncodedServed(coding) => ENCODED_SERVED + coding as usize,
             Counter::EvictedInactive => EVICTED_INACTIVE,
-            Counter::Purges(by, Manner::Hard) => PURGES + 2 * by as usize,
-            Counter::Purges(by, Manner::Soft) => PURGES + 2 * by as usize + 1,
+            Counter::Purges(by, PurgeMode::Hard) => PURGES + 2 * by as usize,
+            Counter::Purges(by, PurgeMode::Soft) => PURGES + 2 * by as usize + 1,
             Counter::Purged => PURGED,
         }
     }
@@ -215,7 +215,7 @@ mod tests {
         });
         let purges = PurgedBy::ALL
             .iter()
-            .flat_map(|by| [Manner::Hard, Manner::Soft].map(|how| Counter::Purges(*by, how)));
+            .flat_map(|by| [PurgeMode::Hard, PurgeMode::Soft].map(|how| Counter::Purges(*by, how)));
         let single = [
             Counter::Collapsed,
             Counter::OriginRequests,

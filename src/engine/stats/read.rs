@@ -8,7 +8,7 @@ use super::tree::{
     Bucket, Buckets, CodingCounts, Delivered, Entries, Evicted, Failing, Forwarded, Origin, Purges,
     Recovery, Refresh, Top, Used, Waited, Zone,
 };
-use crate::engine::manner::Manner;
+use crate::engine::purge::mode::PurgeMode;
 use crate::engine::verdict::{Reason, Status};
 use crate::store::Millis;
 
@@ -171,8 +171,8 @@ impl Counts<'_> {
     fn purges(&self) -> BTreeMap<String, Purges> {
         let counts = |by: PurgedBy| {
             let counts = Purges {
-                hard: self.of(Counter::Purges(by, Manner::Hard)),
-                soft: self.of(Counter::Purges(by, Manner::Soft)),
+                hard: self.of(Counter::Purges(by, PurgeMode::Hard)),
+                soft: self.of(Counter::Purges(by, PurgeMode::Soft)),
             };
             (by.as_str().to_owned(), counts)
         };
@@ -219,7 +219,7 @@ mod tests {
         add(Counter::Bytes(Status::Revalidated), 70);
         add(Counter::Written(Status::Miss), 3);
         add(Counter::Because(Reason::SetCookie), 4);
-        add(Counter::Purges(PurgedBy::Tag, Manner::Soft), 5);
+        add(Counter::Purges(PurgedBy::Tag, PurgeMode::Soft), 5);
         add(Counter::EncodedSaved(Coding::Br), 6);
         for value in [1, 3, 700_000] {
             for (place, n) in Histogram::Origin(Fetched::Failed).adds(HISTOGRAMS, value) {

@@ -7,8 +7,10 @@ use super::counter::PLACES;
 use super::read::{Gauges, seconds};
 use super::tree::{Entries, Failing, Recovery, Tally, Top, Used, Zone};
 use crate::engine::backoff::Fault;
+use crate::engine::key;
+use crate::engine::purge::tags;
+use crate::engine::record::attributes;
 use crate::engine::record::{Head, LineUse, LinesFor};
-use crate::engine::{key, tags, words};
 use crate::http::age;
 use crate::store::{Busy, Millis, Region, Surveyed};
 
@@ -138,8 +140,8 @@ impl Found {
     }
 
     fn note_failure(&mut self, shown: &Surveyed<'_>, now: Millis) {
-        let state = shown.attributes[words::BACKOFF];
-        let Some(fault) = Fault::decode(state, shown.attributes[words::FAULT]) else {
+        let state = shown.attributes[attributes::BACKOFF];
+        let Some(fault) = Fault::decode(state, shown.attributes[attributes::FAULT]) else {
             return;
         };
         self.backing_off += u64::from(now < fault.next_try);

@@ -24,8 +24,8 @@ use nginx_sys::{
 };
 use swrcache::engine::stats::Answered;
 use swrcache::engine::{
-    Aside, Asked, Cache, Decision, Delivery, Method, Passed, Reason, Request, Serve, Status,
-    Stored, Turn, Written, key,
+    Aside, Asked, Cache, Decision, Delivery, Invalidation, Method, Passed, Reason, Request, Serve,
+    Status, Stored, Turn, key,
 };
 use swrcache::http::Fields;
 
@@ -276,7 +276,7 @@ impl Client {
         };
         let origin = self.r.origin();
         let asked = List::of(&self.r.raw().headers_in.headers);
-        let written = Written {
+        let invalidation = Invalidation {
             method,
             status: u16::try_from(status).unwrap_or(0),
             key: self.key,
@@ -285,7 +285,9 @@ impl Client {
             asked: &asked,
             fields,
         };
-        let mut removal = self.cache.written(&written, &self.conf.policy, now());
+        let mut removal = self
+            .cache
+            .invalidate(&invalidation, &self.conf.policy, now());
         if removal.step(errand::PLACES) != Ok(true) {
             let zone = self.conf.zone(self.r).map(|zone| zone.name());
             let zone = String::from_utf8_lossy(zone.unwrap_or_default());

@@ -16,7 +16,7 @@ use nginx_sys::{
 use swrcache::engine::{Answer, IgnoreFields, Part, Reason, Serve, Stored, cache_status};
 use swrcache::http::fields::is;
 use swrcache::http::{ByteRange, RangeVerdict, range};
-use swrcache::store::{Cursor, Phase};
+use swrcache::store::{Completeness, Cursor};
 
 use crate::conf::LocConf;
 use crate::fetch::Fetch;
@@ -70,7 +70,7 @@ pub(crate) fn start(r: Req, conf: &LocConf, stored: &Stored, serve: &Serve) -> S
         end: end_of_range(r, serve),
         ..Reader::default()
     };
-    if body.phase == Phase::Complete {
+    if body.completeness == Completeness::Complete {
         let done = reader.send_whole(r, stored, body.len);
         return Started::Done(done.unwrap_or(NGX_ERROR as ngx_int_t));
     }
@@ -406,7 +406,8 @@ fn ranges_apply(stored: &Stored, serve: &Serve, asked: bool) -> bool {
         // Several ranges can only be cut from one buffer (ngx_http_range_body_filter).
         Answer::Partial(ranges) if ranges.len() > 1 => {
             let body = stored.object().body();
-            body.phase == Phase::Complete && stored.object().chunk(0).len() as u64 == body.len
+            body.completeness == Completeness::Complete
+                && stored.object().chunk(0).len() as u64 == body.len
         }
         Answer::Partial(_) | Answer::Unsatisfiable => true,
         _ => !asked,
@@ -627,7 +628,7 @@ impl Reader {
         }
         stored.object().watch();
         let body = stored.object().body();
-        let last = body.phase == Phase::Complete;
+        let last = body.completeness == Completeness::Complete;
         if self.cursor.pos() < body.len || last {
             let then = if last { Then::End } else { Then::Wait };
             let Some(chain) = self.chunks(r, stored, body.len, then) else {
@@ -643,10 +644,10 @@ impl Reader {
         if !self.begun && !last && self.flush_header(r) == NGX_ERROR as ngx_int_t {
             return failed;
         }
-        match body.phase {
+        match body.completeness {
             _ if r.is_blocked() => Pumped::Blocked,
-            Phase::Broken if relay_follows => Pumped::Relay,
-            Phase::Broken => failed,
+            Completeness::Broken if relay_follows => Pumped::Relay,
+            Completeness::Broken => failed,
             _ => Pumped::Drained,
         }
     }

@@ -9,7 +9,7 @@ use nginx_sys::{
     ngx_http_request_t, ngx_int_t, ngx_read_file,
 };
 use serde_json::{Map, Value, json};
-use swrcache::engine::{Manner, Reason, Selection, key};
+use swrcache::engine::{PurgeMode, Reason, Selection, key};
 
 use crate::answer::{JSON, add_field, send};
 use crate::clock::now;
@@ -23,13 +23,13 @@ use crate::request::{Req, is_ok};
 /// What a request to purge asks for.
 struct Asked {
     what: Selection,
-    how: Manner,
+    how: PurgeMode,
 }
 
 /// A request that waits for the end of a purge.
 pub(crate) struct Asker {
     pub(crate) r: Req,
-    how: Manner,
+    how: PurgeMode,
 }
 
 /// The content handler of `swr_cache_purge`.
@@ -107,7 +107,7 @@ pub(crate) fn done(asker: &Asker, purged: Option<u64>) {
     let zone = zone_name(asker.r.conf());
     match purged {
         Some(purged) => {
-            let soft = asker.how == Manner::Soft;
+            let soft = asker.how == PurgeMode::Soft;
             let said = json!({ "purged": purged, "soft": soft, "zone": zone });
             answer(asker.r, NGX_HTTP_OK, &said);
         }
@@ -219,7 +219,7 @@ fn parse(body: &[u8]) -> Result<Asked, String> {
 fn select(members: &Map<String, Value>) -> Result<Asked, String> {
     let mut asked = Asked {
         what: Selection::default(),
-        how: Manner::Hard,
+        how: PurgeMode::Hard,
     };
     for (name, value) in members {
         let what = &mut asked.what;
@@ -235,7 +235,7 @@ fn select(members: &Map<String, Value>) -> Result<Asked, String> {
             "prefixes" => add_prefixes(what, &strings(name, value)?),
             "tags" => what.tags = bytes(strings(name, value)?),
             "all" => what.all = flag(name, value)?,
-            "soft" if flag(name, value)? => asked.how = Manner::Soft,
+            "soft" if flag(name, value)? => asked.how = PurgeMode::Soft,
             "soft" => {}
             _ => return Err(format!("unknown member \"{name}\"")),
         }

@@ -48,7 +48,7 @@ pub(crate) fn read<T>(
     f(&Response {
         status,
         store: &visible,
-        judge: match &origin {
+        received: match &origin {
             Some(list) => list,
             None => &varied,
         },

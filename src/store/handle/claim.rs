@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use crate::store::error::Refused;
 use crate::store::handle::object::Object;
-use crate::store::index::builder::{Builder, Head};
+use crate::store::index::builder::{Builder, EntryParts};
 use crate::store::index::checksum::{Checksums, Coverage};
 use crate::store::index::core::Core;
 use crate::store::index::lease::Ask;
@@ -73,8 +73,8 @@ impl<'a> NewHead<'a> {
     }
 
     /// What the entry of an object of `key` is made of.
-    pub(crate) fn of_key(self, core: &Core, key: &'a [u8], born: Millis) -> Head<'a> {
-        Head {
+    pub(crate) fn of_key(self, core: &Core, key: &'a [u8], born: Millis) -> EntryParts<'a> {
+        EntryParts {
             kind: OBJECT,
             hash: core.hash_key.of_key(key),
             labels: self.labels,

@@ -14,7 +14,7 @@ use crate::store::upkeep::membership::{Member, Shared};
 
 /// Where a body stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum Completeness {
     /// More bytes may come.
     Growing,
     /// All bytes are there.
@@ -31,7 +31,7 @@ pub struct BodyState {
     /// The whole length where it is known: announced, or by completion.
     pub total: Option<u64>,
     /// Where the body stands.
-    pub phase: Phase,
+    pub completeness: Completeness,
 }
 
 /// A place in a body; makes following reads cheap. Plain data, valid for the object it was used with;
@@ -182,29 +182,29 @@ impl Object {
             return BodyState {
                 len: 0,
                 total: None,
-                phase: Phase::Broken,
+                completeness: Completeness::Broken,
             };
         };
-        // The phase first: a body that is complete has all its bytes published.
-        let phase = match self.core().phase(body) {
-            COMPLETE => Phase::Complete,
-            BROKEN => Phase::Broken,
-            _ => Phase::Growing,
+        // The completeness first: a body that is complete has all its bytes published.
+        let completeness = match self.core().phase(body) {
+            COMPLETE => Completeness::Complete,
+            BROKEN => Completeness::Broken,
+            _ => Completeness::Growing,
         };
         let len = body.len.load(Acquire);
         let total = Some(body.total.load(Acquire)).filter(|t| *t != UNKNOWN);
         BodyState {
             len,
-            total: if phase == Phase::Complete {
+            total: if completeness == Completeness::Complete {
                 Some(len)
             } else {
                 total
             },
-            phase,
+            completeness,
         }
     }
 
-    /// Whether the process that fills the body has died, as the system says now; from then on the body is [`Phase::Broken`]. Takes
+    /// Whether the process that fills the body has died, as the system says now; from then on the body is [`Completeness::Broken`]. Takes
     /// some ten microseconds while another process fills it, nothing else.
     pub fn filler_has_died(&self) -> bool {
         let Some((body, ..)) = self.core().body(self.body) else {

@@ -21,7 +21,7 @@ const SMALLEST_PIECE: usize = 4096;
 const EVICTIONS_FOR_ONE_PIECE: usize = 8;
 
 /// What an entry is made of.
-pub(crate) struct Head<'a> {
+pub(crate) struct EntryParts<'a> {
     pub(crate) kind: u8,
     pub(crate) hash: u64,
     pub(crate) labels: &'a [u64],
@@ -95,7 +95,7 @@ impl<'g, 'a> Builder<'g, 'a> {
     }
 
     /// Makes an entry that is pinned by this process, unlinked, and in limbo. It takes over one reference to `body`.
-    pub(crate) fn entry(&mut self, head: &Head<'_>, body: u32) -> Option<EntryAt<'a>> {
+    pub(crate) fn entry(&mut self, head: &EntryParts<'_>, body: u32) -> Option<EntryAt<'a>> {
         if head.key.len() > MAX_KEY || head.labels.len() > MAX_LABELS {
             return None;
         }
@@ -111,7 +111,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         Some(at)
     }
 
-    fn fill_entry(&self, block: u32, head: &Head<'_>, body: u32) -> Option<()> {
+    fn fill_entry(&self, block: u32, head: &EntryParts<'_>, body: u32) -> Option<()> {
         let memory = &self.guard.core.memory;
         let at = content(block);
         let labels_at = at + size_of::<Entry>();
@@ -163,7 +163,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         let mut attributes = [0; ATTRIBUTES];
         attributes[SUB] = sub;
         self.entry(
-            &Head {
+            &EntryParts {
                 kind: MARKER,
                 hash,
                 labels: &[],

@@ -78,13 +78,13 @@ pub enum Found {
 enum Look {
     Ready(Arc<Shared>, Found),
     /// A new one has to be made in the place of what was seen.
-    Make(Found, Seen),
+    Make(Found, Existing),
     /// The file was replaced meanwhile.
     Again,
 }
 
 /// What a new file takes the place of. It is kept open, so that it can be told from another.
-enum Seen {
+enum Existing {
     Nothing,
     /// Others, or this process, may have it.
     File(File),
@@ -92,12 +92,12 @@ enum Seen {
     Unused(File),
 }
 
-impl Seen {
+impl Existing {
     /// Whether the path still names it.
     fn is_at(&self, path: &Path) -> io::Result<bool> {
         match self {
-            Seen::File(file) | Seen::Unused(file) => is_at(file, path),
-            Seen::Nothing => match fs::symlink_metadata(path) {
+            Existing::File(file) | Existing::Unused(file) => is_at(file, path),
+            Existing::Nothing => match fs::symlink_metadata(path) {
                 Err(e) if e.kind() == ErrorKind::NotFound => Ok(true),
                 meta => meta.map(|_| false),
             },
@@ -138,7 +138,7 @@ pub(crate) fn open_region(
 fn look(path: &Path, len: usize, opt: &RegionOptions) -> Result<Look, StoreError> {
     let meta = match fs::symlink_metadata(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => {
-            return Ok(Look::Make(Found::Nothing, Seen::Nothing));
+            return Ok(Look::Make(Found::Nothing, Existing::Nothing));
         }
         meta => meta?,
     };
@@ -164,10 +164,10 @@ fn look(path: &Path, len: usize, opt: &RegionOptions) -> Result<Look, StoreError
             joined => Ok(joined),
         };
     }
-    let held = Seen::Unused(file.try_clone()?);
+    let held = Existing::Unused(file.try_clone()?);
     let useless = |why| Ok(Look::Make(Found::Useless(why), held));
     match identify(&file, len)? {
-        None => Ok(Look::Make(Found::Nothing, Seen::Unused(file))),
+        None => Ok(Look::Make(Found::Nothing, Existing::Unused(file))),
         Some(Err(why)) => useless(why),
         Some(Ok(())) => match take(file, len, opt) {
             Ok((shared, found)) => Ok(Look::Ready(shared, found)),
@@ -178,7 +178,7 @@ fn look(path: &Path, len: usize, opt: &RegionOptions) -> Result<Look, StoreError
 
 /// Joins a region that is in use.
 fn join(file: File, len: usize, opt: &RegionOptions) -> Result<Look, StoreError> {
-    let seen = Seen::File(file.try_clone()?);
+    let seen = Existing::File(file.try_clone()?);
     Ok(match attach(file, len) {
         Ok(shared) => {
             agree(&shared, opt)?;
@@ -395,7 +395,7 @@ fn make(
     path: &Path,
     len: usize,
     opt: &RegionOptions,
-    seen: Seen,
+    seen: Existing,
 ) -> Result<Option<Arc<Shared>>, StoreError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
@@ -428,12 +428,12 @@ fn format(
     len: usize,
     opt: &RegionOptions,
     path: &Path,
-    seen: Seen,
+    seen: Existing,
 ) -> Result<Arc<Shared>, StoreError> {
     // What is left there is of one who died before it was ready.
     file.set_len(0)?;
     match (reserve(&file, len), seen) {
-        (Err(e), Seen::Unused(useless)) if lacks_room(&e) => {
+        (Err(e), Existing::Unused(useless)) if lacks_room(&e) => {
             // The room that it takes is the one that is needed.
             fs::remove_file(path)?;
             drop(useless);
@@ -481,9 +481,9 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("swrcache-made-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder");
         let (path, opt) = (folder.join("zone"), RegionOptions::default());
-        let first = make(&path, 1 << 20, &opt, Seen::Nothing).expect("made");
-        let second = make(&path, 1 << 20, &opt, Seen::Nothing).expect("no error");
-        let old = Seen::Unused(File::open("/dev/null").expect("a file"));
+        let first = make(&path, 1 << 20, &opt, Existing::Nothing).expect("made");
+        let second = make(&path, 1 << 20, &opt, Existing::Nothing).expect("no error");
+        let old = Existing::Unused(File::open("/dev/null").expect("a file"));
         let third = make(&path, 1 << 20, &opt, old).expect("no error");
         let first = first.expect("the first is made");
         let file = first.core.memory.file().expect("in a file");
@@ -491,7 +491,7 @@ mod tests {
         assert!(is_at(file, &path).expect("looked"));
         assert!(!folder.join("zone.new").exists());
         fs::write(folder.join("other.new"), "somebody's").expect("written");
-        let foreign = make(&folder.join("other"), 1 << 20, &opt, Seen::Nothing);
+        let foreign = make(&folder.join("other"), 1 << 20, &opt, Existing::Nothing);
         assert!(matches!(foreign, Err(StoreError::Foreign)), "{foreign:?}");
         let kept = fs::read(folder.join("other.new")).expect("there");
         assert_eq!(kept, b"somebody's");

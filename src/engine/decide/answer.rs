@@ -1,18 +1,23 @@
 //! The form of an answer from the store: a client's conditionals and ranges (RFC 9110 §13, §14).
 
-use super::decision::Answer;
-use super::policy::{Method, Policy};
-use super::request::Request;
-use super::seen::Seen;
-use super::stored::{EntityTag, Stored};
+use crate::engine::decide::decision::Answer;
+use crate::engine::decide::presence::Presence;
+use crate::engine::policy::{Method, Policy};
+use crate::engine::record::stored::{EntityTag, Stored};
+use crate::engine::request::Request;
 use crate::http::Fields;
 use crate::http::conditional::{IfRange, Precondition, Role, Selected, evaluate, if_range};
 use crate::http::fields::is;
 use crate::http::range::{self, RangeVerdict};
 
 /// In which form `stored` answers `req`.
-pub(crate) fn answer(stored: &Stored, req: &Request<'_>, seen: Seen, policy: &Policy) -> Answer {
-    if !seen.has(Seen::CONDITIONAL) && !seen.has(Seen::RANGE) {
+pub(crate) fn answer(
+    stored: &Stored,
+    req: &Request<'_>,
+    presence: Presence,
+    policy: &Policy,
+) -> Answer {
+    if !presence.has(Presence::CONDITIONAL) && !presence.has(Presence::RANGE) {
         return Answer::Full;
     }
     let method = match req.method {
@@ -36,7 +41,7 @@ pub(crate) fn answer(stored: &Stored, req: &Request<'_>, seen: Seen, policy: &Po
     match evaluate(&method, fields, &selected, Role::Cache) {
         Precondition::NotModified => Answer::NotModified,
         Precondition::Failed => Answer::PreconditionFailed,
-        Precondition::Proceed if seen.has(Seen::RANGE) => ranged(stored, req, &selected),
+        Precondition::Proceed if presence.has(Presence::RANGE) => ranged(stored, req, &selected),
         Precondition::Proceed => Answer::Full,
     }
 }

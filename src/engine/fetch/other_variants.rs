@@ -6,9 +6,9 @@
 //! apart what they should (nginx drops the `W/` of a compressed response in its 304, Apache httpd its `-gzip`), and clients that take
 //! compressed bytes would be left with plain ones.
 
-use super::policy::Policy;
-use super::record::{Head, LineUse, LinesFor};
-use super::stored::Stored;
+use crate::engine::policy::Policy;
+use crate::engine::record::stored::Stored;
+use crate::engine::record::{Head, LineUse, LinesFor};
 use crate::http::fields::first;
 use crate::http::{Comparison, Etag, Fields};
 use crate::store::{Millis, Region};
@@ -61,15 +61,15 @@ pub(crate) fn tags(
     for _ in 0..MAX_NAMED {
         let is_new = |tag: &[u8]| seen.iter().all(|other| **other != *tag);
         let mut select = |meta: &[u8]| alike.tag(meta).is_some_and(is_new);
-        let Some(sibling) = find(region, entry, policy, now, &mut select) else {
+        let Some(other) = find(region, entry, policy, now, &mut select) else {
             break;
         };
-        let tag: Box<[u8]> = tag(&sibling).into();
+        let tag: Box<[u8]> = tag(&other).into();
         bytes += tag.len();
         if bytes > MAX_BYTES {
             break;
         }
-        if is_small(&sibling) {
+        if is_small(&other) {
             named.push(tag.clone());
         }
         seen.push(tag);

@@ -13,7 +13,7 @@ pub struct StoredValidators<'a> {
     /// `Last-Modified`.
     pub last_modified: Option<&'a [u8]>,
     /// Whether other stored responses could have been chosen for the request.
-    pub has_siblings: bool,
+    pub has_other_variants: bool,
 }
 
 /// Whether a 304 updates the stored response (RFC 9111 §4.3.4).
@@ -51,7 +51,7 @@ pub fn freshens(stored: &StoredValidators<'_>, response: &dyn Fields) -> Freshen
         Some(own) if has_etag => compare_etag(own, response),
         _ if has_date => compare_date(stored.last_modified, response),
         _ if has_etag => Freshen::Differs,
-        None if stored.last_modified.is_none() && !stored.has_siblings => Freshen::Update,
+        None if stored.last_modified.is_none() && !stored.has_other_variants => Freshen::Update,
         _ => Freshen::Unidentified,
     }
 }
@@ -190,7 +190,7 @@ mod tests {
         StoredValidators {
             etag: given(etag),
             last_modified: given(last_modified),
-            has_siblings: false,
+            has_other_variants: false,
         }
     }
 
@@ -233,7 +233,7 @@ mod tests {
             assert_eq!(freshens(&own, &response), want, "{own:?} {response:?}");
         }
         let one_of_many = StoredValidators {
-            has_siblings: true,
+            has_other_variants: true,
             ..stored("", "")
         };
         assert_eq!(freshens(&one_of_many, &[("X", "y")]), Unidentified);

@@ -1,10 +1,13 @@
 //! Purging on purpose, and the removal of what a write has made invalid.
 
+pub(crate) mod invalidation;
+pub(crate) mod mode;
+pub(crate) mod tags;
+
 use std::fmt;
 use std::sync::Arc;
 
 use super::stats::{self, Counter, PurgedBy};
-use super::tags;
 use crate::store::{Busy, Effect, Millis, Purge, Region, Targets};
 
 /// What to purge: everything that any of these finds, with all its variants.
@@ -152,7 +155,7 @@ impl Removal {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Cache, Invalidate, Policy, Written};
+    use super::super::{Cache, Invalidate, Invalidation, Policy};
     use super::*;
     use crate::store::{ATTRIBUTES, Fill, NewObject, Publish, RegionOptions};
 
@@ -185,8 +188,8 @@ mod tests {
         // A process that is not in the region finds it busy.
         region.leave();
         let fields = [("Location", "/b"), ("Cache-Group-Invalidation", "\"g\"")];
-        let mut removal = cache.written(
-            &Written {
+        let mut removal = cache.invalidate(
+            &Invalidation {
                 method: b"POST",
                 status: 201,
                 key: b"httph/a\0",
@@ -236,7 +239,7 @@ mod tests {
                 invalidate,
                 ..Policy::default()
             };
-            let written = Written {
+            let invalidation = Invalidation {
                 method: b"POST",
                 status,
                 key: b"httph/a\0",
@@ -245,7 +248,7 @@ mod tests {
                 asked: &Vec::<(&str, &str)>::new(),
                 fields: &fields,
             };
-            let mut removal = Cache::new(Arc::clone(&region)).written(&written, &policy, 5);
+            let mut removal = Cache::new(Arc::clone(&region)).invalidate(&invalidation, &policy, 5);
             while !removal.step(9_999).expect("not busy") {}
             region.sweep(6, region.places());
             let objects = region.stats().objects;

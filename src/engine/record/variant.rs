@@ -2,8 +2,8 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::policy::Policy;
-use super::record::{self, Head, Writer};
+use crate::engine::policy::Policy;
+use crate::engine::record::{self, Head, Writer};
 use crate::http::Fields;
 use crate::http::fields::each_named;
 use crate::http::vary::{self, Nominated, Reduce};
@@ -83,16 +83,16 @@ pub(crate) fn remember(
     }
 }
 
-/// The sub-key under which requests for the same variant collapse, as far as a stored sibling tells what the key varies
+/// The sub-key under which requests for the same variant collapse, as far as another stored variant tells what the key varies
 /// by. Zero for a key that is not known to vary.
-pub(crate) fn sub_key(sibling: &[u8], fields: &dyn Fields, policy: &Policy) -> u64 {
-    let Some(head) = Head::decode(sibling).filter(Head::varies) else {
+pub(crate) fn sub_key(other: &[u8], fields: &dyn Fields, policy: &Policy) -> u64 {
+    let Some(head) = Head::decode(other).filter(Head::varies) else {
         return 0;
     };
     let reduce = reduce(policy);
     let mut hash = Xxh3::new();
     let mut matched = Vec::new();
-    for nominated in head.nominated(sibling) {
+    for nominated in head.nominated(other) {
         matched.clear();
         let name = std::str::from_utf8(nominated.name).unwrap_or_default();
         let present = vary::normalize(name, fields, reduce, &mut matched);

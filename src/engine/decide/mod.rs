@@ -1,28 +1,32 @@
 //! The decision: a request, what is stored, and now.
 
+pub(crate) mod answer;
 mod asking;
 mod claiming;
+mod client_control;
+pub(crate) mod decision;
 mod fetching;
 mod head;
+pub(crate) mod presence;
 
 use std::ops::Deref;
 
 use self::asking::{Found, Mode, Unstored};
 use self::claiming::{Claimed, Claims};
 use self::fetching::Fetches;
-use super::answer::answer;
-use super::backoff::pausing;
-use super::decision::{Decision, Pass, Serve, Wait};
-use super::fetch::{Fetch, Keep, Purpose, Terms};
-use super::pass::{self, Memory};
-use super::phase::{Phase, binds};
-use super::record::Flags;
-use super::request::Turn;
-use super::seen::Seen;
-use super::stats::{self, Counter, RefreshEvent};
-use super::stored::Stored;
-use super::verdict::{Asked, Passed, Reason, Status};
-use super::words;
+use crate::engine::backoff::pausing;
+use crate::engine::decide::answer::answer;
+use crate::engine::decide::decision::{Decision, Pass, Serve, Wait};
+use crate::engine::decide::presence::Presence;
+use crate::engine::fetch::{Fetch, Keep, Purpose, Terms};
+use crate::engine::hit_for_miss::{self, Memory};
+use crate::engine::phase::{Phase, binds};
+use crate::engine::record::Flags;
+use crate::engine::record::attributes;
+use crate::engine::record::stored::Stored;
+use crate::engine::request::Turn;
+use crate::engine::stats::{self, Counter, RefreshEvent};
+use crate::engine::verdict::{Asked, Passed, Reason, Status};
 use crate::http::ClientVerdict;
 use crate::store::{Attempt, Claim, MarkerView, Millis};
 
@@ -58,7 +62,7 @@ impl Deciding<'_> {
         if !self.policy.methods.has(self.req.method) {
             return pass(None, Passed::Method);
         }
-        if self.seen.has(Seen::FOR_ORIGIN) {
+        if self.presence.has(Presence::FOR_ORIGIN) {
             return pass(Some(Status::Bypass), Passed::Precondition);
         }
         if self.req.bypass {
@@ -102,7 +106,7 @@ impl Deciding<'_> {
         if self.authorised() && !found.stored.head().flags.has(Flags::FOR_AUTHORISED) {
             return Some(self.fetches().fetch_alone(None, Asked::Authorization));
         }
-        let verdict = self.client.judge(&found.stored, self.now);
+        let verdict = self.client.verdict(&found.stored, self.now);
         if matches!(
             verdict,
             ClientVerdict::NoCache | ClientVerdict::MaxAge | ClientVerdict::MinFresh
@@ -322,7 +326,7 @@ impl Deciding<'_> {
 
     fn is_pausing(&self, found: &Found) -> bool {
         pausing(
-            found.stored.object().attribute(words::BACKOFF),
+            found.stored.object().attribute(attributes::BACKOFF),
             self.policy,
             self.now,
         )
@@ -339,7 +343,7 @@ impl Deciding<'_> {
     fn alone(&self, marker: &MarkerView) -> bool {
         !self.policy.lock
             || self.keep() == Keep::Discard
-            || self.turn == Turn::Waited && pass::released(marker, self.now)
+            || self.turn == Turn::Waited && hit_for_miss::released(marker, self.now)
     }
 
     /// Counts this request; whether there were too few to store the key.
@@ -348,8 +352,8 @@ impl Deciding<'_> {
             return false;
         }
         let uses = match self.mode {
-            Mode::Act => pass::count_use(self.region, &self.key, self.now),
-            Mode::Explain => pass::uses(marker).saturating_add(1),
+            Mode::Act => hit_for_miss::count_use(self.region, &self.key, self.now),
+            Mode::Explain => hit_for_miss::uses(marker).saturating_add(1),
         };
         uses < self.policy.min_uses
     }
@@ -391,7 +395,7 @@ impl Deciding<'_> {
         refresh: Option<Box<Fetch>>,
     ) -> Serve {
         Serve {
-            answer: answer(&stored, self.req, self.seen, self.policy),
+            answer: answer(&stored, self.req, self.presence, self.policy),
             status,
             reason,
             age: stored.age(self.now),

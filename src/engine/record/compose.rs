@@ -1,19 +1,20 @@
 //! Making the record of a response: which field lines are kept, and for what.
 
-use super::judge::Judgement;
-use super::policy::Policy;
-use super::record::{Flags, LineUse, LineWriter, LinesFor, Writer};
-use super::stored::{CHARSET, LIMIT_RATE, STATUS_LINE, Stored};
-use super::{tags, variant};
+use super::variant;
+use crate::engine::policy::Policy;
+use crate::engine::purge::tags;
+use crate::engine::record::stored::{CHARSET, LIMIT_RATE, STATUS_LINE, Stored};
+use crate::engine::record::{Flags, LineUse, LineWriter, LinesFor, Writer};
+use crate::engine::storability::Storable;
 use crate::http::fields::{count, first, is};
-use crate::http::{Exclusions, Fields, date, limits, update};
+use crate::http::{Exclusions, Fields, date, freshen, limits};
 
 /// Field lines in memory of our own.
 pub(crate) type OwnLines = Vec<(Box<[u8]>, Box<[u8]>)>;
 
 /// What a record is made of.
 pub(crate) struct Parts<'a> {
-    pub(crate) judgement: &'a Judgement,
+    pub(crate) storable: &'a Storable,
     /// What clients see.
     pub(crate) shown: &'a dyn Fields,
     /// What the origin said.
@@ -39,7 +40,7 @@ pub(crate) fn compose(parts: &Parts<'_>, policy: &Policy) -> Option<Composed> {
     let mut writer = Writer::new(etag.as_deref().unwrap_or_default());
     variant::remember(
         &mut writer,
-        &parts.judgement.nominated,
+        &parts.storable.nominated,
         parts.request,
         policy,
     );
@@ -47,7 +48,7 @@ pub(crate) fn compose(parts: &Parts<'_>, policy: &Policy) -> Option<Composed> {
     shown_lines(&mut lines, parts, policy);
     judged_lines(&mut lines, parts, policy);
     kept_lines(&mut lines, parts, policy);
-    let mut facts = parts.judgement.facts;
+    let mut facts = parts.storable.facts;
     facts.flags = facts.flags.with(Flags::TELLS_HOST.when(parts.tells_host()));
     Some(Composed {
         meta: lines.finish(&facts)?,
@@ -56,8 +57,8 @@ pub(crate) fn compose(parts: &Parts<'_>, policy: &Policy) -> Option<Composed> {
 }
 
 fn shown_lines(lines: &mut LineWriter, parts: &Parts<'_>, policy: &Policy) {
-    let excluded = Exclusions::of(parts.judged, &parts.judgement.control.directives);
-    let facts = &parts.judgement.facts;
+    let excluded = Exclusions::of(parts.judged, &parts.storable.control.directives);
+    let facts = &parts.storable.facts;
     let from_the_future = facts.last_modified.is_some_and(|at| at > facts.date);
     let of_head = facts.flags.has(Flags::OF_HEAD);
     excluded.kept(parts.shown, &mut |name, value| {
@@ -103,7 +104,7 @@ fn judged_lines(lines: &mut LineWriter, parts: &Parts<'_>, policy: &Policy) {
 /// What the host wants back and clients do not see: hidden fields, and those that it rewrites.
 fn kept_lines(lines: &mut LineWriter, parts: &Parts<'_>, policy: &Policy) {
     let Some(kept) = parts.kept else { return };
-    let excluded = Exclusions::of(parts.judged, &parts.judgement.control.directives);
+    let excluded = Exclusions::of(parts.judged, &parts.storable.control.directives);
     excluded.kept(kept, &mut |name, value| {
         let is_judged = is_judged(name, policy) || is_tag(name, policy);
         let is_written =
@@ -171,7 +172,7 @@ pub(crate) fn updated(stored: &Stored, uses: LineUse, new: &dyn Fields) -> OwnLi
         uses,
     };
     let mut lines = OwnLines::new();
-    update::merge(
+    freshen::merge(
         &old,
         new,
         &Exclusions::connection(new),

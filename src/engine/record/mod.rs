@@ -8,6 +8,11 @@
 //! head (HEAD bytes) | etag | nominated: name, as sent, as matched ... | lines: flags, name, value ...
 //! ```
 
+pub(crate) mod attributes;
+pub(crate) mod compose;
+pub(crate) mod stored;
+pub(crate) mod variant;
+
 use crate::http::Fields;
 use crate::store::Millis;
 

@@ -2,14 +2,14 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::backoff::{Fault, Trouble};
-use super::policy::{Policy, SECOND};
-use super::record::{Flags, Head, LineUse, LinesFor};
-use super::words;
+use crate::engine::backoff::{Fault, Trouble};
+use crate::engine::policy::{Policy, SECOND};
+use crate::engine::record::attributes;
+use crate::engine::record::{Flags, Head, LineUse, LinesFor};
 use crate::http::fields::{first, is};
 use crate::http::syntax::digits;
 use crate::http::{cache_groups, etag};
-use crate::store::{ATTRIBUTES, Millis, Object, Phase};
+use crate::store::{ATTRIBUTES, Completeness, Millis, Object};
 
 /// A stored response. Cloning pins once more; dropping unpins.
 #[derive(Clone, Debug)]
@@ -185,7 +185,7 @@ impl Stored {
         if !self.synthesised() {
             return self.head.etag(self.object.meta()).map(EntityTag::Own);
         }
-        match self.word(words::HASH) {
+        match self.word(attributes::HASH) {
             0 => None,
             hash => Some(EntityTag::Synthesised(etag::of_hash(hash))),
         }
@@ -225,7 +225,7 @@ impl Stored {
 
     /// How its refresh fails; nothing if it does not.
     pub fn trouble(&self) -> Option<Trouble> {
-        let fault = Fault::decode(self.word(words::BACKOFF), self.word(words::FAULT))?;
+        let fault = Fault::decode(self.word(attributes::BACKOFF), self.word(attributes::FAULT))?;
         Some(Trouble {
             cause: fault.cause.to_string(),
             since: fault.since,
@@ -245,7 +245,7 @@ impl Stored {
     }
 
     pub(crate) fn is_complete(&self) -> bool {
-        self.object.body().phase == Phase::Complete
+        self.object.body().completeness == Completeness::Complete
     }
 
     pub(crate) fn word(&self, index: usize) -> u64 {
@@ -255,7 +255,7 @@ impl Stored {
     /// The words of its renewal: bytes and hash stay, and since when they are known; the pause is over.
     pub(crate) fn renewed_words(&self) -> [u64; ATTRIBUTES] {
         let mut words = [0; ATTRIBUTES];
-        for index in [words::ACCESS, words::HASH, words::SINCE] {
+        for index in [attributes::ACCESS, attributes::HASH, attributes::SINCE] {
             words[index] = self.word(index);
         }
         words
@@ -263,7 +263,7 @@ impl Stored {
 
     /// Since when these bytes are known, in whole seconds.
     pub(crate) fn since(&self) -> Millis {
-        let since = self.word(words::SINCE);
+        let since = self.word(attributes::SINCE);
         since - since % SECOND
     }
 }

@@ -11,7 +11,7 @@ use crate::http::{CacheControl, Control, Expiry, Fields, Nominated, Scope, Sourc
 use crate::store::Millis;
 
 /// A response to be judged.
-pub(crate) struct Case<'a> {
+pub(crate) struct Received<'a> {
     pub(crate) method: &'a ::http::Method,
     pub(crate) status: u16,
     /// The host completes a relative `Location`.
@@ -28,7 +28,7 @@ pub(crate) struct Case<'a> {
 
 /// A response that may be stored.
 #[derive(Debug)]
-pub(crate) struct Judgement {
+pub(crate) struct Storable {
     pub(crate) facts: Facts,
     pub(crate) control: Control,
     pub(crate) nominated: Nominated,
@@ -80,7 +80,7 @@ impl Accel {
 }
 
 /// The verdict on a response: what to store, or why not.
-pub(crate) fn judge(case: &Case<'_>, policy: &Policy) -> Result<Judgement, Unstored> {
+pub(crate) fn of(case: &Received<'_>, policy: &Policy) -> Result<Storable, Unstored> {
     let heard = Heard {
         fields: case.fields,
         ignore: policy.ignore,
@@ -114,7 +114,7 @@ pub(crate) fn judge(case: &Case<'_>, policy: &Policy) -> Result<Judgement, Unsto
     if is_refused || by == Giver::Nobody && !can_be_validated(case, &times, policy) {
         return Err(Unstored::NoFreshness);
     }
-    Ok(Judgement {
+    Ok(Storable {
         facts: facts(case, &control.control.directives, &times, lifetime),
         control: control.control,
         nominated,
@@ -147,7 +147,7 @@ enum Giver {
 
 /// Whether the origin can be asked for this response's validity, should it be stored: what nobody gave a lifetime is of no other
 /// use, and no window of the location's makes it one.
-fn can_be_validated(case: &Case<'_>, times: &Times, policy: &Policy) -> bool {
+fn can_be_validated(case: &Received<'_>, times: &Times, policy: &Policy) -> bool {
     let tagged = || crate::http::fields::count(case.fields, "etag") > 0;
     // A 304 stands for a 200 alone (RFC 9110 §15.4.5), and nothing of a POST is validated.
     policy.revalidate
@@ -182,7 +182,7 @@ fn unqualified_off(scope: Scope) -> Scope {
 
 impl Governing {
     /// What the origin states to this cache, else to all, else the configuration, else a guess.
-    fn lifetime(&self, case: &Case<'_>, times: &Times, policy: &Policy) -> Fresh {
+    fn lifetime(&self, case: &Received<'_>, times: &Times, policy: &Policy) -> Fresh {
         let basis = Basis {
             control: &self.control,
             times,
@@ -229,7 +229,7 @@ fn sets_cookie(heard: &Heard<'_>, control: &CacheControl) -> bool {
         && crate::http::fields::count(heard, "set-cookie") > 0
 }
 
-fn initial_age(case: &Case<'_>, times: &Times) -> Millis {
+fn initial_age(case: &Received<'_>, times: &Times) -> Millis {
     let delay = case.response_time.saturating_sub(case.request_time);
     age::initial(&AgeInput {
         date: times.date,
@@ -239,7 +239,7 @@ fn initial_age(case: &Case<'_>, times: &Times) -> Millis {
     })
 }
 
-fn facts(case: &Case<'_>, control: &CacheControl, times: &Times, lifetime: Millis) -> Facts {
+fn facts(case: &Received<'_>, control: &CacheControl, times: &Times, lifetime: Millis) -> Facts {
     let staleness = Staleness::of(control, lifetime);
     let bind = match staleness.bind {
         Bind::Free => Flags::default(),
@@ -308,7 +308,7 @@ mod tests {
             ),
             (vec![("X-Accel-Expires", "@1700000030")], 300, 30_300),
         ] {
-            let case = Case {
+            let case = Received {
                 method: &::http::Method::GET,
                 status: 200,
                 fields: &fields,
@@ -318,7 +318,7 @@ mod tests {
                 wall: WALL,
                 own_redirect: false,
             };
-            let facts = judge(&case, &Policy::default()).unwrap().facts;
+            let facts = of(&case, &Policy::default()).unwrap().facts;
             assert_eq!(
                 (facts.initial_age, facts.lifetime),
                 (age, lifetime),

@@ -1,8 +1,8 @@
 //! What a host is told to do with a request: [`Decision`] and its parts.
 
-use super::fetch::Fetch;
-use super::stored::Stored;
-use super::verdict::{Passed, Reason, Status};
+use crate::engine::fetch::Fetch;
+use crate::engine::record::stored::Stored;
+use crate::engine::verdict::{Passed, Reason, Status};
 use crate::http::ByteRange;
 use crate::http::fields::is;
 use crate::store::Millis;

@@ -1,29 +1,29 @@
 //! A client's own cache directives (RFC 9111 §5.2.1), where the location honours them.
 
-use super::policy::{Policy, SECOND};
-use super::record::Flags;
-use super::request::Request;
-use super::seen::Seen;
-use super::stored::Stored;
+use crate::engine::decide::presence::Presence;
+use crate::engine::policy::{Policy, SECOND};
+use crate::engine::record::Flags;
+use crate::engine::record::stored::Stored;
+use crate::engine::request::Request;
 use crate::http::{Bind, ClientVerdict, RequestControl, StoredFacts};
 use crate::store::Millis;
 
 /// What the client asks for; nothing by default.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Client {
+pub(crate) struct ClientControl {
     control: Option<RequestControl>,
 }
 
-impl Client {
-    pub(crate) fn of(req: &Request<'_>, policy: &Policy, seen: Seen) -> Client {
-        let heard = policy.client_control && seen.has(Seen::CONTROL);
-        Client {
+impl ClientControl {
+    pub(crate) fn of(req: &Request<'_>, policy: &Policy, presence: Presence) -> ClientControl {
+        let heard = policy.client_control && presence.has(Presence::CONTROL);
+        ClientControl {
             control: heard.then(|| RequestControl::request(req.fields)),
         }
     }
 
     /// What the client says to this stored response at `now`.
-    pub(crate) fn judge(&self, stored: &Stored, now: Millis) -> ClientVerdict {
+    pub(crate) fn verdict(&self, stored: &Stored, now: Millis) -> ClientVerdict {
         let Some(control) = &self.control else {
             return ClientVerdict::Accepts;
         };

@@ -10,7 +10,7 @@
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::policy::Policy;
+use crate::engine::policy::Policy;
 use crate::http::cache_groups::{self, GROUPS};
 use crate::http::fields::{each_named, is};
 use crate::http::{Fields, invalidation};

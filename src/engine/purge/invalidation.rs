@@ -3,20 +3,20 @@
 
 use ::http::Method;
 
-use super::key::split;
-use super::policy::Invalidate;
-use super::tags;
+use crate::engine::key::split;
+use crate::engine::policy::Invalidate;
+use crate::engine::purge::tags;
 use crate::http::fields::each_named;
 use crate::http::invalidation::{invalidates, named_target};
 use crate::http::{Fields, cache_groups};
 
 /// A request that went through to the origin with a method that is not cached, and its response.
-pub struct Written<'a> {
+pub struct Invalidation<'a> {
     /// The method, as sent.
     pub method: &'a [u8],
     /// The response's status.
     pub status: u16,
-    /// The primary key of the request, of the form that [`key`](super::key) describes.
+    /// The primary key of the request, of the form that [`key`](crate::engine::key) describes.
     pub key: &'a [u8],
     /// Scheme and authority as the client wrote them: `https://example.com:8443`.
     pub origin: &'a [u8],
@@ -28,7 +28,7 @@ pub struct Written<'a> {
     pub fields: &'a dyn Fields,
 }
 
-impl Written<'_> {
+impl Invalidation<'_> {
     /// The labels of the groups of the origin that the response makes invalid; none for a safe method (RFC 9875 §3).
     pub(crate) fn groups(&self) -> Vec<u64> {
         let unsafe_method = Method::from_bytes(self.method).is_ok_and(|method| !method.is_safe());
@@ -103,7 +103,7 @@ mod tests {
     fn named_by(method: &str, key: &str, target: &str, fields: &[(&str, &str)]) -> Vec<String> {
         let mut keys = Vec::new();
         let key = format!("{key}\0");
-        let written = Written {
+        let invalidation = Invalidation {
             method: method.as_bytes(),
             status: 200,
             key: key.as_bytes(),
@@ -112,7 +112,7 @@ mod tests {
             asked: &[("Destination", "http://h.example/copied")],
             fields: &fields,
         };
-        written.each_named(&mut |key| {
+        invalidation.each_named(&mut |key| {
             keys.push(String::from_utf8_lossy(&key[..key.len() - 1]).into_owned())
         });
         keys
