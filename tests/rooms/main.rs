@@ -93,8 +93,8 @@ const RULES: &[(&str, &[&str])] = &[
 const EXCEPT: &[(&str, &str)] = &[
     ("src/store/memory/platform.rs", "Instant::now"),
     ("src/store/memory/crash.rs", "Instant::now"),
-    ("src/nginx/src/errand.rs", "Instant::now"),
-    ("src/nginx/src/statistics.rs", "Instant::now"),
+    ("src/nginx/src/worker/background_job.rs", "Instant::now"),
+    ("src/nginx/src/api/statistics.rs", "Instant::now"),
 ];
 
 fn files(dir: &Path) -> Vec<PathBuf> {

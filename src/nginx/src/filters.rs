@@ -9,15 +9,15 @@ use nginx_sys::{
 };
 use swrcache::engine::Part;
 
-use crate::answer::add_field;
-use crate::charset;
-use crate::ctx::{Ctx, Role};
-use crate::deliver::push_status;
-use crate::explain;
-use crate::fields::delete;
-use crate::guard::guard;
-use crate::pool::str_of;
-use crate::request::Req;
+use crate::api::answer::add_field;
+use crate::api::explain;
+use crate::client::deliver::push_status;
+use crate::fetch::charset;
+use crate::sys::boundary::guard;
+use crate::sys::header_list::delete;
+use crate::sys::pool::str_of;
+use crate::sys::record::{Ctx, Role};
+use crate::sys::request::Req;
 
 struct Next {
     header: Cell<ngx_http_output_header_filter_pt>,

@@ -5,18 +5,22 @@ use std::ptr;
 
 use nginx_sys::{NGX_HTTP_MODULE, ngx_http_module_t, ngx_int_t, ngx_module_t, ngx_uint_t};
 
-use crate::directives::COMMANDS;
-use crate::{conf, explain, filters, handler, proxy_target, statistics, variables, worker};
+use crate::api::{explain, statistics, variables};
+use crate::client::entry;
+use crate::config::directives::COMMANDS;
+use crate::config::{location, proxy_target};
+use crate::filters;
+use crate::worker::process;
 
 static MODULE_CONTEXT: ngx_http_module_t = ngx_http_module_t {
     preconfiguration: Some(variables::register),
     postconfiguration: Some(postconfiguration),
-    create_main_conf: Some(conf::create_main),
+    create_main_conf: Some(location::create_main),
     init_main_conf: None,
     create_srv_conf: None,
     merge_srv_conf: None,
-    create_loc_conf: Some(conf::create_location),
-    merge_loc_conf: Some(conf::merge_location),
+    create_loc_conf: Some(location::create_location),
+    merge_loc_conf: Some(location::merge_location),
 };
 
 /// The one module of this file.
@@ -25,10 +29,10 @@ pub(crate) static mut ngx_http_swr_cache_module: ngx_module_t = ngx_module_t {
     ctx: ptr::addr_of!(MODULE_CONTEXT).cast_mut().cast(),
     commands: COMMANDS.0.as_ptr().cast_mut(),
     type_: NGX_HTTP_MODULE as ngx_uint_t,
-    init_module: Some(worker::init_module),
-    init_process: Some(worker::init_process),
-    exit_process: Some(worker::exit_process),
-    exit_master: Some(worker::exit_master),
+    init_module: Some(process::init_module),
+    init_process: Some(process::init_process),
+    exit_process: Some(process::exit_process),
+    exit_master: Some(process::exit_master),
     ..ngx_module_t::default()
 };
 
@@ -69,10 +73,10 @@ pub(crate) fn tag() -> *mut c_void {
 /// # Safety
 /// `cf` is what nginx has read it with.
 unsafe extern "C" fn postconfiguration(cf: *mut nginx_sys::ngx_conf_t) -> ngx_int_t {
-    crate::guard::guard(
+    crate::sys::boundary::guard(
         "postconfiguration",
         nginx_sys::NGX_ERROR as ngx_int_t,
-        || match handler::install(cf)
+        || match entry::install(cf)
             .and_then(|()| statistics::install(cf))
             .and_then(|()| explain::install(cf))
         {

@@ -1,0 +1,52 @@
+//! Whole answers of our own.
+
+use nginx_sys::{NGX_ERROR, NGX_OK, ngx_buf_t, ngx_chain_t, ngx_create_temp_buf, ngx_int_t};
+use nginx_sys::{ngx_list_push, ngx_table_elt_t};
+
+use crate::sys::pool::borrow;
+use crate::sys::request::Req;
+
+pub(crate) const JSON: &str = "application/json";
+
+/// Sends a text as the whole response; `None` when memory is out. The caller ends the request with what this gives.
+pub(crate) fn send(r: Req, status: u32, media_type: &'static str, text: &str) -> Option<ngx_int_t> {
+    let out = &mut r.raw().headers_out;
+    out.status = status as usize;
+    out.content_length_n = text.len() as i64;
+    out.content_type = borrow(media_type.as_bytes());
+    out.content_type_len = out.content_type.len;
+    let rc = r.send_header();
+    if rc == NGX_ERROR as ngx_int_t || rc > NGX_OK as ngx_int_t || r.raw().header_only() != 0 {
+        return Some(rc);
+    }
+    // SAFETY: gives NULL or a buffer with room for so many bytes, which don't overlap the text.
+    let buf: &mut ngx_buf_t = unsafe {
+        let buf = ngx_create_temp_buf(r.pool().as_ptr(), text.len()).as_mut()?;
+        std::ptr::copy_nonoverlapping(text.as_ptr(), buf.pos, text.len());
+        buf.last = buf.pos.add(text.len());
+        buf
+    };
+    buf.set_last_buf(u32::from(r.is_main()));
+    buf.set_last_in_chain(1);
+    let chain = r.pool().zeroed::<ngx_chain_t>()?;
+    chain.buf = buf;
+    Some(r.output(chain))
+}
+
+/// Adds a header field to the response.
+pub(crate) fn add_field(r: Req, name: &'static str, value: &'static str) -> Option<()> {
+    // SAFETY: gives NULL or room for a table element.
+    let field = unsafe {
+        ngx_list_push(&mut r.raw().headers_out.headers)
+            .cast::<ngx_table_elt_t>()
+            .as_mut()?
+    };
+    *field = ngx_table_elt_t {
+        hash: 1,
+        key: borrow(name.as_bytes()),
+        value: borrow(value.as_bytes()),
+        // SAFETY: all-zero is a valid value of the rest: no lower-case key is needed in a response, and no next one.
+        ..unsafe { std::mem::zeroed() }
+    };
+    Some(())
+}

@@ -1,0 +1,447 @@
+//! `?explain=URL` of `swr_cache_stats`: the request for it becomes the one that is to be explained, up to where the cache would
+//! come in, and is answered there.
+//!
+//! nginx parses the URL, chooses the server and the location, rewrites and tries files, as for a client's request. The phases of
+//! access and limits are left out, what a `mirror` begins ends at once, and no content handler is run. What answers before (a
+//! `return` of the rewrite module) is told of, and not sent.
+
+use std::cell::Cell;
+use std::ptr;
+
+use nginx_sys::{
+    NGX_DECLINED, NGX_DONE, NGX_ERROR, NGX_HTTP_BAD_REQUEST, NGX_HTTP_GET,
+    NGX_HTTP_MAX_URI_CHANGES, NGX_HTTP_OK, ngx_conf_t, ngx_create_temp_buf, ngx_cycle,
+    ngx_http_addr_conf_t, ngx_http_connection_t, ngx_http_core_access_phase,
+    ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_core_module,
+    ngx_http_get_variable_index, ngx_http_handler, ngx_http_headers_in_t, ngx_http_in_addr_t,
+    ngx_http_parse_request_line, ngx_http_phases_NGX_HTTP_PREACCESS_PHASE, ngx_http_port_t,
+    ngx_http_process_request_uri, ngx_http_request_t, ngx_http_variable_value_t, ngx_int_t,
+    ngx_listening_t, ngx_str_t, sockaddr, socklen_t,
+};
+use serde_json::{Value, json};
+use swrcache::engine::stats::Explain;
+use swrcache::engine::{Method, Request};
+
+use crate::api::answer::{JSON, send};
+use crate::client::arrival;
+use crate::client::entry::{add, key_for, may_enter};
+use crate::config::location::{LocConf, any_true};
+use crate::fetch::connection;
+use crate::sys::boundary::guard;
+use crate::sys::clock::now;
+use crate::sys::header_list::List;
+use crate::sys::pool::{bytes_of, str_of};
+use crate::sys::record::{Ctx, Role};
+use crate::sys::request::Req;
+
+/// Where `$scheme` stands among the variables of a request: its value is that of the URL.
+struct Index(Cell<ngx_int_t>);
+
+// SAFETY: nginx runs one thread in a worker.
+unsafe impl Sync for Index {}
+
+static SCHEME: Index = Index(Cell::new(-1));
+
+/// What is remembered of a request that is explained.
+pub(crate) struct Explained {
+    /// The URL is an https one.
+    https: bool,
+    /// What the request was itself, until it is answered.
+    own: Option<Own>,
+    /// Our answer took the place of another, of which nothing is sent.
+    replaced: bool,
+}
+
+impl Explained {
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.replaced
+    }
+}
+
+/// What a request was before it became another.
+struct Own {
+    http_connection: *mut ngx_http_connection_t,
+    local: (*mut sockaddr, socklen_t),
+    configuration: [*mut *mut std::ffi::c_void; 2],
+    method: (usize, ngx_str_t),
+    headers_in: ngx_http_headers_in_t,
+    line: [ngx_str_t; 5],
+}
+
+impl Own {
+    fn of(r: Req) -> Own {
+        let (raw, c) = (r.raw(), r.connection());
+        Own {
+            http_connection: raw.http_connection,
+            local: (c.local_sockaddr, c.local_socklen),
+            configuration: [raw.srv_conf, raw.loc_conf],
+            method: (raw.method, raw.method_name),
+            // SAFETY: plain data, whose lists and texts live in the request's pool; the original is put back as it was.
+            headers_in: unsafe { ptr::read(&raw.headers_in) },
+            line: [
+                raw.request_line,
+                raw.unparsed_uri,
+                raw.uri,
+                raw.args,
+                raw.exten,
+            ],
+        }
+    }
+
+    /// Makes the request what it was, for its answer, the log and what comes next on its connection.
+    fn put_back(self, r: Req) {
+        let (raw, c) = (r.raw(), r.connection());
+        raw.http_connection = self.http_connection;
+        (c.local_sockaddr, c.local_socklen) = self.local;
+        [raw.srv_conf, raw.loc_conf] = self.configuration;
+        (raw.method, raw.method_name) = self.method;
+        raw.headers_in = self.headers_in;
+        [
+            raw.request_line,
+            raw.unparsed_uri,
+            raw.uri,
+            raw.args,
+            raw.exten,
+        ] = self.line;
+        raw.err_status = 0;
+        forget_variables(r);
+    }
+}
+
+/// A URL in its parts.
+struct Url {
+    https: bool,
+    authority: Vec<u8>,
+    port: u16,
+    target: Vec<u8>,
+}
+
+/// Puts the handler first into its phase (see [`add`]).
+pub(crate) fn install(cf: *mut ngx_conf_t) -> Option<()> {
+    // SAFETY: nginx only reads the name.
+    SCHEME
+        .0
+        .set(unsafe { ngx_http_get_variable_index(cf, &mut str_of(b"scheme")) });
+    *add(cf, ngx_http_phases_NGX_HTTP_PREACCESS_PHASE)?.last_mut()? = Some(pass_by_access);
+    Some(())
+}
+
+/// Begins: in the content handler of `swr_cache_stats`.
+pub(crate) fn begin(r: Req, explain: &Explain) -> Option<ngx_int_t> {
+    let Some(url) = url(&explain.url) else {
+        let text = String::from_utf8_lossy(&explain.url);
+        let why = format!("\"explain\" is \"{text}\": it has no valid host or port");
+        return refuse(r, &why);
+    };
+    let own = Own::of(r);
+    let main = r.main().raw();
+    main.set_count(main.count() + 1);
+    if dress(r, &url, explain).is_none() || !parse(r, &url) {
+        own.put_back(r);
+        // nginx has ended the request itself where it refuses a field.
+        if r.raw().header_sent() != 0 {
+            return Some(NGX_DONE as ngx_int_t);
+        }
+        main.set_count(main.count() - 1);
+        return refuse(r, "\"explain\": its path or a header field is not valid");
+    }
+    let explained = Explained {
+        https: url.https,
+        own: Some(own),
+        replaced: false,
+    };
+    Ctx::attach(r, Role::Explain(explained))?;
+    let raw = r.raw();
+    raw.set_internal(0);
+    raw.set_uri_changes(NGX_HTTP_MAX_URI_CHANGES + 1);
+    raw.content_handler = None;
+    forget_variables(r);
+    set_scheme(r, url.https);
+    // SAFETY: a live request, made anew as nginx makes one whose header it has read.
+    unsafe {
+        if crate::sys::request::is_ok(ngx_http_process_request_uri(r.as_ptr())) {
+            ngx_http_handler(r.as_ptr());
+        }
+    }
+    Some(NGX_DONE as ngx_int_t)
+}
+
+fn refuse(r: Req, why: &str) -> Option<ngx_int_t> {
+    let text = format!("{}\n", json!({ "error": why }));
+    send(r, NGX_HTTP_BAD_REQUEST, JSON, &text)
+}
+
+fn url(text: &[u8]) -> Option<Url> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (scheme, rest) = text.split_once("://")?;
+    let https = scheme.eq_ignore_ascii_case("https");
+    let rest = rest.split('#').next()?;
+    let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let end = match authority.starts_with('[') {
+        true => authority.find(']')? + 1,
+        false => authority.find(':').unwrap_or(authority.len()),
+    };
+    let (host, port) = authority.split_at(end);
+    let port = match port.strip_prefix(':') {
+        None if port.is_empty() => {
+            if https {
+                443
+            } else {
+                80
+            }
+        }
+        None => return None,
+        Some(digits) => digits.parse().ok().filter(|port| *port > 0)?,
+    };
+    is_host(host).then(|| Url {
+        https,
+        authority: authority.as_bytes().to_vec(),
+        port,
+        target: match target.starts_with('/') {
+            true => target.as_bytes().to_vec(),
+            false => format!("/{target}").into_bytes(),
+        },
+    })
+}
+
+fn is_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[') {
+        let address = address.strip_suffix(']').unwrap_or_default();
+        return address.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    let is_part = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    host.bytes().any(|b| b.is_ascii_alphanumeric())
+        && host.bytes().all(is_part)
+        && !host.contains("..")
+}
+
+/// Gives the request the header, the method and the server of the one that is to be explained.
+fn dress(r: Req, url: &Url, explain: &Explain) -> Option<()> {
+    let raw = r.raw();
+    raw.method = NGX_HTTP_GET as usize;
+    raw.method_name = str_of(b"GET");
+    choose_port(r, url)?;
+    connection::clear_fields(r)?;
+    connection::add_host(r, &url.authority)?;
+    let mut fields = explain.headers.iter();
+    fields.try_for_each(|(name, value)| connection::add_field(r, name, value))
+}
+
+/// The servers to choose from are those of the address that this request came to, if its port is that of the URL; else those of
+/// the first socket that listens at the port; where none does (behind a load balancer), those that this request came to, again.
+fn choose_port(r: Req, url: &Url) -> Option<()> {
+    let (raw, c) = (r.raw(), r.connection());
+    let like = r.pool().zeroed::<ngx_http_connection_t>()?;
+    // SAFETY: the connection of a live request, and the cycle's list of sockets; those of the http module have a port's addresses
+    // behind `servers`.
+    unsafe {
+        like.addr_conf = (*raw.http_connection).addr_conf;
+        let is_other = nginx_sys::ngx_inet_get_port(c.local_sockaddr) != url.port;
+        let other = is_other.then(|| listening(c.listening, url.port)).flatten();
+        if let Some((socket, addr_conf)) = other {
+            like.addr_conf = addr_conf;
+            (c.local_sockaddr, c.local_socklen) = (socket.sockaddr, socket.socklen);
+        }
+        let server = (*(*like.addr_conf).default_server).ctx;
+        like.conf_ctx = server;
+        raw.srv_conf = (*server).srv_conf;
+        raw.loc_conf = (*server).loc_conf;
+    }
+    // Without the name that the TLS connection was opened for: another server may be meant.
+    raw.http_connection = like;
+    Some(())
+}
+
+/// # Safety
+/// `own` is a socket of the http module.
+unsafe fn listening<'a>(
+    own: *const ngx_listening_t,
+    port: u16,
+) -> Option<(&'a ngx_listening_t, *mut ngx_http_addr_conf_t)> {
+    // SAFETY: as the caller says; the sockets live as long as the cycle.
+    unsafe {
+        let sockets = &(*ngx_cycle).listening;
+        let sockets =
+            std::slice::from_raw_parts(sockets.elts.cast::<ngx_listening_t>(), sockets.nelts);
+        let handler = |socket: &ngx_listening_t| socket.handler.map(|f| f as usize);
+        let socket = sockets.iter().find(|socket| {
+            handler(socket) == handler(&*own)
+                && !socket.servers.is_null()
+                && i32::from((*socket.sockaddr).sa_family) == libc::AF_INET
+                && nginx_sys::ngx_inet_get_port(socket.sockaddr) == port
+        })?;
+        let addresses: *mut ngx_http_in_addr_t =
+            (*socket.servers.cast::<ngx_http_port_t>()).addrs.cast();
+        Some((socket, &raw mut (*addresses).conf))
+    }
+}
+
+/// Has nginx parse the target as that of a request line.
+fn parse(r: Req, url: &Url) -> bool {
+    let line = [b"GET ", &url.target[..], b" HTTP/1.1\r\n"].concat();
+    // SAFETY: gives NULL or a buffer with room for so many bytes; the parser reads and writes within it, and keeps pointers
+    // into it, which lives as long as the request.
+    unsafe {
+        let Some(buf) = ngx_create_temp_buf(r.pool().as_ptr(), line.len()).as_mut() else {
+            return false;
+        };
+        ptr::copy_nonoverlapping(line.as_ptr(), buf.pos, line.len());
+        buf.last = buf.pos.add(line.len());
+        let raw = r.raw();
+        raw.state = 0;
+        raw.uri_ext = ptr::null_mut();
+        raw.args_start = ptr::null_mut();
+        raw.schema_start = ptr::null_mut();
+        raw.host_start = ptr::null_mut();
+        raw.set_complex_uri(0);
+        raw.set_quoted_uri(0);
+        raw.set_plus_in_uri(0);
+        raw.set_empty_path_in_uri(0);
+        raw.exten = ngx_str_t::default();
+        raw.args = ngx_str_t::default();
+        crate::sys::request::is_ok(ngx_http_parse_request_line(r.as_ptr(), buf))
+    }
+}
+
+fn set_scheme(r: Req, https: bool) {
+    let Ok(index) = usize::try_from(SCHEME.0.get()) else {
+        return;
+    };
+    let value: &'static [u8] = if https { b"https" } else { b"http" };
+    // SAFETY: an index of the variables of this configuration, for each of which a request has a place.
+    let variable = unsafe { &mut *r.raw().variables.add(index) };
+    variable.data = value.as_ptr().cast_mut();
+    variable.set_len(value.len() as u32);
+    variable.set_valid(1);
+    variable.set_no_cacheable(0);
+    variable.set_not_found(0);
+}
+
+/// All that was evaluated is of another request.
+fn forget_variables(r: Req) {
+    // SAFETY: a request has a value for each variable of the configuration; all-zero is one that is not evaluated.
+    unsafe {
+        let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
+        let core: *const ngx_http_core_main_conf_t = (*r.raw().main_conf.add(index)).cast();
+        let count = (*core).variables.nelts;
+        let values: *mut ngx_http_variable_value_t = r.raw().variables;
+        ptr::write_bytes(values, 0, count);
+    }
+}
+
+fn explained<'a>(r: Req) -> Option<&'a mut Explained> {
+    match &mut Ctx::of(r)?.role {
+        Role::Explain(explained) => Some(explained),
+        Role::Client(_) | Role::Fetch(_) | Role::Purge(_) => None,
+    }
+}
+
+/// Whether a request is begun for one that is only explained (`mirror`).
+pub(crate) fn is_for_nothing(r: Req) -> bool {
+    !r.is_main() && explained(r.main()).is_some()
+}
+
+/// The first step of the phase before access: goes on behind those of access, limits and the like.
+///
+/// # Safety
+/// `r` is a live request.
+unsafe extern "C" fn pass_by_access(r: *mut ngx_http_request_t) -> ngx_int_t {
+    let declined = NGX_DECLINED as ngx_int_t;
+    guard("an explanation", declined, || {
+        // SAFETY: nginx passes a live request.
+        let r = unsafe { Req::new(r) };
+        if explained(r).is_none() {
+            return declined;
+        }
+        let access = ngx_http_core_access_phase as *const () as usize;
+        // SAFETY: nginx's list of steps, of which the request is at this one; `next` of each is the first of a later phase
+        // (ngx_http_init_phase_handlers), and ours in the phase before the content stands behind all of these.
+        unsafe {
+            let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
+            let core: *const ngx_http_core_main_conf_t = (*r.raw().main_conf.add(index)).cast();
+            let steps = (*core).phase_engine.handlers;
+            let mut next = (*steps.add(r.raw().phase_handler as usize)).next;
+            while (*steps.add(next)).checker.map(|f| f as usize) == Some(access) {
+                next = (*steps.add(next)).next;
+            }
+            // nginx goes on at the step behind the one that declines.
+            r.raw().phase_handler = next as ngx_int_t - 1;
+        }
+        declined
+    })
+}
+
+/// Where the cache would come in: answers a request that is explained.
+pub(crate) fn at_the_cache(r: Req) -> Option<ngx_int_t> {
+    let explained = explained(r)?;
+    let own = explained.own.take()?;
+    let said = say(r, r.conf(), explained.https)
+        .unwrap_or_else(|| json!({ "says": "The zone can't be read here; requests are proxied." }));
+    own.put_back(r);
+    let rc = send(r, NGX_HTTP_OK, JSON, &format!("{said}\n"));
+    r.finalize(rc.unwrap_or(NGX_ERROR as ngx_int_t));
+    Some(NGX_DONE as ngx_int_t)
+}
+
+fn say(r: Req, conf: &'static LocConf, https: bool) -> Option<Value> {
+    let location = location_name(r);
+    if arrival::is_by_error(r) {
+        return Some(json!({
+            "says": "An error page answers, which is never stored as the page it stands for.",
+            "location": location,
+        }));
+    }
+    if !conf.is_on() {
+        return Some(json!({
+            "says": "The location that answers does not use the cache (swr_cache).",
+            "location": location,
+        }));
+    }
+    if !may_enter(r, conf) {
+        return Some(json!({
+            "says": "Such a request is not for the cache: it wants another protocol, or is a gRPC call.",
+            "location": location,
+        }));
+    }
+    let zone = conf.zone(r)?;
+    let (cache, key) = (zone.cache()?, key_for(r, conf, https)?);
+    let fields = List::of(&r.raw().headers_in.headers);
+    let req = Request {
+        method: Method::Get,
+        key,
+        fields: &fields,
+        bypass: any_true(conf.bypass(), r),
+        no_cache: any_true(conf.no_cache(), r),
+        may_refresh: !conf.is_at_refresh_max(),
+    };
+    let explained = cache.explain(&req, &conf.policy, now()).ok()?;
+    let mut said = serde_json::to_value(explained).ok()?;
+    said["zone"] = json!(String::from_utf8_lossy(zone.name()));
+    said["location"] = json!(location);
+    said["made_of"] = json!(conf.key_text());
+    Some(said)
+}
+
+fn location_name(r: Req) -> String {
+    // SAFETY: every request has a core location configuration, which lives as long as the cycle.
+    let name = unsafe {
+        let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
+        let core: *const ngx_http_core_loc_conf_t = (*r.raw().loc_conf.add(index)).cast();
+        bytes_of(&(*core).name)
+    };
+    String::from_utf8_lossy(name).into_owned()
+}
+
+/// The header filter: something answers that is not ours. It is told of instead; nothing of it is sent.
+pub(crate) fn answers_before(r: Req, explained: &mut Explained) -> Option<Vec<u8>> {
+    let own = explained.own.take()?;
+    explained.replaced = true;
+    let status = r.raw().headers_out.status;
+    let said = json!({
+        "says": format!("nginx answers with {status} before the cache is asked."),
+        "status": status,
+        "location": location_name(r),
+    });
+    own.put_back(r);
+    Some(format!("{said}\n").into_bytes())
+}

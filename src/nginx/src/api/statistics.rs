@@ -1,0 +1,269 @@
+//! The content handler of `swr_cache_stats`, and the counting of responses.
+//!
+//! What is stored is walked over in pieces between the worker's events, so that its clients don't notice; the request waits.
+
+use std::cell::UnsafeCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::c_void;
+use std::time::{Duration, Instant};
+
+use nginx_sys::{
+    NGX_DONE, NGX_ERROR, NGX_HTTP_BAD_REQUEST, NGX_HTTP_GET, NGX_HTTP_HEAD,
+    NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_ALLOWED, NGX_HTTP_NOT_FOUND, NGX_HTTP_OK, NGX_OK,
+    ngx_conf_t, ngx_event_t, ngx_http_phases_NGX_HTTP_LOG_PHASE, ngx_http_request_t, ngx_int_t,
+};
+use serde_json::json;
+use swrcache::engine::stats::{
+    self, Form, MEDIA_TYPE, PAGE_TYPE, Query, Survey, Tree, Zone as Numbers, exposition, page,
+};
+use swrcache::http::fields::first;
+
+use crate::api::answer::{JSON, add_field, send};
+use crate::api::explain;
+use crate::client::entry::add;
+use crate::config::zone::Zone;
+use crate::sys::boundary::guard;
+use crate::sys::clock::now;
+use crate::sys::header_list::List;
+use crate::sys::pool::bytes_of;
+use crate::sys::posted_event::{PIECE, Turns};
+use crate::sys::record::Ctx;
+use crate::sys::request::Req;
+
+/// Places that are looked at between two looks at the clock.
+const PLACES: u32 = 256;
+/// When to try again where a lock is held by a process that is stopped, in milliseconds.
+const LATER: usize = 20;
+/// How often to try: half a minute long. Then the zone is told of as far as it was seen.
+const TRIES: u32 = 1500;
+/// A tree is good for so many times what it took to make it: who asks again and again does not keep a worker busy.
+const WORTH: u32 = 20;
+/// What is made faster than this is made anew each time.
+const SOON: Duration = Duration::from_millis(20);
+
+/// The record of a request for statistics.
+struct Asker {
+    r: Req,
+    query: Query,
+}
+
+/// The walk over the zones, and those who wait for its end.
+struct Walk {
+    askers: Vec<Asker>,
+    /// Zones that are still to be walked over.
+    left: VecDeque<(String, Survey)>,
+    done: BTreeMap<String, Numbers>,
+    took: Duration,
+    tries: u32,
+}
+
+#[derive(Default)]
+struct State {
+    walk: Option<Walk>,
+    /// The last tree: when it was made, and how long that took.
+    last: Option<(Instant, Duration, Tree)>,
+}
+
+struct Place(UnsafeCell<Option<State>>);
+
+// SAFETY: nginx runs one thread in a worker.
+unsafe impl Sync for Place {}
+
+static STATE: Place = Place(UnsafeCell::new(None));
+static TURNS: Turns = Turns::new(on_turn);
+
+/// No caller keeps the reference across a call into nginx or another function of this file that takes it.
+fn state() -> &'static mut State {
+    // SAFETY: see Place.
+    unsafe { (*STATE.0.get()).get_or_insert_default() }
+}
+
+/// Puts the counting into the log phase: a response is counted when it is over.
+pub(crate) fn install(cf: *mut ngx_conf_t) -> Option<()> {
+    if !cfg!(feature = "uncounted") {
+        *add(cf, ngx_http_phases_NGX_HTTP_LOG_PHASE)?.last_mut()? = Some(count);
+    }
+    Some(())
+}
+
+/// A response is over.
+///
+/// # Safety
+/// `r` is a request that is being logged.
+unsafe extern "C" fn count(r: *mut ngx_http_request_t) -> ngx_int_t {
+    guard("counting a response", NGX_OK as ngx_int_t, || {
+        // SAFETY: nginx passes a request that still has its pool.
+        let r = unsafe { Req::new(r) };
+        match Ctx::client(r) {
+            Some(client) if r.is_main() => client.count(),
+            _ => {}
+        }
+        NGX_OK as ngx_int_t
+    })
+}
+
+/// The content handler of `swr_cache_stats`.
+///
+/// # Safety
+/// `r` is a live request.
+pub(crate) unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t {
+    let failed = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
+    guard("the statistics", failed, || {
+        // SAFETY: nginx passes a live request.
+        let r = unsafe { Req::new(r) };
+        if !matches!(r.raw().method as u32, NGX_HTTP_GET | NGX_HTTP_HEAD) {
+            let named = add_field(r, "Allow", "GET, HEAD");
+            return named.map_or(failed, |()| NGX_HTTP_NOT_ALLOWED as ngx_int_t);
+        }
+        let rc = r.discard_body();
+        if rc != NGX_OK as ngx_int_t {
+            return rc;
+        }
+        answer(r).unwrap_or(failed)
+    })
+}
+
+fn answer(r: Req) -> Option<ngx_int_t> {
+    add_field(r, "Cache-Control", "no-store")?;
+    let fields = List::of(&r.raw().headers_in.headers);
+    let accept = first(&fields, "accept", |value| Some(value.to_vec())).unwrap_or_default();
+    let query = match Query::parse(bytes_of(&r.raw().args), &accept) {
+        Ok(query) => query,
+        Err(why) => return refuse(r, NGX_HTTP_BAD_REQUEST, &why),
+    };
+    let zones = r.conf().zones();
+    let is_unknown = |name: &&Vec<u8>| !zones.iter().any(|zone| zone.name() == name.as_slice());
+    if let Some(name) = query.zone.as_ref().filter(is_unknown) {
+        let why = format!(
+            "\"zone\" is \"{}\": there is no such zone",
+            String::from_utf8_lossy(name)
+        );
+        return refuse(r, NGX_HTTP_NOT_FOUND, &why);
+    }
+    if let Some(explain) = &query.explain {
+        return explain::begin(r, explain);
+    }
+    match &state().last {
+        Some((made, took, tree)) if *took > SOON && made.elapsed() < *took * WORTH => {
+            let (media_type, text) = render(tree, &query);
+            return send(r, NGX_HTTP_OK, media_type, &text);
+        }
+        _ => {}
+    }
+    wait(Asker { r, query }, zones)
+}
+
+fn refuse(r: Req, status: u32, why: &str) -> Option<ngx_int_t> {
+    send(r, status, JSON, &format!("{}\n", json!({ "error": why })))
+}
+
+/// Has the request wait for a walk that begins now, or is under way.
+fn wait(asker: Asker, zones: &[Box<Zone>]) -> Option<ngx_int_t> {
+    let r = asker.r;
+    r.on_end(forget, r.as_ptr().cast())?;
+    let main = r.main().raw();
+    main.set_count(main.count() + 1);
+    let walk = state().walk.get_or_insert_with(|| Walk::over(zones));
+    walk.askers.push(asker);
+    TURNS.next();
+    Some(NGX_DONE as ngx_int_t)
+}
+
+/// The client is gone.
+///
+/// # Safety
+/// `r` is a request that is about to end, and still lives.
+unsafe extern "C" fn forget(r: *mut c_void) {
+    guard("the statistics", (), || {
+        // SAFETY: the request that `wait` gave, at its end.
+        let r = unsafe { Req::new(r.cast()) };
+        if let Some(walk) = &mut state().walk {
+            walk.askers.retain(|asker| asker.r != r);
+        }
+    });
+}
+
+impl Walk {
+    fn over(zones: &[Box<Zone>]) -> Walk {
+        let (mut left, mut done) = (VecDeque::new(), BTreeMap::new());
+        for zone in zones {
+            let name = String::from_utf8_lossy(zone.name()).into_owned();
+            match zone.cache() {
+                Some(cache) => left.push_back((name, Survey::new(cache.region(), now()))),
+                None => _ = done.insert(name, stats::unknown()),
+            }
+        }
+        Walk {
+            askers: Vec::new(),
+            left,
+            done,
+            took: Duration::ZERO,
+            tries: 0,
+        }
+    }
+
+    /// A piece of it; how long to wait before the next one, or nothing when it is done.
+    fn go_on(&mut self) -> Option<usize> {
+        let began = Instant::now();
+        let mut pause = None;
+        while began.elapsed() < PIECE && pause.is_none() {
+            let (name, survey) = self.left.front_mut()?;
+            match survey.step(PLACES) {
+                Ok(false) => {}
+                Err(_) if self.tries < TRIES => {
+                    self.tries += 1;
+                    pause = Some(LATER);
+                }
+                Ok(true) | Err(_) => {
+                    let name = std::mem::take(name);
+                    let (_, survey) = self.left.pop_front()?;
+                    self.done.insert(name, survey.zone());
+                }
+            }
+        }
+        self.took += began.elapsed();
+        Some(pause.unwrap_or(0))
+    }
+}
+
+extern "C" fn on_turn(_: *mut ngx_event_t) {
+    guard("the statistics", (), || {
+        let Some(walk) = &mut state().walk else {
+            return;
+        };
+        match walk.go_on() {
+            Some(0) => TURNS.next(),
+            Some(pause) => TURNS.later(pause),
+            None => done(),
+        }
+    });
+}
+
+/// All zones are walked over.
+fn done() {
+    let Some(walk) = state().walk.take() else {
+        return;
+    };
+    let tree = stats::tree(walk.done, now());
+    for asker in walk.askers {
+        let (media_type, text) = render(&tree, &asker.query);
+        asker.r.outside(|| {
+            let rc = send(asker.r, NGX_HTTP_OK, media_type, &text);
+            asker.r.finalize(rc.unwrap_or(NGX_ERROR as ngx_int_t));
+        });
+    }
+    state().last = Some((Instant::now(), walk.took, tree));
+}
+
+fn render(tree: &Tree, query: &Query) -> (&'static str, String) {
+    let picked = query.zone.as_ref().map(|name| {
+        let name = String::from_utf8_lossy(name).into_owned();
+        stats::pick(tree, &name)
+    });
+    let tree = picked.as_ref().unwrap_or(tree);
+    match query.form {
+        Form::Json => (JSON, serde_json::to_string(tree).unwrap_or_default() + "\n"),
+        Form::Prometheus => (MEDIA_TYPE, exposition(tree)),
+        Form::Html => (PAGE_TYPE, page(tree)),
+    }
+}

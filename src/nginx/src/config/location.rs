@@ -1,0 +1,346 @@
+//! What the directives make of a location: settings as written, merged as nginx merges, then one policy.
+
+use std::cell::Cell;
+use std::ffi::{c_char, c_void};
+use std::ptr;
+
+use nginx_sys::{
+    NGX_HTTP_IMS_OFF, NGX_LOG_EMERG, ngx_array_t, ngx_conf_log_error, ngx_conf_t,
+    ngx_http_compile_complex_value, ngx_http_compile_complex_value_t, ngx_http_complex_value,
+    ngx_http_complex_value_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_module,
+    ngx_str_t,
+};
+use swrcache::engine::{Directives, Policy};
+
+use crate::config::proxy_target;
+use crate::config::zone::Zone;
+use crate::fetch::report::Lines;
+use crate::module::ctx_index;
+use crate::sys::boundary::guard;
+use crate::sys::pool::{Pool, bytes_of};
+use crate::sys::request::Req;
+
+/// The `http` block's share: the zones.
+#[derive(Default)]
+pub(crate) struct MainConf {
+    /// Every `swr_cache_zone`, in order. Boxed, since nginx and locations hold pointers to them.
+    #[expect(clippy::vec_box, reason = "their addresses are kept")]
+    pub(crate) zones: Vec<Box<Zone>>,
+}
+
+impl MainConf {
+    /// The configuration being read.
+    pub(crate) fn of<'a>(cf: *mut ngx_conf_t) -> &'a mut MainConf {
+        // SAFETY: inside `http`, `cf.ctx` is the http context, whose `main_conf` holds what `create_main` made.
+        unsafe {
+            let ctx: *mut ngx_http_conf_ctx_t = (*cf).ctx.cast();
+            &mut *(*(*ctx).main_conf.add(ctx_index())).cast::<MainConf>()
+        }
+    }
+
+    pub(crate) fn zone(&self, name: &[u8]) -> Option<&Zone> {
+        self.zones
+            .iter()
+            .map(Box::as_ref)
+            .find(|z| z.name() == name)
+    }
+}
+
+/// A value with variables, compiled when the configuration was read.
+#[derive(Clone, Copy)]
+pub(crate) struct Value(pub(crate) *mut ngx_http_complex_value_t);
+
+impl Value {
+    /// Compiles a text with variables; nothing if there is an unknown one, which nginx logs, or no memory.
+    pub(crate) fn compile(cf: *mut ngx_conf_t, text: &[u8]) -> Option<Value> {
+        // SAFETY: the pool of the cycle being read; the compiled value lives in it.
+        let pool = unsafe { Pool::new((*cf).pool) };
+        let out = pool.zeroed::<ngx_http_complex_value_t>()?;
+        let mut source = pool.copy(text)?;
+        let mut compile = ngx_http_compile_complex_value_t {
+            cf,
+            value: &mut source,
+            complex_value: out,
+            // SAFETY: all-zero is the documented start value of this struct.
+            ..unsafe { std::mem::zeroed() }
+        };
+        // SAFETY: all pointers are live.
+        let rc = unsafe { ngx_http_compile_complex_value(&mut compile) };
+        crate::sys::request::is_ok(rc).then_some(Value(out))
+    }
+
+    /// The value for this request, in its pool; `None` when memory is out.
+    pub(crate) fn of<'a>(self, r: Req) -> Option<&'a [u8]> {
+        let mut out = ngx_str_t::default();
+        // SAFETY: compiled by ngx_http_compile_complex_value in the pool of the cycle.
+        let rc = unsafe { ngx_http_complex_value(r.as_ptr(), self.0, &mut out) };
+        // SAFETY: the bytes are in the request's pool or the configuration, which outlive the use.
+        crate::sys::request::is_ok(rc).then(|| unsafe { &*ptr::from_ref(bytes_of(&out)) })
+    }
+}
+
+/// Whether one of the conditions holds: not empty and not "0" (ngx_http_test_predicates).
+pub(crate) fn any_true(values: &[Value], r: Req) -> bool {
+    values
+        .iter()
+        .any(|v| v.of(r).is_some_and(|s| !s.is_empty() && s != b"0"))
+}
+
+/// `swr_cache`.
+#[derive(Clone, Copy)]
+pub(crate) enum Choice {
+    Off,
+    Named(ngx_str_t),
+    Computed(Value),
+}
+
+/// `swr_cache_purge_method`: a method, and who may use it.
+#[derive(Clone)]
+pub(crate) struct PurgeMethod {
+    pub(crate) method: Box<[u8]>,
+    /// Of `ngx_cidr_t`, in the pool of the cycle.
+    pub(crate) from: *mut ngx_array_t,
+}
+
+macro_rules! settings {
+    ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
+        /// The directives that only nginx has, as written here or, after merging, above; `None` where nobody wrote it.
+        #[derive(Default)]
+        pub(crate) struct Settings { $($(#[$doc])* pub(crate) $name: Option<$type>,)* }
+
+        impl Settings {
+            fn inherit(&mut self, above: &Settings) {
+                $(if self.$name.is_none() { self.$name.clone_from(&above.$name); })*
+            }
+        }
+    };
+}
+
+settings! {
+    zone: Choice,
+    /// `swr_cache_key`, cut where a variable begins or ends if it has several; without it `$scheme$host$request_uri`.
+    key: Vec<Value>,
+    bypass: Vec<Value>,
+    no_cache: Vec<Value>,
+    status_header: bool,
+    purge_method: PurgeMethod,
+}
+
+/// A location's share.
+pub(crate) struct LocConf {
+    /// As written, then merged.
+    pub(crate) settings: Settings,
+    /// Those that the engine knows, likewise.
+    pub(crate) directives: Directives,
+    /// What the engine goes by.
+    pub(crate) policy: Policy,
+    /// The zone, where its name has no variables.
+    zone: *const Zone,
+    /// The zone of `swr_cache_purge`, not inherited: a content handler is of one location.
+    pub(crate) purges: Option<ngx_str_t>,
+    /// All zones of the configuration, to find a computed name among.
+    main: *const MainConf,
+    /// Background refreshes of this location in flight in this worker.
+    pub(crate) refreshing: Cell<u32>,
+    /// What the log has told of those that were put off.
+    pub(crate) put_off: Lines,
+    /// The parameter of the location's `proxy_pass`.
+    pub(crate) proxied: Option<Value>,
+}
+
+impl LocConf {
+    /// The zone that this request's location names, if the cache is on.
+    pub(crate) fn zone(&self, r: Req) -> Option<&'static Zone> {
+        match self.settings.zone {
+            // SAFETY: zones are boxed in the MainConf of the cycle, which outlives its requests.
+            Some(Choice::Named(_)) => unsafe { self.zone.as_ref() },
+            Some(Choice::Computed(value)) => {
+                let name = value.of(r)?;
+                if name.is_empty() || name == b"off" {
+                    return None;
+                }
+                // SAFETY: as above.
+                let found = unsafe { self.main.as_ref()? }.zone(name);
+                if found.is_none() {
+                    r.log_error(&format!(
+                        "swr_cache zone \"{}\" not found",
+                        String::from_utf8_lossy(name)
+                    ));
+                }
+                found
+            }
+            Some(Choice::Off) | None => None,
+        }
+    }
+
+    /// All zones of the configuration.
+    pub(crate) fn zones(&self) -> &'static [Box<Zone>] {
+        // SAFETY: set when the configuration was merged, to what lives as long as the cycle.
+        unsafe { self.main.as_ref() }.map_or(&[], |main| &main.zones)
+    }
+
+    /// Whether as many refreshes are under way as may be.
+    pub(crate) fn is_at_refresh_max(&self) -> bool {
+        self.refreshing.get() >= self.policy.refresh_max
+    }
+
+    /// How the key is made, as it stands in the configuration.
+    pub(crate) fn key_text(&self) -> String {
+        let Some(values) = &self.settings.key else {
+            return "$scheme$host$request_uri".to_owned();
+        };
+        // SAFETY: compiled when the configuration was read, in the pool of the cycle.
+        let texts = values
+            .iter()
+            .map(|value| bytes_of(unsafe { &(*value.0).value }));
+        texts.map(String::from_utf8_lossy).collect()
+    }
+
+    /// The zone that `swr_cache_purge` purges here.
+    pub(crate) fn purged_zone(&self) -> Option<&'static Zone> {
+        // SAFETY: as in `zone`.
+        unsafe { self.main.as_ref()? }.zone(bytes_of(self.purges.as_ref()?))
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        matches!(
+            self.settings.zone,
+            Some(Choice::Named(_) | Choice::Computed(_))
+        )
+    }
+
+    pub(crate) fn status_header(&self) -> bool {
+        self.settings.status_header.unwrap_or(false)
+    }
+
+    pub(crate) fn bypass(&self) -> &[Value] {
+        self.settings.bypass.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn no_cache(&self) -> &[Value] {
+        self.settings.no_cache.as_deref().unwrap_or_default()
+    }
+
+    fn merge(&mut self, above: &LocConf, cf: *mut ngx_conf_t) -> Result<(), String> {
+        let main = MainConf::of(cf);
+        self.settings.inherit(&above.settings);
+        self.directives.inherit(&above.directives);
+        self.policy = self.directives.policy();
+        self.policy.if_modified_since = counts_dates(cf);
+        self.main = main;
+        if let Some(Choice::Named(name)) = &self.settings.zone {
+            let name = bytes_of(name);
+            let zone = main
+                .zone(name)
+                .ok_or_else(|| undeclared("swr_cache", name))?;
+            self.policy.inactive = zone.inactive();
+            self.zone = zone;
+        }
+        match self.purges.as_ref().map(bytes_of) {
+            Some(name) if main.zone(name).is_none() => Err(undeclared("swr_cache_purge", name)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// nginx's `if_modified_since`, unless it is `off`. `exact`, which is nginx's default, is taken as `before` is: a date later than
+/// the response's own says that the client has the response (RFC 9110 §13.1.3).
+fn counts_dates(cf: *mut ngx_conf_t) -> bool {
+    // SAFETY: while nginx merges, `cf.ctx` has the configuration of the location, and the core module's has been merged.
+    unsafe {
+        let ctx: *mut ngx_http_conf_ctx_t = (*cf).ctx.cast();
+        let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
+        let core: *const ngx_http_core_loc_conf_t = (*(*ctx).loc_conf.add(index)).cast();
+        (*core).if_modified_since != NGX_HTTP_IMS_OFF as usize
+    }
+}
+
+fn undeclared(directive: &str, name: &[u8]) -> String {
+    let name = String::from_utf8_lossy(name);
+    format!(
+        "\"{directive}\" names the zone \"{name}\", which no \"swr_cache_zone zone={name}:SIZE\" declares"
+    )
+}
+
+/// Puts an error into nginx's log with the file and line being read.
+pub(crate) fn report(cf: *mut ngx_conf_t, message: &str) {
+    // SAFETY: "%*s" takes a length and that many bytes.
+    unsafe {
+        ngx_conf_log_error(
+            NGX_LOG_EMERG as usize,
+            cf,
+            0,
+            c"%*s".as_ptr(),
+            message.len(),
+            message.as_ptr(),
+        )
+    };
+}
+
+fn keep<T>(cf: *mut ngx_conf_t, value: T) -> *mut c_void {
+    // SAFETY: the pool of the cycle being read outlives the configuration.
+    let pool = unsafe { Pool::new((*cf).pool) };
+    guard("configuration", ptr::null_mut(), || {
+        pool.keep(value).map_or(ptr::null_mut(), |p| p.cast())
+    })
+}
+
+/// The configuration of the whole, before any directive.
+///
+/// # Safety
+/// `cf` is what nginx reads the configuration with, and has a pool.
+pub(crate) unsafe extern "C" fn create_main(cf: *mut ngx_conf_t) -> *mut c_void {
+    proxy_target::look_on(cf);
+    keep(cf, MainConf::default())
+}
+
+/// That of a location, before any directive.
+///
+/// # Safety
+/// As [`create_main`].
+pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_void {
+    keep(
+        cf,
+        LocConf {
+            settings: Settings::default(),
+            directives: Directives::default(),
+            policy: Policy::default(),
+            zone: ptr::null(),
+            purges: None,
+            main: ptr::null(),
+            refreshing: Cell::new(0),
+            put_off: Lines::none(),
+            proxied: None,
+        },
+    )
+}
+
+/// What a location takes over from the one around it.
+///
+/// # Safety
+/// `cf` as for [`create_main`]; `above` and `here` are what [`create_location`] made for the two contexts.
+pub(crate) unsafe extern "C" fn merge_location(
+    cf: *mut ngx_conf_t,
+    above: *mut c_void,
+    here: *mut c_void,
+) -> *mut c_char {
+    guard(
+        "merging the configuration",
+        crate::config::directives::FAILED,
+        || {
+            // SAFETY: nginx passes what `create_location` made for the two contexts.
+            let (above, here) =
+                unsafe { (&*above.cast::<LocConf>(), &mut *here.cast::<LocConf>()) };
+            if proxy_target::is_nameless(cf) {
+                here.proxied = here.proxied.or(above.proxied);
+            }
+            match here.merge(above, cf) {
+                Ok(()) => ptr::null_mut(),
+                Err(message) => {
+                    report(cf, &message);
+                    crate::config::directives::FAILED
+                }
+            }
+        },
+    )
+}

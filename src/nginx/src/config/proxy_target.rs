@@ -1,0 +1,173 @@
+//! `$proxy_host` and `$proxy_port` where `proxy_pass` has no turn: in a key, which is made before, and for what comes from the store.
+//!
+//! nginx computes them in the content handler, from a configuration that it keeps to itself. So this module looks on when nginx reads
+//! `proxy_pass`, and makes the two of its parameter as ngx_http_proxy_eval and ngx_http_proxy_set_vars do.
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_void};
+use std::ptr;
+
+use nginx_sys::{
+    ngx_command_t, ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_module,
+    ngx_module_t, ngx_parse_url, ngx_pool_cleanup_add, ngx_str_t, ngx_url_t,
+};
+
+use crate::config::location::{LocConf, Value};
+use crate::fetch::tls::symbol;
+use crate::module::ctx_index;
+use crate::sys::boundary::guard;
+use crate::sys::pool::{borrow, bytes_of};
+use crate::sys::request::{Req, is_ok};
+
+const PROXY: &CStr = c"ngx_http_proxy_module";
+
+type Set = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
+
+/// What nginx does when it reads `proxy_pass`, while this module looks on.
+struct Original(Cell<Option<Set>>);
+
+// SAFETY: nginx reads its configuration on one thread.
+unsafe impl Sync for Original {}
+
+static ORIGINAL: Original = Original(Cell::new(None));
+
+/// Looks on from now until [`let_go`], at the latest until the configuration is given up: this library may then be unloaded.
+pub(crate) fn look_on(cf: *mut ngx_conf_t) {
+    // SAFETY: the pool of the cycle being read.
+    let cleanup = unsafe { ngx_pool_cleanup_add((*cf).pool, 0).as_mut() };
+    let Some((cleanup, command)) = cleanup.zip(command()) else {
+        return;
+    };
+    cleanup.handler = Some(on_cleanup);
+    let is_ours = |set: Set| ptr::fn_addr_eq(set, proxy_pass as Set);
+    if !command.set.is_some_and(is_ours) {
+        ORIGINAL.0.set(command.set.replace(proxy_pass));
+    }
+}
+
+/// The `http` block has been read.
+pub(crate) fn let_go() {
+    if let (Some(command), Some(original)) = (command(), ORIGINAL.0.take()) {
+        command.set = Some(original);
+    }
+}
+
+/// # Safety
+/// Nothing is asked of the caller.
+unsafe extern "C" fn on_cleanup(_: *mut c_void) {
+    guard("the end of a configuration", (), let_go);
+}
+
+/// nginx's `proxy_pass`, if it has one.
+fn command<'a>() -> Option<&'a mut ngx_command_t> {
+    let module: *const ngx_module_t = symbol(PROXY).cast();
+    // SAFETY: NULL, or nginx's module, whose commands end with one without a name. nginx changes no command, and nobody keeps the
+    // reference.
+    unsafe {
+        let mut command = module.as_ref()?.commands;
+        while (*command).name.len > 0 {
+            if bytes_of(&(*command).name) == b"proxy_pass" {
+                return Some(&mut *command);
+            }
+            command = command.add(1);
+        }
+    }
+    None
+}
+
+/// nginx reads a `proxy_pass`.
+///
+/// # Safety
+/// As nginx asks of the function of a directive.
+unsafe extern "C" fn proxy_pass(
+    cf: *mut ngx_conf_t,
+    command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    let Some(original) = ORIGINAL.0.get() else {
+        return crate::config::directives::FAILED;
+    };
+    // SAFETY: what nginx passes is handed on.
+    let result = unsafe { original(cf, command, conf) };
+    if result.is_null() {
+        guard("proxy_pass", (), || note(cf));
+    }
+    result
+}
+
+/// Remembers the parameter with the location.
+fn note(cf: *mut ngx_conf_t) {
+    // SAFETY: inside a location `cf.ctx` is its http context, with the configuration that `create_location` made; the words of the
+    // directive are strings.
+    let (conf, words) = unsafe {
+        let ctx: *mut ngx_http_conf_ctx_t = (*cf).ctx.cast();
+        let conf: *mut LocConf = (*(*ctx).loc_conf.add(ctx_index())).cast();
+        (&mut *conf, (*(*cf).args).as_slice::<ngx_str_t>())
+    };
+    conf.proxied = words
+        .get(1)
+        .and_then(|url| Value::compile(cf, bytes_of(url)));
+}
+
+/// Whether a block within a location, to which nginx gives the `proxy_pass` of that (`if`, `limit_except`; ngx_http_proxy_merge_loc_conf).
+pub(crate) fn is_nameless(cf: *mut ngx_conf_t) -> bool {
+    // SAFETY: while configurations are merged, `cf.ctx` has those of the inner block, the core module's among them.
+    unsafe {
+        let ctx: *mut ngx_http_conf_ctx_t = (*cf).ctx.cast();
+        let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
+        let core: *const ngx_http_core_loc_conf_t = (*(*ctx).loc_conf.add(index)).cast();
+        (*core).noname() != 0
+    }
+}
+
+/// Where `proxy_pass` goes.
+pub(crate) struct Target {
+    /// `$proxy_host`: with the port where it is not the scheme's.
+    pub(crate) host: Vec<u8>,
+    /// `$proxy_port`: empty for a socket in the file system.
+    pub(crate) port: Vec<u8>,
+}
+
+/// The target of the request's location; nothing where the location has no `proxy_pass`, or a bad one.
+pub(crate) fn target(r: Req) -> Option<Target> {
+    let conf = r.conf();
+    let text = conf.proxied.filter(|_| conf.is_on())?.of(r)?;
+    let starts = |scheme: &str| {
+        let (start, rest) = text.split_at_checked(scheme.len())?;
+        start
+            .eq_ignore_ascii_case(scheme.as_bytes())
+            .then_some(rest)
+    };
+    let (rest, scheme_port) = match starts("http://") {
+        Some(rest) => (rest, 80),
+        None => (starts("https://")?, 443),
+    };
+    // SAFETY: all-zero is a valid start for this C struct.
+    let mut url: ngx_url_t = unsafe { std::mem::zeroed() };
+    url.url = borrow(rest);
+    url.default_port = scheme_port;
+    url.set_uri_part(1);
+    url.set_no_resolve(1);
+    // SAFETY: the request's own pool, and a text that is only read.
+    if !is_ok(unsafe { ngx_parse_url(r.pool().as_ptr(), &mut url) }) {
+        return None;
+    }
+    if url.family == libc::AF_UNIX {
+        return Some(Target {
+            host: b"localhost".to_vec(),
+            port: Vec::new(),
+        });
+    }
+    let host = bytes_of(&url.host);
+    if url.no_port() != 0 || url.port == scheme_port {
+        return Some(Target {
+            host: host.to_vec(),
+            port: scheme_port.to_string().into_bytes(),
+        });
+    }
+    let port = bytes_of(&url.port_text);
+    Some(Target {
+        host: [host, b":", port].concat(),
+        port: port.to_vec(),
+    })
+}

@@ -1,0 +1,226 @@
+//! An nginx request, turned into Rust once.
+
+use std::ffi::c_void;
+use std::ptr;
+
+use nginx_sys::{
+    NGX_ERROR, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_POST, NGX_LOG_ERR, NGX_OK, ngx_chain_t,
+    ngx_connection_t, ngx_http_cleanup_add, ngx_http_core_loc_conf_t, ngx_http_core_module,
+    ngx_http_core_run_phases, ngx_http_discard_request_body, ngx_http_finalize_request,
+    ngx_http_output_filter, ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header,
+    ngx_int_t,
+};
+use swrcache::engine::Method;
+
+use crate::config::location::LocConf;
+use crate::module::{ctx_index, ngx_http_swr_cache_module};
+use crate::sys::pool::{Pool, bytes_of};
+
+/// A request that nginx passed to a callback of ours, or that we made; good until its pool is destroyed.
+///
+/// A copyable handle: nginx itself holds requests by pointer and changes them behind ours. Everything runs on the
+/// worker's one thread, and no reference taken from the handle is kept across a call into nginx.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Req(*mut ngx_http_request_t);
+
+impl Req {
+    /// # Safety
+    ///
+    /// `r` is a live request, and the handle is dropped or unused once its pool is destroyed.
+    pub(crate) unsafe fn new(r: *mut ngx_http_request_t) -> Req {
+        Req(r)
+    }
+
+    pub(crate) fn as_ptr(self) -> *mut ngx_http_request_t {
+        self.0
+    }
+
+    /// The request's fields. Not to be held across a call into nginx.
+    pub(crate) fn raw<'a>(self) -> &'a mut ngx_http_request_t {
+        // SAFETY: `new` vouches for the pointer; one thread, and the reference is short-lived (see above).
+        unsafe { &mut *self.0 }
+    }
+
+    pub(crate) fn connection<'a>(self) -> &'a mut ngx_connection_t {
+        // SAFETY: a request's connection lives as long as the request.
+        unsafe { &mut *self.raw().connection }
+    }
+
+    pub(crate) fn pool(self) -> Pool {
+        // SAFETY: the pool is the request's own.
+        unsafe { Pool::new(self.raw().pool) }
+    }
+
+    pub(crate) fn is_main(self) -> bool {
+        self.raw().main == self.0
+    }
+
+    /// The client's own request: itself, or the one that a subrequest belongs to.
+    pub(crate) fn main(self) -> Req {
+        Req(self.raw().main)
+    }
+
+    pub(crate) fn method(self) -> Method {
+        match self.raw().method as u32 {
+            NGX_HTTP_GET => Method::Get,
+            NGX_HTTP_HEAD => Method::Head,
+            NGX_HTTP_POST => Method::Post,
+            _ => Method::Other,
+        }
+    }
+
+    /// What the `swr_cache_*` directives made of the request's location.
+    pub(crate) fn conf(self) -> &'static LocConf {
+        // SAFETY: nginx made a location configuration for every location by our `create_loc_conf`; it lives as long
+        // as the cycle, which outlives its requests.
+        unsafe {
+            let index = (*ptr::addr_of!(ngx_http_swr_cache_module)).ctx_index;
+            &*(*self.raw().loc_conf.add(index)).cast::<LocConf>()
+        }
+    }
+
+    /// What nginx's own directives made of the request's location.
+    pub(crate) fn core_conf<'a>(self) -> &'a ngx_http_core_loc_conf_t {
+        // SAFETY: every request has a core location configuration, which lives as long as the cycle.
+        unsafe {
+            let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
+            &*(*self.raw().loc_conf.add(index)).cast()
+        }
+    }
+
+    pub(crate) fn ctx(self) -> *mut c_void {
+        // SAFETY: `ctx` has a place for every http module.
+        unsafe { *self.raw().ctx.add(ctx_index()) }
+    }
+
+    pub(crate) fn set_ctx(self, ctx: *mut c_void) {
+        // SAFETY: as in `ctx`.
+        unsafe { *self.raw().ctx.add(ctx_index()) = ctx }
+    }
+
+    /// Calls `handler(data)` when the request ends or is torn down, before it is logged.
+    pub(crate) fn on_end(
+        self,
+        handler: unsafe extern "C" fn(*mut c_void),
+        data: *mut c_void,
+    ) -> Option<()> {
+        // SAFETY: nginx asks for a live request, as a `Req` is.
+        let cleanup = unsafe { ngx_http_cleanup_add(self.0, 0).as_mut()? };
+        cleanup.handler = Some(handler);
+        cleanup.data = data;
+        Some(())
+    }
+
+    pub(crate) fn discard_body(self) -> ngx_int_t {
+        // SAFETY: nginx asks for a live request, as a `Req` is.
+        unsafe { ngx_http_discard_request_body(self.0) }
+    }
+
+    pub(crate) fn send_header(self) -> ngx_int_t {
+        // SAFETY: nginx asks for a live request, as a `Req` is.
+        unsafe { ngx_http_send_header(self.0) }
+    }
+
+    pub(crate) fn output(self, chain: *mut ngx_chain_t) -> ngx_int_t {
+        // SAFETY: the chain is NULL or well-formed, of the request's pool.
+        unsafe { ngx_http_output_filter(self.0, chain) }
+    }
+
+    /// Ends the request. The handle may be dead afterwards.
+    pub(crate) fn finalize(self, rc: ngx_int_t) {
+        // SAFETY: every caller ends a request once; nginx counts references itself.
+        unsafe { ngx_http_finalize_request(self.0, rc) }
+    }
+
+    /// Ends the request in the middle of what it does, as nginx does when it closes a connection (ngx_http_request_handler).
+    ///
+    /// The reference of our own keeps the request alive while its cleanups end it: that of the upstream finalises it.
+    pub(crate) fn terminate(self) {
+        let main = self.main().raw();
+        main.set_count(main.count() + 1);
+        self.finalize(NGX_ERROR as ngx_int_t);
+    }
+
+    pub(crate) fn run_phases(self) {
+        // SAFETY: nginx asks for a live request, as a `Req` is.
+        unsafe { ngx_http_core_run_phases(self.0) }
+    }
+
+    /// Lets `deed` act on the request from outside nginx's own call stack for it, then runs what it posted.
+    pub(crate) fn outside(self, deed: impl FnOnce()) {
+        let c: *mut ngx_connection_t = self.connection();
+        deed();
+        // SAFETY: the connection object stays in nginx's array even when closed; nginx checks `destroyed` first.
+        unsafe { ngx_http_run_posted_requests(c) }
+    }
+
+    pub(crate) fn log_error(self, message: &str) {
+        let log = self.connection().log;
+        // SAFETY: a connection always has a log.
+        unsafe { nginx_sys::log_line(NGX_LOG_ERR as usize, log, message) }
+    }
+
+    /// Sets what the error log says the request is doing.
+    pub(crate) fn set_action(self, action: &'static std::ffi::CStr) {
+        // SAFETY: a connection always has a log.
+        unsafe { (*self.connection().log).action = action.as_ptr().cast_mut() }
+    }
+
+    /// Whether the connection is this request's to write to: a subrequest waits for its turn.
+    pub(crate) fn is_active(self) -> bool {
+        self.connection().data == self.0.cast()
+    }
+
+    /// Whether the client takes nothing for now. Not whether nginx holds something back: its filters do so for reasons
+    /// of their own, and tell nobody when they have done.
+    pub(crate) fn is_blocked(self) -> bool {
+        // SAFETY: a connection always has its events.
+        let write = unsafe { &*self.connection().write };
+        self.is_active() && (write.ready() == 0 || write.delayed() != 0)
+    }
+
+    /// Whether nginx has something of the response that is not sent yet.
+    pub(crate) fn is_held(self) -> bool {
+        let raw = self.raw();
+        raw.buffered() != 0 || !raw.postponed.is_null() || self.connection().buffered() != 0
+    }
+
+    /// Scheme and authority of the request's URI, as the client wrote them.
+    pub(crate) fn origin(self) -> Vec<u8> {
+        let scheme: &[u8] = match crate::fetch::tls::is_on(self.connection()) {
+            true => b"https",
+            false => b"http",
+        };
+        let headers = &self.raw().headers_in;
+        // SAFETY: NULL or an element of the request's header list.
+        let authority = match unsafe { headers.host.as_ref() } {
+            Some(host) => bytes_of(&host.value),
+            None => bytes_of(&headers.server),
+        };
+        [scheme, b"://", authority].concat()
+    }
+
+    /// As nginx's `$body_bytes_sent`.
+    pub(crate) fn body_bytes_sent(self) -> u64 {
+        let sent = u64::try_from(self.connection().sent).unwrap_or(0);
+        sent.saturating_sub(self.raw().header_size as u64)
+    }
+
+    pub(crate) fn unparsed_uri<'a>(self) -> &'a [u8] {
+        bytes_of(&self.raw().unparsed_uri)
+    }
+}
+
+/// [`Req::run_phases`] as an event handler of a request.
+///
+/// # Safety
+/// `r` is a live request.
+pub(crate) unsafe extern "C" fn run_phases(r: *mut ngx_http_request_t) {
+    // SAFETY: nginx passes a live request.
+    unsafe { ngx_http_core_run_phases(r) }
+}
+
+/// Whether an nginx return code says that all went well.
+pub(crate) fn is_ok(rc: ngx_int_t) -> bool {
+    rc == NGX_OK as ngx_int_t
+}

@@ -1,0 +1,4 @@
+//! What a worker process holds, and what it does between its events.
+
+pub(crate) mod background_job;
+pub(crate) mod process;
