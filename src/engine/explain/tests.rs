@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::engine::{Cache, Method, PurgeMode, Response, Selection, Turn, Wants, Window};
+use crate::engine::{
+    Cache, Method, PurgeMode, Response, Selection, Turn, Unstored, Wants, Window, Withheld,
+};
 use crate::store::RegionOptions;
 
 const NOW: Millis = 1_700_000_000_000;
@@ -80,6 +82,38 @@ impl World {
             fetch.write(b"body").expect("room");
             fetch.end(self.now);
         }
+    }
+
+    /// Fetches what may not be stored; the reason that the fetch ends with.
+    fn refuse(&self, refused: &Refused) -> Reason {
+        let req = Request {
+            method: Method::Get,
+            key: KEY,
+            fields: &refused.request,
+            bypass: false,
+            no_cache: false,
+            may_refresh: true,
+        };
+        let decision = self.cache.decide(&req, &self.policy, Turn::First, self.now);
+        let Decision::Fetch(mut fetch) = decision else {
+            panic!("{decision:?}")
+        };
+        let resp = Response {
+            status: refused.status,
+            store: &refused.fields,
+            received: &refused.fields,
+            kept: None,
+            origin: b"http://h.example",
+            content_length: Some(refused.content_length),
+            own_redirect: false,
+            request_time: self.now,
+            wall: self.now,
+            from_failure: None,
+            withheld: refused.withheld,
+        };
+        fetch.header(&resp, &refused.request, &self.policy, self.now);
+        assert_ne!(fetch.wants(), Wants::Store);
+        fetch.reason()
     }
 
     fn stored(control: &str) -> World {
@@ -168,42 +202,109 @@ fn in_a_pause() {
     region.validate().expect("valid");
 }
 
+/// What a fetch brings that is not stored.
+struct Refused {
+    request: &'static [(&'static str, &'static str)],
+    status: u16,
+    fields: Vec<(&'static str, String)>,
+    content_length: u64,
+    withheld: Option<Withheld>,
+}
+
+impl Refused {
+    /// A response that may not be stored for `why`. Nothing where no fetch can end so, or only by what happens meanwhile.
+    fn by(why: Unstored) -> Option<Refused> {
+        let with = |fields: &[(&'static str, &str)]| Refused {
+            request: &[],
+            status: 200,
+            fields: fields.iter().map(|(n, v)| (*n, (*v).to_owned())).collect(),
+            content_length: 4,
+            withheld: None,
+        };
+        let fresh = ("Cache-Control", "max-age=60");
+        Some(match why {
+            Unstored::Authorization => Refused {
+                request: &[("Authorization", "x")],
+                ..with(&[fresh])
+            },
+            Unstored::NoCacheCondition => Refused {
+                withheld: Some(Withheld::NoCacheCondition),
+                ..with(&[fresh])
+            },
+            Unstored::Redirected => Refused {
+                withheld: Some(Withheld::Redirected),
+                ..with(&[fresh])
+            },
+            Unstored::NoStore => with(&[("Cache-Control", "no-store")]),
+            Unstored::Private => with(&[("Cache-Control", "private, max-age=60")]),
+            Unstored::SetCookie => with(&[fresh, ("Set-Cookie", "a=b")]),
+            Unstored::VaryStar => with(&[fresh, ("Vary", "*")]),
+            Unstored::UncacheableStatus => Refused {
+                status: 299,
+                ..with(&[("Cache-Control", "must-understand, max-age=60")])
+            },
+            Unstored::NoFreshness => Refused {
+                status: 201,
+                ..with(&[])
+            },
+            Unstored::AccelExpires => with(&[("X-Accel-Expires", "0")]),
+            Unstored::Partial => Refused {
+                status: 206,
+                ..with(&[fresh, ("Content-Range", "bytes 0-3/9")])
+            },
+            Unstored::HeaderTooLarge => with(&[fresh, ("X-Large", &"x".repeat(200_000))]),
+            Unstored::TooLarge => Refused {
+                content_length: 1 << 30,
+                ..with(&[fresh])
+            },
+            // The first two pass by as they are; the others are of the zone's state, which no key is remembered for.
+            Unstored::Method | Unstored::ClientNoStore => return None,
+            Unstored::NoSpace | Unstored::Superseded => return None,
+        })
+    }
+
+    /// What it has to say of others: without this, it is no matter of the key.
+    fn is_personal(why: Unstored) -> bool {
+        why == Unstored::Authorization
+    }
+}
+
 #[test]
 fn never_stored_and_why() {
-    for (response, word) in [
-        (&[("Cache-Control", "no-store")][..], "no-store"),
-        (&[("Cache-Control", "private, max-age=60")], "private"),
-        (
-            &[("Cache-Control", "max-age=60"), ("Set-Cookie", "a=b")],
-            "set-cookie",
-        ),
-        (
-            &[("Cache-Control", "max-age=60"), ("Vary", "*")],
-            "vary-star",
-        ),
-        (&[("X-Accel-Expires", "0")], "x-accel-expires"),
-    ] {
+    let mut caused = 0;
+    for why in Unstored::ALL {
+        let Some(refused) = Refused::by(*why) else {
+            continue;
+        };
+        caused += 1;
         let world = World::new();
         assert_eq!(world.explain(), (Action::Fetch, Some("MISS"), "absent"));
-        world.fetch(&[], response, 200);
+        assert_eq!(world.refuse(&refused), why.reason(), "{why:?}");
         let explained = world.explain_with(&[]);
-        let verdict = &explained.verdict;
+        let (verdict, remembered) = (&explained.verdict, &explained.remembered);
+        if Refused::is_personal(*why) {
+            assert_eq!(
+                (verdict.reason, remembered.passes_because),
+                ("absent", None)
+            );
+            continue;
+        }
         assert_eq!(
             (verdict.action, verdict.reason),
-            (Action::Pass, "hit-for-miss")
+            (Action::Pass, "hit-for-miss"),
+            "{why:?}"
         );
-        assert_eq!(explained.remembered.passes_because, Some(word));
-        assert_eq!(explained.remembered.passes_for, Some(120.0));
-        let found = Reason::ALL
-            .iter()
-            .find(|r| r.as_str() == word)
-            .expect("a reason");
+        assert_eq!(remembered.passes_because, Some(why.as_str()));
+        assert_eq!(remembered.passes_for, Some(120.0));
+        let advice = advice(why.reason());
+        assert!(verdict.cause != advice.cause);
         assert!(
-            verdict.cure.contains(advice(*found).cure),
+            verdict.cure.contains(advice.cause) && verdict.cure.contains(advice.cure),
             "{}",
             verdict.cure
         );
     }
+    assert_eq!(caused, Unstored::ALL.len() - 4);
 }
 
 #[test]
