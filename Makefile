@@ -111,23 +111,23 @@ test-chaos: module
 # on a quiet machine. `make bench-quick` takes one and only shows that it runs.
 bench: module
 	@scripts/module.sh uncounted
-	@bench/bench.py --readme
-	@bench/store.py --readme
+	@bench/servers/bench.py --readme
+	@bench/servers/store.py --readme
 
 # Some minutes, 6 GiB of memory.
 bench-store: module
-	@bench/store.py
+	@bench/servers/store.py
 
 bench-quick: module
 	@scripts/module.sh uncounted
-	@bench/bench.py --quick
+	@bench/servers/bench.py --quick
 
 # What the C library costs, beside the engine's own calls and others, by threads and by processes, into bench/c-library.md.
 bench-c: deps
 	@scripts/bench_c.sh
 
 bench-deps: deps
-	@scripts/deps.sh bench/packages.txt
+	@scripts/deps.sh bench/servers/packages.txt
 
 # SECONDS: how long each target runs.
 fuzz:

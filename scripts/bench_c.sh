@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# What the C library costs, into bench/c-library.md: beside the engine's own calls and other crates (benches/c_abi.rs), and by
-# threads and processes (benches/c_lookup.c). On a quiet machine; a minute. CRITERION=1: then each one by itself, by criterion.
+# What the C library costs, into bench/c-library.md: beside the engine's own calls and other crates (bench/micro/c_abi.rs), and by
+# threads and processes (bench/micro/c_lookup.c). On a quiet machine; a minute. CRITERION=1: then each one by itself, by criterion.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/clib.sh lib
 lib=$PWD/build/c/lib out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-gcc -std=c11 -O2 -Wall -Wextra -Werror -pedantic -Iinclude benches/c_lookup.c -o "$out/c_lookup" "-L$lib" -lswrcache "-Wl,-rpath,$lib" -lpthread
+gcc -std=c11 -O2 -Wall -Wextra -Werror -pedantic -Iinclude bench/micro/c_lookup.c -o "$out/c_lookup" "-L$lib" -lswrcache "-Wl,-rpath,$lib" -lpthread
 
 export SWRCACHE_LIBRARY=$lib/libswrcache.so
 cargo bench --quiet --bench c_abi -- --table | grep '^|' >"$out/calls"

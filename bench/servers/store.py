@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Measures the store by itself (benches/store.rs), and how soon a restarted nginx has its cache again. Fails where a budget is missed.
+"""Measures the store by itself (bench/micro/store.rs), and how soon a restarted nginx has its cache again. Fails where a budget is missed.
 
-    bench/store.py            some minutes; writes bench/store.md
-    bench/store.py --readme   the same, and into README.md too
+    bench/servers/store.py            some minutes; writes bench/store.md
+    bench/servers/store.py --readme   the same, and into README.md too
 
 Needs `make module` for the second part, 10 GiB of memory, 2 GiB of disk, and wrk. As root it lets the system give huge pages to
 shared memory meanwhile, for a column of its own.
@@ -26,7 +26,7 @@ import clients
 import report
 from servers import BUILD, free_ports
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ENTRIES = 200_000
 PAGE = "x" * 4000
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
@@ -40,7 +40,7 @@ def say(text):
 
 
 def bench(chosen, **environment):
-    """What benches/store.rs says, of which only that is run."""
+    """What bench/micro/store.rs says, of which only that is run."""
     command = ["cargo", "bench", "--bench", "store", "--", chosen]
     return subprocess.run(
         command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | environment
@@ -62,7 +62,7 @@ def huge_pages():
 
 
 def tables():
-    """The tables that benches/store.rs prints."""
+    """The tables that bench/micro/store.rs prints."""
     with huge_pages():
         said = bench("tables")
     lines = said[said.index("### "):].splitlines()

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Side-by-side measurements of swrcache and other caches on this machine.
 
-    bench/bench.py            everything, under ten minutes; writes bench/RESULTS.md and bench/results.json
-    bench/bench.py --readme   the same, and the tables into README.md
-    bench/bench.py --quick    each thing once and briefly, under a minute: shows that it runs, not how fast;
+    bench/servers/bench.py            everything, under ten minutes; writes bench/RESULTS.md and bench/results.json
+    bench/servers/bench.py --readme   the same, and the tables into README.md
+    bench/servers/bench.py --quick    each thing once and briefly, under a minute: shows that it runs, not how fast;
                               writes build/bench/
 
 All are measured in turn, round after round, and compared by ratios within a round: what else the machine does then
@@ -32,7 +32,7 @@ import origin as source
 import report
 from servers import BUILD, CACHE, CACHE_READ, CACHE_USUAL, OURS, RETURN, STATIC, Servers, worker
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 STAMPEDES = {  # name: clients, policy, whether it was there before and has expired
     "expired": (1000, "soon", True),
     "cold": (1000, "hour", False),

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use swrcache::store::*;
 
-mod store_support;
+mod support;
 
-use store_support::*;
+use support::*;
 
 const TESTS: &[Test] = &[
     ("others_go_on_during_a_repair", others_go_on_during_a_repair),

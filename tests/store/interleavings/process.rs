@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use swrcache::store::*;
 
-use crate::store_support::FAR;
+use crate::support::FAR;
 use crate::threads::*;
 use crate::world::{self, Death};
 

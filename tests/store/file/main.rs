@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use swrcache::store::*;
 
-#[path = "../store_support/mod.rs"]
-mod store_support;
+#[path = "../support/mod.rs"]
+mod support;
 
-use store_support::*;
+use support::*;
 
 mod counts;
 mod damage;

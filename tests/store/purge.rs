@@ -2,9 +2,9 @@
 
 use swrcache::store::*;
 
-mod store_support;
+mod support;
 
-use store_support::*;
+use support::*;
 
 fn begin(claim: Claim, labels: &[u64], publish: Publish) -> Fill {
     let new = NewObject {

@@ -16,7 +16,7 @@ import clients
 import origin as source
 
 HERE = Path(__file__).resolve().parent
-BUILD = Path(os.environ.get("SWR_BUILD", HERE.parent / "build/vendored")).resolve()
+BUILD = Path(os.environ.get("SWR_BUILD", HERE.parents[1] / "build/vendored")).resolve()
 
 # As rivals are called in the tables.
 OURS = "swrcache"

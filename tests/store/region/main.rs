@@ -2,10 +2,10 @@
 
 use swrcache::store::*;
 
-#[path = "../store_support/mod.rs"]
-mod store_support;
+#[path = "../support/mod.rs"]
+mod support;
 
-use store_support::*;
+use support::*;
 
 mod claims;
 mod counts;

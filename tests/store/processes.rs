@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use swrcache::store::*;
 
-mod store_support;
+mod support;
 
-use store_support::*;
+use support::*;
 
 fn main() -> ExitCode {
     run(&[tests![

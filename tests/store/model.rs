@@ -6,9 +6,9 @@ use std::collections::HashMap;
 
 use swrcache::store::*;
 
-mod store_support;
+mod support;
 
-use store_support::{Random, bytes};
+use support::{Random, bytes};
 
 #[derive(Clone, Debug, PartialEq)]
 struct Expected {

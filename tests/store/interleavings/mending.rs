@@ -6,7 +6,7 @@ use std::time::Duration;
 use swrcache::store::*;
 
 use crate::process::*;
-use crate::store_support::FAR;
+use crate::support::FAR;
 use crate::world::mortal;
 use crate::{NOW, check, explore, get, hold, put};
 

@@ -8,9 +8,9 @@ use std::process::Command;
 use headers::Headers;
 use layout::Layout;
 
-#[path = "../src/nginx/sys/build/headers.rs"]
+#[path = "../../src/nginx/sys/build/headers.rs"]
 mod headers;
-#[path = "../src/nginx/sys/build/layout.rs"]
+#[path = "../../src/nginx/sys/build/layout.rs"]
 #[expect(dead_code, reason = "the build asks for more")]
 mod layout;
 

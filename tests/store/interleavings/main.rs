@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 
 use swrcache::store::*;
 
-#[path = "../store_support/mod.rs"]
-mod store_support;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod mending;
 #[cfg(miri)]
@@ -27,7 +27,7 @@ mod process;
 mod world;
 
 use process::*;
-use store_support::{FAR, body, check_bytes};
+use support::{FAR, body, check_bytes};
 use threads::*;
 use world::{WORLD, mortal};
 
@@ -42,7 +42,7 @@ fn new(meta: &[u8], total: Option<u64>, publish: Publish) -> NewObject<'_> {
     NewObject {
         labels: &[7],
         max_variants: 1,
-        ..store_support::new(meta, total, publish)
+        ..support::new(meta, total, publish)
     }
 }
 
