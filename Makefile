@@ -15,6 +15,7 @@
 #   make miri     the store's protocols under Miri: undefined behaviour, races, weak order
 #   make msrv     compiles with the oldest Rust that will do, Debian 13's
 #   make check    formatting, lints, symbols
+#   make deny     licences, sources and known faults of the crates in Cargo.lock, by deny.toml
 #   make bench    measurements side by side with other caches, and of the store, into README.md
 #   make bench-store   the store alone: density, hit ratios, throughput, scale, restarts; into bench/store.md; fails where a budget is missed
 
@@ -29,7 +30,7 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 DESTDIR ?=
 
-.PHONY: ctl lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz miri test test-matrix test-chaos bench bench-store bench-quick bench-c bench-deps msrv check clean
+.PHONY: ctl lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz miri test test-matrix test-chaos bench bench-store bench-quick bench-c bench-deps msrv deny check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -153,6 +154,9 @@ check: modules
 # With the oldest Rust that will do, in a root of its own; as root.
 msrv:
 	@scripts/msrv.sh
+
+deny:
+	@scripts/deny.sh
 
 clean:
 	cargo clean
