@@ -4,8 +4,8 @@ use super::fields::first;
 use super::syntax::{delta_seconds, members};
 use super::{Fields, Millis, seconds};
 
-/// The `Age` field in seconds: the first member of the first line. `None` if absent or malformed,
-/// which is the same (RFC 9111 §5.1).
+/// Returns the value of `Age` in seconds: the first list member of the first line. Returns `None` if the
+/// field is absent or malformed; a cache treats both alike (RFC 9111 §5.1).
 pub fn parse(fields: &dyn Fields) -> Option<u32> {
     first(fields, "age", parse_line)
 }
@@ -14,23 +14,23 @@ pub(super) fn parse_line(line: &[u8]) -> Option<u32> {
     members(line).next().and_then(delta_seconds)
 }
 
-/// What the corrected initial age is computed from (RFC 9111 §4.2.3).
+/// The inputs of the corrected initial age (RFC 9111 §4.2.3).
 #[derive(Clone, Copy, Debug)]
 pub struct AgeInput {
-    /// `Date` of the response, if it has a valid one.
+    /// The response's `Date`, if it is valid.
     pub date: Option<Millis>,
-    /// `Age` of the response in seconds, if it has a valid one.
+    /// The response's `Age` in seconds, if it is valid.
     pub age: Option<u32>,
-    /// When the request was sent.
+    /// The time at which the request was sent.
     pub request_time: Millis,
-    /// When the response header arrived.
+    /// The time at which the response header arrived.
     pub response_time: Millis,
 }
 
 /// `corrected_initial_age` (RFC 9111 §4.2.3) in milliseconds: the age at `response_time`.
 ///
-/// `Date` has whole seconds only, so the apparent age is counted in whole seconds too; otherwise
-/// every response would look up to a second older than it is.
+/// `Date` has a resolution of one second, so the apparent age is computed in whole seconds; otherwise every
+/// response would appear up to a second older than it is.
 pub fn initial(input: &AgeInput) -> Millis {
     let whole_second = input.response_time / 1000 * 1000;
     let apparent_age = input
@@ -41,7 +41,8 @@ pub fn initial(input: &AgeInput) -> Millis {
     apparent_age.max(corrected_age_value)
 }
 
-/// `current_age`: the initial age plus the time resident in this cache.
+/// `current_age` (RFC 9111 §4.2.3) in milliseconds: the corrected initial age plus the time that the response
+/// has resided in this cache.
 pub fn current(initial: Millis, response_time: Millis, now: Millis) -> Millis {
     initial.saturating_add(now.saturating_sub(response_time))
 }
@@ -87,7 +88,7 @@ mod tests {
             (Some(900_000), None, 100_000, 103_000, 3_000), // Date in the future
             (None, None, 100_000, 103_000, 3_000),
             (None, Some(60), 100_000, 103_000, 63_000),
-            (None, None, 103_000, 100_000, 0), // the clock went back
+            (None, None, 103_000, 100_000, 0), // the clock was set back
             (Some(0), Some(1 << 31), 0, u64::MAX, u64::MAX),
         ] {
             let input = AgeInput {

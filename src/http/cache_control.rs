@@ -1,30 +1,30 @@
 //! Response directives of `Cache-Control` (RFC 9111 §5.2.2, RFC 5861, RFC 8246).
 //!
-//! Unknown directives are skipped, by grammar, so that nothing inside their arguments is taken for
-//! a directive. Repeated or conflicting directives get the most restrictive reading, and a malformed
-//! number counts as zero (RFC 9111 §4.2.1). Nothing is allocated unless a directive names fields.
+//! Unknown directives are skipped by their grammar, so that nothing inside their arguments is taken for a
+//! directive. Repeated or conflicting directives get the most restrictive reading, and a malformed number
+//! counts as zero (RFC 9111 §4.2.1). Memory is allocated only for a directive that lists field names.
 
 use super::Fields;
 use super::syntax::{Argument, Lower, delta_seconds, directives, is_token, members, unescape};
 use std::borrow::Cow;
 
-/// What `stale-while-revalidate` asked for.
+/// The value of `stale-while-revalidate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Swr {
-    /// So many seconds after freshness ends (RFC 5861 §3).
+    /// The window in seconds, counted from the end of freshness (RFC 5861 §3).
     Seconds(u32),
-    /// The directive without a value: the freshness lifetime over again, at least one second.
+    /// The directive without a value: the window is as long as the freshness lifetime, at least one second.
     NoValue,
 }
 
-/// Field names that a qualified `no-cache` or `private` lists.
+/// The field names that a qualified `no-cache` or `private` lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldNames {
     joined: String,
 }
 
 impl FieldNames {
-    /// The names of a list; `None` if it is empty or holds anything that is no field name.
+    /// Parses a list of field names. Returns `None` if the list is empty or a member is not a field name.
     fn parse(list: &[u8]) -> Option<FieldNames> {
         let mut joined = String::new();
         for name in members(list) {
@@ -38,18 +38,18 @@ impl FieldNames {
         Some(FieldNames { joined })
     }
 
-    /// The names, in lower case, in the order received.
+    /// Iterates over the names, in lower case, in the order received.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.joined.split(',').filter(|name| !name.is_empty())
     }
 
-    /// Whether `name` is listed, without regard to case.
+    /// Returns whether `name` is listed, compared case-insensitively.
     pub fn contains(&self, name: &[u8]) -> bool {
         self.iter().any(|n| name.eq_ignore_ascii_case(n.as_bytes()))
     }
 }
 
-/// What a directive that may be qualified by field names applies to.
+/// What a directive that field names may qualify (`no-cache`, `private`) applies to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
     /// The directive is absent.
@@ -57,18 +57,18 @@ pub enum Scope {
     None,
     /// Unqualified: it applies to the whole response.
     All,
-    /// Qualified: it applies to these fields, which are then not stored (RFC 9111 §3.1).
+    /// Qualified: it applies to these fields only, which are then not stored (RFC 9111 §3.1).
     Fields(FieldNames),
 }
 
 impl Scope {
-    /// Whether the directive applies to the whole response.
+    /// Returns whether the directive applies to the whole response.
     pub fn is_all(&self) -> bool {
         *self == Scope::All
     }
 
-    /// Applies the directive once more: unqualified beats qualified, lists add up, and an argument
-    /// that is no list of names is taken for the whole response.
+    /// Applies another occurrence of the directive: an unqualified one overrides a qualified one, lists are
+    /// united, and an argument that is not a list of field names counts as unqualified.
     fn narrow(&mut self, given: &Given<'_>) {
         let new = given.text.as_deref().and_then(FieldNames::parse);
         match (&mut *self, new) {
@@ -82,14 +82,14 @@ impl Scope {
         }
     }
 
-    /// Whether the field `name` is listed in the directive's argument.
+    /// Returns whether the directive's argument lists the field `name`.
     pub fn lists(&self, name: &[u8]) -> bool {
         matches!(self, Scope::Fields(names) if names.contains(name))
     }
 }
 
-/// The directives of a response that this cache understands; the rest are ignored
-/// (RFC 9111 §5.2.3). Numbers are seconds, at most 2^31.
+/// The response directives that this cache understands; others are ignored (RFC 9111 §5.2.3). Numbers are
+/// seconds, at most 2^31.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CacheControl {
     /// `no-store` (RFC 9111 §5.2.2.5).
@@ -121,22 +121,22 @@ pub struct CacheControl {
 }
 
 impl CacheControl {
-    /// Reads all `Cache-Control` lines of a response.
+    /// Parses all `Cache-Control` lines of a response.
     pub fn response(fields: &dyn Fields) -> CacheControl {
         let mut control = CacheControl::default();
         super::fields::each_named(fields, "cache-control", &mut |value| control.add(value));
         control
     }
 
-    /// Adds one field line's directives, the most restrictive reading winning.
+    /// Adds the directives of one field line; the most restrictive reading wins.
     pub fn add(&mut self, line: &[u8]) {
         for directive in directives(line) {
             self.apply(directive.name, Given::from(directive.argument));
         }
     }
 
-    /// Applies one directive. Those that restrict count whatever their argument; those that permit
-    /// count only without one, as their definition has it.
+    /// Applies one directive. A directive that restricts counts whatever its argument is; one that permits
+    /// counts only in the form that its definition allows, without an argument.
     pub(super) fn apply(&mut self, name: &[u8], given: Given<'_>) {
         let Some(name) = Lower::<MAX_NAME>::of(name) else {
             return;
@@ -159,7 +159,7 @@ impl CacheControl {
         }
     }
 
-    /// Whether [`CacheControl::apply`] knows the directive `name`, in lower case.
+    /// Returns whether [`CacheControl::apply`] knows the directive `name`, which is in lower case.
     pub(super) fn knows(name: &[u8]) -> bool {
         const KNOWN: [&[u8]; 13] = [
             b"no-store",
@@ -190,17 +190,18 @@ impl CacheControl {
     }
 }
 
-/// Longer than any name this cache knows.
+/// The longest directive name that is looked up; every known name is shorter.
 const MAX_NAME: usize = 24;
 
-/// The smaller of two numbers; a missing or malformed one is zero (RFC 9111 §4.2.1).
+/// Sets `slot` to the smaller of its value and the argument; a missing or malformed number counts as zero
+/// (RFC 9111 §4.2.1).
 pub(super) fn smallest(slot: &mut Option<u32>, given: &Given<'_>) {
     let new = given.number.unwrap_or(0);
     *slot = Some(slot.map_or(new, |old| old.min(new)));
 }
 
-/// A directive's argument as its reader sees it: what of it is a number, what of it is text.
-/// Neither, though present, is an argument that the directive's definition does not allow.
+/// A directive's argument, read both as a number and as text. If it is present but neither, the directive's
+/// definition does not allow it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Given<'a> {
     pub(super) present: bool,
@@ -215,7 +216,7 @@ impl Given<'_> {
 }
 
 impl<'a> From<Argument<'a>> for Given<'a> {
-    /// RFC 9111 §5.2: both the token and the quoted form are accepted, whichever is defined.
+    /// Accepts the token and the quoted form alike, whichever one the directive defines (RFC 9111 §5.2).
     fn from(argument: Argument<'a>) -> Given<'a> {
         let text = match argument {
             Argument::Absent => return Given::default(),

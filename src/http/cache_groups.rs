@@ -1,5 +1,6 @@
-//! Groups of responses that are invalidated together (RFC 9875): `Cache-Groups`, and `Cache-Group-Invalidation` on the response
-//! to an unsafe request. Both are Lists of Strings; groups are those of one origin, and compared byte by byte.
+//! Groups of responses that are invalidated together (RFC 9875): `Cache-Groups`, and
+//! `Cache-Group-Invalidation` in the response to an unsafe request. Both are Lists of Strings. A group
+//! belongs to one origin; its name is compared byte by byte.
 
 use super::Fields;
 use super::fields::each_named;
@@ -8,14 +9,14 @@ use sfv::visitor::{EntryVisitor, Ignored, InnerListVisitor, ItemVisitor, ListVis
 use sfv::{BareItemFromInput, Parser};
 use std::convert::Infallible;
 
-/// The groups that a response belongs to (RFC 9875 §2).
+/// The field that names the groups a response belongs to (RFC 9875 §2).
 pub const GROUPS: &str = "cache-groups";
 
-/// The groups that a response makes invalid (RFC 9875 §3).
+/// The field that names the groups a response invalidates (RFC 9875 §3).
 pub const INVALIDATION: &str = "cache-group-invalidation";
 
-/// The members of the List field `name` over all its lines, in order. A field with any parse error is ignored
-/// (RFC 9651 §4.2), and so are members that are no Strings, or over the limits.
+/// Parses the members of the List field `name` over all its lines, in order. The whole field is ignored if it
+/// does not parse (RFC 9651 §4.2); members that are not Strings or exceed the limits are skipped.
 pub fn parse(fields: &dyn Fields, name: &str) -> Vec<String> {
     let mut value = Vec::new();
     each_named(fields, name, &mut |line| {

@@ -1,31 +1,32 @@
-//! One member of `Cache-Status` (RFC 9211). Members of other caches stay before it, each line as it came.
+//! Writes one member of `Cache-Status` (RFC 9211). The members of other caches are kept in front of it, each
+//! line as received.
 
 use super::syntax::is_tchar;
 use std::fmt::{self, Formatter, Write};
 
-/// Why a request went forward, from most specific to least (RFC 9211 §2.2).
+/// Why a request was forwarded, from the most specific reason to the least (RFC 9211 §2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForwardReason {
-    /// Configured not to handle this request.
+    /// The cache was configured not to handle this request.
     Bypass,
-    /// The method requires it.
+    /// The request's method must be forwarded.
     Method,
-    /// No response stored for the URI.
+    /// No response is stored for the URI.
     UriMiss,
-    /// Responses stored for the URI, none selected by this request's fields.
+    /// Responses are stored for the URI, but the request's fields select none of them.
     VaryMiss,
-    /// Nothing usable, not told apart further.
+    /// No usable response is stored; the cache does not distinguish why.
     Miss,
-    /// A fresh response was there, but the request did not allow its use.
+    /// A fresh response is stored, but the request's directives did not allow its use.
     Request,
     /// The stored response was stale.
     Stale,
-    /// The stored response was partial.
+    /// The stored response was incomplete.
     Partial,
 }
 
 impl ForwardReason {
-    /// The token of RFC 9211 §2.2.
+    /// The token that RFC 9211 §2.2 defines.
     pub fn as_str(self) -> &'static str {
         match self {
             ForwardReason::Bypass => "bypass",
@@ -40,41 +41,41 @@ impl ForwardReason {
     }
 }
 
-/// What is told of a request that went forward.
+/// The parameters of a request that was forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forward {
     /// `fwd`.
     pub reason: ForwardReason,
-    /// `fwd-status`: what the next hop answered, where that is not the status sent.
+    /// `fwd-status`: the status that the next hop returned, if it differs from the one sent to the client.
     pub status: Option<u16>,
-    /// `stored`: whether the response was stored.
+    /// `stored`: whether the cache stored the response.
     pub stored: bool,
-    /// `collapsed`: `Some(true)` if another request's response served, `Some(false)` if that was
-    /// tried in vain.
+    /// `collapsed`: `Some(true)` if the response of another request was used, `Some(false)` if collapsing was
+    /// tried but did not succeed.
     pub collapsed: Option<bool>,
 }
 
 /// `hit` or `fwd`, never both (RFC 9211 §2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handling {
-    /// Answered from the store without going forward.
+    /// The request was answered from the store without being forwarded.
     Hit,
-    /// Went forward.
+    /// The request was forwarded.
     Forward(Forward),
 }
 
-/// A member of `Cache-Status`; written by its `Display`.
+/// A member of `Cache-Status`; its `Display` writes it in the field's syntax.
 #[derive(Clone, Copy, Debug)]
 pub struct Member<'a> {
     /// The cache's name.
     pub cache: &'a str,
-    /// What became of the request.
+    /// How the request was handled.
     pub handling: Handling,
-    /// `ttl`: seconds of freshness left, negative when stale.
+    /// `ttl`: the remaining freshness lifetime in seconds, negative when stale.
     pub ttl: Option<i64>,
     /// `key`: the cache key.
     pub key: Option<&'a str>,
-    /// `detail`: a word of this cache's own.
+    /// `detail`: this cache's reason, a word that RFC 9211 does not define.
     pub detail: Option<&'a str>,
 }
 
@@ -127,7 +128,7 @@ fn token_or_string(f: &mut Formatter<'_>, text: &str) -> fmt::Result {
     }
 }
 
-/// RFC 9651 §3.3.4.
+/// Whether `text` is a Token (RFC 9651 §3.3.4).
 fn is_sf_token(text: &[u8]) -> bool {
     let starts = text
         .first()
@@ -138,8 +139,8 @@ fn is_sf_token(text: &[u8]) -> bool {
             .all(|b| is_tchar(*b) || matches!(b, b':' | b'/'))
 }
 
-/// A String (RFC 9651 §3.3.3): printable ASCII with quotes and backslashes escaped; anything else
-/// cannot stand in one and becomes `?`.
+/// Writes a String (RFC 9651 §3.3.3): printable ASCII with quotes and backslashes escaped. A String can't
+/// contain other characters; each is replaced by `?`.
 fn string(f: &mut Formatter<'_>, text: &str) -> fmt::Result {
     f.write_char('"')?;
     for c in text.chars() {

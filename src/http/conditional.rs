@@ -1,4 +1,4 @@
-//! A client's preconditions against the selected response (RFC 9110 §13, RFC 9111 §4.3.2).
+//! Evaluates a client's preconditions against the selected response (RFC 9110 §13, RFC 9111 §4.3.2).
 
 use super::etag::{Comparison, names};
 use super::fields::{Single, each_named, single};
@@ -6,53 +6,54 @@ use super::syntax::trim;
 use super::{Etag, Fields, Millis, date};
 use http::Method;
 
-/// Who evaluates. `If-Match` and `If-Unmodified-Since` are for the origin only (RFC 9110 §13.2.2).
+/// Who evaluates the preconditions. `If-Match` and `If-Unmodified-Since` are for the origin only (RFC 9110
+/// §13.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// A cache: steps 1 and 2 are not evaluated.
+    /// A cache: it skips steps 1 and 2 of RFC 9110 §13.2.2.
     Cache,
-    /// The origin, or a cache that answers in its stead: all steps.
+    /// The origin, or a cache that answers in its place: it evaluates all steps.
     Origin,
 }
 
 /// The response that the request selected.
 #[derive(Clone, Copy, Debug)]
 pub struct Selected<'a> {
-    /// Its status code; preconditions count for 2xx only (RFC 9110 §13.2.1).
+    /// The status code; preconditions are evaluated for a 2xx only (RFC 9110 §13.2.1).
     pub status: u16,
-    /// Its `ETag`, own or synthesised, as it stands in the field.
+    /// The field value of `ETag`, the origin's or synthesised.
     pub etag: Option<&'a [u8]>,
-    /// Its `Last-Modified`, own or synthesised.
+    /// `Last-Modified`, the origin's or synthesised.
     pub last_modified: Option<Millis>,
-    /// Its `Date`, or the time it was received.
+    /// `Date`, or the time at which the response was received.
     pub date: Millis,
-    /// Whether its validators were made by this cache: then they are weak.
+    /// Whether this cache synthesised the validators, which makes them weak.
     pub synthesised: bool,
 }
 
-/// What the preconditions come to.
+/// The outcome of the preconditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// Go on with the request (and look at `Range`).
+    /// Process the request as usual, `Range` included.
     Proceed,
-    /// 304.
+    /// Answer 304 (Not Modified).
     NotModified,
-    /// 412.
+    /// Answer 412 (Precondition Failed).
     Failed,
 }
 
-/// What `If-Range` comes to.
+/// The outcome of `If-Range`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfRange {
-    /// Not there: `Range` counts.
+    /// The request has no `If-Range`: `Range` applies.
     Absent,
-    /// It holds: `Range` counts.
+    /// The condition is true: `Range` applies.
     Holds,
-    /// It does not hold: `Range` is ignored.
+    /// The condition is false: `Range` is ignored.
     Fails,
 }
 
-/// Evaluates the preconditions in the order of RFC 9110 §13.2.2.
+/// Evaluates the preconditions in the order that RFC 9110 §13.2.2 prescribes.
 pub fn evaluate(
     method: &Method,
     request: &dyn Fields,
@@ -67,7 +68,7 @@ pub fn evaluate(
     }
     let reads = matches!(*method, Method::GET | Method::HEAD);
     if reads && selected.status != 200 {
-        return Precondition::Proceed; // A 304 stands for a 200 alone (RFC 9110 §15.4.5).
+        return Precondition::Proceed; // A 304 can only stand for a 200 (RFC 9110 §15.4.5).
     }
     match if_none_match(request, selected) {
         Some(true) => Precondition::Proceed,
@@ -78,7 +79,7 @@ pub fn evaluate(
     }
 }
 
-/// `If-Match` (RFC 9110 §13.1.1), else `If-Unmodified-Since` (§13.1.4).
+/// Evaluates `If-Match` (RFC 9110 §13.1.1), or `If-Unmodified-Since` (§13.1.4) in its absence.
 fn unchanged(request: &dyn Fields, selected: &Selected<'_>) -> bool {
     if let Some(listed) = lists(request, "if-match", selected, Comparison::Strong) {
         return listed;
@@ -89,13 +90,14 @@ fn unchanged(request: &dyn Fields, selected: &Selected<'_>) -> bool {
     }
 }
 
-/// RFC 9110 §13.1.2: true if nothing listed is the selected representation.
+/// Evaluates `If-None-Match` (RFC 9110 §13.1.2): true if no listed entity tag matches; `None` without the
+/// field.
 fn if_none_match(request: &dyn Fields, selected: &Selected<'_>) -> Option<bool> {
     lists(request, "if-none-match", selected, Comparison::Weak).map(|listed| !listed)
 }
 
-/// RFC 9110 §13.1.3: true if modified since, or if the field does not count. Without `Last-Modified`
-/// a cache compares with `Date` (RFC 9111 §4.3.2).
+/// Evaluates `If-Modified-Since` (RFC 9110 §13.1.3): true if the response was modified since, or if the field
+/// is absent or invalid. A response without `Last-Modified` is compared by its `Date` (RFC 9111 §4.3.2).
 fn if_modified_since(request: &dyn Fields, selected: &Selected<'_>) -> bool {
     match single(request, "if-modified-since", date::parse) {
         Single::One(Some(since)) => selected.last_modified.unwrap_or(selected.date) > since,
@@ -103,7 +105,7 @@ fn if_modified_since(request: &dyn Fields, selected: &Selected<'_>) -> bool {
     }
 }
 
-/// Whether the field's lines list the selected response's entity tag, or `*`; `None` without field.
+/// Returns whether the field lists the selected response's entity tag, or is `*`; `None` without the field.
 fn lists(
     request: &dyn Fields,
     name: &str,
@@ -118,7 +120,7 @@ fn lists(
     found
 }
 
-/// Evaluates `If-Range` (RFC 9110 §13.1.5): strong validators only, exact match.
+/// Evaluates `If-Range` (RFC 9110 §13.1.5): only a strong validator that matches exactly makes it true.
 pub fn if_range(request: &dyn Fields, selected: &Selected<'_>) -> IfRange {
     match single(request, "if-range", |value| Some(holds(value, selected))) {
         Single::Absent => IfRange::Absent,
@@ -139,8 +141,8 @@ fn holds(value: &[u8], selected: &Selected<'_>) -> bool {
     date::parse(value).is_some_and(|at| strong_date(selected) == Some(at))
 }
 
-/// `Last-Modified` where it is a strong validator: at least a second before `Date`
-/// (RFC 9110 §8.8.2.2).
+/// Returns `Last-Modified` if it is a strong validator, that is, at least one second earlier than `Date` (RFC
+/// 9110 §8.8.2.2).
 fn strong_date(selected: &Selected<'_>) -> Option<Millis> {
     let at = selected.last_modified?;
     (selected.date >= at.saturating_add(1000)).then_some(at)
@@ -190,12 +192,12 @@ mod tests {
             ("\"a\"", vec![(INM, "a")], Proceed),
             ("", vec![(INM, "\"a\"")], Proceed),
             ("\"a\"", vec![(INM, "\"*\"")], Proceed),
-            // Without the quotes that the grammar wants, as it came
+            // A tag without the quotes that the grammar requires, sent back as it was received
             ("a", vec![(INM, "a")], NotModified),
             ("a", vec![(INM, "\"b\", a")], NotModified),
             ("a", vec![(INM, "\"a\"")], Proceed),
             ("a", vec![(INM, "b"), (IMS, AFTER)], Proceed),
-            // If-Modified-Since is ignored beside it
+            // If-Modified-Since is ignored beside If-None-Match
             ("\"a\"", vec![(INM, "\"b\""), (IMS, AFTER)], Proceed),
             ("\"a\"", vec![(INM, "junk"), (IMS, AFTER)], Proceed),
             ("\"a\"", vec![(IMS, BEFORE), (INM, "\"a\"")], NotModified),

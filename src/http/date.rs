@@ -6,12 +6,12 @@ use httpdate::HttpDate;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Length of a date in the preferred format.
+/// The length of a date in the preferred format (IMF-fixdate) in bytes.
 pub const LEN: usize = 29;
 
-/// Parses any of the three formats of RFC 9110 §5.6.7. A zone other than GMT is invalid; case and a
-/// day of the week that is not the date's are ignored (RFC 9111 §4.2). A date before 1970 is `None`,
-/// which every reader here takes as the past.
+/// Parses a date in any of the three formats of RFC 9110 §5.6.7. A zone other than GMT makes it invalid; case
+/// and a wrong day of the week are ignored (RFC 9111 §4.2). Returns `None` for an invalid date and for one
+/// before 1970; callers treat both as the past.
 pub fn parse(value: &[u8]) -> Option<Millis> {
     let mut buffer = [0; LONGEST];
     let text = canonical_case(trim(value), &mut buffer)?;
@@ -31,8 +31,8 @@ const WEEKDAYS: [&str; 7] = [
     "Sunday",
 ];
 
-/// The date on the day of the week that it falls on, where `text` names another. The parser accepts
-/// no other, so one of the seven fits or the date is invalid.
+/// Parses a date whose day of the week is wrong. The parser accepts the right day only, so either one of the
+/// seven days parses or the date is invalid.
 fn on_another_weekday(text: &str) -> Option<SystemTime> {
     let (named, rest) = text.split_at(text.find([',', ' '])?);
     let is_short = WEEKDAYS.iter().any(|day| day.get(..3) == Some(named));
@@ -45,13 +45,14 @@ fn on_another_weekday(text: &str) -> Option<SystemTime> {
     })
 }
 
-/// `Wednesday, 09-Nov-94 08:49:37 GMT`
+/// The length of the longest form: `Wednesday, 09-Nov-94 08:49:37 GMT`.
 const LONGEST: usize = 33;
 
-/// The last second of the year 9999, beyond which the format has no digits.
+/// The last second of the year 9999; the format has four digits for a year.
 const LAST_SECOND: u64 = 253_402_300_799;
 
-/// Words with a capital first letter, `GMT` in capitals (RFC 9111 §4.2: match case-insensitively).
+/// Copies the date with capitalised words and `GMT` in capitals, as the parser expects them (RFC 9111 §4.2:
+/// dates are matched case-insensitively).
 fn canonical_case<'a>(value: &[u8], buffer: &'a mut [u8; LONGEST]) -> Option<&'a str> {
     let text = buffer.get_mut(..value.len())?;
     text.copy_from_slice(value);
@@ -69,13 +70,13 @@ fn canonical_case<'a>(value: &[u8], buffer: &'a mut [u8; LONGEST]) -> Option<&'a
     std::str::from_utf8(text).ok()
 }
 
-/// Writes `at` in the preferred format, whole seconds, e.g. `Sun, 06 Nov 1994 08:49:37 GMT`.
-/// A time after the year 9999 is written as its end.
+/// Formats `at` in the preferred format, truncated to whole seconds: `Sun, 06 Nov 1994 08:49:37 GMT`. A time
+/// after the year 9999 is written as the last second of that year.
 pub fn format(at: Millis) -> [u8; LEN] {
     let seconds = Duration::from_secs((at / 1000).min(LAST_SECOND));
     let date = SystemTime::checked_add(&UNIX_EPOCH, seconds).unwrap_or(UNIX_EPOCH);
     let mut text = [b' '; LEN];
-    // Cannot fail: the format always has this length.
+    // Cannot fail: the text is always exactly `LEN` bytes long.
     let _ = write!(text.as_mut_slice(), "{}", HttpDate::from(date));
     text
 }
@@ -100,7 +101,7 @@ mod tests {
                 "Wednesday, 09-Nov-94 08:49:37 GMT",
                 Some(NOV_6 + 3 * 86_400_000),
             ),
-            // The day of the week is another one: RFC 9111 §4.2 has it ignored
+            // The wrong day of the week is ignored (RFC 9111 §4.2)
             ("Mon, 06 Nov 1994 08:49:37 GMT", Some(NOV_6)),
             ("Wednesday, 06-Nov-94 08:49:37 GMT", Some(NOV_6)),
             ("Sat Nov  6 08:49:37 1994", Some(NOV_6)),

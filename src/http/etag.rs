@@ -6,36 +6,36 @@ use std::io::Write;
 /// How two entity tags are compared (RFC 9110 §8.8.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
-    /// Equal opaque tags, and neither is weak.
+    /// Both are strong, and their opaque tags are equal.
     Strong,
-    /// Equal opaque tags.
+    /// Their opaque tags are equal; either may be weak.
     Weak,
 }
 
 /// An entity tag: a weakness flag and the opaque tag without its quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Etag<'a> {
-    /// Whether it was marked `W/`.
+    /// Whether the tag is weak (`W/`).
     pub weak: bool,
-    /// What stands between the quotes.
+    /// The opaque tag, between the quotes.
     pub opaque: &'a [u8],
 }
 
 impl<'a> Etag<'a> {
-    /// Parses one entity tag that fills `value`, white space around it aside.
+    /// Parses `value`, which must be one entity tag, optionally surrounded by white space.
     pub fn parse(value: &'a [u8]) -> Option<Etag<'a>> {
         let (tag, rest) = leading(trim(value))?;
         rest.is_empty().then_some(tag)
     }
 
-    /// Compares two entity tags.
+    /// Compares two entity tags by the given function.
     pub fn matches(&self, other: &Etag<'_>, how: Comparison) -> bool {
         self.opaque == other.opaque && (how == Comparison::Weak || (!self.weak && !other.weak))
     }
 }
 
-/// The entity tags of a list field's line; members that are not entity tags are skipped. Commas may
-/// stand inside the quotes.
+/// Iterates over the entity tags in one line of a list field; members that are not entity tags are skipped. A
+/// comma inside the quotes does not separate members.
 pub fn list(line: &[u8]) -> impl Iterator<Item = Etag<'_>> {
     let mut rest = line;
     std::iter::from_fn(move || {
@@ -50,7 +50,7 @@ pub fn list(line: &[u8]) -> impl Iterator<Item = Etag<'_>> {
     })
 }
 
-/// The first member of a list, if it is an entity tag, and what follows its comma.
+/// Splits the first member off a list: the member, if it is an entity tag, and the rest after its comma.
 fn member(s: &[u8]) -> (Option<Etag<'_>>, &[u8]) {
     let s = trim(s);
     let (tag, rest) = leading(s).map_or((None, s), |(tag, rest)| (Some(tag), rest));
@@ -60,8 +60,8 @@ fn member(s: &[u8]) -> (Option<Etag<'_>>, &[u8]) {
     (tag, after.get(1..).unwrap_or_default())
 }
 
-/// The entity tag that `s` begins with, and what follows it. `W/` is case-sensitive, and there are
-/// no escapes: `opaque-tag = DQUOTE *etagc DQUOTE` (RFC 9110 §8.8.3).
+/// Splits off the entity tag that `s` begins with. `W/` is case-sensitive, and the grammar has no escapes:
+/// `opaque-tag = DQUOTE *etagc DQUOTE` (RFC 9110 §8.8.3).
 fn leading(s: &[u8]) -> Option<(Etag<'_>, &[u8])> {
     let (weak, quoted) = match s.strip_prefix(b"W/") {
         Some(quoted) => (true, quoted),
@@ -78,10 +78,10 @@ fn is_etagc(b: u8) -> bool {
     b == 0x21 || (0x23..=0x7e).contains(&b) || b >= 0x80
 }
 
-/// Whether a list field's line names `own`, the entity tag of a response as it stands in its field.
+/// Returns whether one line of a list field names `own`, the value of a response's `ETag` field.
 ///
-/// One that is no entity tag by the grammar (most often for want of its quotes) is looked for byte
-/// for byte: clients send back what they got, and other servers compare it so.
+/// A value that is not a valid entity tag (most often it lacks the quotes) is compared byte by byte: clients
+/// send back what they received, and other servers compare it in this way.
 pub fn names(line: &[u8], own: &[u8], how: Comparison) -> bool {
     match Etag::parse(own) {
         Some(own) => list(line).any(|tag| tag.matches(&own, how)),
@@ -96,7 +96,7 @@ fn names_verbatim(line: &[u8], own: &[u8], how: Comparison) -> bool {
     };
     let own = weakly(own);
     if own.is_empty() || own.starts_with(b"W/") {
-        return false; // nothing to compare, or weak where that does not do
+        return false; // absent, or weak where only a strong tag matches
     }
     let mut rest = Some(line);
     while let Some(members) = rest {
@@ -114,13 +114,13 @@ fn without_mark(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
-/// Length of a tag written by [`of_hash`].
+/// The length of a tag that [`of_hash`] writes, in bytes.
 pub const HASH_LEN: usize = 20;
 
-/// The weak entity tag made of a body's hash: `W/"0123456789abcdef"`, quotes included.
+/// Makes a weak entity tag of a body's hash: `W/"0123456789abcdef"`, quotes included.
 pub fn of_hash(hash: u64) -> [u8; HASH_LEN] {
     let mut text = [b' '; HASH_LEN];
-    // Cannot fail: the format always has this length.
+    // Cannot fail: the text is always exactly `HASH_LEN` bytes long.
     let _ = write!(text.as_mut_slice(), "W/\"{hash:016x}\"");
     text
 }

@@ -1,12 +1,12 @@
-//! A list of field lines, in order, as a message carries them (RFC 9110 §5.2, §5.3).
+//! The list of field lines of a message, in order (RFC 9110 §5.2, §5.3).
 //!
-//! Names are compared without case; values are bytes. The slices passed to a callback live only
-//! for that call, so that a host may hand out its own memory.
+//! Names are compared case-insensitively; values are bytes. The slices passed to a callback are valid during
+//! that call only, so that a host may pass its own memory.
 
-/// Field lines of one message, in the order received, repeated names kept apart.
+/// The field lines of one message, in the order received; repeated names are separate lines.
 pub trait Fields {
-    /// Calls `f(name, value)` for each field line. Values carry no surrounding white space that
-    /// matters: readers here trim it.
+    /// Calls `f(name, value)` for each field line. A value may be surrounded by white space, which readers
+    /// trim.
     fn each(&self, f: &mut dyn FnMut(&[u8], &[u8]));
 }
 
@@ -36,12 +36,12 @@ impl<T: Fields + ?Sized> Fields for &T {
     }
 }
 
-/// Whether `name` is the field `wanted`; field names have no case (RFC 9110 §5.1).
+/// Returns whether `name` is the field `wanted`; field names are case-insensitive (RFC 9110 §5.1).
 pub fn is(name: &[u8], wanted: &str) -> bool {
     name.eq_ignore_ascii_case(wanted.as_bytes())
 }
 
-/// Calls `f(value)` for each line of the field `wanted`, in order, without surrounding white space.
+/// Calls `f(value)` for each line of the field `wanted`, in order, with the surrounding white space trimmed.
 pub fn each_named(fields: &dyn Fields, wanted: &str, f: &mut dyn FnMut(&[u8])) {
     fields.each(&mut |name, value| {
         if is(name, wanted) {
@@ -50,18 +50,18 @@ pub fn each_named(fields: &dyn Fields, wanted: &str, f: &mut dyn FnMut(&[u8])) {
     });
 }
 
-/// What a field that should stand alone on one line turned out to be.
+/// The value of a singleton field, which should occur on one line only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Single<T> {
-    /// No such field.
+    /// The field is absent.
     Absent,
-    /// One line, and what the parser made of it (`None`: malformed).
+    /// One line: the parsed value, or `None` if it is malformed.
     One(Option<T>),
-    /// Several lines: a singleton field sent more than once (RFC 9110 §5.3).
+    /// Several lines: the field occurs more often than RFC 9110 §5.3 allows for a singleton.
     Many,
 }
 
-/// Reads a singleton field: `parse` sees the first line's value.
+/// Reads the singleton field; `parse` is called with the first line's value.
 pub fn single<T>(
     fields: &dyn Fields,
     wanted: &str,
@@ -77,7 +77,7 @@ pub fn single<T>(
     found
 }
 
-/// The parsed value of the first line of a field, if there is one and it is valid.
+/// Returns the parsed value of the field's first line, or `None` if the field is absent or malformed.
 pub fn first<T>(
     fields: &dyn Fields,
     wanted: &str,
@@ -92,7 +92,7 @@ pub fn first<T>(
     found.flatten()
 }
 
-/// Number of lines of the field `wanted`.
+/// Returns the number of lines of the field `wanted`.
 pub fn count(fields: &dyn Fields, wanted: &str) -> usize {
     let mut n = 0;
     each_named(fields, wanted, &mut |_| n += 1);

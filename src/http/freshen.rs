@@ -1,35 +1,35 @@
-//! A 304 or a HEAD response brings a stored response up to date (RFC 9111 §3.2, §4.3.4, §4.3.5).
+//! Freshens a stored response with a 304 or with the response to a HEAD (RFC 9111 §3.2, §4.3.4, §4.3.5).
 
 use super::etag::Comparison;
 use super::fields::{count, first, is};
 use super::syntax::{digits, trim};
 use super::{Etag, Exclusions, Fields, date};
 
-/// Validators that the origin gave a stored response, as bytes of the field; never synthesised ones.
+/// The validators that the origin gave the stored response, as field values; never synthesised ones.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StoredValidators<'a> {
     /// `ETag`.
     pub etag: Option<&'a [u8]>,
     /// `Last-Modified`.
     pub last_modified: Option<&'a [u8]>,
-    /// Whether other stored responses could have been chosen for the request.
+    /// Whether the request could have selected other stored responses too.
     pub has_other_variants: bool,
 }
 
-/// Whether a 304 updates the stored response (RFC 9111 §4.3.4).
+/// Whether a 304 freshens the stored response (RFC 9111 §4.3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshen {
-    /// It does: its validator is the stored one's, or neither has any and there is no other.
+    /// It does: the validators match, or neither response has one and no other response is stored.
     Update,
-    /// Its validator is another one: it must not update this response.
+    /// It carries another validator and must not freshen this response.
     Differs,
-    /// It names no stored response: it has no validator though the stored response has, or there
-    /// are several. Whether it fits follows from what was asked.
+    /// It does not identify a stored response: it has no validator although the stored response has one, or
+    /// several responses are stored. Whether it fits depends on what the request asked.
     Unidentified,
 }
 
 impl Freshen {
-    /// A fixed word for logs.
+    /// The fixed word for logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Freshen::Update => "validated",
@@ -39,11 +39,11 @@ impl Freshen {
     }
 }
 
-/// Judges a 304 that answered a conditional request made for the stored response.
+/// Decides whether a 304 to a conditional request made for the stored response freshens it.
 ///
-/// An entity tag decides over a date. An entity tag where the stored response has none leaves it to
-/// the date. Tags are compared weakly, as the origin compared them (RFC 9110 §13.1.2): an origin that
-/// compresses weakens the tag of its 200 and sends the strong one with its 304 (nginx's gzip filter).
+/// The entity tags decide if both responses have one, else the dates do. Tags are compared weakly, as the
+/// origin compared them (RFC 9110 §13.1.2): an origin that compresses weakens the tag of its 200 but sends
+/// the strong one with its 304 (nginx's gzip filter).
 pub fn freshens(stored: &StoredValidators<'_>, response: &dyn Fields) -> Freshen {
     let has_etag = count(response, "etag") > 0;
     let has_date = count(response, "last-modified") > 0;
@@ -83,8 +83,9 @@ fn update_if(same: bool) -> Freshen {
     }
 }
 
-/// Judges a HEAD 200 against a stored GET response (RFC 9111 §4.3.5): `Update`, or else the stored
-/// response is to be taken as stale. `length` is the stored response's length, if known.
+/// Decides whether a 200 to HEAD freshens a stored GET response (RFC 9111 §4.3.5). If the result is not
+/// `Update`, the stored response must be considered stale. `length` is the stored response's length in bytes,
+/// if known.
 pub fn head_freshens(
     stored: &StoredValidators<'_>,
     length: Option<u64>,
@@ -101,21 +102,22 @@ pub fn head_freshens(
     update_if(same_etag.unwrap_or(true) && same_date && same_length.unwrap_or(true))
 }
 
-/// Whether a field of a 304 leaves the stored one as it was. RFC 9111 §3.2 has all be updated but `Content-Length` and what is
-/// not stored at all (§3.1), and allows to leave out what "assures the integrity of the stored response": here, the coding
-/// that the stored bytes are in, and the part that they are. `Content-Type` is none of these for a cache that stores what came and not
-/// what it made of it, so it is updated ("the Content- prefix is not a signal").
+/// Returns whether the stored field stays even if a 304 carries the field too. RFC 9111 §3.2 requires that
+/// all fields are updated except `Content-Length` and those that are not stored at all (§3.1), and lets a
+/// cache omit fields "to assure integrity of the stored response": here, the content coding and the range
+/// of the stored bytes. `Content-Type` is updated, since this cache stores the content as it was received
+/// ("the Content-* prefix is not a signal that a header field is omitted from update").
 pub fn is_pinned(name: &[u8]) -> bool {
     const PINNED: [&str; 3] = ["content-length", "content-encoding", "content-range"];
     PINNED.iter().any(|pinned| is(name, pinned))
 }
 
-/// Calls `f(name, value)` for the fields of the updated response (RFC 9111 §3.2): stored fields keep
-/// their places; a name that the new response has is replaced by all of its lines; new names follow.
-/// `excluded` says which of the new fields are not stored.
+/// Calls `f(name, value)` for each field of the freshened response (RFC 9111 §3.2): stored fields keep their
+/// places, a field that the new response has is replaced by all of its lines, and new fields follow.
+/// `excluded` names the new fields that are not stored.
 ///
-/// A tag that differs in the mark of weakness alone leaves the stored one: the origin has weakened that for the bytes that it
-/// compressed, and another variant may have the strong one.
+/// An entity tag that differs only in its weakness does not replace the stored one: the origin weakened that
+/// one for the bytes that it compressed, and another variant may have the strong one.
 pub fn merge(
     stored: &dyn Fields,
     new: &dyn Fields,
@@ -142,7 +144,7 @@ pub fn merge(
     });
 }
 
-/// Whether both have an entity tag, and it is the same by weak comparison (RFC 9110 §8.8.3.2).
+/// Returns whether both responses have an entity tag and these match by weak comparison (RFC 9110 §8.8.3.2).
 fn is_same_tag(stored: &dyn Fields, new: &dyn Fields) -> bool {
     let is_listed = |own: &[u8]| {
         let own = Etag::parse(own)?;
@@ -156,7 +158,7 @@ fn has(fields: &dyn Fields, wanted: &[u8]) -> bool {
     lines_before(fields, wanted, usize::MAX) > 0
 }
 
-/// How many of the first `end` lines are of the field `wanted`.
+/// Counts the lines of the field `wanted` among the first `end` lines.
 fn lines_before(fields: &dyn Fields, wanted: &[u8], end: usize) -> usize {
     let (mut line, mut found) = (0, 0);
     fields.each(&mut |name, _| {

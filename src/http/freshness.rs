@@ -1,22 +1,22 @@
-//! How long a response is fresh (RFC 9111 §4.2.1, §4.2.2).
+//! The freshness lifetime of a response (RFC 9111 §4.2.1, §4.2.2).
 
 use super::fields::is;
 use super::syntax::trim;
 use super::{Control, Fields, Millis, Source, age, date, seconds};
 
-/// What `Expires` says (RFC 9111 §5.3).
+/// The value of `Expires` (RFC 9111 §5.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// No such field.
+    /// The field is absent.
     Absent,
-    /// Malformed, such as `0`: already past.
+    /// The field is malformed (`0`, for example) and means the past.
     Past,
     /// A date; of several lines, the earliest.
     At(Millis),
 }
 
 impl Expiry {
-    /// One more line; the most restrictive counts, and a malformed one is the past
+    /// Takes another line into account: the most restrictive one wins, and a malformed one means the past
     /// (RFC 9111 §4.2.1, §5.3).
     fn earlier(self, line: Option<Millis>) -> Expiry {
         match (self, line) {
@@ -27,7 +27,7 @@ impl Expiry {
     }
 }
 
-/// The dates and the age of a response, read in one pass over its fields.
+/// The dates and the age that a response states, read in one pass over its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     /// `Date`, if valid.
@@ -41,9 +41,8 @@ pub struct Times {
 }
 
 impl Times {
-    /// Reads them from a response's fields.
-    ///
-    /// Of several lines of `Date`, `Last-Modified` or `Age` the first counts (RFC 9110 §5.3).
+    /// Reads them from the fields of a response. Of several lines of `Date`, `Last-Modified` or `Age`, the
+    /// first one counts (RFC 9110 §5.3).
     pub fn read(fields: &dyn Fields) -> Times {
         let (mut sent, mut modified, mut aged) = (None, None, None);
         let mut expires = Expiry::Absent;
@@ -68,7 +67,7 @@ impl Times {
     }
 }
 
-/// Which rule gave a lifetime.
+/// The rule that determined a freshness lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LifetimeSource {
     /// `s-maxage`.
@@ -77,12 +76,12 @@ pub enum LifetimeSource {
     MaxAge,
     /// `Expires` minus `Date`.
     Expires,
-    /// A tenth of the time since the last modification.
+    /// A tenth of the time since `Last-Modified` (RFC 9111 §4.2.2).
     Heuristic,
 }
 
 impl LifetimeSource {
-    /// A fixed word for logs.
+    /// The fixed word for logs.
     pub fn as_str(self) -> &'static str {
         match self {
             LifetimeSource::SMaxAge => "s-maxage",
@@ -96,27 +95,27 @@ impl LifetimeSource {
 /// A freshness lifetime: the response is fresh while this is greater than its age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {
-    /// Milliseconds.
+    /// The lifetime in milliseconds.
     pub value: Millis,
-    /// The rule it comes from.
+    /// The rule that determined it.
     pub source: LifetimeSource,
 }
 
-/// What a lifetime is computed from.
+/// The inputs of the freshness lifetime.
 #[derive(Clone, Copy, Debug)]
 pub struct Basis<'a> {
-    /// The governing directives.
+    /// The directives that govern the response.
     pub control: &'a Control,
-    /// The response's dates; `last_modified` is the origin's own, never a synthesised one.
+    /// The response's dates; `last_modified` is the origin's, never a synthesised one.
     pub times: &'a Times,
     /// The response's status code.
     pub status: u16,
-    /// When the response header arrived; stands in for a missing `Date`.
+    /// The time at which the response header arrived; it replaces a missing `Date`.
     pub response_time: Millis,
 }
 
-/// The lifetime that the origin states (RFC 9111 §4.2.1): `s-maxage`, else `max-age`, else `Expires`
-/// minus `Date`. A host's own freshness (configuration) belongs between this and [`heuristic`].
+/// Returns the lifetime that the origin states (RFC 9111 §4.2.1): `s-maxage`, else `max-age`, else `Expires`
+/// minus `Date`. A lifetime from a host's configuration ranks between this and [`heuristic`].
 pub fn explicit(basis: &Basis<'_>) -> Option<Lifetime> {
     let control = &basis.control.directives;
     let (value, source) = match (control.s_maxage, control.max_age) {
@@ -127,7 +126,8 @@ pub fn explicit(basis: &Basis<'_>) -> Option<Lifetime> {
     Some(Lifetime { value, source })
 }
 
-/// `Expires` minus `Date`; a targeted field in force leaves `Expires` out (RFC 9213 §2.2).
+/// Returns `Expires` minus `Date`, or `None` if a targeted field governs, which makes `Expires` irrelevant
+/// (RFC 9213 §2.2).
 fn until_expiry(basis: &Basis<'_>) -> Option<Millis> {
     if basis.control.source != Source::CacheControl {
         return None;
@@ -139,17 +139,19 @@ fn until_expiry(basis: &Basis<'_>) -> Option<Millis> {
     }
 }
 
-/// When the response was generated, to the second as `Date` has it (RFC 9110 §6.6.1).
+/// Returns the time at which the response was generated, in whole seconds as `Date` states it (RFC 9110
+/// §6.6.1).
 fn generated(basis: &Basis<'_>) -> Millis {
     let received = basis.response_time / 1000 * 1000;
     basis.times.date.unwrap_or(received)
 }
 
-/// The longest lifetime that a guess gives. The RFC names no bound; a day keeps a wrong guess cheap.
+/// The upper bound of a heuristic lifetime. RFC 9111 names none; a day limits the harm of a wrong one.
 pub const HEURISTIC_MAX: Millis = 24 * 3600 * 1000;
 
-/// The lifetime guessed where the origin states none (RFC 9111 §4.2.2): a tenth of the time from
-/// `Last-Modified` to `Date`, for statuses that allow it or with `public` (§5.2.2.9).
+/// Returns the heuristic lifetime if the origin states none (RFC 9111 §4.2.2): a tenth of the time from
+/// `Last-Modified` to `Date`, for heuristically cacheable statuses and for responses with `public`
+/// (§5.2.2.9).
 pub fn heuristic(basis: &Basis<'_>) -> Option<Lifetime> {
     let allowed = is_heuristically_cacheable(basis.status) || basis.control.directives.public;
     if !allowed || explicit(basis).is_some() {
@@ -162,13 +164,13 @@ pub fn heuristic(basis: &Basis<'_>) -> Option<Lifetime> {
     })
 }
 
-/// [`explicit`], else [`heuristic`].
+/// Returns the [`explicit`] lifetime, or else the [`heuristic`] one.
 pub fn lifetime(basis: &Basis<'_>) -> Option<Lifetime> {
     explicit(basis).or_else(|| heuristic(basis))
 }
 
-/// Whether a status may be stored on a heuristic alone (RFC 9110 §15.1). 206 is left out: partial
-/// responses are not stored.
+/// Returns whether a response with this status may be stored on a heuristic lifetime alone (RFC 9110 §15.1).
+/// 206 is omitted, because partial responses are not stored.
 pub fn is_heuristically_cacheable(status: u16) -> bool {
     matches!(
         status,

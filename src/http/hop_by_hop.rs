@@ -1,10 +1,11 @@
-//! Which fields are stored and passed on (RFC 9110 §7.6.1, RFC 9111 §3.1).
+//! Which fields of a response are stored and forwarded (RFC 9110 §7.6.1, RFC 9111 §3.1).
 
 use super::fields::each_named;
 use super::syntax::{Lower, is_token, members};
 use super::{CacheControl, Fields, Scope};
 
-/// Whether a field concerns one connection or one proxy only and is never stored or passed on.
+/// Returns whether a field concerns a single connection or proxy, and is therefore neither stored nor
+/// forwarded.
 pub fn is_hop_by_hop(name: &[u8]) -> bool {
     let Some(name) = Lower::<25>::of(name) else {
         return false;
@@ -19,15 +20,15 @@ pub fn is_hop_by_hop(name: &[u8]) -> bool {
     }
 }
 
-/// The fields of one response that are not stored: hop-by-hop ones, those that `Connection` names,
-/// and those that a qualified `no-cache` or `private` names.
+/// The fields of a response that are not stored: hop-by-hop fields, fields that `Connection` names, and
+/// fields that a qualified `no-cache` or `private` names.
 #[derive(Clone, Debug, Default)]
 pub struct Exclusions {
     names: Vec<Box<[u8]>>,
 }
 
 impl Exclusions {
-    /// Reads them from a response and its governing directives.
+    /// Collects them from a response and the directives that govern it.
     pub fn of(fields: &dyn Fields, control: &CacheControl) -> Exclusions {
         let mut exclusions = Exclusions::connection(fields);
         for scope in [&control.no_cache, &control.private] {
@@ -38,7 +39,7 @@ impl Exclusions {
         exclusions
     }
 
-    /// Those of a request or response as such: hop-by-hop, and named by `Connection`.
+    /// Collects those of any message: the hop-by-hop fields and those that `Connection` names.
     pub fn connection(fields: &dyn Fields) -> Exclusions {
         let mut exclusions = Exclusions::default();
         each_named(fields, "connection", &mut |line| {
@@ -49,19 +50,19 @@ impl Exclusions {
         exclusions
     }
 
-    /// Adds a field name.
+    /// Adds the field `name`.
     pub fn exclude(&mut self, name: &[u8]) {
         if !self.excludes(name) {
             self.names.push(name.to_ascii_lowercase().into());
         }
     }
 
-    /// Whether the field `name` is left out.
+    /// Returns whether the field `name` is excluded.
     pub fn excludes(&self, name: &[u8]) -> bool {
         is_hop_by_hop(name) || self.names.iter().any(|n| name.eq_ignore_ascii_case(n))
     }
 
-    /// Calls `f(name, value)` for every field line that stays, in order.
+    /// Calls `f(name, value)` for every field line that is not excluded, in order.
     pub fn kept(&self, fields: &dyn Fields, f: &mut dyn FnMut(&[u8], &[u8])) {
         fields.each(&mut |name, value| {
             if !self.excludes(name) {
@@ -71,7 +72,7 @@ impl Exclusions {
     }
 }
 
-/// `close` is an option and no field.
+/// Whether a connection option is `close`, which is not the name of a field.
 fn is_plain_option(option: &[u8]) -> bool {
     option.eq_ignore_ascii_case(b"close")
 }

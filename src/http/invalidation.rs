@@ -1,18 +1,18 @@
-//! What an unsafe request makes invalid (RFC 9111 §4.4).
+//! Which URIs an unsafe request invalidates (RFC 9111 §4.4).
 
 use http::Method;
 
-/// Whether a response of this status to this method invalidates the target URI: the method is
-/// unsafe or unknown, the status is 2xx or 3xx.
+/// Returns whether a response with this status to this method invalidates the target URI: the method is not
+/// known to be safe, and the status is 2xx or 3xx.
 pub fn invalidates(method: &Method, status: u16) -> bool {
     !method.is_safe() && (200..400).contains(&status)
 }
 
-/// The absolute URI that `reference` (`Location` or `Content-Location`) names, if it has the same origin
-/// as `base`, an absolute `http` or `https` URI; other origins must not be invalidated.
+/// Resolves `reference` (`Location` or `Content-Location`) against `base`, an absolute `http` or `https` URI.
+/// Returns `None` if the result has another origin, which must not be invalidated.
 ///
-/// A relative reference is resolved (RFC 3986 §5.2); a fragment is dropped; the host is in lower
-/// case and a default port left out.
+/// A relative reference is resolved as in RFC 3986 §5.2; the fragment and a default port are dropped, and the
+/// host is converted to lower case.
 pub fn same_origin(base: &str, reference: &str) -> Option<String> {
     let base = Target::parse(base)?;
     let reference = reference.split('#').next().unwrap_or_default();
@@ -30,15 +30,15 @@ pub fn same_origin(base: &str, reference: &str) -> Option<String> {
     printable(&path).then(|| format!("{}{path}", base.origin()))
 }
 
-/// Path and query of what `reference` names, if it is of the same origin as the request for `target` at `origin`
-/// (scheme and authority).
+/// Returns the path and query that `reference` resolves to, if it has the same origin as the request for
+/// `target` at `origin` (scheme and authority).
 pub fn named_target(origin: &str, target: &str, reference: &str) -> Option<String> {
     let named = same_origin(&format!("{origin}{target}"), reference)?;
     let (_, rest) = named.split_once("://")?;
     rest.find('/').map(|path| rest[path..].to_owned())
 }
 
-/// Scheme and authority, `https://example.com:8443`, with the host in lower case and a default port left out.
+/// Normalises an origin, `https://example.com:8443`: the host in lower case, without a default port.
 pub fn origin(origin: &str) -> Option<String> {
     let target = Target::parse(origin).filter(|t| t.path == "/")?;
     Some(target.origin())
@@ -102,7 +102,7 @@ fn printable(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// `path` (with its query) without `.` and `..` segments (RFC 3986 §5.2.4).
+/// Removes the `.` and `..` segments of a path, which may carry a query (RFC 3986 §5.2.4).
 fn without_dots(path: &str) -> String {
     let (path, query) = path.split_at(before_query(path).len());
     let mut kept: Vec<&str> = Vec::new();

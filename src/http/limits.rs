@@ -1,26 +1,26 @@
-//! How much header is accepted for storing. A response beyond these limits is passed on uncached.
+//! Limits on the header of a stored response. A response that exceeds them is forwarded without being stored.
 
 use super::Fields;
 use super::syntax::is_token;
 
-/// Most field lines of a response.
+/// The maximum number of field lines.
 pub const MAX_LINES: usize = 256;
-/// Longest field name in bytes.
+/// The maximum length of a field name in bytes.
 pub const MAX_NAME: usize = 256;
-/// Longest field value in bytes.
+/// The maximum length of a field value in bytes.
 pub const MAX_VALUE: usize = 32 * 1024;
-/// Most bytes of names and values together.
+/// The maximum size of all names and values together in bytes.
 pub const MAX_TOTAL: usize = 64 * 1024;
-/// Most fields that `Vary` may nominate.
+/// The maximum number of fields that `Vary` may nominate.
 pub const MAX_VARY: usize = 32;
-/// Most cache groups of a response, and the longest name of one (RFC 9875 §2 wants 32 of each at least).
+/// The maximum number of cache groups of a response (RFC 9875 §2 requires at least 32).
 pub const MAX_GROUPS: usize = 64;
-/// Longest name of a cache group in bytes.
+/// The maximum length of a cache group's name in bytes (RFC 9875 §2 requires at least 32 characters).
 pub const MAX_GROUP: usize = 256;
-/// Most ranges in one request.
+/// The maximum number of ranges in one request.
 pub const MAX_RANGES: usize = 16;
 
-/// Why a header is not accepted for storing.
+/// The limit that a header exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OverLimit {
     /// More lines than [`MAX_LINES`].
@@ -31,13 +31,13 @@ pub enum OverLimit {
     Value,
     /// More bytes than [`MAX_TOTAL`].
     Total,
-    /// A name that is no token, or a value with CR, LF or NUL (RFC 9110 §5.1, §5.5): replaying it
-    /// could forge other lines.
+    /// A name is not a token, or a value contains CR, LF or NUL (RFC 9110 §5.1, §5.5): sending it could
+    /// inject other field lines.
     Malformed,
 }
 
 impl OverLimit {
-    /// A fixed word for logs.
+    /// The fixed word for logs.
     pub fn as_str(self) -> &'static str {
         match self {
             OverLimit::Lines => "header-lines",
@@ -49,7 +49,7 @@ impl OverLimit {
     }
 }
 
-/// Checks a response's header; the first limit exceeded is the verdict.
+/// Checks the header of a response; the error is the first limit that it exceeds.
 pub fn check(fields: &dyn Fields) -> Result<(), OverLimit> {
     let mut tally = Tally::default();
     let mut verdict = Ok(());

@@ -1,27 +1,26 @@
-//! HTTP caching semantics, pure: no clock, no I/O, no allocation the caller did not ask for.
+//! HTTP caching rules as pure functions: no clock, no I/O, no allocation that the caller did not ask for.
 //!
-//! Every function decides from its arguments alone; time is [`Millis`] and always passed in. A
-//! verdict is an enum with its reason, never a bare `bool`. Fields are read by their grammar
-//! (tokens, quoted strings, lists over several lines), never by substring search, and no input,
-//! however malformed, panics.
+//! Every function decides from its arguments alone; times are [`Millis`] and always arguments. A verdict is
+//! an enum that names its reason, never a bare `bool`. Fields are parsed by their grammar (tokens, quoted
+//! strings, lists over several lines), never searched for substrings, and no input makes a function panic.
 //!
-//! | file | idea | source |
+//! | file | subject | source |
 //! |---|---|---|
-//! | [`fields`] | a list of field lines, and how to read it | RFC 9110 §5 |
+//! | [`fields`] | the list of field lines, and how to read it | RFC 9110 §5 |
 //! | [`syntax`] | tokens, quoted strings, list members, delta-seconds | RFC 9110 §5.6 |
 //! | [`cache_control`] | response directives | RFC 9111 §5.2.2, RFC 5861, RFC 8246 |
 //! | [`request_control`] | request directives, and whether a stored response satisfies them | RFC 9111 §5.2.1, §5.4 |
-//! | [`targeted`] | targeted fields and which field governs | RFC 9213 |
+//! | [`targeted`] | targeted fields, and which field governs | RFC 9213 |
 //! | [`date`], [`age`], [`retry_after`], [`etag`] | single fields | RFC 9110, RFC 9111 |
-//! | [`freshness`] | how long a response is fresh | RFC 9111 §4.2 |
-//! | [`staleness`] | what a response says of its use after that | RFC 9111 §4.2.4, RFC 5861 |
-//! | [`storable`] | whether a response may be stored, or why not | RFC 9111 §3 |
-//! | [`hop`] | which fields are stored | RFC 9110 §7.6.1, RFC 9111 §3.1 |
-//! | [`limits`] | how much header is accepted | - |
+//! | [`freshness`] | the freshness lifetime | RFC 9111 §4.2 |
+//! | [`staleness`] | what the response allows once it is stale | RFC 9111 §4.2.4, RFC 5861 |
+//! | [`storable`] | whether a response may be stored, and if not, why | RFC 9111 §3 |
+//! | [`hop_by_hop`] | which fields are stored | RFC 9110 §7.6.1, RFC 9111 §3.1 |
+//! | [`limits`] | limits on the header of a stored response | - |
 //! | [`vary`] | which stored response a request selects | RFC 9111 §4.1 |
 //! | [`conditional`], [`range`] | a client's preconditions and ranges | RFC 9110 §13, §14 |
-//! | [`update`] | a 304 or a HEAD response brings a stored one up to date | RFC 9111 §3.2, §4.3.4, §4.3.5 |
-//! | [`invalidation`] | what an unsafe request makes invalid | RFC 9111 §4.4 |
+//! | [`freshen`] | how a 304 or a HEAD response freshens a stored one | RFC 9111 §3.2, §4.3.4, §4.3.5 |
+//! | [`invalidation`] | which URIs an unsafe request invalidates | RFC 9111 §4.4 |
 //! | [`cache_groups`] | responses that are invalidated together | RFC 9875 |
 //! | [`cache_status`] | how the request was handled, for the client | RFC 9211 |
 #![forbid(unsafe_code)]
@@ -67,13 +66,13 @@ pub use storable::{Candidate, Traits, Unstorable};
 pub use targeted::{Control, Source};
 pub use vary::{Nominated, Reduce, Vary};
 
-/// Unix time, or a span, in milliseconds. HTTP's seconds are converted at the edge of this module.
+/// Unix time or a duration in milliseconds. HTTP's seconds are converted when a field is read or written.
 pub type Millis = u64;
 
-/// The largest delta-seconds that is told apart from infinity, 2^31 (RFC 9111 §1.2.2).
+/// The largest delta-seconds, 2^31, which stands for any greater value (RFC 9111 §1.2.2).
 pub const DELTA_MAX: u32 = 1 << 31;
 
-/// Milliseconds of a number of whole seconds.
+/// Converts whole seconds to milliseconds.
 pub fn seconds(s: u32) -> Millis {
     Millis::from(s) * 1000
 }

@@ -5,7 +5,7 @@ use super::fields::{Single, is, single};
 use super::limits::MAX_RANGES;
 use super::syntax::{digits, trim};
 
-/// A range of bytes inside a representation, both ends included, `first <= last < length`.
+/// A range of bytes of a representation, both ends included: `first <= last < length`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteRange {
     /// Offset of the first byte.
@@ -15,24 +15,25 @@ pub struct ByteRange {
 }
 
 impl ByteRange {
-    /// Number of bytes; at least one.
+    /// The number of bytes, at least one.
     pub fn size(&self) -> u64 {
         self.last - self.first + 1
     }
 }
 
-/// What a `Range` comes to against a known length.
+/// The result of `Range` for a representation of known length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RangeVerdict {
-    /// Answer with the whole: no `Range`, another unit, malformed, or refused (too many, overlapping).
+    /// Send the whole representation: `Range` is absent, has another unit, is malformed, or is refused
+    /// because it has too many or overlapping ranges.
     Ignore,
-    /// 206 with these, in the order asked for; at least one.
+    /// Send a 206 with these ranges, at least one, in the order requested.
     Satisfiable(Vec<ByteRange>),
-    /// 416.
+    /// Send a 416.
     Unsatisfiable,
 }
 
-/// Evaluates the `Range` field of a GET request. More than one line is malformed.
+/// Evaluates the `Range` field of a GET request. More than one line counts as malformed.
 pub fn evaluate(request: &dyn Fields, length: u64) -> RangeVerdict {
     match single(request, "range", |value| Some(parse(value, length))) {
         Single::One(Some(verdict)) => verdict,
@@ -40,8 +41,8 @@ pub fn evaluate(request: &dyn Fields, length: u64) -> RangeVerdict {
     }
 }
 
-/// Whether a request's `Range` in bytes begins at `offset` or beyond, or is counted from the end: the first of several counts
-/// (ngx_http_upstream_cache_check_range).
+/// Returns whether the request's first byte range begins at `offset` or later, or is a suffix range (as
+/// nginx's `ngx_http_upstream_cache_check_range` does).
 pub fn begins_at_or_beyond(request: &dyn Fields, offset: u64) -> bool {
     let begins = |value: &[u8]| {
         let equals = value.iter().position(|b| *b == b'=')?;
@@ -56,15 +57,15 @@ pub fn begins_at_or_beyond(request: &dyn Fields, offset: u64) -> bool {
     matches!(single(request, "range", begins), Single::One(Some(true)))
 }
 
-/// Parses one `Range` value against the length of the representation.
+/// Parses one `Range` value against the length of the representation in bytes.
 ///
-/// More than [`MAX_RANGES`] ranges, or any two that share a byte, are refused: the whole is cheaper
-/// and RFC 9110 §14.2 allows it.
+/// More than [`MAX_RANGES`] ranges, or any two that overlap, are refused: sending the whole is cheaper, and
+/// RFC 9110 §14.2 allows it.
 pub fn parse(value: &[u8], length: u64) -> RangeVerdict {
     read(value, length).unwrap_or(RangeVerdict::Ignore)
 }
 
-/// `None`: not a valid byte range set that is worth answering in parts.
+/// Parses the byte range set; `None` if it is invalid or refused.
 fn read(value: &[u8], length: u64) -> Option<RangeVerdict> {
     let equals = value.iter().position(|b| *b == b'=')?;
     if !is(trim(value.get(..equals)?), "bytes") {
@@ -96,13 +97,13 @@ fn read(value: &[u8], length: u64) -> Option<RangeVerdict> {
 
 enum Spec {
     Range(ByteRange),
-    /// Unsatisfiable.
+    /// The range is unsatisfiable.
     Beyond,
-    /// Satisfiable, but of an empty representation: nothing to name in `Content-Range`.
+    /// The range is satisfiable, but the representation is empty: `Content-Range` can't express it.
     Everything,
 }
 
-/// One range-spec against the length (RFC 9110 §14.1.2). `None` if it is invalid.
+/// Resolves one range-spec against the length (RFC 9110 §14.1.2). Returns `None` if it is invalid.
 fn resolve(spec: &[u8], length: u64) -> Option<Spec> {
     let dash = spec.iter().position(|b| *b == b'-')?;
     let (first, last) = (spec.get(..dash)?, spec.get(dash + 1..)?);

@@ -10,16 +10,16 @@ use super::{Fields, Millis, seconds};
 /// What `max-stale` accepts (RFC 9111 §5.2.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxStale {
-    /// A stale response of any age.
+    /// Any stale response, however old.
     Any,
-    /// Stale by no more than so many seconds.
+    /// A response that has been stale for at most so many seconds.
     Seconds(u32),
 }
 
-/// The directives of a request. Numbers are seconds, at most 2^31.
+/// The request directives. Numbers are seconds, at most 2^31.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestControl {
-    /// `no-cache` (§5.2.1.4), or `Pragma: no-cache` without any `Cache-Control` (§5.4).
+    /// `no-cache` (§5.2.1.4), or `Pragma: no-cache` in a request without `Cache-Control` (§5.4).
     pub no_cache: bool,
     /// `no-store` (§5.2.1.5).
     pub no_store: bool,
@@ -40,20 +40,20 @@ pub struct RequestControl {
 /// Whether a stored response satisfies a request's directives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientVerdict {
-    /// The request asks for nothing that forbids the stored response.
+    /// The request has no directive that forbids the stored response.
     Accepts,
-    /// The response is stale, and `max-stale` accepts it as it is.
+    /// The response is stale, and `max-stale` accepts it.
     AcceptsStale,
-    /// `no-cache`: forward for validation.
+    /// `no-cache`: the stored response must be validated first.
     NoCache,
-    /// The response is older than `max-age`.
+    /// The response's age exceeds `max-age`.
     MaxAge,
-    /// Less freshness is left than `min-fresh` asks for.
+    /// The remaining freshness is less than `min-fresh`.
     MinFresh,
 }
 
 impl ClientVerdict {
-    /// A fixed word for logs.
+    /// The fixed word for logs.
     pub fn as_str(self) -> &'static str {
         match self {
             ClientVerdict::Accepts => "client-accepts",
@@ -66,7 +66,7 @@ impl ClientVerdict {
 }
 
 impl RequestControl {
-    /// Reads the `Cache-Control` lines of a request, or `Pragma` where there are none.
+    /// Parses the `Cache-Control` lines of a request, or `Pragma` in their absence.
     pub fn request(fields: &dyn Fields) -> RequestControl {
         let mut control = RequestControl::default();
         let (mut has_control, mut pragma_no_cache) = (false, false);
@@ -82,7 +82,7 @@ impl RequestControl {
         control
     }
 
-    /// Adds one `Cache-Control` line's directives, the most restrictive reading winning.
+    /// Adds the directives of one `Cache-Control` line; the most restrictive reading wins.
     pub fn add(&mut self, line: &[u8]) {
         for directive in directives(line) {
             self.apply(directive.name, &Given::from(directive.argument));
@@ -116,8 +116,9 @@ impl RequestControl {
         });
     }
 
-    /// Judges a stored response. `Accepts` on a stale response leaves the matter to the response's own
-    /// windows. A fresh `immutable` response satisfies any request (RFC 8246 §2).
+    /// Decides whether the stored response satisfies the request. For a stale response, `Accepts` leaves the
+    /// decision to the response's own stale windows. A fresh `immutable` response satisfies every request
+    /// (RFC 8246 §2).
     pub fn judge(&self, stored: &StoredFacts) -> ClientVerdict {
         let is_fresh = stored.fresh_for > 0;
         if is_fresh && stored.immutable {
@@ -142,8 +143,8 @@ impl RequestControl {
         }
     }
 
-    /// "Unless the max-stale request directive is also present, the client does not wish to receive
-    /// a stale response" holds for `max-age` (§5.2.1.1), and for `min-fresh` by its meaning.
+    /// "Unless the max-stale request directive is also present, the client does not wish to receive a stale
+    /// response" is stated for `max-age` (§5.2.1.1); it follows from the definition of `min-fresh`.
     fn judge_stale(&self, stored: &StoredFacts) -> ClientVerdict {
         let accepted = match self.max_stale {
             None => false,
@@ -159,18 +160,18 @@ impl RequestControl {
     }
 }
 
-/// What of a stored response a request's directives are judged against.
+/// The properties of a stored response that request directives depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredFacts {
-    /// Its current age in milliseconds.
+    /// The current age in milliseconds.
     pub age: Millis,
-    /// How long it is fresh yet, in milliseconds; 0 is not.
+    /// The remaining freshness in milliseconds; 0 if stale.
     pub fresh_for: Millis,
-    /// How long it has been stale, in milliseconds.
+    /// The staleness in milliseconds; 0 if fresh.
     pub stale_for: Millis,
-    /// Whether it said `immutable`.
+    /// Whether the response is `immutable`.
     pub immutable: bool,
-    /// What forbids serving it stale.
+    /// What forbids serving the response stale.
     pub bind: Bind,
 }
 
@@ -236,7 +237,7 @@ mod tests {
     #[test]
     fn judges_a_stored_response() {
         use ClientVerdict::*;
-        // (request, response, age in s, verdict), lifetime 100 s
+        // (request, response, age in s, verdict) for a lifetime of 100 s
         for (line, response, age, want) in [
             ("", "", 50, Accepts),
             ("", "", 150, Accepts),

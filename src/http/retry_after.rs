@@ -4,13 +4,13 @@ use super::fields::first;
 use super::syntax::delta_seconds;
 use super::{DELTA_MAX, Fields, Millis, date, seconds};
 
-/// How long the origin asks to be left alone, in milliseconds from `now`: delta-seconds or a date
-/// (zero if that is past). `None` if absent or malformed.
+/// Returns how long the origin asks clients to wait, in milliseconds from `now`. The field holds
+/// delta-seconds or a date (0 if that is past). Returns `None` if it is absent or malformed.
 pub fn parse(fields: &dyn Fields, now: Millis) -> Option<Millis> {
     first(fields, "retry-after", |value| parse_value(value, now))
 }
 
-/// The same for one field value.
+/// Parses one value of the field, as [`parse`] does.
 pub fn parse_value(value: &[u8], now: Millis) -> Option<Millis> {
     if let Some(delta) = delta_seconds(value) {
         return Some(seconds(delta));

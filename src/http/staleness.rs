@@ -1,26 +1,26 @@
-//! What a response says of its use after freshness ends (RFC 9111 §4.2.4, RFC 5861). Which windows are in force under a
-//! configuration is for the user of this room to decide.
+//! What a response allows once it is stale (RFC 9111 §4.2.4, RFC 5861). Whether the configuration changes
+//! these windows is for the engine to decide.
 
 use super::{CacheControl, Millis, Swr, seconds};
 
-/// How strongly the response forbids stale service (RFC 9111 §4.2.4).
+/// The directive that forbids serving the response stale, weakest first (RFC 9111 §4.2.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bind {
-    /// Nothing forbids it.
+    /// No directive forbids it.
     Free,
-    /// `s-maxage` implies `proxy-revalidate` (RFC 9111 §5.2.2.10). A stale window stated in the
-    /// same field beats what is merely implied; a configured one does not.
+    /// `s-maxage` implies `proxy-revalidate` (RFC 9111 §5.2.2.10). A stale window in the same field overrides
+    /// what is merely implied; a configured window does not.
     SMaxAge,
-    /// `proxy-revalidate`: never.
+    /// `proxy-revalidate` forbids it.
     ProxyRevalidate,
-    /// `must-revalidate`: never.
+    /// `must-revalidate` forbids it.
     MustRevalidate,
-    /// Unqualified `no-cache`: never, not even while fresh.
+    /// Unqualified `no-cache` forbids it, and requires validation even while the response is fresh.
     NoCache,
 }
 
 impl Bind {
-    /// The strongest word in the governing directives.
+    /// Returns the strongest one among the governing directives.
     pub fn of(control: &CacheControl) -> Bind {
         if control.no_cache.is_all() {
             Bind::NoCache
@@ -36,11 +36,11 @@ impl Bind {
     }
 }
 
-/// What a response allows after its freshness. Windows are milliseconds after freshness ends;
-/// `None`: the origin names none.
+/// What a response allows after its freshness. A window is in milliseconds from the end of freshness; `None`
+/// if the origin states none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Staleness {
-    /// What forbids stale service.
+    /// What forbids serving the response stale.
     pub bind: Bind,
     /// The origin's `stale-while-revalidate` window.
     pub swr: Option<Millis>,
@@ -49,8 +49,8 @@ pub struct Staleness {
 }
 
 impl Staleness {
-    /// Reads it from the governing directives. `lifetime` is what `stale-while-revalidate` without
-    /// a value repeats.
+    /// Reads it from the governing directives. `lifetime` is the length of the window if
+    /// `stale-while-revalidate` has no value.
     pub fn of(control: &CacheControl, lifetime: Millis) -> Staleness {
         let swr = control.stale_while_revalidate.map(|swr| match swr {
             Swr::Seconds(s) => seconds(s),

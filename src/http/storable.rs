@@ -1,70 +1,71 @@
-//! Whether a response may be stored, or why not (RFC 9111 §3, §3.5).
+//! Decides whether a response may be stored (RFC 9111 §3, §3.5).
 
 use super::CacheControl;
 use super::freshness::is_heuristically_cacheable;
 use http::Method;
 
-/// What the verdict is made of.
+/// The inputs of the decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
     /// The request's method.
     pub method: &'a Method,
     /// The response's status code.
     pub status: u16,
-    /// The governing directives of the response.
+    /// The directives that govern the response.
     pub control: &'a CacheControl,
-    /// What of the request and response bears on storing.
+    /// Other properties of the request and response that the decision depends on.
     pub traits: Traits,
 }
 
-/// Facts of the exchange that bear on storing; all `false` by default.
+/// Properties of the exchange that the decision depends on; all `false` by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traits {
     /// The request had `Authorization` (RFC 9111 §3.5).
     pub authorization: bool,
-    /// The request said `no-store` and such directives are honoured (RFC 9111 §5.2.1.5).
+    /// The request has `no-store`, and request directives are honoured (RFC 9111 §5.2.1.5).
     pub request_no_store: bool,
-    /// The response sets a cookie, and that is not configured away.
+    /// The response has `Set-Cookie`, and the configuration does not ignore it.
     pub set_cookie: bool,
-    /// `Vary` has a `*` member, and that is not configured away.
+    /// `Vary` has a `*` member, and the configuration does not ignore it.
     pub vary_any: bool,
-    /// A lifetime is known other than by heuristics: `Expires`, or the host's configuration.
-    /// (`max-age` and `s-maxage` are read from the directives.)
+    /// `Expires` or the configuration gives a lifetime. (`max-age` and `s-maxage` are read from the
+    /// directives.)
     pub has_lifetime: bool,
 }
 
-/// Why a response must not, or is not worth to, be stored.
+/// Why a response may not be stored, or need not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unstorable {
     /// The method is not GET, HEAD or POST.
     Method,
     /// An interim status, or one outside 200-599.
     NotFinal,
-    /// A part (206). Only whole responses are stored, and fetches ask for nothing else, so there is nothing to combine (RFC 9111
-    /// §3.3 and §3.4 allow both) and no `Content-Range` to read.
+    /// The response is partial (206). The cache stores complete responses only, and its fetches request
+    /// nothing else, so it neither combines parts (which RFC 9111 §3.3 and §3.4 would allow) nor reads
+    /// `Content-Range`.
     Partial,
-    /// 304, which updates and is never stored.
+    /// The status is 304, which freshens a stored response and is never stored itself.
     NotModified,
-    /// `must-understand` with a status this cache does not know.
+    /// `must-understand`, and the cache does not know the status.
     NotUnderstood,
-    /// `no-store` in the response.
+    /// The response has `no-store`.
     NoStore,
-    /// `no-store` in the request.
+    /// The request has `no-store`.
     RequestNoStore,
-    /// `private`.
+    /// The response has `private`.
     Private,
-    /// `Authorization` without a directive that allows it.
+    /// The request has `Authorization`, and no response directive allows storing.
     Authorization,
-    /// `Set-Cookie`.
+    /// The response has `Set-Cookie`.
     SetCookie,
-    /// `Vary: *`: no request would ever match.
+    /// The response has `Vary: *`, which no later request can match.
     VaryAny,
-    /// Nothing marks it as cacheable.
+    /// No directive, lifetime or status makes the response cacheable.
     NoLifetime,
 }
 
 impl Unstorable {
-    /// A fixed word for logs and `Cache-Status` detail.
+    /// The fixed word for logs and the `detail` of `Cache-Status`.
     pub fn as_str(self) -> &'static str {
         match self {
             Unstorable::Method => "method",
@@ -83,7 +84,8 @@ impl Unstorable {
     }
 }
 
-/// The verdict. A response that must be validated on every use (`no-cache`) is storable.
+/// Returns why the response may not be stored, if so. A response with `no-cache`, which must be validated at
+/// each use, may be stored.
 pub fn storable(candidate: &Candidate<'_>) -> Result<(), Unstorable> {
     method_allows(candidate.method)?;
     status_allows(candidate.status)?;
@@ -111,8 +113,8 @@ fn status_allows(status: u16) -> Result<(), Unstorable> {
     }
 }
 
-/// `must-understand` restricts to known statuses, and for those overrides `no-store`
-/// (RFC 9111 §5.2.2.3); a qualified `private` limits fields only (§5.2.2.7).
+/// `must-understand` requires a known status, and overrides `no-store` for it (RFC 9111 §5.2.2.3); a
+/// qualified `private` restricts the listed fields only (§5.2.2.7).
 fn directives_allow(candidate: &Candidate<'_>) -> Result<(), Unstorable> {
     let control = candidate.control;
     if control.must_understand && !understands(candidate.status) {
@@ -144,8 +146,8 @@ fn traits_allow(candidate: &Candidate<'_>) -> Result<(), Unstorable> {
     Ok(())
 }
 
-/// RFC 9111 §3, the last condition: something marks the response as cacheable. For POST that is explicit freshness alone
-/// (RFC 9110 §9.3.3).
+/// The last condition of RFC 9111 §3: a directive, a lifetime or the status makes the response cacheable. A
+/// response to POST needs explicit freshness (RFC 9110 §9.3.3).
 fn has_basis(candidate: &Candidate<'_>) -> bool {
     let control = candidate.control;
     let explicit =
@@ -154,12 +156,13 @@ fn has_basis(candidate: &Candidate<'_>) -> bool {
     explicit || implied && *candidate.method != Method::POST
 }
 
-/// Whether a response to a request with `Authorization` may be reused (RFC 9111 §3.5).
+/// Returns whether a response to a request with `Authorization` may be reused for other requests (RFC 9111
+/// §3.5).
 pub fn shares_authorized(control: &CacheControl) -> bool {
     control.must_revalidate || control.public || control.s_maxage.is_some()
 }
 
-/// Whether the caching requirements of a status code are known here (RFC 9111 §5.2.2.3).
+/// Returns whether the cache knows the caching requirements of a status code (RFC 9111 §5.2.2.3).
 pub fn understands(status: u16) -> bool {
     is_heuristically_cacheable(status)
         || matches!(

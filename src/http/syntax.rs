@@ -1,20 +1,20 @@
-//! The grammar that HTTP fields share: tokens, quoted strings, list members, delta-seconds
-//! (RFC 9110 §5.6, RFC 9111 §1.2.2).
+//! The grammar that HTTP fields have in common: tokens, quoted strings, list members, delta-seconds (RFC 9110
+//! §5.6, RFC 9111 §1.2.2).
 
 use super::DELTA_MAX;
 use std::borrow::Cow;
 
-/// Whether `b` is a `tchar` (RFC 9110 §5.6.2).
+/// Returns whether `b` is a `tchar` (RFC 9110 §5.6.2).
 pub fn is_tchar(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
 
-/// Whether `s` is a `token`: one or more tchars (RFC 9110 §5.6.2).
+/// Returns whether `s` is a `token`: one or more tchars (RFC 9110 §5.6.2).
 pub fn is_token(s: &[u8]) -> bool {
     !s.is_empty() && s.iter().copied().all(is_tchar)
 }
 
-/// `s` without optional white space (space, tab) at its ends (RFC 9110 §5.6.3).
+/// Trims optional white space (space, tab) from both ends of `s` (RFC 9110 §5.6.3).
 pub fn trim(s: &[u8]) -> &[u8] {
     let start = s.iter().position(|b| !is_ows(*b)).unwrap_or(s.len());
     trim_end(s.get(start..).unwrap_or_default())
@@ -32,12 +32,12 @@ fn is_ows(b: u8) -> bool {
     b == b' ' || b == b'\t'
 }
 
-/// `1*DIGIT`, saturating at [`DELTA_MAX`] (RFC 9111 §1.2.2). `None` if it is anything else.
+/// Parses `1*DIGIT`; values above [`DELTA_MAX`] saturate (RFC 9111 §1.2.2). Returns `None` for anything else.
 pub fn delta_seconds(s: &[u8]) -> Option<u32> {
     digits(s).map(|n| u32::try_from(n).unwrap_or(DELTA_MAX).min(DELTA_MAX))
 }
 
-/// `1*DIGIT`, saturating at `u64::MAX`. `None` if it is anything else.
+/// Parses `1*DIGIT`; values above `u64::MAX` saturate. Returns `None` for anything else.
 pub fn digits(s: &[u8]) -> Option<u64> {
     if s.is_empty() || !s.iter().all(u8::is_ascii_digit) {
         return None;
@@ -47,37 +47,39 @@ pub fn digits(s: &[u8]) -> Option<u64> {
     }))
 }
 
-/// A directive's argument (RFC 9111 §5.2): `token [ "=" ( token / quoted-string ) ]`.
+/// The argument of a directive, `token [ "=" ( token / quoted-string ) ]` (RFC 9111 §5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Argument<'a> {
     /// No `=`.
     Absent,
     /// A token.
     Token(&'a [u8]),
-    /// What stands between the quotes, escapes and all; see [`unescape`].
+    /// The text between the quotes, still escaped; see [`unescape`].
     Quoted(&'a [u8]),
-    /// Something that the grammar does not allow.
+    /// Text that the grammar does not allow.
     Malformed,
 }
 
 /// One member of a directive list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Directive<'a> {
-    /// The name as received; compare it without case.
+    /// The name as received; names are compared case-insensitively.
     pub name: &'a [u8],
-    /// Its argument.
+    /// The argument.
     pub argument: Argument<'a>,
 }
 
-/// The directives of one field line, in order. Members that do not begin with a token are skipped.
+/// Iterates over the directives of one field line, in order. Members that do not begin with a token are
+/// skipped.
 ///
-/// A quoted string begins only where the grammar has one, right after `=`; one that never ends is
-/// taken as malformed text up to the next comma. So a stray quote cannot hide what follows it.
+/// A quoted string is recognised only where the grammar allows one, directly after `=`. One without a closing
+/// quote counts as malformed text up to the next comma, so that a stray quote can't hide the directives
+/// behind it.
 pub fn directives(line: &[u8]) -> Directives<'_> {
     Directives { rest: line }
 }
 
-/// Iterator of [`directives`].
+/// The iterator that [`directives`] returns.
 #[derive(Clone, Debug)]
 pub struct Directives<'a> {
     rest: &'a [u8],
@@ -111,7 +113,7 @@ impl<'a> Directives<'a> {
         self.take(want);
     }
 
-    /// Reads up to the comma that ends the member.
+    /// Parses the argument up to the comma that ends the member.
     fn argument(&mut self) -> Argument<'a> {
         let Some(after) = self.rest.strip_prefix(b"=") else {
             let trailing = trim(self.take(|b| b != b','));
@@ -137,8 +139,8 @@ impl<'a> Directives<'a> {
     }
 }
 
-/// The quoted string that `s` begins with: what stands between its quotes, and what follows
-/// (RFC 9110 §5.6.4). `None` if there is none or it does not end.
+/// Splits off the quoted string that `s` begins with: the text between its quotes, and the rest (RFC 9110
+/// §5.6.4). Returns `None` if `s` does not begin with a complete quoted string.
 pub fn quoted_string(s: &[u8]) -> Option<(&[u8], &[u8])> {
     let inner = s.strip_prefix(b"\"")?;
     let mut escaped = false;
@@ -153,7 +155,7 @@ pub fn quoted_string(s: &[u8]) -> Option<(&[u8], &[u8])> {
     None
 }
 
-/// The text of a quoted string's inside, its quoted-pairs resolved (RFC 9110 §5.6.4).
+/// Resolves the quoted-pairs in the text of a quoted string (RFC 9110 §5.6.4).
 pub fn unescape(inner: &[u8]) -> Cow<'_, [u8]> {
     if !inner.contains(&b'\\') {
         return Cow::Borrowed(inner);
@@ -167,13 +169,14 @@ pub fn unescape(inner: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(text)
 }
 
-/// The members of a comma-separated list, trimmed, empty ones left out (RFC 9110 §5.6.1). Commas in
-/// quoted strings do not separate; a quote that never closes is an ordinary byte.
+/// Iterates over the members of a comma-separated list, trimmed; empty members are skipped (RFC 9110 §5.6.1).
+/// A comma inside a quoted string does not separate members; a quote without a closing one is an ordinary
+/// byte.
 pub fn members(line: &[u8]) -> Members<'_> {
     Members { rest: line }
 }
 
-/// Iterator of [`members`].
+/// The iterator that [`members`] returns.
 #[derive(Clone, Debug)]
 pub struct Members<'a> {
     rest: &'a [u8],
@@ -215,7 +218,7 @@ fn member_end(s: &[u8]) -> usize {
     s.len()
 }
 
-/// `name` in lower case in a buffer of `N` bytes; `None` if it is longer. For `match` on names.
+/// `name` in lower case in a buffer of `N` bytes, to match it against literals; `None` if it is longer.
 pub(super) struct Lower<const N: usize> {
     bytes: [u8; N],
     len: usize,

@@ -1,11 +1,11 @@
 //! Targeted cache control (RFC 9213), and which field governs a response.
 //!
-//! A targeted field is a Dictionary of RFC 9651. An empty one, or one with any parse error, is
-//! ignored. The first valid one of the target list governs, and then `Cache-Control` and `Expires` are
-//! ignored.
+//! A targeted field is a Dictionary (RFC 9651). It is ignored if it is empty or does not parse. The first
+//! valid field of the target list governs, and `Cache-Control` and `Expires` are then ignored.
 //!
-//! `Surrogate-Control` is older (W3C Note "Edge Architecture Specification", 2001) and is read the same way, with two
-//! differences that its note makes: names have no case, and a directive with a parameter is for the surrogates of that name.
+//! `Surrogate-Control` is older (W3C Note "Edge Architecture Specification", 2001). It is parsed in the same
+//! way, with two differences that the note defines: names are case-insensitive, and a directive with a
+//! parameter applies only to the surrogates that the parameter names.
 
 use super::cache_control::Given;
 use super::fields::each_named;
@@ -17,27 +17,27 @@ use sfv::{BareItemFromInput, KeyRef, Parser};
 use std::borrow::Cow;
 use std::convert::Infallible;
 
-/// Where the governing directives came from.
+/// The field that the governing directives come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// `Cache-Control` (possibly absent); `Expires` counts.
+    /// `Cache-Control`, which may be absent; `Expires` applies.
     CacheControl,
-    /// The targeted field with this index in the target list; `Expires` does not count.
+    /// The targeted field at this index of the target list; `Expires` does not apply.
     Targeted(usize),
 }
 
-/// The directives that govern a response, and where they came from.
+/// The directives that govern a response, and the field that they come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Control {
     /// The directives.
     pub directives: CacheControl,
-    /// Their field.
+    /// The field that they come from.
     pub source: Source,
 }
 
 impl Control {
-    /// Picks the governing field: the first of `targets` that is valid and not empty, else
-    /// `Cache-Control` (RFC 9213 §2.2). `targets` are field names in order of priority.
+    /// Selects the governing field: the first of `targets` that is valid and not empty, else `Cache-Control`
+    /// (RFC 9213 §2.2). `targets` are field names in order of priority.
     pub fn of<T: AsRef<str>>(fields: &dyn Fields, targets: &[T]) -> Control {
         for (index, name) in targets.iter().enumerate() {
             if let Some(directives) = parse(fields, name.as_ref()) {
@@ -54,10 +54,11 @@ impl Control {
 
 const SURROGATE: &str = "surrogate-control";
 
-/// What this cache is called in `Surrogate-Capability`, where a location announces it.
+/// The name of this cache in `Surrogate-Capability`, if a location announces it.
 const SURROGATE_NAME: &str = "swrcache";
 
-/// Reads one targeted field over all its lines. `None`: absent, empty or malformed (RFC 9213 §2.1).
+/// Parses one targeted field over all its lines. Returns `None` if it is absent, empty or malformed (RFC 9213
+/// §2.1).
 pub fn parse(fields: &dyn Fields, name: &str) -> Option<CacheControl> {
     let mut value = Vec::new();
     each_named(fields, name, &mut |line| {
@@ -80,13 +81,13 @@ pub fn parse(fields: &dyn Fields, name: &str) -> Option<CacheControl> {
     members.into_control()
 }
 
-/// The Dictionary's members in order; a repeated key keeps its last value (RFC 9651 §4.2.2). Only
-/// keys that are directives known here are kept, so the list stays short.
+/// The Dictionary's members in order; of a repeated key, the last value counts (RFC 9651 §4.2.2). Only known
+/// directives are kept, which bounds the list.
 #[derive(Default)]
 struct DirectiveMembers<'de> {
     list: Vec<(&'de str, Option<Given<'de>>)>,
     any: bool,
-    /// Parameters name those whom a member is for.
+    /// Whether parameters name the surrogates that a member applies to (`Surrogate-Control`).
     addressed: bool,
 }
 
@@ -124,14 +125,14 @@ impl<'de> DictionaryVisitor<'de> for DirectiveMembers<'de> {
     }
 }
 
-/// Takes the value of one member.
+/// Visits the value of one member.
 struct Member<'a, 'de> {
     slot: &'a mut Option<Given<'de>>,
     addressed: bool,
 }
 
-/// Takes the parameters of a member: those of a targeted field say nothing (RFC 9213 §2.1), those of `Surrogate-Control`
-/// whom it is for.
+/// Visits the parameters of a member: those of a targeted field are ignored (RFC 9213 §2.1), those of
+/// `Surrogate-Control` name the surrogates that the member applies to.
 struct Addressees<'a, 'de> {
     slot: &'a mut Option<Given<'de>>,
     given: Option<Given<'de>>,
@@ -176,8 +177,8 @@ impl<'de> EntryVisitor<'de> for Member<'_, 'de> {
     }
 }
 
-/// Maps a structured value to a directive's argument (RFC 9213 §2.1): only an Integer is a number,
-/// only a String or a Token is text, and types are not coerced. `?0` is as if the member were absent.
+/// Converts a structured value to a directive's argument (RFC 9213 §2.1): only an Integer is a number, only a
+/// String or a Token is text, and types are not coerced. `?0` counts as if the member were absent.
 fn given(item: BareItemFromInput<'_>) -> Option<Given<'_>> {
     Some(match item {
         BareItemFromInput::Boolean(false) => return None,

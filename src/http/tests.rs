@@ -1,9 +1,9 @@
-//! No input makes a parser panic, and what they promise holds for any input.
+//! No input makes a parser panic, and the properties that the parsers promise hold for any input.
 
 use super::*;
 use ::http::Method;
 
-/// xorshift64*: the same bytes on every run.
+/// xorshift64*, seeded, so that every run generates the same input.
 struct Random(u64);
 
 impl Random {
@@ -18,7 +18,7 @@ impl Random {
         usize::try_from(self.next() % n as u64).unwrap_or(0)
     }
 
-    /// Pieces of real fields between random bytes, so that parsers get past their first check.
+    /// Mixes pieces of real fields with random bytes, so that the input passes the parsers' first checks.
     fn value(&mut self) -> Vec<u8> {
         let mut value = Vec::new();
         for _ in 0..self.below(12) {
@@ -148,7 +148,7 @@ fn read_response(fields: &dyn Fields, random: &mut Random) {
     let _ = limits::check(fields);
 }
 
-/// What is stored of a request must match that same request.
+/// The normal forms of a request must match that same request.
 fn vary_is_reflexive(response: &dyn Fields, request: &dyn Fields) {
     let Vary::Fields(names) = Vary::of(response) else {
         return;
@@ -194,7 +194,7 @@ fn judge_request(request: &dyn Fields, response: &dyn Fields, random: &mut Rando
     }
 }
 
-/// An update leaves no hop-by-hop field of the new response and loses no pinned one.
+/// Freshening adds no hop-by-hop field of the new response, and keeps all pinned fields.
 fn update_holds(stored: &dyn Fields, new: &dyn Fields) {
     let control = CacheControl::response(new);
     let excluded = Exclusions::of(new, &control);

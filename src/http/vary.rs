@@ -1,8 +1,8 @@
 //! Which stored response a request selects (RFC 9111 §4.1).
 //!
-//! What a stored response keeps of its request is, for each nominated field, whether it was present
-//! and its *normal form*: lines combined, white space normalised, and, for the fields of a [`Reduce`],
-//! cut down to what can matter. A later request matches if it has the same normal forms.
+//! For each field that `Vary` nominates, a stored response keeps whether its request had the field, and the
+//! field's *normal form*: lines combined, white space normalised and, for the fields of a [`Reduce`], reduced
+//! to what can affect the response. A later request matches if its normal forms are equal.
 
 mod accept;
 
@@ -15,14 +15,14 @@ use accept::{Encodings, Languages};
 /// Fields whose values are reduced before they are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reduce {
-    /// `Accept-Encoding`: the set of codings accepted, without weights and order.
+    /// `Accept-Encoding`: the set of accepted codings, without weights and order.
     pub accept_encoding: bool,
-    /// `Accept-Language`: the primary tags accepted, in order of preference.
+    /// `Accept-Language`: the accepted primary language tags, in order of preference.
     pub accept_language: bool,
 }
 
 impl Reduce {
-    /// Adds a field by name. `Err` if that field cannot be reduced.
+    /// Adds a field by name, or returns an error if the field can't be reduced.
     pub fn add(&mut self, name: &str) -> Result<(), NotReducible> {
         match name.to_ascii_lowercase().as_str() {
             "accept-encoding" => self.accept_encoding = true,
@@ -33,45 +33,44 @@ impl Reduce {
     }
 }
 
-/// The field is none of those that [`Reduce`] knows.
+/// The field is not one that [`Reduce`] supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotReducible;
 
-/// The field names that `Vary` nominates: lower case, sorted, each once.
+/// The field names that `Vary` nominates: in lower case, sorted, without duplicates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Nominated {
     names: Vec<Box<str>>,
 }
 
 impl Nominated {
-    /// The names, in lower case, sorted.
+    /// Iterates over the names.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(|name| &**name)
     }
 
-    /// How many there are.
+    /// The number of names.
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether there are none.
+    /// Whether no field is nominated.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 }
 
-/// What a response's `Vary` says.
+/// The value of a response's `Vary`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Vary {
-    /// The fields that select among responses; none without `Vary`.
+    /// The fields that select among the stored responses; empty without `Vary`.
     Fields(Nominated),
-    /// A `*` member, a malformed one, or more than
-    /// [`MAX_VARY`]: no request ever matches.
+    /// `Vary` has a `*` member, a malformed one, or more than [`MAX_VARY`] members: no request matches.
     Any,
 }
 
 impl Vary {
-    /// Reads all `Vary` lines of a response.
+    /// Parses all `Vary` lines of a response.
     pub fn of(response: &dyn Fields) -> Vary {
         let mut names = Some(Vec::new());
         each_named(response, "vary", &mut |line| {
@@ -89,14 +88,14 @@ impl Vary {
     }
 }
 
-/// Appends the normal form of the request field `name` to `out`. `false`, and nothing appended, if
-/// the request has no such field.
+/// Appends the normal form of the request field `name` to `out`. If the request has no such field, returns
+/// `false` and appends nothing.
 pub fn normalize(name: &str, request: &dyn Fields, reduce: Reduce, out: &mut Vec<u8>) -> bool {
     emit(name, request, reduce, out)
 }
 
-/// Whether the request's field `name` has the stored normal form (`None`: it was absent, and absent
-/// matches absent only). Allocates nothing.
+/// Returns whether the request's field `name` equals the stored normal form. `None` means that the field was
+/// absent, which matches only an absent field. Allocates nothing.
 pub fn matches(name: &str, stored: Option<&[u8]>, request: &dyn Fields, reduce: Reduce) -> bool {
     let mut expected = Expected {
         rest: stored.unwrap_or_default(),
@@ -106,7 +105,7 @@ pub fn matches(name: &str, stored: Option<&[u8]>, request: &dyn Fields, reduce: 
     present == stored.is_some() && !expected.differs && expected.rest.is_empty()
 }
 
-/// Adds a member of `Vary`; `None` if from now on nothing matches.
+/// Adds a member of `Vary` to the names; `None` if no request can match from here on.
 fn nominate(mut names: Vec<Box<str>>, member: &[u8]) -> Option<Vec<Box<str>>> {
     let is_name = is_token(member) && member != b"*";
     let name = std::str::from_utf8(member).ok().filter(|_| is_name)?;
@@ -117,7 +116,7 @@ fn nominate(mut names: Vec<Box<str>>, member: &[u8]) -> Option<Vec<Box<str>>> {
     (names.len() <= MAX_VARY).then_some(names)
 }
 
-/// Where a normal form goes, piece by piece.
+/// Receives a normal form piece by piece.
 trait Sink {
     fn put(&mut self, bytes: &[u8]);
 
@@ -134,7 +133,7 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// Compares with a stored normal form instead of building one.
+/// Compares the pieces with a stored normal form, without building one.
 struct Expected<'a> {
     rest: &'a [u8],
     differs: bool,
@@ -149,7 +148,7 @@ impl Sink for Expected<'_> {
     }
 }
 
-/// Emits the normal form; whether there is such a field.
+/// Emits the normal form, and returns whether the request has the field.
 fn emit(name: &str, request: &dyn Fields, reduce: Reduce, sink: &mut dyn Sink) -> bool {
     if is(name.as_bytes(), "accept-encoding") {
         match reduce.accept_encoding {
@@ -168,12 +167,12 @@ fn emit(name: &str, request: &dyn Fields, reduce: Reduce, sink: &mut dyn Sink) -
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Case {
-    /// The field's values have no case.
+    /// The field's values are case-insensitive.
     Fold,
     Keep,
 }
 
-/// Lines combined, members separated by one comma and one space (RFC 9111 §4.1).
+/// Combines the lines; members are separated by one comma and one space (RFC 9111 §4.1).
 fn emit_list(name: &str, request: &dyn Fields, case: Case, sink: &mut dyn Sink) -> bool {
     let (mut present, mut first) = (false, true);
     each_named(request, name, &mut |line| {
@@ -208,7 +207,7 @@ fn emit_encodings(request: &dyn Fields, sink: &mut dyn Sink) -> bool {
     present
 }
 
-/// The primary tags; if there are more than are kept track of, the plain form.
+/// Emits the primary language tags, or the plain list if there are more than can be tracked.
 fn emit_languages(name: &str, request: &dyn Fields, sink: &mut dyn Sink) -> bool {
     let mut languages = Languages::default();
     let mut present = false;
@@ -353,7 +352,7 @@ mod tests {
             (&["*, br;q=0"], "*, br;q=0"),
             (&["gzip, *;q=0"], "gzip, identity;q=0"),
             (&["identity;q=0, br"], "br, identity;q=0"),
-            // an unknown coding may matter: it stays
+            // an unknown coding may affect the response: it is kept
             (&["dcb, gzip, DCZ"], "gzip, dcb, dcz"),
             (&["dcb;q=0, gzip"], "gzip"),
         ] {
@@ -377,7 +376,7 @@ mod tests {
             (&["*"], "*"),
             (&["en;q=0.5, de;q=0.5"], "en, de"),
             (&["zh-Hant-TW, ZH;q=0.1"], "zh"),
-            (&["abcdefghi, en"], "abcdefghi, en"), // no language tag: left as it is
+            (&["abcdefghi, en"], "abcdefghi, en"), // not a language tag: kept unchanged
             (&[""], ""),
         ] {
             assert_eq!(

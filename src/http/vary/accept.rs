@@ -1,9 +1,9 @@
-//! What can matter of `Accept-Encoding` and `Accept-Language` (RFC 9110 §12.5.3, §12.5.4).
+//! Reduces `Accept-Encoding` and `Accept-Language` to what can affect a response (RFC 9110 §12.5.3, §12.5.4).
 
 use crate::http::fields::is;
 use crate::http::syntax::{is_token, trim};
 
-/// The codings that are put into a fixed order; others stay as they come.
+/// The codings that are emitted in a fixed order; others keep the order received.
 const KNOWN: [&str; 4] = ["zstd", "br", "gzip", "deflate"];
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -14,7 +14,7 @@ enum Accept {
     Refused,
 }
 
-/// Which content codings a request accepts. The first mention of one counts.
+/// The content codings that a request accepts. Of a repeated coding, the first mention counts.
 #[derive(Default)]
 pub(super) struct Encodings {
     known: [Accept; KNOWN.len()],
@@ -23,7 +23,7 @@ pub(super) struct Encodings {
 }
 
 impl Encodings {
-    /// Takes in one member.
+    /// Adds one member of the list.
     pub(super) fn note(&mut self, member: &[u8]) {
         let (name, weight) = weighted(member);
         let accept = match weight {
@@ -41,8 +41,8 @@ impl Encodings {
         }
     }
 
-    /// Calls `f(name, suffix)` for what matters of the codings known here. A refusal matters if
-    /// `*` accepts the rest, or if it forbids the plain representation.
+    /// Calls `f(name, suffix)` for each known coding that can affect the response. A refusal can if `*`
+    /// accepts the others, or if it excludes the identity coding.
     pub(super) fn emit(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
         for (name, accept) in KNOWN.iter().zip(self.known) {
             if accept == Accept::Accepted {
@@ -66,7 +66,7 @@ impl Encodings {
         }
     }
 
-    /// The same for one member whose coding is not known here.
+    /// Does the same for one member whose coding is unknown.
     pub(super) fn emit_unknown(&self, member: &[u8], f: &mut dyn FnMut(&[u8], &[u8])) {
         let (name, weight) = weighted(member);
         if position(name).is_some() || is(name, "identity") || name == b"*" {
@@ -88,7 +88,8 @@ fn position(name: &[u8]) -> Option<usize> {
     KNOWN.iter().position(|known| is(name, known))
 }
 
-/// A member's name and its weight in thousandths (RFC 9110 §12.4.2); a malformed weight is as none.
+/// Splits a member into its name and its weight in thousandths (RFC 9110 §12.4.2); a malformed weight counts
+/// as absent.
 fn weighted(member: &[u8]) -> (&[u8], u16) {
     let mut parts = member.split(|b| *b == b';').map(trim);
     let name = parts.next().unwrap_or_default();
@@ -116,10 +117,10 @@ fn thousandths(value: &[u8]) -> Option<u16> {
     }
 }
 
-/// Most languages kept track of.
+/// The maximum number of languages that are tracked.
 const MAX_LANGUAGES: usize = 16;
 
-/// Longest primary subtag (RFC 5646 §2.1).
+/// The maximum length of a primary language subtag (RFC 5646 §2.1).
 const MAX_TAG: usize = 8;
 
 #[derive(Clone, Copy, Default)]
@@ -135,7 +136,7 @@ impl Language {
     }
 }
 
-/// The primary tags that a request accepts.
+/// The primary language tags that a request accepts.
 #[derive(Default)]
 pub(super) struct Languages {
     list: [Language; MAX_LANGUAGES],
@@ -144,7 +145,7 @@ pub(super) struct Languages {
 }
 
 impl Languages {
-    /// Takes in one member.
+    /// Adds one member of the list.
     pub(super) fn note(&mut self, member: &[u8]) {
         let (range, weight) = weighted(member);
         let primary = range.split(|b| *b == b'-').next().unwrap_or_default();
@@ -162,7 +163,7 @@ impl Languages {
         self.insert(language);
     }
 
-    /// Keeps the list in descending order of weight, equal ones as they came.
+    /// Inserts in descending order of weight; equal weights keep the order received.
     fn insert(&mut self, language: Language) {
         let Some(end) = self.list.get_mut(self.len) else {
             self.incomplete = true;
@@ -177,12 +178,12 @@ impl Languages {
         }
     }
 
-    /// Whether something could not be taken in, so that reducing would lose it.
+    /// Returns whether a member could not be tracked, so that reducing would lose it.
     pub(super) fn is_incomplete(&self) -> bool {
         self.incomplete
     }
 
-    /// Calls `f` for each tag accepted, once, most preferred first.
+    /// Calls `f` once for each accepted tag, the most preferred first.
     pub(super) fn emit(&self, f: &mut dyn FnMut(&[u8])) {
         let list = self.list.get(..self.len).unwrap_or_default();
         for (at, language) in list.iter().enumerate() {
