@@ -16,7 +16,7 @@
 #   make msrv     compiles with the oldest Rust that will do, Debian 13's
 #   make check    formatting, lints, symbols
 #   make deny     licences, sources and known faults of the crates in Cargo.lock, by deny.toml
-#   make bench    measurements side by side with other caches, and of the store, into README.md
+#   make bench    measurements side by side with other caches into bench/RESULTS.md, five of them into README.md; and bench-store
 #   make bench-store   the store alone: density, hit ratios, throughput, scale, restarts; into bench/store.md; fails where a budget is missed
 
 NGINX ?=
@@ -113,7 +113,7 @@ test-chaos: module
 bench: module
 	@scripts/module.sh uncounted
 	@bench/servers/bench.py --readme
-	@bench/servers/store.py --readme
+	@bench/servers/store.py
 
 # Some minutes, 6 GiB of memory.
 bench-store: module

@@ -2,7 +2,8 @@
 """Side-by-side measurements of swrcache and other caches on this machine.
 
     bench/servers/bench.py            everything, under ten minutes; writes bench/RESULTS.md and bench/results.json
-    bench/servers/bench.py --readme   the same, and the tables into README.md
+    bench/servers/bench.py --readme   the same, and five numbers into README.md
+    bench/servers/bench.py --render bench/results.json   makes the tables anew from an earlier run
     bench/servers/bench.py --quick    each thing once and briefly, under a minute: shows that it runs, not how fast;
                               writes build/bench/
 
@@ -369,7 +370,7 @@ def stop_in_time(seconds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="each thing once and briefly")
-    parser.add_argument("--readme", action="store_true", help="put the tables into README.md too")
+    parser.add_argument("--readme", action="store_true", help="put five numbers into README.md too")
     parser.add_argument("--render", type=Path, metavar="JSON", help="make the tables anew from an earlier run")
     options = parser.parse_args()
     plan = QUICK if options.quick else FULL
@@ -390,9 +391,12 @@ def main():
 
     text = report.markdown(results)
     print(text)
-    (into / "RESULTS.md").write_text("# Results\n\n" + text)
+    if options.quick:
+        (into / "RESULTS.md").write_text("# Results\n\n" + text)
+    else:
+        report.between_marks(into / "RESULTS.md", "bench", text)
     if options.readme:
-        report.into_readme(ROOT / "README.md", "bench", f"## How fast\n\n`make bench` measured this; it runs anywhere.\n\n{text}")
+        report.between_marks(ROOT / "README.md", "bench", report.summary(results))
     ours = [what for what in results["left_out"] if what.startswith(OURS)]
     if results["alarms"] or ours:
         sys.exit("\n".join(["bench: something is wrong with swrcache:", *ours, *results["alarms"][:10]]))

@@ -193,9 +193,34 @@ def markdown(results):
     return "\n\n".join(parts) + "\n"
 
 
-def into_readme(path, name, text):
-    """Puts a text between the marks of that name."""
+def summary(results):
+    """Five numbers for README.md, beside nginx's own cache at its best."""
+    rows = []
+
+    def row(what, ours, theirs, show):
+        rows.append([what, show(ours), show(theirs)])
+
+    for size, rates in results["http"].items():
+        if size in ("1024", str(128 << 10)):
+            ours, best = rates[OURS], with_best(rates)[BEST]
+            row(f"HITs of {human(int(size))} a second, on one core", median(ours), median(best), lambda rate: f"{rate:,.0f}")
+    expiry = results["expiry"]
+    row("the next request on the connection that met an expired page, whose origin takes 3 s",
+        *(median(expiry[name]["next"]) for name in (OURS, CACHE)), lambda seconds: f"{milliseconds(seconds)} ms")
+    for key, what in {"cold50": "50 visitors at once for a page that nobody has, origin 100 ms: the longest wait",
+                      "nostore50": "the same for a page that may not be stored"}.items():
+        waits = (median([r["worst"] for r in results["stampedes"][key][name]]) for name in (OURS, CACHE))
+        row(what, *waits, lambda seconds: f"{milliseconds(seconds)} ms")
+    machine = results["machine"]
+    return f"On an {machine['processor']} with {machine['cores']} cores, one worker of nginx {machine['versions']['nginx']}:\n\n" + table(
+        ["", "swrcache", "`proxy_cache` at its best"], rows)
+
+
+def between_marks(path, name, text):
+    """Puts a text between the marks of that name, in place of what stands there."""
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    head, _, rest = path.read_text().partition(begin)
-    tail = rest.partition(end)[2] if end in rest else rest
-    path.write_text(f"{head}{begin}\n{text}\n{end}{tail}")
+    before, _, rest = path.read_text().partition(begin)
+    _, mark, after = rest.partition(end)
+    if not mark:
+        raise ValueError(f"{path} has no {begin} ... {end}")
+    path.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}")

@@ -1,10 +1,7 @@
 #!/usr/bin/env python3
 """Measures the store by itself (bench/micro/store.rs), and how soon a restarted nginx has its cache again. Fails where a budget is missed.
 
-    bench/servers/store.py            some minutes; writes bench/store.md
-    bench/servers/store.py --readme   the same, and into README.md too
-
-Needs `make module` for the second part, 10 GiB of memory, 2 GiB of disk, and wrk. As root it lets the system give huge pages to
+Takes some minutes; writes bench/store.md. Needs `make module` for the second part, 10 GiB of memory, 2 GiB of disk, and wrk. As root it lets the system give huge pages to
 shared memory meanwhile, for a column of its own.
 """
 
@@ -243,9 +240,7 @@ def main():
     after_restart, slowest = restart()
     text = "\n\n".join([machine(), tables(), throughput(), after_restart]) + "\n"
     print(text)
-    (ROOT / "bench/store.md").write_text("# The store, measured\n\n" + text.replace("\n### ", "\n## "))
-    if "--readme" in sys.argv[1:]:
-        report.into_readme(ROOT / "README.md", "bench-store", f"## The store, measured\n\n`make bench-store` measured this.\n\n{text}")
+    report.between_marks(ROOT / "bench/store.md", "bench-store", text.replace("\n### ", "\n## "))
     if budgets := list(missed(text, slowest)):
         sys.exit("\n".join(f"store: budget missed: {line}" for line in budgets))
 

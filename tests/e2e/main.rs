@@ -16,6 +16,7 @@ mod cycle;
 mod damage;
 mod delivery;
 mod directives;
+mod documents;
 mod examples;
 mod faults;
 mod growing;

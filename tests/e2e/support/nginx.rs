@@ -107,6 +107,16 @@ impl Conf {
         }
     }
 
+    /// A whole configuration, but for what has to be the test's own: `inside_http` is put where its `http` begins.
+    pub(crate) fn whole(text: &str, inside_http: &str) -> Conf {
+        let http = format!("http {{ access_log off; {TEMPS} {inside_http}");
+        let text = text.replacen("http {", &http, 1);
+        Conf {
+            whole: Some(format!("{}\n{GLOBAL}{text}", load_module())),
+            ..Conf::new()
+        }
+    }
+
     /// `swr_cache_zone zone=main:32m;`
     pub(crate) fn zone(self) -> Conf {
         self.http("swr_cache_zone zone=main:32m;")
