@@ -5,7 +5,7 @@
 #   scripts/abi.sh write   records the interface as it is
 #
 # What is dumped is a library of stubs made of include/swrcache.h, with the constants as an enum: the debug information of the Rust
-# library tells of everything inside it. That header and library agree, tests/sources/header.rs and the comparison of symbols below say.
+# library tells of everything inside it. That header and library agree, tests/sources/header and the comparison of symbols below say.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -68,6 +68,13 @@ impl Cache {
         }
     }
 
+    /// What [`Cache::decide`] would say, without its effects: nothing is counted, claimed, remembered or removed. A fetch in it is not
+    /// to be carried out: it holds no place.
+    pub fn peek(&self, req: &Request<'_>, policy: &Policy, now: Millis) -> Decision {
+        let asking = Asking::new(&self.region, req, policy, Turn::First, now).explaining();
+        Deciding(&asking).decide()
+    }
+
     /// What would happen to `req` at `now`, and why. Nothing is fetched, counted, claimed, remembered or removed.
     pub fn explain(
         &self,
@@ -75,8 +82,7 @@ impl Cache {
         policy: &Policy,
         now: Millis,
     ) -> Result<Explanation, Busy> {
-        let asking = Asking::new(&self.region, req, policy, Turn::First, now).explaining();
-        explain::explain(&self.region, Deciding(&asking).decide(), req, policy, now)
+        explain::explain(&self.region, self.peek(req, policy, now), req, policy, now)
     }
 
     /// Everything that is stored.

@@ -410,7 +410,7 @@ pub(crate) fn shared(cache: *const Cache, f: impl FnOnce(&Arc<Shared>) -> Result
 /// # Safety
 /// `cache` is NULL or live.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn swrcache_wait(cache: *mut Cache, ticket: u64, until: u64) -> c_int {
+pub unsafe extern "C" fn swrcache_wait(cache: *const Cache, ticket: u64, until: u64) -> c_int {
     shared(cache, |cache| {
         match cache.wait(ticket, cache.instant(until)) {
             true => Ok(()),

@@ -329,13 +329,13 @@ impl FetchValue {
             &self.policy,
             self.client.method,
             serve,
-            fetched,
+            Some(fetched),
         )
     }
 }
 
 /// Runs a call on a fetch; the pointer's soundness is what every function of the header asks for.
-fn on(fetch: *mut Fetch, f: impl FnOnce(&mut FetchValue) -> Result<()>) -> c_int {
+fn on(fetch: *const Fetch, f: impl FnOnce(&mut FetchValue) -> Result<()>) -> c_int {
     call(|| {
         // SAFETY: NULL or live, by the contract of each caller.
         unsafe { Handle::with_mut(fetch, f) }
@@ -366,7 +366,7 @@ unsafe fn tell<T: Copy>(
 /// # Safety
 /// `at` and `count` are NULL or writable.
 unsafe fn tell_array<T>(
-    fetch: *mut Fetch,
+    fetch: *const Fetch,
     (at, count): (*mut *const T, *mut usize),
     f: impl FnOnce(&mut FetchValue) -> Result<(*const T, usize)>,
 ) -> c_int {
@@ -474,7 +474,7 @@ pub unsafe extern "C" fn swrcache_fetch_request(fetch: *mut Fetch, request: *mut
 /// `fetch` is NULL or live; `key` and `len` are NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn swrcache_fetch_key(
-    fetch: *mut Fetch,
+    fetch: *const Fetch,
     key: *mut *const c_char,
     len: *mut usize,
 ) -> c_int {
@@ -493,7 +493,7 @@ pub unsafe extern "C" fn swrcache_fetch_key(
 /// # Safety
 /// `fetch` is NULL or live.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn swrcache_fetch_is_refresh(fetch: *mut Fetch) -> c_int {
+pub unsafe extern "C" fn swrcache_fetch_is_refresh(fetch: *const Fetch) -> c_int {
     let mut refresh = 0;
     on(fetch, |fetch| {
         refresh = types::flag(fetch.life.is_refresh());
@@ -656,7 +656,7 @@ pub unsafe extern "C" fn swrcache_fetch_stale(fetch: *mut Fetch, reply: *mut *mu
 /// # Safety
 /// `fetch` is NULL or live.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn swrcache_fetch_reason(fetch: *mut Fetch) -> *const c_char {
+pub unsafe extern "C" fn swrcache_fetch_reason(fetch: *const Fetch) -> *const c_char {
     let mut said = c"".as_ptr();
     on(fetch, |fetch| {
         said = word(fetch.reason());
@@ -675,7 +675,7 @@ pub unsafe extern "C" fn swrcache_fetch_reason(fetch: *mut Fetch) -> *const c_ch
 /// `fetch` is NULL or live; `buffer` has `size` writable bytes; `needed` is NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn swrcache_fetch_status(
-    fetch: *mut Fetch,
+    fetch: *const Fetch,
     buffer: *mut c_char,
     size: usize,
     needed: *mut usize,

@@ -115,7 +115,7 @@ impl<T: Kind> Handle<T> {
     /// # Safety
     /// As the contract of every function in the header: `handle` is NULL or a live handle.
     pub(crate) unsafe fn with_mut<R>(
-        handle: *mut Handle<T>,
+        handle: *const Handle<T>,
         f: impl FnOnce(&mut T) -> Result<R>,
     ) -> Result<R> {
         // SAFETY: the caller's promise.

@@ -38,10 +38,10 @@ pub const SWRCACHE_GATEWAY_TIMEOUT: c_int = 4;
 pub struct Decision {
     /// `sizeof(swrcache_decision)`, set by you.
     pub struct_size: usize,
-    /// What to do: `SWRCACHE_PASS`, `_SERVE`, `_WAIT`, `_FETCH` or `_GATEWAY_TIMEOUT`.
+    /// What to do: `SWRCACHE_PASS`, `_SERVE`, `_WAIT`, `_FETCH` or `_GATEWAY_TIMEOUT` (an `enum swrcache_action`).
     pub action: c_int,
-    /// For a status header or the log: `SWRCACHE_STATUS_HIT` and the like. With `SWRCACHE_FETCH` what it is if the fetch brings something
-    /// new; the reply's head says what it has become.
+    /// For a status header or the log: `SWRCACHE_STATUS_HIT` and the like (an `enum swrcache_cache_status`). With `SWRCACHE_FETCH` what it
+    /// is if the fetch brings something new; the reply's head says what it has become.
     pub status: c_int,
     /// Why, one of a fixed set of words; static, never NULL.
     pub reason: *const c_char,
@@ -120,8 +120,8 @@ pub unsafe extern "C" fn swrcache_lookup_wait(
 /// # Safety
 /// As `swrcache_lookup`.
 #[inline]
-unsafe fn looked_up(
-    cache: *mut Cache,
+pub(crate) unsafe fn looked_up(
+    cache: *const Cache,
     policy: *const Policy,
     request: *const Request,
     decision: *mut Decision,

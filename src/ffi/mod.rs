@@ -15,6 +15,7 @@
 //! | `policy` | directives by name |
 //! | `request`, `lookup` | request -> decision |
 //! | `status` | the words for how it was answered, and why |
+//! | `peek` | what it would be, without an effect |
 //! | `passed` | what the cache learns of requests that it took no part in |
 //! | `reply` | head and body of an answer |
 //! | `response`, `fetch` | what the origin said, byte by byte |
@@ -30,6 +31,7 @@ mod handle;
 mod log;
 mod lookup;
 mod passed;
+mod peek;
 mod policy;
 mod pure;
 mod purge;
@@ -56,6 +58,7 @@ pub use fetch::*;
 pub use log::{Logger, SWRCACHE_LOG_ERROR, SWRCACHE_LOG_NOTICE, swrcache_log};
 pub use lookup::*;
 pub use passed::swrcache_passed;
+pub use peek::swrcache_peek;
 pub use policy::*;
 pub use pure::*;
 pub use purge::*;

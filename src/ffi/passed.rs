@@ -15,12 +15,12 @@ use crate::engine::{Invalidation, Method};
 ///
 /// A method that is not cached and not safe, such as PUT, makes what is stored for the key invalid, unless it failed, and with it
 /// what `Location` and `Content-Location` name on the same origin (RFC 9111 section 4.4); and the cache groups that
-/// `Cache-Group-Invalidation` names (RFC 9875). These need `request->origin`, the others `request->target` too. A HEAD brings what is stored up to date, or ends it (section 4.3.5). Nothing comes of others, so that
-/// it may be called for each that passed.
+/// `Cache-Group-Invalidation` names (RFC 9875). These need `request->origin`, the others `request->target` too. A HEAD brings what is
+/// stored up to date, or ends it (section 4.3.5). Nothing comes of others, so that it may be called for each that passed.
 ///
-/// Any number of threads at a time. Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments; SWRCACHE_EAGAIN if the cache was
-/// too busy and perhaps not all of it went: call it again; SWRCACHE_ESTATE in a process that was forked and has not called
-/// `swrcache_after_fork`, or can't.
+/// Any number of threads at a time. Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments; SWRCACHE_EAGAIN if
+/// the cache was too busy and perhaps not all of it went: call it again; SWRCACHE_ESTATE in a process that was forked and has not
+/// called `swrcache_after_fork`, or can't.
 ///
 /// # Safety
 /// `cache` and `policy` are NULL or live; `request` and `response` are NULL or have `struct_size` readable bytes, and what they

@@ -268,17 +268,17 @@ fn io(bytes: &[u8]) -> iovec {
     }
 }
 
-/// A reply for C, to a client that waited for a fetch.
+/// A reply for C; to a client that waited for a fetch, what it gets to know of it.
 pub(crate) fn give(
     cache: &Arc<Shared>,
     policy: &Settings,
     method: Method,
     serve: Serve,
-    fetched: Fetched,
+    fetched: Option<Fetched>,
 ) -> *mut Reply {
     let serve = ManuallyDrop::new(serve);
     // SAFETY: read once, and not dropped here.
-    unsafe { give_from(cache, policy, method, &raw const *serve, Some(fetched)) }
+    unsafe { give_from(cache, policy, method, &raw const *serve, fetched) }
 }
 
 /// As [`give`], out of the place where the delivery lies.
@@ -464,13 +464,12 @@ impl ReplyValue {
 /// Call it as often as you like; what `*head` points to lives as long as the reply and stays as it is. On failure `*head` is as
 /// it was. One thread at a time.
 ///
-/// Returns 0; SWRCACHE_EINVAL for a NULL; SWRCACHE.ESIZE; SWRCACHE_EBUSY if another thread
-/// uses the reply.
+/// Returns 0; SWRCACHE_EINVAL, SWRCACHE_ESIZE for a NULL and other bad arguments; SWRCACHE_EBUSY if another thread uses the reply.
 ///
 /// # Safety
 /// `reply` is NULL or live; `head` is NULL or has `struct_size` writable bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn swrcache_reply_head(reply: *mut Reply, head: *mut Head) -> c_int {
+pub unsafe extern "C" fn swrcache_reply_head(reply: *const Reply, head: *mut Head) -> c_int {
     call(|| {
         // SAFETY: the caller's promise.
         unsafe { Handle::with_mut(reply, |reply| types::write(head, reply.head())) }
@@ -489,7 +488,7 @@ pub unsafe extern "C" fn swrcache_reply_head(reply: *mut Reply, head: *mut Head)
 /// `reply` is NULL or live; `buffer` has `size` writable bytes; `needed` is NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn swrcache_reply_head_text(
-    reply: *mut Reply,
+    reply: *const Reply,
     buffer: *mut c_char,
     size: usize,
     needed: *mut usize,

@@ -21,7 +21,7 @@ pub const SWRCACHE_STATS_HTML: c_int = 2;
 const PLACES: u32 = 1024;
 
 /// Takes a text of so many bytes, which lives as long as the call. Must not call the library, nor throw or longjmp out.
-pub type TextSink =
+pub type Sink =
     Option<unsafe extern "C" fn(user: *mut c_void, text: *const c_char, length: usize)>;
 
 /// Hands the statistics of the cache to `sink`, in one piece, in the form `SWRCACHE_STATS_JSON`, `SWRCACHE_STATS_PROMETHEUS` or
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn swrcache_stats_text(
     cache: *const Cache,
     name: *const c_char,
     form: c_int,
-    sink: TextSink,
+    sink: Sink,
     user: *mut c_void,
 ) -> c_int {
     shared(cache, |cache| {

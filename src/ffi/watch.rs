@@ -88,7 +88,7 @@ fn on(watch: *const Watch, f: impl FnOnce(&Watcher) -> Result<()>) -> Result<()>
 /// # Safety
 /// `watch` is NULL or live; `fd` is NULL or writable.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn swrcache_watch_fd(watch: *mut Watch, fd: *mut c_int) -> c_int {
+pub unsafe extern "C" fn swrcache_watch_fd(watch: *const Watch, fd: *mut c_int) -> c_int {
     call(|| {
         // SAFETY: NULL or writable, here and below.
         unsafe { put(fd, -1) }?;

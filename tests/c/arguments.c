@@ -172,6 +172,11 @@ void nulls(void)
         field = (swrcache_field){"n", 1, NULL, 1};
         IS(lookup(cache, policy, &bad, &decision), SWRCACHE_EINVAL);
     }
+    IS(swrcache_peek(NULL, policy, &request, &decision), SWRCACHE_EINVAL);
+    HOLDS(decision.action == SWRCACHE_PASS && decision.reason != NULL && decision.reply == NULL);
+    IS(swrcache_peek(cache, NULL, &request, &decision), SWRCACHE_EINVAL);
+    IS(swrcache_peek(cache, policy, NULL, &decision), SWRCACHE_EINVAL);
+    IS(swrcache_peek(cache, policy, &request, NULL), SWRCACHE_EINVAL);
     IS(swrcache_pass_status(NULL, &decision, 200, buffer, sizeof buffer, &count), SWRCACHE_EINVAL);
     IS(swrcache_pass_status(policy, NULL, 200, buffer, sizeof buffer, &count), SWRCACHE_EINVAL);
     IS(swrcache_pass_status(policy, &decision, 200, NULL, sizeof buffer, &count), SWRCACHE_EINVAL);

@@ -342,3 +342,53 @@ void warmed(void)
     swrcache_policy_free(policy);
     swrcache_close(cache);
 }
+
+/* What a lookup would say, which changes nothing. */
+void peeked(void)
+{
+    swrcache_cache *cache = open_cache(SWRCACHE_PRIVATE);
+    swrcache_policy *policy = new_policy();
+    swrcache_statistics before = {.struct_size = sizeof before}, after = before;
+    swrcache_request request = {.struct_size = sizeof request, .method = "GET", .key = "k", .key_len = 1};
+    swrcache_decision peek = {.struct_size = sizeof peek}, decision;
+    swrcache_head head = {.struct_size = sizeof head};
+    int todo;
+    IS(swrcache_stats(cache, &before), SWRCACHE_OK);
+    IS(swrcache_peek(cache, policy, &request, &peek), SWRCACHE_OK);
+    HOLDS(peek.action == SWRCACHE_FETCH && peek.status == SWRCACHE_STATUS_MISS && !peek.fetch && !peek.reply);
+    IS(swrcache_stats(cache, &after), SWRCACHE_OK);
+    HOLDS(memcmp(&before, &after, sizeof before) == 0);
+
+    /* Nothing was claimed: the place is free for who comes. */
+    decision = look(cache, policy, "k");
+    IS(decision.action, SWRCACHE_FETCH);
+    IS(swrcache_peek(cache, policy, &request, &peek), SWRCACHE_OK);
+    IS(peek.action, SWRCACHE_WAIT);
+    IS(answer(decision.fetch, 200, "max-age=1, stale-while-revalidate=600"), SWRCACHE_DO_STORE);
+    IS(swrcache_fetch_write(decision.fetch, "body", 4), SWRCACHE_OK);
+    IS(swrcache_fetch_finish(decision.fetch, &todo), SWRCACHE_OK);
+    swrcache_fetch_free(decision.fetch);
+
+    IS(swrcache_stats(cache, &before), SWRCACHE_OK);
+    IS(swrcache_peek(cache, policy, &request, &peek), SWRCACHE_OK);
+    HOLDS(peek.action == SWRCACHE_SERVE && peek.status == SWRCACHE_STATUS_HIT && strcmp(peek.reason, "fresh") == 0);
+    IS(swrcache_reply_head(peek.reply, &head), SWRCACHE_OK);
+    HOLDS(head.body_length == 4 && head.ttl == 1);
+    swrcache_reply_free(peek.reply);
+    __atomic_add_fetch(&clock_at, 2000, __ATOMIC_RELAXED);
+    IS(swrcache_peek(cache, policy, &request, &peek), SWRCACHE_OK);
+    HOLDS(peek.action == SWRCACHE_SERVE && peek.status == SWRCACHE_STATUS_UPDATING && !peek.fetch);
+    swrcache_reply_free(peek.reply);
+    IS(swrcache_stats(cache, &after), SWRCACHE_OK);
+    HOLDS(memcmp(&before, &after, sizeof before) == 0);
+    decision = look(cache, policy, "k");
+    HOLDS(decision.fetch != NULL);
+    swrcache_reply_free(decision.reply);
+    swrcache_fetch_free(decision.fetch);
+
+    request.method = "PUT";
+    IS(swrcache_peek(cache, policy, &request, &peek), SWRCACHE_OK);
+    HOLDS(peek.action == SWRCACHE_PASS && strcmp(peek.reason, "method") == 0);
+    swrcache_policy_free(policy);
+    swrcache_close(cache);
+}

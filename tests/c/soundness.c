@@ -103,6 +103,7 @@ int main(int argc, char **argv)
         pure();
         nested();
         warmed();
+        peeked();
         file();
     }
     full();

@@ -53,6 +53,7 @@ void conditions(void);
 void pure(void);
 void nested(void);
 void warmed(void);
+void peeked(void);
 /* processes.c */
 void forked(void);
 void strangers(void);

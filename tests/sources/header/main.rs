@@ -1,8 +1,12 @@
 //! `include/swrcache.h` is what cbindgen makes of src/ffi, and says the same as Rust does.
 #![cfg(feature = "ffi")]
 
+mod generate;
+
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use self::generate::generated;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -10,100 +14,6 @@ fn root() -> &'static Path {
 
 fn header() -> PathBuf {
     root().join("include/swrcache.h")
-}
-
-fn generated() -> String {
-    let config = cbindgen::Config::from_file(root().join("cbindgen.toml")).expect("cbindgen.toml");
-    // The modules follow from this one.
-    let builder = cbindgen::Builder::new()
-        .with_config(config)
-        .with_src(root().join("src/ffi/mod.rs"));
-    let mut text = Vec::new();
-    builder.generate().expect("a header").write(&mut text);
-    let text = String::from_utf8(text).expect("text");
-    // What Rust asks of its callers the other paragraphs say in C's words.
-    let mut kept = Vec::new();
-    let mut skipping = false;
-    for line in text.lines() {
-        let bare = line.trim();
-        if bare == "* # Safety" {
-            skipping = true;
-            while kept.last().is_some_and(|l: &&str| l.trim() == "*") {
-                kept.pop();
-            }
-        }
-        skipping &= bare != "*/";
-        if !skipping {
-            kept.push(line.trim_end());
-        }
-    }
-    enums(&(kept.join("\n") + "\n"))
-}
-
-/// Which enum a constant belongs to; the members and arguments that take it stay integers, so that a new one changes no size.
-const ENUMS: [(&str, &[&str]); 11] = [
-    ("code", &["OK", "E"]),
-    ("memory_kind", &["PRIVATE", "SHARED", "FILE"]),
-    ("purge_kind", &["PURGE_"]),
-    ("todo", &["DO_"]),
-    (
-        "action",
-        &["PASS", "SERVE", "WAIT", "FETCH", "GATEWAY_TIMEOUT"],
-    ),
-    ("cache_status", &["STATUS_"]),
-    ("life_phase", &["PHASE_"]),
-    ("answer", &["ANSWER_"]),
-    ("request_flag", &["BYPASS", "NO_CACHE", "NO_REFRESH"]),
-    ("turn", &["FIRST", "WAITED", "TIMED_OUT"]),
-    ("failure", &["FAIL_"]),
-];
-
-fn enum_of(constant: &str) -> Option<&'static str> {
-    let name = constant.strip_prefix("SWRCACHE_")?;
-    let begins = |start: &str| match start.ends_with('_') {
-        true => name.starts_with(start),
-        // The errors are the only names that are E and then no underscore.
-        false if start == "E" => name.starts_with('E') && !name.contains('_'),
-        false => name == start,
-    };
-    let found = ENUMS
-        .iter()
-        .find(|(_, starts)| starts.iter().any(|start| begins(start)));
-    found.map(|(name, _)| *name)
-}
-
-/// Makes enums of the constants that belong together, for debuggers, `-Wswitch` and bindings: cbindgen knows them as macros.
-fn enums(text: &str) -> String {
-    let mut out = String::new();
-    let mut open = None;
-    let mut comment = String::new();
-    for line in text.lines() {
-        let constant = line.strip_prefix("#define ");
-        let constant = constant.and_then(|rest| rest.split_once(' '));
-        let group = constant.and_then(|(name, _)| enum_of(name));
-        if let (Some(group), Some((name, value))) = (group, constant) {
-            if open != Some(group) {
-                out += if open.is_some() { "\n};\n\n" } else { "" };
-                out += &format!("enum swrcache_{group} {{\n");
-            } else {
-                out += ",\n";
-            }
-            open = Some(group);
-            for line in std::mem::take(&mut comment).lines() {
-                out += &format!("  {line}\n");
-            }
-            out += &format!("  {name} = {value}");
-        } else if line.starts_with("/**") || line.starts_with(" *") {
-            comment += &format!("{line}\n");
-        } else if !(line.is_empty() && open.is_some()) {
-            if open.take().is_some() {
-                out += "\n};\n\n";
-            }
-            out += &std::mem::take(&mut comment);
-            out += &format!("{line}\n");
-        }
-    }
-    out
 }
 
 /// `SWRCACHE_WRITE_HEADER=1` writes it instead (`make header`).
@@ -442,4 +352,48 @@ fn every_function_is_misused() {
             "{name} is not called with a NULL"
         );
     }
+}
+
+/// Whether `name` stands in `text` as a whole word.
+fn has_word(text: &str, name: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(name)
+        .any(|(at, _)| !text[at + name.len()..].starts_with(is_part))
+}
+
+/// swrcache.hpp uses every function; tests/hosts runs what it makes of them.
+#[test]
+fn every_function_has_a_counterpart_in_cpp() {
+    let text = fs::read_to_string(root().join("include/swrcache.hpp")).expect("the header");
+    for (name, _) in functions() {
+        assert!(has_word(&text, &name), "{name} is not in swrcache.hpp");
+    }
+}
+
+/// What a parameter of a function is for.
+fn is_output(parameter: &str) -> bool {
+    let points = parameter.matches('*').count();
+    let is_input = parameter.contains("const ") && points == 1 || parameter.contains("void *");
+    points > 0 && !is_input
+}
+
+#[test]
+fn outputs_come_last() {
+    let text = fs::read_to_string(header()).expect("the header");
+    let prototypes = text.split("\n\n").filter(|item| item.ends_with(");"));
+    let mut checked = 0;
+    for prototype in prototypes.filter_map(|item| item.rsplit("*/\n").next()) {
+        let Some((name, parameters)) = prototype.split_once('(') else {
+            continue;
+        };
+        // The first one is what the function is of.
+        let rest = parameters.split(',').skip(1).map(str::trim);
+        let from_first = rest.skip_while(|parameter| !is_output(parameter));
+        for parameter in from_first {
+            let is_room = ["size_t size", "size_t capacity"].contains(&parameter);
+            assert!(is_output(parameter) || is_room, "{name}: {parameter}");
+        }
+        checked += 1;
+    }
+    assert!(checked > 40, "{checked}");
 }
