@@ -16,6 +16,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -122,16 +123,15 @@ bool read_head(wire &from, message &head) {
     return false;
 }
 
-/// Calls `each` for the pieces of a body; false if it broke off.
+/// Calls `each` for the pieces of a body for as long as it says true; false if the body broke off, or was not read to its end.
 template <typename F>
 bool read_body(wire &from, const message &head, bool until_close, F &&each) {
     auto exactly = [&](std::size_t left) {
         while (left > 0) {
             std::string bytes = from.some(left);
-            if (bytes.empty())
+            if (bytes.empty() || !each(std::string_view(bytes)))
                 return false;
             left -= bytes.size();
-            each(std::string_view(bytes));
         }
         return true;
     };
@@ -150,14 +150,89 @@ bool read_body(wire &from, const message &head, bool until_close, F &&each) {
     if (!length.empty())
         return exactly(std::strtoull(length.c_str(), nullptr, 10));
     for (std::string bytes; until_close && !(bytes = from.some(16384)).empty();)
-        each(std::string_view(bytes));
+        if (!each(std::string_view(bytes)))
+            return false;
     return true;
 }
+
+/// An answer on its way to a client, sent as it comes.
+class outgoing {
+public:
+    outgoing(wire &client, const std::string &method) : client_(client), has_body_(method != "HEAD") {}
+    bool has_begun() const { return has_begun_; }
+    /// Whether the client is still there.
+    bool is_well() const { return is_well_; }
+    void begin(int status, std::string lines, bool has_length) {
+        has_begun_ = true;
+        has_body_ = has_body_ && status != 204 && status != 304;
+        is_chunked_ = has_body_ && !has_length;
+        lines += is_chunked_ ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n";
+        send("HTTP/1.1 " + std::to_string(status) + " -\r\n" + lines);
+    }
+    void body(std::string_view bytes) {
+        char size[32];
+        std::snprintf(size, sizeof size, "%zx\r\n", bytes.size());
+        if (!has_body_ || bytes.empty())
+            return;
+        if (is_chunked_)
+            send(size);
+        send(bytes);
+        if (is_chunked_)
+            send("\r\n");
+    }
+    void end() {
+        if (is_chunked_)
+            send("0\r\n\r\n");
+    }
+    void error(int status) { begin(status, "Content-Length: 0\r\n", true); }
+    /// The connection is of no use any more: the client must not take what it has for the whole.
+    void break_off() { is_well_ = false; }
+
+    /// Sends what the cache has, and what it gets, to its end. If the body outgrows it, more is to come.
+    void deliver(swrcache::reply &reply) noexcept {
+        try {
+            const swrcache_head head = reply.head();
+            const std::string status(swrcache::status_name(head.cache_status));
+            bool has_length = false;
+            swrcache::for_each(head.fields, head.field_count, [&](std::string_view name, std::string_view) {
+                has_length = has_length || same(name, "content-length");
+            });
+            begin(head.status, reply.head_text() + "X-Cache: " + status + "\r\n", has_length);
+            switch (reply.for_each_piece([this](std::string_view bytes) { body(bytes); }, 60000)) {
+            case swrcache::reply::end::whole:
+                return end();
+            case swrcache::reply::end::outgrown:
+                return;
+            case swrcache::reply::end::later:
+                return break_off();
+            }
+        } catch (const std::exception &) {
+            break_off();
+        }
+    }
+
+private:
+    void send(std::string_view bytes) { is_well_ = is_well_ && client_.send_all(bytes); }
+
+    wire &client_;
+    bool has_body_, has_begun_ = false, is_chunked_ = false;
+    std::atomic<bool> is_well_ = true;
+};
+
+/// A thread that is waited for.
+struct joined : std::thread {
+    using std::thread::operator=;
+    void wait() {
+        if (joinable())
+            join();
+    }
+    ~joined() { wait(); }
+};
 
 class server {
 public:
     server(std::string host, std::uint16_t port)
-        : host_(std::move(host)), port_(port), cache_(64 << 20), refresher_(cache_, [this](swrcache_fetch *raw) { refresh(raw); }) {}
+        : host_(std::move(host)), port_(port), cache_(64 << 20), refresher_(cache_, [this](swrcache::fetch &fetch) { refresh(fetch); }) {}
 
     void connection(wire &client) {
         message request;
@@ -166,13 +241,6 @@ public:
     }
 
 private:
-    struct outcome {
-        int todo = SWRCACHE_DO_RELAY;
-        int status = 0;
-        message head;
-        std::string body;
-    };
-
     wire connect() {
         sockaddr_in address{};
         address.sin_family = AF_INET;
@@ -184,144 +252,156 @@ private:
         return origin;
     }
 
-    /// Asks the origin; feeds the cache, if it wants the answer.
-    outcome ask(swrcache::fetch *fetch, const std::string &method, const std::string &target, const std::string &lines, const std::string &body) {
-        outcome out;
-        wire origin = connect();
-        bool sent = origin.fd() >= 0 && origin.send_all(method + " " + target + " HTTP/1.1\r\n" + lines + "Connection: close\r\n\r\n" + body);
-        if (!sent || !read_head(origin, out.head) || out.head.first.size() < 12) {
-            if (fetch)
-                out.todo = fetch->fail(SWRCACHE_FAIL_ERROR);
-            return out;
-        }
-        out.status = std::atoi(out.head.first.c_str() + 9);
-        if (fetch)
-            out.todo = fetch->respond(out.status, out.head.views());
-        bool bodiless = method == "HEAD" || out.status == 304 || out.status == 204, whole = true;
-        bool relays = !fetch || !fetch->is_refresh();
-        auto take = [&](std::string_view bytes) {
-            if (relays)
-                out.body += bytes;
-            if (out.todo != SWRCACHE_DO_STORE)
-                return;
-            try {
-                fetch->write(bytes);
-            } catch (const swrcache::error &) {
-                out.todo = SWRCACHE_DO_RELAY;  // no room: the client gets it all the same
-            }
-        };
-        if (!bodiless)
-            whole = read_body(origin, out.head, true, take);
-        if (out.todo == SWRCACHE_DO_STORE)
-            out.todo = whole ? fetch->finish() : fetch->fail(SWRCACHE_FAIL_ERROR);
-        if (!whole)
-            out.status = 0;
-        return out;
+    /// An answer of the origin's: its status and head, and then its body from the same wire.
+    struct answered {
+        wire origin;
+        message head;
+        int status = 0;
+        bool has_body = false;
+    };
+
+    std::optional<answered> ask(const std::string &method, const std::string &target, const std::string &lines, const std::string &body) {
+        answered got{connect(), {}};
+        bool sent = got.origin.fd() >= 0 && got.origin.send_all(method + " " + target + " HTTP/1.1\r\n" + lines + "Connection: close\r\n\r\n" + body);
+        do
+            if (!sent || !read_head(got.origin, got.head) || got.head.first.size() < 12)
+                return std::nullopt;
+        while ((got.status = std::atoi(got.head.first.c_str() + 9)) < 200);
+        got.has_body = method != "HEAD" && got.status != 304 && got.status != 204;
+        return got;
     }
 
-    outcome carry(swrcache::fetch &fetch) {
-        outcome out;
-        do {
-            std::string lines;
-            fetch.fields_to_send([&](std::string_view name, std::string_view value) {
-                lines.append(name).append(": ").append(value).append("\r\n");
-            });
-            out = ask(&fetch, "GET", std::string(fetch.key()), lines, "");
-        } while (out.todo == SWRCACHE_DO_ASK_AGAIN);
-        return out;
+    static void relay_head(outgoing &client, const answered &got) {
+        std::string lines;
+        for (const auto &[name, value] : got.head.lines)
+            if (!is_hop_by_hop(name))
+                lines += name + ": " + value + "\r\n";
+        std::string length(got.head.get("content-length"));
+        bool has_length = !length.empty() && got.head.get("transfer-encoding").empty();
+        if (has_length)
+            lines += "Content-Length: " + length + "\r\n";
+        client.begin(got.status, lines, has_length);
+    }
+
+    /// Carries a fetch out. `client`, if one leads it, gets what comes: from the cache, in a thread of its own, so that a slow client
+    /// does not hold up what others wait for; or, where the cache does not take it, from here.
+    void carry(swrcache::fetch &fetch, outgoing *client) {
+        std::optional<swrcache::reply> reply;
+        joined delivery;
+        auto follow = [&] {
+            if (client && !reply && (reply = fetch.answer()))
+                delivery = std::thread([&] { client->deliver(*reply); });
+        };
+        int todo = SWRCACHE_DO_ASK_AGAIN;
+        while (todo == SWRCACHE_DO_ASK_AGAIN) {
+            const swrcache_request request = fetch.request();
+            std::string target(request.target);
+            auto got = ask(request.method, target, fetch.fields_text(), "");
+            if (!got) {
+                todo = fetch.fail(SWRCACHE_FAIL_ERROR);
+                break;
+            }
+            todo = fetch.respond(swrcache::response(got->status, got->head.views()));
+            if (todo == SWRCACHE_DO_STORE)
+                follow();
+            else if (todo == SWRCACHE_DO_RELAY && client)
+                relay_head(*client, *got);
+            auto take = [&](std::string_view bytes) {
+                if (todo == SWRCACHE_DO_STORE && !fetch.write(bytes)) {
+                    todo = fetch.finish();  // it outgrows the cache: first what that has taken, then the rest
+                    follow();
+                    delivery.wait();
+                    if (client && !client->has_begun())
+                        relay_head(*client, *got);
+                }
+                if (todo == SWRCACHE_DO_RELAY && client)
+                    client->body(bytes);
+                return todo == SWRCACHE_DO_STORE || (todo == SWRCACHE_DO_RELAY && client && client->is_well());
+            };
+            bool is_whole = !got->has_body || read_body(got->origin, got->head, true, take);
+            if (todo == SWRCACHE_DO_STORE)
+                todo = is_whole ? fetch.finish() : fetch.fail(SWRCACHE_FAIL_ERROR);
+            else if (todo == SWRCACHE_DO_RELAY && client)
+                is_whole ? client->end() : client->break_off();
+        }
+        if (todo == SWRCACHE_DO_REPLY)
+            follow();
+        delivery.wait();
+        if (client && !client->has_begun())
+            client->error(todo == SWRCACHE_DO_GATEWAY_TIMEOUT ? 504 : 502);
     }
 
     /// In a thread of the refresher.
-    void refresh(swrcache_fetch *raw) noexcept {
-        swrcache::fetch fetch(raw);
+    void refresh(swrcache::fetch &fetch) noexcept {
         try {
-            carry(fetch);
+            carry(fetch, nullptr);
         } catch (const std::exception &e) {
             std::cerr << "refresh: " << e.what() << "\n";
         }
-        (void)fetch.release();  // the refresher's
     }
 
-    bool answer(wire &client, const message &request) {
-        std::size_t space = request.first.find(' ');
-        std::string method = request.first.substr(0, space);
-        std::string target = request.first.substr(space + 1, request.first.find(' ', space + 1) - space - 1);
+    /// False if the connection is to be closed.
+    bool answer(wire &wire, const message &message) {
+        std::size_t space = message.first.find(' ');
+        std::string method = message.first.substr(0, space);
+        std::string target = message.first.substr(space + 1, message.first.find(' ', space + 1) - space - 1);
+        outgoing client(wire, method);
         std::string upload;
-        if (!read_body(client, request, false, [&](std::string_view bytes) { upload += bytes; }))
+        auto take = [&](std::string_view bytes) {
+            upload += bytes;
+            return upload.size() <= max_upload;
+        };
+        if (!read_body(wire, message, false, take)) {
+            client.error(413);
             return false;
-        std::string own = "http://" + std::string(request.get("host"));
-        auto decision = cache_.lookup(policy_, method, target, request.views(), true, SWRCACHE_FIRST, 0, own.c_str());
+        }
+        swrcache::request request(method, target, message.views());
+        request.origin = "http://" + std::string(message.get("host"));
+        request.target = target;
+        auto decision = cache_.lookup_wait(policy_, request);
         switch (decision.action) {
         case SWRCACHE_SERVE:
             if (decision.fetch)
                 refresher_.submit(std::move(*decision.fetch));
-            return deliver(client, *decision.answer, method);
-        case SWRCACHE_FETCH: {
-            outcome out = carry(*decision.fetch);
-            if (out.todo == SWRCACHE_DO_REPLY)
-                if (auto reply = decision.fetch->answer())
-                    return deliver(client, *reply, method);
-            return relay(client, out, method);
-        }
+            client.deliver(*decision.answer);
+            break;
+        case SWRCACHE_FETCH:
+            carry(*decision.fetch, &client);
+            break;
         case SWRCACHE_GATEWAY_TIMEOUT:
-            return client.send_all("HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 0\r\n\r\n");
-        default:
-            return pass(client, request, method, target, upload);
+            client.error(504);
+            break;
+        case SWRCACHE_PASS:
+        case SWRCACHE_WAIT:  // never comes of lookup_wait()
+            pass(client, message, request, upload);
         }
+        return client.is_well();
     }
 
-    bool pass(wire &client, const message &request, const std::string &method, const std::string &target, const std::string &upload) {
+    /// The cache takes no part, but for learning that something may have been written.
+    void pass(outgoing &client, const message &message, const swrcache::request &request, const std::string &upload) {
         std::string lines;
-        for (const auto &[name, value] : request.lines)
+        for (const auto &[name, value] : message.lines)
             if (!is_hop_by_hop(name))
                 lines += name + ": " + value + "\r\n";
         if (!upload.empty())
             lines += "Content-Length: " + std::to_string(upload.size()) + "\r\n";
-        outcome out = ask(nullptr, method, target, lines, upload);
-        if (out.status)
-            cache_.passed(policy_, method, target, request.views(), "http://" + std::string(request.get("host")), target, out.status, out.head.views());
-        return relay(client, out, method);
-    }
-
-    bool deliver(wire &client, swrcache::reply &reply, const std::string &method) {
-        swrcache_head head = reply.head();
-        std::string text = "HTTP/1.1 " + std::to_string(head.status) + " -\r\n";
-        swrcache::for_each(head.fields, head.field_count, [&](std::string_view name, std::string_view value) {
-            text.append(name).append(": ").append(value).append("\r\n");
-        });
-        text += std::string("X-Cache: ") + swrcache_status_name(head.cache_status) + "\r\n";
-        bool chunked = head.body_length < 0 && method != "HEAD";
-        text += chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n";
-        bool sent = client.send_all(text);
-        auto send = [&](std::string_view bytes) {
-            char size[32];
-            if (chunked) {
-                std::snprintf(size, sizeof size, "%zx\r\n", bytes.size());
-                sent = sent && client.send_all(size);
-            }
-            sent = sent && client.send_all(bytes) && (!chunked || client.send_all("\r\n"));
+        auto got = ask(request.method, *request.target, lines, upload);
+        if (!got)
+            return client.error(502);
+        cache_.passed(policy_, request, swrcache::response(got->status, got->head.views()));
+        relay_head(client, *got);
+        auto take = [&](std::string_view bytes) {
+            client.body(bytes);
+            return client.is_well();
         };
-        try {
-            reply.for_each_piece(send, 60000);
-        } catch (const swrcache::error &) {
-            return false;  // it broke off, and so does the connection
-        }
-        return sent && (!chunked || client.send_all("0\r\n\r\n"));
+        if (!got->has_body || read_body(got->origin, got->head, true, take))
+            client.end();
+        else
+            client.break_off();
     }
 
-    bool relay(wire &client, const outcome &out, const std::string &method) {
-        if (out.todo == SWRCACHE_DO_GATEWAY_TIMEOUT)
-            return client.send_all("HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 0\r\n\r\n");
-        if (out.status == 0)
-            return client.send_all("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n");
-        std::string text = "HTTP/1.1 " + std::to_string(out.status) + " -\r\n";
-        for (const auto &[name, value] : out.head.lines)
-            if (!is_hop_by_hop(name))
-                text += name + ": " + value + "\r\n";
-        std::string length(method == "HEAD" ? std::string(out.head.get("content-length")) : std::to_string(out.body.size()));
-        return client.send_all(text + "Content-Length: " + length + "\r\n\r\n" + out.body);
-    }
-
+    static constexpr std::size_t max_upload = 1 << 20;  // a request's body is held while it is sent
     std::string host_;
     std::uint16_t port_;
     swrcache::policy policy_;

@@ -1,9 +1,12 @@
 /*
  * A caching reverse proxy on libevent's evhttp, in one thread.
  *
- * Everything that may take time is an event: an answer of the origin, a ring of the cache (another request's fetch has moved),
- * a timer (a request has waited long enough). What the cache decides is carried out in carry_out(), what became of a fetch in
- * settle().
+ * Everything that may take time is an event: the head of an origin's answer, a piece of its body, its end, a ring of the cache (another
+ * request's fetch has moved), a client that has room for more, a timer (a request has waited long enough). What the cache decides is
+ * carried out in carry_out(), what it wants of a fetch in settle().
+ *
+ * No body is in memory beside the cache: what is stored, or comes in, goes out as it lies there, and of what the cache does not take an
+ * origin sends as fast as the client reads.
  */
 #define _GNU_SOURCE
 #include "proxy.h"
@@ -18,6 +21,7 @@
 #include <unistd.h>
 
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/http_struct.h>
@@ -26,15 +30,19 @@
 #define MAX_FIELDS 128
 #define ORIGIN 512
 #define MAX_PIECES 64
+#define MAX_UNSENT (256 * 1024)
+#define MAX_UPLOAD (1 << 20)  /* a request's body is held while it is sent */
 
 /* A client's request while it is here. */
 struct client {
     struct evhttp_request *request;  /* NULL once the client has gone away */
     struct event *timer;             /* when it has waited long enough */
     uint64_t until;
-    swrcache_reply *reply;           /* what it follows while it grows */
+    struct hold *hold;               /* what it follows while it grows */
     struct call *call;               /* the fetch that it leads */
     int waiting;                     /* for the fetch of another */
+    int begun;                       /* its head has been sent */
+    size_t unsent;                   /* bytes that are relayed to it */
     TAILQ_ENTRY(client) link;
 };
 
@@ -43,8 +51,10 @@ struct call {
     struct evhttp_connection *connection;
     swrcache_fetch *fetch;           /* NULL: the request only passes through */
     struct client *client;           /* NULL: nobody waits */
-    enum evhttp_cmd_type method;
-    struct event *cleanup;
+    int todo;                        /* 0 until its head has come */
+    const char *method;              /* of a request that only passes through */
+    char *target, origin[ORIGIN];
+    struct event *cleanup;           /* once it is over */
 };
 
 static struct {
@@ -115,17 +125,44 @@ static int is_hop_by_hop(const char *name)
     return 0;
 }
 
+/* A reply goes out without being copied: it is freed with the last of its pieces, when nobody reads on in it either. */
+
+struct hold {
+    swrcache_reply *reply;
+    int count;
+};
+
+static void let_go(struct hold *hold)
+{
+    if (hold == NULL || --hold->count > 0)
+        return;
+    swrcache_reply_free(hold->reply);
+    free(hold);
+}
+
+static void on_drained(const void *data, size_t length, void *hold)
+{
+    (void)data;
+    (void)length;
+    let_go(hold);
+}
+
 /* The life of a client's request. */
+
+static void finish(struct call *call);
 
 static void forget(struct client *client)
 {
-    if (client->waiting || client->reply)
+    if (client->waiting || client->hold)
         TAILQ_REMOVE(&proxy.parked, client, link);
-    if (client->call)
-        client->call->client = NULL;  /* the fetch goes on without it */
+    if (client->call) {
+        client->call->client = NULL;  /* the fetch goes on without it; what the cache does not take is of no use to others */
+        if (client->call->todo == SWRCACHE_DO_RELAY)
+            finish(client->call);
+    }
     if (client->timer)
         event_free(client->timer);
-    swrcache_reply_free(client->reply);
+    let_go(client->hold);
     free(client);
 }
 
@@ -149,24 +186,6 @@ static void send_error(struct client *client, int status)
     evhttp_send_reply(request, status, NULL, NULL);
 }
 
-/* Bytes of the cache go out without being copied; the last of a piece frees what holds them. */
-
-struct hold {
-    swrcache_reply *reply;
-    int count;
-};
-
-static void release(const void *data, size_t length, void *arg)
-{
-    struct hold *hold = arg;
-    (void)data;
-    (void)length;
-    if (--hold->count == 0) {
-        swrcache_reply_free(hold->reply);
-        free(hold);
-    }
-}
-
 /* Adds what there is; 0 at the end, SWRCACHE_EAGAIN if there will be more, SWRCACHE_EBROKEN. */
 static int add_body(struct hold *hold, struct evbuffer *out)
 {
@@ -176,143 +195,142 @@ static int add_body(struct hold *hold, struct evbuffer *out)
     while ((rc = swrcache_reply_read(hold->reply, pieces, MAX_PIECES, &count)) == SWRCACHE_OK && count > 0) {
         for (size_t i = 0; i < count; i++) {
             hold->count++;
-            if (evbuffer_add_reference(out, pieces[i].iov_base, pieces[i].iov_len, release, hold) != 0)
+            if (evbuffer_add_reference(out, pieces[i].iov_base, pieces[i].iov_len, on_drained, hold) != 0)
                 hold->count--;
         }
     }
     return rc;
 }
 
-/* Copies what there is of a body that grows: each piece would have to hold the reply, which still reads on. */
-static int copy_body(swrcache_reply *reply, struct evbuffer *out)
+/* The client has taken what it was sent: the origin may go on. */
+static void on_sent(struct evhttp_connection *connection, void *arg)
 {
-    struct iovec pieces[MAX_PIECES];
-    size_t count;
-    int rc;
-    while ((rc = swrcache_reply_read(reply, pieces, MAX_PIECES, &count)) == SWRCACHE_OK && count > 0)
-        for (size_t i = 0; i < count; i++)
-            evbuffer_add(out, pieces[i].iov_base, pieces[i].iov_len);
-    return rc;
+    struct client *client = arg;
+    (void)connection;
+    client->unsent = 0;
+    if (client->call)
+        bufferevent_enable(evhttp_connection_get_bufferevent(client->call->connection), EV_READ);
 }
 
-/* Goes on with a body that grows. */
+/* Relays a piece of a body. */
+static void send_piece(struct client *client, struct evbuffer *piece)
+{
+    size_t length = evbuffer_get_length(piece);
+    if (evhttp_request_get_command(client->request) == EVHTTP_REQ_HEAD || length == 0)
+        return;
+    client->unsent += length;
+    evhttp_send_reply_chunk_with_cb(client->request, piece, on_sent, client);
+}
+
+/* The client shall see that this is not the whole. */
+static void break_off(struct client *client)
+{
+    struct evhttp_request *request = done(client);
+    evhttp_connection_free(evhttp_request_get_connection(request));
+}
+
+static void begin(struct client *client, int status)
+{
+    client->begun = 1;
+    evhttp_send_reply_start(client->request, status, NULL);
+}
+
+/* Nobody reads on in what the client has followed. */
+static void leave(struct client *client)
+{
+    TAILQ_REMOVE(&proxy.parked, client, link);
+    let_go(client->hold);
+    client->hold = NULL;
+}
+
+/* Goes on with a body that grows. What outgrows the cache the call relays. */
 static void follow(struct client *client)
 {
     struct evbuffer *body = evbuffer_new();
-    int rc = copy_body(client->reply, body);
+    int rc = add_body(client->hold, body);
     if (evbuffer_get_length(body) > 0)
         evhttp_send_reply_chunk(client->request, body);
     evbuffer_free(body);
-    if (rc == SWRCACHE_EAGAIN)
-        return;
-    struct evhttp_request *request = done(client);
-    if (rc == SWRCACHE_OK)
-        evhttp_send_reply_end(request);
-    else  /* the client shall see that this is not the whole */
-        evhttp_connection_free(evhttp_request_get_connection(request));
+    if (rc == SWRCACHE_EOUTGROWN)
+        leave(client);
+    else if (rc == SWRCACHE_OK)
+        evhttp_send_reply_end(done(client));
+    else if (rc != SWRCACHE_EAGAIN)
+        break_off(client);
 }
 
+/* Gives the client a reply: all of it, or what there is so far. */
 static void deliver(struct client *client, swrcache_reply *reply)
 {
     swrcache_head head = {.struct_size = sizeof head};
     struct evkeyvalq *headers = evhttp_request_get_output_headers(client->request);
-    if (swrcache_reply_head(reply, &head) != SWRCACHE_OK) {
+    struct hold *hold = malloc(sizeof *hold);
+    if (hold == NULL || swrcache_reply_head(reply, &head) != SWRCACHE_OK) {
         swrcache_reply_free(reply);
+        free(hold);
         send_error(client, 500);
         return;
     }
     for (size_t i = 0; i < head.field_count; i++)
         add_field(headers, &head.fields[i]);
     evhttp_add_header(headers, "X-Cache", swrcache_status_name(head.cache_status));
-    if (head.body_length < 0) {
-        client->reply = reply;
-        TAILQ_INSERT_TAIL(&proxy.parked, client, link);
-        evhttp_send_reply_start(client->request, head.status, NULL);
-        follow(client);
-        return;
-    }
-
-    struct hold *hold = malloc(sizeof *hold);
-    struct evbuffer *body = evbuffer_new();
     *hold = (struct hold){reply, 1};
+    struct evbuffer *body = evbuffer_new();
     int rc = add_body(hold, body);
-    if (rc == SWRCACHE_EAGAIN) {
-        /* The length is known, the bytes are still to come. */
-        client->reply = reply;
+    if (rc == SWRCACHE_OK) {
+        evhttp_send_reply(done(client), head.status, NULL, body);
+        let_go(hold);
+    } else {
+        client->hold = hold;
         TAILQ_INSERT_TAIL(&proxy.parked, client, link);
-        evhttp_send_reply_start(client->request, head.status, NULL);
-        struct evbuffer *copy = evbuffer_new();
-        evbuffer_add(copy, evbuffer_pullup(body, -1), evbuffer_get_length(body));
-        if (evbuffer_get_length(copy) > 0)
-            evhttp_send_reply_chunk(client->request, copy);
-        evbuffer_free(copy);
-        hold->count = -1;  /* the client frees it */
-        evbuffer_free(body);
-        free(hold);
+        begin(client, head.status);
+        if (evbuffer_get_length(body) > 0)
+            evhttp_send_reply_chunk(client->request, body);
         follow(client);
-        return;
     }
-    struct evhttp_request *request = done(client);
-    if (rc == SWRCACHE_OK)
-        evhttp_send_reply(request, head.status, NULL, body);
-    else
-        evhttp_connection_free(evhttp_request_get_connection(request));
     evbuffer_free(body);
-    release(NULL, 0, hold);
 }
 
-/* Sends what the origin said as it is. */
+/* Begins to send what the origin says as it is. */
 static void relay(struct client *client, struct evhttp_request *answer)
 {
     struct evkeyvalq *headers = evhttp_request_get_output_headers(client->request);
     struct evkeyval *header;
-    if (answer == NULL) {
-        send_error(client, 502);
-        return;
-    }
     TAILQ_FOREACH(header, evhttp_request_get_input_headers(answer), next)
         if (!is_hop_by_hop(header->key))
             evhttp_add_header(headers, header->key, header->value);
-    struct evhttp_request *request = done(client);
-    evhttp_send_reply(request, evhttp_request_get_response_code(answer), NULL, evhttp_request_get_input_buffer(answer));
+    begin(client, evhttp_request_get_response_code(answer));
 }
 
-/* What became of a fetch. */
-static void settle(struct call *call, int todo, struct evhttp_request *answer)
+/* The call is over for its client. */
+static struct client *part(struct call *call)
+{
+    struct client *client = call->client;
+    call->client = NULL;
+    if (client)
+        client->call = NULL;
+    return client;
+}
+
+/* What the cache wants to be done: the client, if one waits, gets what there is for it. */
+static void settle(struct call *call, struct evhttp_request *answer)
 {
     swrcache_reply *reply = NULL;
     struct client *client = call->client;
-    if (client == NULL)
+    if (client == NULL || call->todo == SWRCACHE_DO_ASK_AGAIN)
         return;
-    call->client = NULL;
-    client->call = NULL;
-    if (todo == SWRCACHE_DO_REPLY && swrcache_fetch_reply(call->fetch, &reply) == SWRCACHE_OK)
+    if (call->todo != SWRCACHE_DO_STORE && call->todo != SWRCACHE_DO_RELAY)
+        part(call);
+    if (client->hold)
+        follow(client);
+    else if (client->begun)
+        return;
+    else if (call->fetch && swrcache_fetch_reply(call->fetch, &reply) == SWRCACHE_OK)
         deliver(client, reply);
-    else if (todo == SWRCACHE_DO_GATEWAY_TIMEOUT)
-        send_error(client, 504);
-    else
+    else if (call->todo == SWRCACHE_DO_RELAY && answer)
         relay(client, answer);
-}
-
-/* Feeds the cache with what the origin sent. */
-static int fill(swrcache_fetch *fetch, struct evhttp_request *answer, int *todo)
-{
-    swrcache_field fields[MAX_FIELDS];
-    swrcache_response response = {.struct_size = sizeof response};
-    response.status = evhttp_request_get_response_code(answer);
-    response.fields = fields;
-    response.field_count = fields_of(evhttp_request_get_input_headers(answer), fields);
-    int rc = swrcache_fetch_respond(fetch, &response, todo);
-    if (rc != SWRCACHE_OK || *todo != SWRCACHE_DO_STORE)
-        return rc;
-    struct evbuffer *body = evhttp_request_get_input_buffer(answer);
-    int pieces = evbuffer_peek(body, -1, NULL, NULL, 0);
-    struct evbuffer_iovec *iov = calloc((size_t)pieces + 1, sizeof *iov);
-    evbuffer_peek(body, -1, NULL, iov, pieces);
-    for (int i = 0; i < pieces && rc == SWRCACHE_OK; i++)
-        rc = swrcache_fetch_write(fetch, iov[i].iov_base, iov[i].iov_len);
-    free(iov);
-    return rc == SWRCACHE_OK ? swrcache_fetch_finish(fetch, todo) : rc;
+    else if (call->todo != SWRCACHE_DO_STORE)
+        send_error(client, call->todo == SWRCACHE_DO_GATEWAY_TIMEOUT ? 504 : 502);
 }
 
 static void on_cleanup(evutil_socket_t fd, short what, void *arg)
@@ -323,52 +341,100 @@ static void on_cleanup(evutil_socket_t fd, short what, void *arg)
     event_free(call->cleanup);
     evhttp_connection_free(call->connection);
     swrcache_fetch_free(call->fetch);
+    free(call->target);
     free(call);
 }
 
-/* The cache learns of what it took no part in: something may have been written. */
-static void passed(struct evhttp_request *request, struct evhttp_request *answer)
+/* Frees the call in the next turn: evhttp still uses the connection in this one. */
+static void finish(struct call *call)
 {
-    swrcache_field sent[MAX_FIELDS], received[MAX_FIELDS];
-    swrcache_request said = {.struct_size = sizeof said};
-    swrcache_response response = {.struct_size = sizeof response};
-    char origin[ORIGIN];
-    describe(request, &said, sent, origin);
-    response.status = evhttp_request_get_response_code(answer);
-    response.fields = received;
-    response.field_count = fields_of(evhttp_request_get_input_headers(answer), received);
-    swrcache_passed(proxy.cache, proxy.policy, &said, &response);
+    if (call->cleanup)
+        return;
+    call->cleanup = event_new(proxy.base, -1, 0, on_cleanup, call);
+    event_active(call->cleanup, 0, 0);
 }
 
 static void ask_origin(struct client *client, swrcache_fetch *fetch, struct evhttp_request *from);
 
-static void on_answer(struct evhttp_request *answer, void *arg)
+/* The origin's head has come. */
+static int on_head(struct evhttp_request *answer, void *arg)
 {
     struct call *call = arg;
-    int todo = SWRCACHE_DO_RELAY;
-    if (answer != NULL && evhttp_request_get_response_code(answer) == 0)
-        answer = NULL;
-    if (call->fetch == NULL) {
-        if (call->client != NULL && answer != NULL)
-            passed(call->client->request, answer);
-        settle(call, todo, answer);
-    } else if (answer == NULL) {
-        swrcache_fetch_fail(call->fetch, SWRCACHE_FAIL_ERROR, 0, &todo);
-        settle(call, todo, NULL);
+    swrcache_field fields[MAX_FIELDS];
+    swrcache_response response = {.struct_size = sizeof response, .fields = fields};
+    response.status = evhttp_request_get_response_code(answer);
+    response.field_count = fields_of(evhttp_request_get_input_headers(answer), fields);
+    if (call->todo || response.status < 200)
+        return 0;
+    call->todo = SWRCACHE_DO_RELAY;
+    if (call->fetch) {
+        swrcache_fetch_respond(call->fetch, &response, &call->todo);
     } else {
-        if (fill(call->fetch, answer, &todo) != SWRCACHE_OK)
-            todo = SWRCACHE_DO_RELAY;
-        if (todo == SWRCACHE_DO_ASK_AGAIN) {
-            ask_origin(call->client, call->fetch, answer);
-            call->client = NULL;
-            call->fetch = NULL;
+        /* The cache learns of what it took no part in: something may have been written. */
+        swrcache_request said = {.struct_size = sizeof said, .method = call->method, .key = call->target, .key_len = SWRCACHE_NUL};
+        said.origin = call->origin;
+        said.target = call->target;
+        swrcache_passed(proxy.cache, proxy.policy, &said, &response);
+    }
+    settle(call, answer);
+    return 0;
+}
+
+/* A piece of the body has come. */
+static void on_piece(struct evhttp_request *answer, void *arg)
+{
+    struct call *call = arg;
+    struct evbuffer *body = evhttp_request_get_input_buffer(answer);
+    struct evbuffer_iovec piece;
+    while (call->todo == SWRCACHE_DO_STORE && evbuffer_peek(body, -1, NULL, &piece, 1) > 0 && piece.iov_len > 0) {
+        if (swrcache_fetch_write(call->fetch, piece.iov_base, piece.iov_len) == SWRCACHE_OK) {
+            evbuffer_drain(body, piece.iov_len);
         } else {
-            settle(call, todo, answer);
+            swrcache_fetch_finish(call->fetch, &call->todo);  /* it outgrows the cache: first what that has taken, then the rest */
+            settle(call, answer);
         }
     }
-    /* evhttp still uses the connection after this call. */
-    call->cleanup = event_new(proxy.base, -1, 0, on_cleanup, call);
-    event_active(call->cleanup, 0, 0);
+    if (call->todo == SWRCACHE_DO_STORE && call->client && call->client->hold)
+        follow(call->client);
+    if (call->todo != SWRCACHE_DO_RELAY)
+        return;
+    if (call->client == NULL) {
+        finish(call);
+        return;
+    }
+    send_piece(call->client, body);
+    if (call->client->unsent >= MAX_UNSENT)
+        bufferevent_disable(evhttp_connection_get_bufferevent(call->connection), EV_READ);
+}
+
+/* The answer is over; NULL: it broke off, or there was none. */
+static void on_end(struct evhttp_request *answer, void *arg)
+{
+    struct call *call = arg;
+    struct client *client;
+    if (call->cleanup)
+        return;
+    if (answer != NULL && evhttp_request_get_response_code(answer) == 0)
+        answer = NULL;
+    if (call->todo == SWRCACHE_DO_RELAY) {
+        if ((client = part(call)) != NULL && answer)
+            evhttp_send_reply_end(done(client));
+        else if (client != NULL)
+            break_off(client);
+    } else if (call->todo == SWRCACHE_DO_ASK_AGAIN && answer) {
+        client = part(call);
+        ask_origin(client, call->fetch, answer);
+        call->fetch = NULL;
+    } else {
+        if (call->todo == SWRCACHE_DO_STORE && answer)
+            swrcache_fetch_finish(call->fetch, &call->todo);
+        else if (call->fetch == NULL)
+            call->todo = SWRCACHE_DO_RELAY;  /* of nothing: 502 */
+        else if (answer == NULL)
+            swrcache_fetch_fail(call->fetch, SWRCACHE_FAIL_ERROR, 0, &call->todo);
+        settle(call, NULL);
+    }
+    finish(call);
 }
 
 /* Asks the origin: for the cache, or (fetch is NULL) for this client alone. */
@@ -379,12 +445,13 @@ static void ask_origin(struct client *client, swrcache_fetch *fetch, struct evht
     call->client = fetch == NULL || !swrcache_fetch_is_refresh(fetch) ? client : NULL;
     if (call->client)
         client->call = call;
-    call->method = fetch ? EVHTTP_REQ_GET : evhttp_request_get_command(from);
     call->connection = evhttp_connection_base_new(proxy.base, NULL, proxy.origin_host, proxy.origin_port);
     evhttp_connection_set_timeout(call->connection, 60);
 
-    struct evhttp_request *request = evhttp_request_new(on_answer, call);
+    struct evhttp_request *request = evhttp_request_new(on_end, call);
     struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
+    evhttp_request_set_header_cb(request, on_head);
+    evhttp_request_set_chunked_cb(request, on_piece);
     if (fetch) {
         const swrcache_field *fields;
         size_t count;
@@ -392,14 +459,19 @@ static void ask_origin(struct client *client, swrcache_fetch *fetch, struct evht
             for (size_t i = 0; i < count; i++)
                 add_field(headers, &fields[i]);
     } else {
+        swrcache_field fields[MAX_FIELDS];
+        swrcache_request said;
         struct evkeyval *header;
+        describe(from, &said, fields, call->origin);
+        call->method = said.method;
+        call->target = strdup(said.target);
         TAILQ_FOREACH(header, evhttp_request_get_input_headers(from), next)
             if (!is_hop_by_hop(header->key))
                 evhttp_add_header(headers, header->key, header->value);
         evbuffer_add_buffer(evhttp_request_get_output_buffer(request), evhttp_request_get_input_buffer(from));
     }
     evhttp_add_header(headers, "Connection", "close");
-    evhttp_make_request(call->connection, request, call->method, evhttp_request_get_uri(from));
+    evhttp_make_request(call->connection, request, fetch ? EVHTTP_REQ_GET : evhttp_request_get_command(from), evhttp_request_get_uri(from));
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -412,7 +484,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
         TAILQ_REMOVE(&proxy.parked, client, link);
         client->waiting = 0;
         look_up(client, SWRCACHE_TIMED_OUT);
-    } else if (client->call && swrcache_fetch_stale(client->call->fetch, &stale) == SWRCACHE_OK) {
+    } else if (client->call && !client->begun && swrcache_fetch_stale(client->call->fetch, &stale) == SWRCACHE_OK) {
         /* The origin is too slow for this client; the fetch goes on. */
         client->call->client = NULL;
         client->call = NULL;
@@ -493,7 +565,7 @@ static void on_ring(evutil_socket_t fd, short what, void *arg)
     TAILQ_CONCAT(&round, &proxy.parked, link);
     while ((client = TAILQ_FIRST(&round)) != NULL) {
         TAILQ_REMOVE(&round, client, link);
-        if (client->reply) {
+        if (client->hold) {
             TAILQ_INSERT_TAIL(&proxy.parked, client, link);
             follow(client);
         } else {
@@ -559,6 +631,7 @@ int proxy_run(swrcache_cache *cache, evutil_socket_t listener, const char *origi
     evsignal_add(term, NULL);
     struct evhttp *server = evhttp_new(proxy.base);
     evhttp_set_allowed_methods(server, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST | EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE);
+    evhttp_set_max_body_size(server, MAX_UPLOAD);
     evhttp_set_gencb(server, on_request, NULL);
     if (evhttp_accept_socket(server, listener) != 0)
         return 1;

@@ -100,6 +100,20 @@ impl Host {
             .collect()
     }
 
+    /// The most memory that one of its processes ever had, in bytes.
+    pub(crate) fn most_memory(&self) -> u64 {
+        let pids = self.workers().into_iter().chain([self.child.id()]);
+        let of = |pid| {
+            let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("/proc");
+            let line = text.lines().find(|line| line.starts_with("VmHWM:"));
+            let size = line.and_then(|line| line.split_whitespace().nth(1));
+            size.and_then(|size| size.parse::<u64>().ok())
+                .expect("a size")
+                << 10
+        };
+        pids.map(of).max().unwrap_or(0)
+    }
+
     /// Asks it to end, and looks how it did: sanitisers and valgrind say so by the exit code.
     pub(crate) fn quit(mut self) {
         kill(self.child.id(), "-TERM");
