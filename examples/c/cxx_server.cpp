@@ -355,8 +355,10 @@ private:
             client.error(413);
             return false;
         }
-        swrcache::request request(method, target, message.views());
-        request.origin = "http://" + std::string(message.get("host"));
+        const std::string own = "http://" + std::string(message.get("host"));
+        const std::string key = own + target;
+        swrcache::request request(method, key, message.views());
+        request.origin = own;
         request.target = target;
         auto decision = cache_.lookup_wait(policy_, request);
         switch (decision.action) {

@@ -88,7 +88,7 @@ struct call {
     struct fields received;
     struct fields sent;      /* where the cache takes no part: what is sent, and what the client had said */
     struct fields said;
-    char *method, *own_origin;
+    char *method, *own_origin, *key;
     struct request upload;   /* its own: the client may go before it is sent */
 
     /* Between this thread and the client's. */
@@ -130,6 +130,7 @@ static void leave(struct call *call)
     clear(&call->said);
     free(call->method);
     free(call->own_origin);
+    free(call->key);
     free(call->upload.uri);
     free(call->upload.body);
     pthread_cond_destroy(&call->moved);
@@ -208,7 +209,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
 /* The cache learns of what it took no part in: something may have been written. */
 static void passed(struct call *call, const swrcache_response *response)
 {
-    swrcache_request request = {.struct_size = sizeof request, .method = call->method, .key = call->upload.uri, .key_len = SWRCACHE_NUL};
+    swrcache_request request = {.struct_size = sizeof request, .method = call->method, .key = call->key, .key_len = SWRCACHE_NUL};
     request.fields = call->said.list;
     request.field_count = call->said.count;
     request.origin = call->own_origin;
@@ -577,6 +578,13 @@ static char *own_origin(struct MHD_Connection *connection)
     return asprintf(&own, "http://%s", host ? host : "") < 0 ? NULL : own;
 }
 
+/* What tells resources apart: the URL. To be freed; NULL, and the cache takes no part, without memory. */
+static char *key_of(const char *own_origin, const char *uri)
+{
+    char *key = NULL;
+    return asprintf(&key, "%s%s", own_origin ? own_origin : "", uri) < 0 ? NULL : key;
+}
+
 /* A request that the cache takes no part in. */
 static enum MHD_Result pass(struct MHD_Connection *connection, const char *method, struct request *from)
 {
@@ -591,6 +599,7 @@ static enum MHD_Result pass(struct MHD_Connection *connection, const char *metho
     }
     call->method = strdup(method);
     call->own_origin = own_origin(connection);
+    call->key = key_of(call->own_origin, from->uri);
     call->upload = *from;
     from->body = from->uri = NULL;
     return lead(connection, call);
@@ -599,17 +608,19 @@ static enum MHD_Result pass(struct MHD_Connection *connection, const char *metho
 static enum MHD_Result serve(struct MHD_Connection *connection, const char *method, struct request *from)
 {
     struct fields fields = {.count = 0};
-    swrcache_request request = {.struct_size = sizeof request, .method = method, .key = from->uri, .key_len = SWRCACHE_NUL};
+    swrcache_request request = {.struct_size = sizeof request, .method = method, .key_len = SWRCACHE_NUL};
     swrcache_decision decision = {.struct_size = sizeof decision};
     struct call *call;
     MHD_get_connection_values(connection, MHD_HEADER_KIND, add_field, &fields);
     request.fields = fields.list;
     request.field_count = fields.count;
-    char *own = own_origin(connection);
+    char *own = own_origin(connection), *key = key_of(own, from->uri);
+    request.key = key;
     request.origin = own;
     request.target = from->uri;
     swrcache_lookup_wait(cache, policy, &request, &decision);
     free(own);
+    free(key);
     clear(&fields);
     switch (decision.action) {
     case SWRCACHE_SERVE:

@@ -53,7 +53,7 @@ struct call {
     struct client *client;           /* NULL: nobody waits */
     int todo;                        /* 0 until its head has come */
     const char *method;              /* of a request that only passes through */
-    char *target, origin[ORIGIN];
+    char *key, *target, origin[ORIGIN];
     struct event *cleanup;           /* once it is over */
 };
 
@@ -86,8 +86,8 @@ static size_t fields_of(struct evkeyvalq *headers, swrcache_field *fields)
     return count;
 }
 
-/* The request as the cache wants it; `fields` and `origin` are room for it. */
-static void describe(struct evhttp_request *from, swrcache_request *request, swrcache_field *fields, char origin[ORIGIN])
+/* The request as the cache wants it; `fields` and `origin` are room for it, and the key is to be freed. */
+static char *describe(struct evhttp_request *from, swrcache_request *request, swrcache_field *fields, char origin[ORIGIN])
 {
     static const struct { enum evhttp_cmd_type command; const char *name; } methods[] = {
         {EVHTTP_REQ_GET, "GET"}, {EVHTTP_REQ_HEAD, "HEAD"}, {EVHTTP_REQ_POST, "POST"}, {EVHTTP_REQ_PUT, "PUT"},
@@ -96,14 +96,18 @@ static void describe(struct evhttp_request *from, swrcache_request *request, swr
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
         if (methods[i].command == evhttp_request_get_command(from))
             request->method = methods[i].name;
-    request->key = evhttp_request_get_uri(from);
-    request->key_len = SWRCACHE_NUL;
     request->fields = fields;
     request->field_count = fields_of(evhttp_request_get_input_headers(from), fields);
     const char *host = evhttp_find_header(evhttp_request_get_input_headers(from), "Host");
     snprintf(origin, ORIGIN, "http://%s", host ? host : "");
     request->origin = origin;
     request->target = evhttp_request_get_uri(from);
+    char *key = NULL;
+    if (asprintf(&key, "%s%s", origin, request->target) < 0)
+        key = NULL;  /* the cache takes no part */
+    request->key = key;
+    request->key_len = SWRCACHE_NUL;
+    return key;
 }
 
 static void add_field(struct evkeyvalq *headers, const swrcache_field *field)
@@ -341,6 +345,7 @@ static void on_cleanup(evutil_socket_t fd, short what, void *arg)
     event_free(call->cleanup);
     evhttp_connection_free(call->connection);
     swrcache_fetch_free(call->fetch);
+    free(call->key);
     free(call->target);
     free(call);
 }
@@ -371,7 +376,7 @@ static int on_head(struct evhttp_request *answer, void *arg)
         swrcache_fetch_respond(call->fetch, &response, &call->todo);
     } else {
         /* The cache learns of what it took no part in: something may have been written. */
-        swrcache_request said = {.struct_size = sizeof said, .method = call->method, .key = call->target, .key_len = SWRCACHE_NUL};
+        swrcache_request said = {.struct_size = sizeof said, .method = call->method, .key = call->key, .key_len = SWRCACHE_NUL};
         said.origin = call->origin;
         said.target = call->target;
         swrcache_passed(proxy.cache, proxy.policy, &said, &response);
@@ -462,7 +467,7 @@ static void ask_origin(struct client *client, swrcache_fetch *fetch, struct evht
         swrcache_field fields[MAX_FIELDS];
         swrcache_request said;
         struct evkeyval *header;
-        describe(from, &said, fields, call->origin);
+        call->key = describe(from, &said, fields, call->origin);
         call->method = said.method;
         call->target = strdup(said.target);
         TAILQ_FOREACH(header, evhttp_request_get_input_headers(from), next)
@@ -538,9 +543,10 @@ static void look_up(struct client *client, int turn)
     swrcache_field fields[MAX_FIELDS];
     swrcache_request request = {.struct_size = sizeof request};
     swrcache_decision decision = {.struct_size = sizeof decision};
-    describe(client->request, &request, fields, origin);
+    char *key = describe(client->request, &request, fields, origin);
     request.turn = turn;
     swrcache_lookup(proxy.cache, proxy.policy, &request, &decision);
+    free(key);
     carry_out(client, &decision);
 }
 
