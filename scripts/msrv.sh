@@ -1,30 +1,46 @@
 #!/usr/bin/env bash
-# Compiles the module and the C library with the oldest Rust that the manifest names, which is Debian 13's, in a root of its own in
-# build/msrv. Needs root and debootstrap.
+# With the oldest Rust that the manifest names, which is Debian 13's, in roots of their own: `make lib install` where there is nothing
+# but cargo, a C compiler and make (build/bare), and the module (build/msrv). Needs root and debootstrap.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-root=build/msrv
 registry=${CARGO_HOME:-$HOME/.cargo}/registry
-packages=cargo,rustc,gcc,make,libclang-dev,libpcre2-dev,zlib1g-dev,libssl-dev,ca-certificates
-
 fail() { echo "msrv: $*" >&2; exit 1; }
 
 [ "$(id -u)" = 0 ] || fail "needs root, for a root of its own"
 command -v debootstrap >/dev/null || fail "needs debootstrap"
-# A mirror that apt knows, since it can be reached.
-mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null | head -1)
-[ -e $root/etc/debian_version ] ||
-    debootstrap --variant=minbase --include=$packages trixie $root "${mirror:-http://deb.debian.org/debian}"
-
-cargo fetch --locked
-rm -rf $root/swrcache && mkdir -p $root/swrcache $root/root/.cargo/registry
-git ls-files -z | xargs -0 cp --parents -t $root/swrcache
-cp -a "$registry/cache" "$registry/index" $root/root/.cargo/registry/
 want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
-have=$(chroot $root rustc --version)
-[[ $have == "rustc $want."* ]] || fail "the manifest says $want, and Debian 13 has $have"
-build() { chroot $root env -C /swrcache HOME=/root cargo check --offline --locked "$@"; }
-build --target-dir /target
-build --release -p swrcache-nginx --features vendored --target-dir /target/nginx
-echo "msrv: $have compiles the module and the C library"
+cargo fetch --locked
+
+# root FOLDER PACKAGES...: a root with these packages and what is in this folder
+root() {
+    local root=$1 mirror have
+    shift
+    # A mirror that apt knows, since it can be reached.
+    mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null | head -1)
+    [ -e "$root/etc/debian_version" ] || debootstrap --variant=minbase --include="$(IFS=, && echo "$*")" \
+        trixie "$root" "${mirror:-http://deb.debian.org/debian}"
+    rm -rf "$root/swrcache" "$root/installed" && mkdir -p "$root/swrcache" "$root/root/.cargo/registry"
+    git ls-files -z | xargs -0 cp --parents -t "$root/swrcache"
+    cp -a "$registry/cache" "$registry/index" "$root/root/.cargo/registry/"
+    have=$(chroot "$root" rustc --version)
+    [[ $have == "rustc $want."* ]] || fail "the manifest says $want, and Debian 13 has $have"
+}
+# within ROOT COMMAND...
+within() { chroot "$1" env -C /swrcache HOME=/root CARGO_NET_OFFLINE=true CARGO_TARGET_DIR=/target "${@:2}"; }
+
+root build/bare cargo rustc gcc libc6-dev make
+within build/bare make --silent lib install PREFIX=/usr LIBDIR=/usr/lib/swr DESTDIR=/installed
+cat >build/bare/swrcache/version.c <<'C'
+#include <stdio.h>
+#include <swrcache.h>
+int main(void) { return puts(swrcache_version()) < 0; }
+C
+within build/bare gcc version.c -I/installed/usr/include -L/installed/usr/lib/swr -lswrcache -o version
+within build/bare env LD_LIBRARY_PATH=/installed/usr/lib/swr ./version
+echo "msrv: 'make lib install' needs $(chroot build/bare rustc --version), gcc and make"
+
+root build/msrv cargo rustc gcc make libclang-dev libpcre2-dev zlib1g-dev libssl-dev ca-certificates
+within build/msrv cargo check --locked
+within build/msrv cargo check --locked --release -p swrcache-nginx --features vendored --target-dir /target/nginx
+echo "msrv: $(chroot build/msrv rustc --version) compiles the module and the C library"

@@ -16,6 +16,7 @@ use crate::engine::decide::answer::answer;
 use crate::engine::decide::decision::{Decision, Serve};
 use crate::engine::purge::invalidation::Invalidation;
 use crate::engine::purge::mode::PurgeMode;
+use crate::engine::verdict::Status;
 use crate::store::{Busy, Effect, Millis, Region, Targets};
 
 /// A cache: policy over one region. Cheap to clone; all methods may be called from any thread.
@@ -93,6 +94,11 @@ impl Cache {
     /// Counts a response to a client, once it is over.
     pub fn count(&self, answered: &Answered) {
         stats::count(&self.region, answered);
+    }
+
+    /// Counts bytes of a body that the store has given to a client, beside a response that was counted when it began.
+    pub fn count_bytes(&self, status: Status, bytes: u64) {
+        stats::count_bytes(&self.region, status, bytes);
     }
 
     /// A `HEAD` that was told to [pass](super::Pass) went through to the origin, which answered: a 200 brings the stored response

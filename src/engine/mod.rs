@@ -50,6 +50,7 @@ pub use backoff::Trouble;
 pub use cache::Cache;
 pub use cache_status::{Part, cache_status};
 pub use decide::decision::{Answer, Decision, Pass, Serve, Wait};
+pub use decide::reply::{HeadLines, ReadOn, ReplyBody};
 pub use explain::{
     Action, Advice, Explanation, Fails, Remembered, Variant, Verdict, advice,
     table as reasons_table,

@@ -20,7 +20,7 @@ use super::count::Count;
 use super::error::{Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EINVAL, SWRCACHE_ESTATE};
 use super::handle::{Handle, Kind, call};
 use super::policy::Settings;
-use super::reply::{self, Fetched, Reply};
+use super::reply::{self, Fetched, For, Reply};
 use super::request::{OwnedRequest, Request, unkeyed};
 use super::response::{Answered, Response, failure_of};
 use super::statistics::{self, Told};
@@ -246,7 +246,6 @@ impl FetchValue {
                 reason: aside.reason,
                 led: Some((self.life.asked(), waited)),
                 ttl: None,
-                bytes: 0,
             },
         );
     }
@@ -316,7 +315,6 @@ impl FetchValue {
                 reason: serve.reason,
                 led: Some((self.life.asked(), now.saturating_sub(self.began))),
                 ttl: Some(serve.ttl),
-                bytes: brought.object.content_length().unwrap_or(0),
             },
         );
         let fetched = Fetched {
@@ -329,7 +327,7 @@ impl FetchValue {
             &self.policy,
             self.client.method,
             serve,
-            Some(fetched),
+            For::Leader(fetched),
         )
     }
 }

@@ -13,7 +13,7 @@ use super::error::{Error, SWRCACHE_EINVAL};
 use super::fetch::{Fetch, FetchValue};
 use super::handle::{Handle, call};
 use super::policy::{Policy, Settings};
-use super::reply::{self, Reply};
+use super::reply::{self, For, Reply};
 use super::request::{Key, LookupRequest, Request};
 use super::statistics::{self, Told};
 use super::status::{SWRCACHE_STATUS_NONE, status_word, word};
@@ -216,7 +216,6 @@ unsafe fn served(
             reason: serve.reason,
             led: None,
             ttl: Some(serve.ttl),
-            bytes: serve.object.content_length().unwrap_or(0),
         },
     );
     told.action = SWRCACHE_SERVE;
@@ -226,7 +225,7 @@ unsafe fn served(
         told.fetch = fetch(cache, policy, *life, asked);
     }
     // SAFETY: the caller's promise.
-    told.reply = unsafe { reply::give_from(cache, policy, asked.method, serve, None) };
+    told.reply = unsafe { reply::give_from(cache, policy, asked.method, serve, For::Client) };
 }
 
 /// The other verdicts.
@@ -266,7 +265,6 @@ fn not_served(
                         reason: pass.reason.into(),
                         led: None,
                         ttl: None,
-                        bytes: 0,
                     },
                 );
             }

@@ -9,7 +9,7 @@ use super::lookup::{
     SWRCACHE_WAIT, looked_up,
 };
 use super::policy::{Policy, Settings};
-use super::reply;
+use super::reply::{self, For};
 use super::request::{LookupRequest, Request};
 use super::status::{status_word, word};
 use crate::engine::Decision as Verdict;
@@ -49,7 +49,7 @@ fn peek(
         Verdict::Serve(mut serve) => {
             serve.refresh = None;
             let (status, reason) = (serve.status, serve.reason);
-            told.reply = reply::give(cache, policy, asked.method, serve, None);
+            told.reply = reply::give(cache, policy, asked.method, serve, For::Nobody);
             (SWRCACHE_SERVE, Some(status), reason)
         }
         Verdict::Wait(wait) => (SWRCACHE_WAIT, None, wait.reason),

@@ -18,9 +18,7 @@ use super::handle::{Handle, Kind, call};
 use super::policy::Settings;
 use super::status::{status_word, word};
 use super::types::{self, Field, Sized_, field, put};
-use crate::engine::{Answer, Asked, Method, Part, Serve, cache_status};
-use crate::http::{ByteRange, date};
-use crate::store::{Completeness, Cursor, Object};
+use crate::engine::{Asked, HeadLines, Method, Part, ReadOn, ReplyBody, Serve, cache_status};
 
 /// What is behind a `swrcache_reply`.
 pub struct ReplyValue {
@@ -32,7 +30,27 @@ pub struct ReplyValue {
     tells: Option<Box<str>>,
     /// Whether a body that breaks off goes on elsewhere; for the client that leads its fetch.
     outgrown: Option<Arc<AtomicBool>>,
+    /// Bytes of the body that were given out, if they count.
+    given: Option<u64>,
     method: Method,
+}
+
+impl Drop for ReplyValue {
+    fn drop(&mut self) {
+        if let Some(bytes @ 1..) = self.given {
+            self.cache.engine.count_bytes(self.serve.status, bytes);
+        }
+    }
+}
+
+/// Whom a reply is for.
+pub(crate) enum For {
+    /// A client whose request was looked up.
+    Client,
+    /// A client that waited for a fetch.
+    Leader(Fetched),
+    /// A host that only looks.
+    Nobody,
 }
 
 /// What a client that waited for a fetch gets to know of it.
@@ -47,7 +65,7 @@ pub(crate) struct Fetched {
 /// What is made of a reply when it is first asked for, so that a lookup pays for nothing that nobody reads.
 struct Made {
     head: Option<Lines>,
-    parts: Parts,
+    body: ReplyBody,
 }
 
 impl Kind for ReplyValue {
@@ -99,166 +117,34 @@ struct Lines {
 // SAFETY: the pointers lead into `made`, into static strings, or into the object that the reply pins.
 unsafe impl Send for Lines {}
 
-impl Lines {
-    fn add(&mut self, name: &'static str, value: impl Into<Vec<u8>>) {
-        let value = value.into().into_boxed_slice();
+impl HeadLines for Lines {
+    fn stored(&mut self, name: &[u8], value: &[u8]) {
+        self.fields.push(field(name, value));
+    }
+
+    fn made(&mut self, name: &'static str, value: Vec<u8>) {
+        let value = value.into_boxed_slice();
         // The bytes of a box stay where they are when the box moves.
         self.fields.push(field(name.as_bytes(), &value));
         self.made.push(value);
-    }
-
-    fn pass_on(&mut self, name: &[u8], value: &[u8]) {
-        self.fields.push(field(name, value));
-    }
-}
-
-/// A piece of a body.
-enum Piece {
-    /// Lines between the parts of a multipart body.
-    Text(Box<[u8]>),
-    /// Stored bytes up to the end that is given, or else to the end of the body.
-    Stored(Cursor, Option<u64>),
-}
-
-/// What is still to be read.
-#[derive(Default)]
-struct Parts {
-    pieces: Vec<Piece>,
-    at: usize,
-    /// How far the text at `at` has been given: it is given whole.
-    length: Option<u64>,
-    multipart: Option<String>,
-}
-
-fn range(range: &ByteRange) -> Piece {
-    Piece::Stored(Cursor::at(range.first), Some(range.last + 1))
-}
-
-impl Parts {
-    fn of(serve: &Serve, method: Method) -> Parts {
-        let total = serve.object.content_length();
-        let mut parts = Parts::default();
-        match &serve.answer {
-            Answer::Full => {
-                parts.length = total;
-                parts.pieces.push(Piece::Stored(Cursor::default(), None));
-            }
-            Answer::Partial(ranges) if ranges.len() == 1 => {
-                parts.length = ranges.first().map(ByteRange::size);
-                parts.pieces.extend(ranges.iter().map(range));
-            }
-            Answer::Partial(ranges) => parts.multipart(serve, ranges, total.unwrap_or(0)),
-            Answer::NotModified => {}
-            Answer::PreconditionFailed | Answer::Unsatisfiable => parts.length = Some(0),
-        }
-        if method == Method::Head {
-            parts.pieces.clear();
-        }
-        parts
-    }
-
-    /// RFC 9110 section 14.6.
-    fn multipart(&mut self, serve: &Serve, ranges: &[ByteRange], total: u64) {
-        // The body is not known to lack any text; this one it would have to be made for.
-        let boundary = format!("swrcache-{:016x}-{:x}", serve.object.object().id(), total);
-        let mut media_type = Vec::new();
-        serve.object.visible(&mut |name, value| {
-            if name.eq_ignore_ascii_case(b"content-type") {
-                media_type = value.to_vec();
-            }
-        });
-        let mut length = 0u64;
-        for (nth, part) in ranges.iter().enumerate() {
-            let mut text = Vec::new();
-            let before = if nth == 0 { "--" } else { "\r\n--" };
-            text.extend_from_slice(before.as_bytes());
-            text.extend_from_slice(boundary.as_bytes());
-            if !media_type.is_empty() {
-                text.extend_from_slice(b"\r\nContent-Type: ");
-                text.extend_from_slice(&media_type);
-            }
-            let range_line = format!(
-                "\r\nContent-Range: bytes {}-{}/{total}\r\n\r\n",
-                part.first, part.last
-            );
-            text.extend_from_slice(range_line.as_bytes());
-            length = length.saturating_add(text.len() as u64 + part.size());
-            self.pieces.push(Piece::Text(text.into()));
-            self.pieces.push(range(part));
-        }
-        let end = format!("\r\n--{boundary}--\r\n").into_bytes();
-        self.length = Some(length.saturating_add(end.len() as u64));
-        self.pieces.push(Piece::Text(end.into()));
-        self.multipart = Some(boundary);
-    }
-}
-
-impl Parts {
-    fn next(&mut self, object: &Object) -> Got {
-        match self.pieces.get_mut(self.at) {
-            None => Got::Next,
-            Some(Piece::Text(text)) => {
-                self.at += 1;
-                Got::Piece(io(text))
-            }
-            Some(Piece::Stored(cursor, end)) => {
-                let left = |pos: u64| end.map_or(u64::MAX, |end| end.saturating_sub(pos));
-                let max = usize::try_from(left(cursor.pos())).unwrap_or(usize::MAX);
-                if max == 0 {
-                    return Got::Next;
-                }
-                let mut bytes = object.read(cursor, max);
-                if bytes.is_empty() && object.body().completeness == Completeness::Growing {
-                    // Asked to be rung, one has to look once more.
-                    object.watch();
-                    bytes = object.read(cursor, max);
-                }
-                if !bytes.is_empty() {
-                    return Got::Piece(io(bytes));
-                }
-                let body = object.body();
-                match body.completeness {
-                    _ if cursor.pos() < body.len => {
-                        // Published between our look at the bytes and at the phase.
-                        match object.read(cursor, max) {
-                            [] => Got::Broken,
-                            bytes => Got::Piece(io(bytes)),
-                        }
-                    }
-                    Completeness::Growing => Got::Later,
-                    Completeness::Complete if end.is_none() => Got::Next,
-                    Completeness::Complete | Completeness::Broken => Got::Broken,
-                }
-            }
-        }
     }
 }
 
 /// The member for `Cache-Status`.
 #[cold]
-fn member(name: &str, serve: &Serve, fetched: Option<&Fetched>) -> Box<str> {
-    let part = match fetched {
-        None => Part::Served {
+fn member(name: &str, serve: &Serve, whom: &For) -> Box<str> {
+    let part = match whom {
+        For::Client | For::Nobody => Part::Served {
             serve,
             fwd_status: None,
         },
-        Some(fetched) => Part::Led {
+        For::Leader(fetched) => Part::Led {
             serve,
             fetch: fetched.asked,
             fwd_status: (fetched.status > 0).then_some(fetched.status),
         },
     };
     cache_status(name, &part).into()
-}
-
-/// What one turn of reading came to.
-enum Got {
-    Piece(iovec),
-    /// The piece is over.
-    Next,
-    /// Nothing yet.
-    Later,
-    Broken,
 }
 
 fn io(bytes: &[u8]) -> iovec {
@@ -268,17 +154,17 @@ fn io(bytes: &[u8]) -> iovec {
     }
 }
 
-/// A reply for C; to a client that waited for a fetch, what it gets to know of it.
+/// A reply for C.
 pub(crate) fn give(
     cache: &Arc<Shared>,
     policy: &Settings,
     method: Method,
     serve: Serve,
-    fetched: Option<Fetched>,
+    whom: For,
 ) -> *mut Reply {
     let serve = ManuallyDrop::new(serve);
     // SAFETY: read once, and not dropped here.
-    unsafe { give_from(cache, policy, method, &raw const *serve, fetched) }
+    unsafe { give_from(cache, policy, method, &raw const *serve, whom) }
 }
 
 /// As [`give`], out of the place where the delivery lies.
@@ -291,12 +177,16 @@ pub(crate) unsafe fn give_from(
     policy: &Settings,
     method: Method,
     serve: *const Serve,
-    fetched: Option<Fetched>,
+    whom: For,
 ) -> *mut Reply {
     let name = policy.status_name();
     // SAFETY: valid, says the caller.
-    let tells = name.map(|name| member(name, unsafe { &*serve }, fetched.as_ref()));
-    let outgrown = fetched.map(|fetched| fetched.outgrown);
+    let tells = name.map(|name| member(name, unsafe { &*serve }, &whom));
+    let given = (!matches!(whom, For::Nobody)).then_some(0);
+    let outgrown = match whom {
+        For::Leader(fetched) => Some(fetched.outgrown),
+        For::Client | For::Nobody => None,
+    };
     let cache = Arc::clone(cache);
     // SAFETY: all fields are written; the delivery is moved, and the caller leaves it alone.
     unsafe {
@@ -306,97 +196,34 @@ pub(crate) unsafe fn give_from(
             (&raw mut (*at).cache).write(cache);
             (&raw mut (*at).tells).write(tells);
             (&raw mut (*at).outgrown).write(outgrown);
+            (&raw mut (*at).given).write(given);
             (&raw mut (*at).method).write(method);
         })
     }
 }
 
 impl ReplyValue {
-    fn status(&self) -> u16 {
-        match &self.serve.answer {
-            Answer::Full => self.serve.object.status(),
-            Answer::Partial(_) => 206,
-            Answer::NotModified => 304,
-            Answer::PreconditionFailed => 412,
-            Answer::Unsatisfiable => 416,
-        }
-    }
-
-    fn compose(&self, parts: &Parts) -> Lines {
-        let stored = &self.serve.object;
+    fn compose(&self, body: &ReplyBody) -> Lines {
         let mut lines = Lines {
             fields: Vec::with_capacity(16),
             made: Vec::new(),
         };
-        lines.add("Date", date::format(stored.date()));
-        if !matches!(self.serve.answer, Answer::PreconditionFailed) {
-            lines.add("Age", self.serve.age.to_string());
-            self.stored_fields(parts, &mut lines);
-        }
-        self.describe(parts, &mut lines);
+        self.serve.head(body, &mut lines);
         if let Some(member) = &self.tells {
-            lines.add("Cache-Status", member.as_bytes());
+            lines.made("Cache-Status", member.as_bytes().into());
         }
         lines
-    }
-
-    fn stored_fields(&self, parts: &Parts, lines: &mut Lines) {
-        let stored = &self.serve.object;
-        let multipart = parts.multipart.is_some();
-        match &self.serve.answer {
-            // The text of an error is no stored body.
-            Answer::Unsatisfiable => {}
-            _ => self.serve.fields(&mut |name, value| {
-                if !(multipart && name.eq_ignore_ascii_case(b"content-type")) {
-                    lines.pass_on(name, value);
-                }
-            }),
-        }
-        if stored.synthesised() {
-            if let Some(at) = stored.last_modified() {
-                lines.add("Last-Modified", date::format(at));
-            }
-            if let Some(etag) = stored.etag() {
-                lines.add("ETag", etag.as_bytes());
-            }
-        }
-    }
-
-    fn describe(&self, parts: &Parts, lines: &mut Lines) {
-        let total = self.serve.object.content_length().unwrap_or(0);
-        match (&self.serve.answer, &parts.multipart) {
-            (Answer::Partial(_), Some(boundary)) => lines.add(
-                "Content-Type",
-                format!("multipart/byteranges; boundary={boundary}"),
-            ),
-            (Answer::Partial(ranges), None) => {
-                if let Some(r) = ranges.first() {
-                    lines.add(
-                        "Content-Range",
-                        format!("bytes {}-{}/{total}", r.first, r.last),
-                    );
-                }
-            }
-            (Answer::Unsatisfiable, _) => lines.add("Content-Range", format!("bytes */{total}")),
-            _ => {}
-        }
-        if let Some(length) = parts.length {
-            lines.add("Content-Length", length.to_string());
-        }
     }
 
     fn head(&mut self) -> Head {
         let mut made = self.made.take().unwrap_or_else(|| self.make());
         let lines = made.head.take();
-        let lines = lines.unwrap_or_else(|| self.compose(&made.parts));
-        let length = match made.parts.pieces.is_empty() {
-            true => Some(0),
-            false => made.parts.length,
-        };
+        let lines = lines.unwrap_or_else(|| self.compose(&made.body));
+        let length = made.body.readable();
         let fields = &made.head.insert(lines).fields;
         let head = Head {
             struct_size: 0,
-            status: self.status().into(),
+            status: self.serve.status_code().into(),
             cache_status: status_word(Some(self.serve.status)),
             reason: word(self.serve.reason),
             fields: fields.as_ptr(),
@@ -414,7 +241,7 @@ impl ReplyValue {
     fn make(&self) -> Box<Made> {
         Box::new(Made {
             head: None,
-            parts: Parts::of(&self.serve, self.method),
+            body: ReplyBody::new(&self.serve, self.method),
         })
     }
 
@@ -435,24 +262,22 @@ impl ReplyValue {
         let Some(made) = &mut self.made else {
             return Ok(0);
         };
-        let parts = &mut made.parts;
-        let object = self.serve.object.object();
         let mut filled = 0;
         while filled < out.len() {
-            match parts.next(object) {
-                Got::Piece(piece) => {
-                    out[filled].write(piece);
+            match made.body.read_on(&self.serve) {
+                ReadOn::Bytes(bytes) => {
+                    self.given = self.given.map(|given| given + bytes.len() as u64);
+                    out[filled].write(io(bytes));
                     filled += 1;
                 }
-                Got::Next if parts.at < parts.pieces.len() => parts.at += 1,
-                Got::Next => break,
-                Got::Later | Got::Broken if filled > 0 => break,
-                Got::Later if object.filler_has_died() => {
+                ReadOn::End => break,
+                ReadOn::Later | ReadOn::Broken if filled > 0 => break,
+                ReadOn::Later if self.serve.object.object().filler_has_died() => {
                     self.cache.engine.region().reap();
                     return Err(SWRCACHE_EBROKEN.into());
                 }
-                Got::Later => return Err(SWRCACHE_EAGAIN.into()),
-                Got::Broken => return Err(self.end().into()),
+                ReadOn::Later => return Err(SWRCACHE_EAGAIN.into()),
+                ReadOn::Broken => return Err(self.end().into()),
             }
         }
         Ok(filled)

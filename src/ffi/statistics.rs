@@ -21,8 +21,7 @@ pub const SWRCACHE_STATS_HTML: c_int = 2;
 const PLACES: u32 = 1024;
 
 /// Takes a text of so many bytes, which lives as long as the call. Must not call the library, nor throw or longjmp out.
-pub type Sink =
-    Option<unsafe extern "C" fn(user: *mut c_void, text: *const c_char, length: usize)>;
+pub type Sink = Option<unsafe extern "C" fn(user: *mut c_void, text: *const c_char, length: usize)>;
 
 /// Hands the statistics of the cache to `sink`, in one piece, in the form `SWRCACHE_STATS_JSON`, `SWRCACHE_STATS_PROMETHEUS` or
 /// `SWRCACHE_STATS_HTML`. `name` is what the cache is called there, as a zone of nginx is; `user` is handed on, and may be NULL.
@@ -80,8 +79,6 @@ pub(crate) struct Told {
     pub(crate) led: Option<(Asked, Millis)>,
     /// Of what the store answers: seconds of freshness that are left.
     pub(crate) ttl: Option<i64>,
-    /// The body's length, as far as it is known.
-    pub(crate) bytes: u64,
 }
 
 /// Counts an answer, in this process and in the memory.
@@ -95,6 +92,7 @@ pub(crate) fn count(cache: &Shared, told: &Told) {
         waited: told.led.map(|(_, waited)| waited),
         from_store: told.ttl.is_some(),
         ttl: told.ttl,
-        bytes: told.bytes,
+        // What a host has read of its reply is known when that is freed.
+        bytes: 0,
     });
 }

@@ -8,6 +8,7 @@ pub(crate) mod decision;
 mod fetching;
 mod head;
 pub(crate) mod presence;
+pub(crate) mod reply;
 
 use std::ops::Deref;
 

@@ -54,6 +54,14 @@ pub(crate) fn count(region: &Region, answered: &Answered) {
     count_wait(region, answered);
 }
 
+/// Counts bytes that the store has given, of a response that was counted without them.
+pub(crate) fn count_bytes(region: &Region, status: Status, bytes: u64) {
+    add(region, Counter::Bytes(status), bytes);
+    if let Status::Miss | Status::Bypass | Status::Expired = status {
+        add(region, Counter::WrittenBytes(status), bytes);
+    }
+}
+
 fn count_staleness(region: &Region, answered: &Answered) {
     if let Some(ttl) = answered.ttl {
         let stale = ttl.min(0).unsigned_abs().saturating_mul(1_000);

@@ -29,7 +29,7 @@ mod tree;
 mod whole;
 
 pub use count::Answered;
-pub(crate) use count::{add, count, record};
+pub(crate) use count::{add, count, count_bytes, record};
 pub use counter::{Coding, Counter, HISTOGRAMS, PLACES, PurgedBy, RefreshEvent};
 pub use histogram::{AGES, Fetched, Histogram, SECONDS};
 pub use page::{PAGE_TYPE, page};

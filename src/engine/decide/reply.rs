@@ -1,0 +1,249 @@
+//! An answer from the store as it goes to a client, for hosts that have no server's own ranges and heads: its field lines, and its body
+//! piece by piece.
+
+use super::decision::{Answer, Serve};
+use crate::engine::policy::Method;
+use crate::http::{ByteRange, date};
+use crate::store::{Completeness, Cursor};
+
+/// Where the field lines of an answer go, in order.
+pub trait HeadLines {
+    /// A line that lies in the store, for as long as the [`Serve`] lives.
+    fn stored(&mut self, name: &[u8], value: &[u8]);
+    /// A line of this answer's own.
+    fn made(&mut self, name: &'static str, value: Vec<u8>);
+}
+
+/// Lines that can't stand in a header are left out; the cache stores none.
+impl HeadLines for ::http::HeaderMap {
+    fn stored(&mut self, name: &[u8], value: &[u8]) {
+        let name = ::http::HeaderName::from_bytes(name);
+        if let (Ok(name), Ok(value)) = (name, ::http::HeaderValue::from_bytes(value)) {
+            self.append(name, value);
+        }
+    }
+
+    fn made(&mut self, name: &'static str, value: Vec<u8>) {
+        self.stored(name.as_bytes(), &value);
+    }
+}
+
+/// A piece of a body.
+#[derive(Debug)]
+enum Piece {
+    /// Lines between the parts of a multipart body.
+    Text(Box<[u8]>),
+    /// Stored bytes up to the end that is given, or else to the end of the body.
+    Stored(Cursor, Option<u64>),
+}
+
+/// The body of an answer, as far as it has not been read.
+#[derive(Debug, Default)]
+pub struct ReplyBody {
+    pieces: Vec<Piece>,
+    at: usize,
+    length: Option<u64>,
+    boundary: Option<String>,
+}
+
+/// What reading on in a body came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadOn<'a> {
+    /// The next bytes, where they are stored.
+    Bytes(&'a [u8]),
+    /// There are none yet; this process will be rung.
+    Later,
+    /// That was all.
+    End,
+    /// The rest will never come.
+    Broken,
+}
+
+fn range(range: &ByteRange) -> Piece {
+    Piece::Stored(Cursor::at(range.first), Some(range.last + 1))
+}
+
+impl ReplyBody {
+    /// The body of `serve` for a request with this method.
+    pub fn new(serve: &Serve, method: Method) -> ReplyBody {
+        let total = serve.object.content_length();
+        let mut body = ReplyBody::default();
+        match &serve.answer {
+            Answer::Full => {
+                body.length = total;
+                body.pieces.push(Piece::Stored(Cursor::default(), None));
+            }
+            Answer::Partial(ranges) if ranges.len() == 1 => {
+                body.length = ranges.first().map(ByteRange::size);
+                body.pieces.extend(ranges.iter().map(range));
+            }
+            Answer::Partial(ranges) => body.multipart(serve, ranges, total.unwrap_or(0)),
+            Answer::NotModified => {}
+            Answer::PreconditionFailed | Answer::Unsatisfiable => body.length = Some(0),
+        }
+        if method == Method::Head {
+            body.pieces.clear();
+        }
+        body
+    }
+
+    /// RFC 9110 §14.6.
+    fn multipart(&mut self, serve: &Serve, ranges: &[ByteRange], total: u64) {
+        // The body is not known to lack any text; this one it would have to be made for.
+        let boundary = format!("swrcache-{:016x}-{:x}", serve.object.object().id(), total);
+        let mut media_type = Vec::new();
+        serve.object.visible(&mut |name, value| {
+            if name.eq_ignore_ascii_case(b"content-type") {
+                media_type = value.to_vec();
+            }
+        });
+        let mut length = 0u64;
+        for (nth, part) in ranges.iter().enumerate() {
+            let mut text = Vec::new();
+            let before = if nth == 0 { "--" } else { "\r\n--" };
+            text.extend_from_slice(before.as_bytes());
+            text.extend_from_slice(boundary.as_bytes());
+            if !media_type.is_empty() {
+                text.extend_from_slice(b"\r\nContent-Type: ");
+                text.extend_from_slice(&media_type);
+            }
+            let range_line = format!(
+                "\r\nContent-Range: bytes {}-{}/{total}\r\n\r\n",
+                part.first, part.last
+            );
+            text.extend_from_slice(range_line.as_bytes());
+            length = length.saturating_add(text.len() as u64 + part.size());
+            self.pieces.push(Piece::Text(text.into()));
+            self.pieces.push(range(part));
+        }
+        let end = format!("\r\n--{boundary}--\r\n").into_bytes();
+        self.length = Some(length.saturating_add(end.len() as u64));
+        self.pieces.push(Piece::Text(end.into()));
+        self.boundary = Some(boundary);
+    }
+
+    /// What `Content-Length` says, as far as it is known yet: also for a `HEAD`, to which nothing is sent.
+    pub fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// Bytes that there are to be read in all, as far as that is known yet.
+    pub fn readable(&self) -> Option<u64> {
+        match self.pieces.is_empty() {
+            true => Some(0),
+            false => self.length,
+        }
+    }
+
+    /// The next bytes of the body of `serve`, for which this was made.
+    pub fn read_on<'a>(&'a mut self, serve: &'a Serve) -> ReadOn<'a> {
+        let is_over = |piece: &Piece| matches!(piece, Piece::Stored(cursor, Some(end)) if cursor.pos() >= *end);
+        while self.pieces.get(self.at).is_some_and(is_over) {
+            self.at += 1;
+        }
+        match self.pieces.get_mut(self.at) {
+            None => ReadOn::End,
+            Some(Piece::Text(text)) => {
+                self.at += 1;
+                ReadOn::Bytes(text)
+            }
+            Some(Piece::Stored(cursor, end)) => stored(cursor, *end, serve),
+        }
+    }
+}
+
+/// The next stored bytes, up to `end`, which is not reached yet.
+fn stored<'a>(cursor: &mut Cursor, end: Option<u64>, serve: &'a Serve) -> ReadOn<'a> {
+    let object = serve.object.object();
+    let left = end.map_or(u64::MAX, |end| end.saturating_sub(cursor.pos()));
+    let max = usize::try_from(left).unwrap_or(usize::MAX);
+    let mut bytes = object.read(cursor, max);
+    if bytes.is_empty() && object.body().completeness == Completeness::Growing {
+        // Asked to be rung, one has to look once more.
+        object.watch();
+        bytes = object.read(cursor, max);
+    }
+    if !bytes.is_empty() {
+        return ReadOn::Bytes(bytes);
+    }
+    let body = object.body();
+    match body.completeness {
+        _ if cursor.pos() < body.len => {
+            // Published between our look at the bytes and at what has become of it.
+            match object.read(cursor, max) {
+                [] => ReadOn::Broken,
+                bytes => ReadOn::Bytes(bytes),
+            }
+        }
+        Completeness::Growing => ReadOn::Later,
+        Completeness::Complete if end.is_none() => ReadOn::End,
+        Completeness::Complete | Completeness::Broken => ReadOn::Broken,
+    }
+}
+
+impl Serve {
+    /// The status to send.
+    pub fn status_code(&self) -> u16 {
+        match &self.answer {
+            Answer::Full => self.object.status(),
+            Answer::Partial(_) => 206,
+            Answer::NotModified => 304,
+            Answer::PreconditionFailed => 412,
+            Answer::Unsatisfiable => 416,
+        }
+    }
+
+    /// All field lines to send before `body`: with `Date`, `Age`, the validators, and `Content-Length` where it is known.
+    pub fn head(&self, body: &ReplyBody, lines: &mut dyn HeadLines) {
+        lines.made("Date", date::format(self.object.date()).into());
+        if !matches!(self.answer, Answer::PreconditionFailed) {
+            lines.made("Age", self.age.to_string().into());
+            self.stored_lines(body, lines);
+        }
+        self.describe(body, lines);
+    }
+
+    fn stored_lines(&self, body: &ReplyBody, lines: &mut dyn HeadLines) {
+        let multipart = body.boundary.is_some();
+        match &self.answer {
+            // The text of an error is no stored body.
+            Answer::Unsatisfiable => {}
+            _ => self.fields(&mut |name, value| {
+                if !(multipart && name.eq_ignore_ascii_case(b"content-type")) {
+                    lines.stored(name, value);
+                }
+            }),
+        }
+        if self.object.synthesised() {
+            if let Some(at) = self.object.last_modified() {
+                lines.made("Last-Modified", date::format(at).into());
+            }
+            if let Some(etag) = self.object.etag() {
+                lines.made("ETag", etag.as_bytes().into());
+            }
+        }
+    }
+
+    fn describe(&self, body: &ReplyBody, lines: &mut dyn HeadLines) {
+        let total = self.object.content_length().unwrap_or(0);
+        match (&self.answer, &body.boundary) {
+            (Answer::Partial(_), Some(boundary)) => {
+                let kind = format!("multipart/byteranges; boundary={boundary}");
+                lines.made("Content-Type", kind.into());
+            }
+            (Answer::Partial(ranges), None) => {
+                if let Some(r) = ranges.first() {
+                    let range = format!("bytes {}-{}/{total}", r.first, r.last);
+                    lines.made("Content-Range", range.into());
+                }
+            }
+            (Answer::Unsatisfiable, _) => {
+                lines.made("Content-Range", format!("bytes */{total}").into());
+            }
+            _ => {}
+        }
+        if let Some(length) = body.length {
+            lines.made("Content-Length", length.to_string().into());
+        }
+    }
+}
