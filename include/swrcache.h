@@ -1034,8 +1034,9 @@ int swrcache_fetch_fail(swrcache_fetch *fetch,
  * Gives the client that leads this fetch its answer.
  *
  * `*reply` is yours, to be freed with `swrcache_reply_free`; NULL on failure. It does not need the fetch any more. After
- * `SWRCACHE_DO_STORE` it succeeds if the body may be followed as it grows; after `SWRCACHE_DO_REPLY` always; after
- * `SWRCACHE_DO_RELAY` if a part of the body has been written.
+ * `SWRCACHE_DO_STORE` it succeeds if the body may be followed as it grows; after `SWRCACHE_DO_REPLY` always, unless a stale copy is to
+ * stand in and you come when its window is over (answer 502 or 504 then); after `SWRCACHE_DO_RELAY` if a part of the body has been
+ * written.
  *
  * One thread at a time for the fetch; the reply may go to another.
  *

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::decide::presence::Presence;
 use super::decide::{Asking, Deciding, head_answered};
 use super::explain::{self, Explanation};
-use super::fetch::{Delivery, Response};
+use super::fetch::{Aside, Delivery, Response};
 use super::key::split;
 use super::policy::{Invalidate, Policy};
 use super::purge::{Removal, Selection};
@@ -48,16 +48,20 @@ impl Cache {
         Deciding(&Asking::new(&self.region, req, policy, turn, now)).decide()
     }
 
-    /// The delivery of what a fetch has brought, whatever its freshness, to a client that waited for it.
+    /// The delivery of what a fetch has brought, whatever its freshness, to a client that waited for it. A stale copy that was to stand in
+    /// is not delivered after its window: how the client is told of that instead.
     pub fn deliver(
         &self,
         brought: &Delivery,
         req: &Request<'_>,
         policy: &Policy,
         now: Millis,
-    ) -> Serve {
+    ) -> Result<Serve, Aside> {
+        if let Some(aside) = brought.is_over(now) {
+            return Err(aside);
+        }
         let object = &brought.object;
-        Serve {
+        Ok(Serve {
             answer: answer(object, req, Presence::of(req.fields), policy),
             object: object.clone(),
             status: brought.status,
@@ -66,7 +70,7 @@ impl Cache {
             ttl: object.ttl(now),
             collapsed: false,
             refresh: None,
-        }
+        })
     }
 
     /// What [`Cache::decide`] would say, without its effects: nothing is counted, claimed, remembered or removed. A fetch in it is not

@@ -301,13 +301,17 @@ impl FetchValue {
     }
 
     /// A delivery to the client that leads.
-    fn deliver(&self, brought: &Delivery) -> *mut Reply {
+    fn deliver(&self, brought: &Delivery) -> Result<*mut Reply> {
         let request = self.client.request();
         let now = self.cache.now();
         let serve = self
             .cache
             .engine
             .deliver(brought, &request, &self.policy.rules, now);
+        let serve = serve.map_err(|_| {
+            let about = "the stale copy that was to stand in is too old by now";
+            Error::new(SWRCACHE_ESTATE, about)
+        })?;
         statistics::count(
             &self.cache,
             &Told {
@@ -322,13 +326,13 @@ impl FetchValue {
             status: self.status,
             outgrown: Arc::clone(&self.outgrown),
         };
-        reply::give(
+        Ok(reply::give(
             &self.cache,
             &self.policy,
             self.client.method,
             serve,
             For::Leader(fetched),
-        )
+        ))
     }
 }
 
@@ -605,8 +609,9 @@ pub unsafe extern "C" fn swrcache_fetch_fail(
 /// Gives the client that leads this fetch its answer.
 ///
 /// `*reply` is yours, to be freed with `swrcache_reply_free`; NULL on failure. It does not need the fetch any more. After
-/// `SWRCACHE_DO_STORE` it succeeds if the body may be followed as it grows; after `SWRCACHE_DO_REPLY` always; after
-/// `SWRCACHE_DO_RELAY` if a part of the body has been written.
+/// `SWRCACHE_DO_STORE` it succeeds if the body may be followed as it grows; after `SWRCACHE_DO_REPLY` always, unless a stale copy is to
+/// stand in and you come when its window is over (answer 502 or 504 then); after `SWRCACHE_DO_RELAY` if a part of the body has been
+/// written.
 ///
 /// One thread at a time for the fetch; the reply may go to another.
 ///
@@ -617,7 +622,7 @@ pub unsafe extern "C" fn swrcache_fetch_fail(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn swrcache_fetch_reply(fetch: *mut Fetch, reply: *mut *mut Reply) -> c_int {
     let made = |fetch: &mut FetchValue| match &fetch.brought {
-        Some(brought) => Ok(fetch.deliver(brought)),
+        Some(brought) => fetch.deliver(brought),
         None if fetch.is_open() && fetch.life.has_leader() => Err(SWRCACHE_EAGAIN.into()),
         None => Err(SWRCACHE_ESTATE.into()),
     };
@@ -640,7 +645,7 @@ pub unsafe extern "C" fn swrcache_fetch_reply(fetch: *mut Fetch, reply: *mut *mu
 pub unsafe extern "C" fn swrcache_fetch_stale(fetch: *mut Fetch, reply: *mut *mut Reply) -> c_int {
     let made = |fetch: &mut FetchValue| {
         let stale = fetch.life.patience_over(fetch.cache.now());
-        Ok(fetch.deliver(&stale.ok_or(SWRCACHE_ESTATE)?))
+        fetch.deliver(&stale.ok_or(SWRCACHE_ESTATE)?)
     };
     // SAFETY: NULL or writable.
     unsafe { tell(fetch, (reply, std::ptr::null_mut()), made) }

@@ -392,3 +392,73 @@ void peeked(void)
     swrcache_policy_free(policy);
     swrcache_close(cache);
 }
+
+/* A stale copy stands in for as long as its window is open, not for as long as its host takes. */
+void late(void)
+{
+    swrcache_cache *cache = open_cache(SWRCACHE_PRIVATE);
+    swrcache_policy *policy = new_policy();
+    swrcache_reply *reply;
+    int todo;
+    store(cache, policy, "k", "max-age=1, stale-if-error=10", "old");
+    __atomic_add_fetch(&clock_at, 5000, __ATOMIC_RELAXED);
+    swrcache_decision decision = look(cache, policy, "k");
+    IS(swrcache_fetch_fail(decision.fetch, SWRCACHE_FAIL_ERROR, 0, &todo), SWRCACHE_OK);
+    IS(todo, SWRCACHE_DO_REPLY);
+    IS(swrcache_fetch_reply(decision.fetch, &reply), SWRCACHE_OK);
+    swrcache_reply_free(reply);
+    __atomic_add_fetch(&clock_at, 6000, __ATOMIC_RELAXED);
+    IS(swrcache_fetch_reply(decision.fetch, &reply), SWRCACHE_ESTATE);
+    HOLDS(reply == NULL && strstr(swrcache_last_error(), "too old") != NULL);
+    swrcache_fetch_free(decision.fetch);
+
+    /* What the origin has sent is for who waited for it, however late it comes. */
+    decision = look(cache, policy, "k");
+    IS(answer(decision.fetch, 200, "max-age=1"), SWRCACHE_DO_STORE);
+    IS(swrcache_fetch_finish(decision.fetch, &todo), SWRCACHE_OK);
+    __atomic_add_fetch(&clock_at, 60000, __ATOMIC_RELAXED);
+    IS(swrcache_fetch_reply(decision.fetch, &reply), SWRCACHE_OK);
+    swrcache_reply_free(reply);
+    swrcache_fetch_free(decision.fetch);
+    swrcache_policy_free(policy);
+    swrcache_close(cache);
+}
+
+static void keep(void *user, const char *text, size_t length)
+{
+    char *kept = user;
+    HOLDS(length < 1 << 16);
+    memcpy(kept, text, length < 1 << 16 ? length : 0);
+    kept[length < 1 << 16 ? length : 0] = 0;
+}
+
+/* Bytes are counted as they are given out: of parts, none of a HEAD and a 304, none that a host does not read. */
+void counted(void)
+{
+    static char text[1 << 16];
+    static const struct { const char *method, *name, *value; } asked[] = {
+        {"GET", "X-A", "b"}, {"GET", "Range", "bytes=2-4"}, {"HEAD", "X-A", "b"}, {"GET", "If-Modified-Since", "Sun, 06 Nov 2044 08:49:37 GMT"}};
+    swrcache_cache *cache = open_cache(SWRCACHE_PRIVATE);
+    swrcache_policy *policy = new_policy();
+    swrcache_request request = {.struct_size = sizeof request, .key = "k", .key_len = 1, .field_count = 1};
+    swrcache_decision decision = {.struct_size = sizeof decision};
+    struct iovec iov[4];
+    size_t count;
+    store(cache, policy, "k", "max-age=60", "0123456789");
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        swrcache_field field = {asked[i].name, SWRCACHE_NUL, asked[i].value, SWRCACHE_NUL};
+        request.method = asked[i].method;
+        request.fields = &field;
+        IS(swrcache_lookup(cache, policy, &request, &decision), SWRCACHE_OK);
+        IS(decision.action, SWRCACHE_SERVE);
+        while (swrcache_reply_read(decision.reply, iov, 4, &count) == SWRCACHE_OK && count > 0)
+            ;
+        swrcache_reply_free(decision.reply);
+    }
+    decision = look(cache, policy, "k");
+    swrcache_reply_free(decision.reply);
+    IS(swrcache_stats_text(cache, "main", SWRCACHE_STATS_JSON, keep, text), SWRCACHE_OK);
+    HOLDS(strstr(text, "\"hit\":{\"responses\":5,\"bytes\":13}") != NULL);
+    swrcache_policy_free(policy);
+    swrcache_close(cache);
+}

@@ -104,6 +104,8 @@ int main(int argc, char **argv)
         nested();
         warmed();
         peeked();
+        late();
+        counted();
         file();
     }
     full();

@@ -54,6 +54,8 @@ void pure(void);
 void nested(void);
 void warmed(void);
 void peeked(void);
+void late(void);
+void counted(void);
 /* processes.c */
 void forked(void);
 void strangers(void);

@@ -283,7 +283,8 @@ impl Timeline {
 
     fn delivered(&self, got: &mut Got, brought: &Delivery, client: &Client, now: u64) {
         let request = client.request();
-        got.serve(&self.cache.deliver(brought, &request, &self.policy, now));
+        let served = self.cache.deliver(brought, &request, &self.policy, now);
+        got.serve(&served.expect("a delivery at once"));
     }
 
     fn finished(&mut self, mut led: Led, now: u64) -> Got {

@@ -100,6 +100,8 @@ pub struct Delivery {
     pub status: Status,
     /// For `$swr_cache_reason`.
     pub reason: Reason,
+    /// Until when a copy may stand in for the origin's answer (exclusive).
+    until: Millis,
 }
 
 impl Delivery {
@@ -109,7 +111,16 @@ impl Delivery {
             object,
             status,
             reason,
+            until: Millis::MAX,
         }
+    }
+
+    /// How the client is told of instead, if the window of a copy that was to stand in has closed at `now`.
+    pub(super) fn is_over(&self, now: Millis) -> Option<Aside> {
+        (now >= self.until).then_some(Aside {
+            status: Status::Expired,
+            reason: Reason::Stale,
+        })
     }
 
     /// Whether it is what the origin has sent to this fetch, rather than what was stored before.
@@ -441,8 +452,20 @@ impl Fetch {
     /// Gives the client that leads its answer, unless it follows the body and sees the end by itself.
     fn answer(&mut self, stored: Stored, led: Led) -> Order {
         match mem::replace(&mut self.leader, Leader::None) {
-            Leader::Waits => Order::Deliver(Delivery::new(stored, led)),
+            Leader::Waits => Order::Deliver(self.delivery(stored, led)),
             Leader::None | Leader::Follows => Order::Nothing,
+        }
+    }
+
+    fn delivery(&self, stored: Stored, led: Led) -> Delivery {
+        let stand_in = self.stand_in.as_ref();
+        let until = match led {
+            Led::Failed | Led::Patience => stand_in.map(|copy| copy.until),
+            Led::Miss | Led::Expired | Led::Bypass | Led::Revalidated => None,
+        };
+        Delivery {
+            until: until.unwrap_or(Millis::MAX),
+            ..Delivery::new(stored, led)
         }
     }
 
@@ -474,7 +497,7 @@ impl Fetch {
             return None;
         }
         let stored = self.stand_in.as_ref()?.at(now)?;
-        Some(Delivery::new(stored.clone(), Led::Patience))
+        Some(self.delivery(stored.clone(), Led::Patience))
     }
 
     /// The same fetch, for another request of the host's to carry on; what is left in this place is over.

@@ -596,7 +596,10 @@ impl Client {
         self.stop_timer();
         let serve =
             self.with_request(|cache, conf, req| cache.deliver(delivery, req, &conf.policy, now()));
-        self.serve(serve)
+        match serve {
+            Ok(serve) => self.serve(serve),
+            Err(aside) => self.fail(aside),
+        }
     }
 
     fn stop_timer(&mut self) {
