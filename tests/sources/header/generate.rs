@@ -271,7 +271,7 @@ fn sections(text: &str) -> String {
     let mut items: Vec<&str> = blocks.iter().copied().filter(is_item).collect();
     let first = blocks
         .iter()
-        .position(|block| is_item(&block))
+        .position(|block| is_item(block))
         .expect("an item");
     let mut out = blocks[..first].join("\n\n");
     out += "\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n";
