@@ -208,7 +208,7 @@ impl ReplyValue {
             fields: Vec::with_capacity(16),
             made: Vec::new(),
         };
-        self.serve.head(body, &mut lines);
+        body.head(&self.serve, &mut lines);
         if let Some(member) = &self.tells {
             lines.made("Cache-Status", member.as_bytes().into());
         }

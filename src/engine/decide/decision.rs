@@ -44,6 +44,17 @@ pub struct Serve {
 }
 
 impl Serve {
+    /// The status to send.
+    pub fn status_code(&self) -> u16 {
+        match &self.answer {
+            Answer::Full => self.object.status(),
+            Answer::Partial(_) => 206,
+            Answer::NotModified => 304,
+            Answer::PreconditionFailed => 412,
+            Answer::Unsatisfiable => 416,
+        }
+    }
+
     /// The field lines to send with this form of answer: [`Stored::visible`], or those of them that a 304 carries. A part has a
     /// `Content-Range` of its own, and one that a whole response had meant nothing (RFC 9110 §14.4).
     pub fn fields(&self, each: &mut dyn FnMut(&[u8], &[u8])) {

@@ -150,6 +150,60 @@ impl ReplyBody {
             Some(Piece::Stored(cursor, end)) => stored(cursor, *end, serve),
         }
     }
+
+    /// All field lines to send before the body of `serve`, for which this was made: with `Date`, `Age`, the validators, and `Content-Length` where it is known.
+    pub fn head(&self, serve: &Serve, lines: &mut dyn HeadLines) {
+        lines.made("Date", date::format(serve.object.date()).into());
+        if !matches!(serve.answer, Answer::PreconditionFailed) {
+            lines.made("Age", serve.age.to_string().into());
+            self.stored_lines(serve, lines);
+        }
+        self.describe(serve, lines);
+    }
+
+    fn stored_lines(&self, serve: &Serve, lines: &mut dyn HeadLines) {
+        let multipart = self.boundary.is_some();
+        match &serve.answer {
+            // The text of an error is no stored body.
+            Answer::Unsatisfiable => {}
+            _ => serve.fields(&mut |name, value| {
+                if !(multipart && name.eq_ignore_ascii_case(b"content-type")) {
+                    lines.stored(name, value);
+                }
+            }),
+        }
+        if serve.object.synthesised() {
+            if let Some(at) = serve.object.last_modified() {
+                lines.made("Last-Modified", date::format(at).into());
+            }
+            if let Some(etag) = serve.object.etag() {
+                lines.made("ETag", etag.as_bytes().into());
+            }
+        }
+    }
+
+    fn describe(&self, serve: &Serve, lines: &mut dyn HeadLines) {
+        let total = serve.object.content_length().unwrap_or(0);
+        match (&serve.answer, &self.boundary) {
+            (Answer::Partial(_), Some(boundary)) => {
+                let kind = format!("multipart/byteranges; boundary={boundary}");
+                lines.made("Content-Type", kind.into());
+            }
+            (Answer::Partial(ranges), None) => {
+                if let Some(r) = ranges.first() {
+                    let range = format!("bytes {}-{}/{total}", r.first, r.last);
+                    lines.made("Content-Range", range.into());
+                }
+            }
+            (Answer::Unsatisfiable, _) => {
+                lines.made("Content-Range", format!("bytes */{total}").into());
+            }
+            _ => {}
+        }
+        if let Some(length) = self.length {
+            lines.made("Content-Length", length.to_string().into());
+        }
+    }
 }
 
 /// The next stored bytes, up to `end`, which is not reached yet.
@@ -178,72 +232,5 @@ fn stored<'a>(cursor: &mut Cursor, end: Option<u64>, serve: &'a Serve) -> ReadOn
         Completeness::Growing => ReadOn::Later,
         Completeness::Complete if end.is_none() => ReadOn::End,
         Completeness::Complete | Completeness::Broken => ReadOn::Broken,
-    }
-}
-
-impl Serve {
-    /// The status to send.
-    pub fn status_code(&self) -> u16 {
-        match &self.answer {
-            Answer::Full => self.object.status(),
-            Answer::Partial(_) => 206,
-            Answer::NotModified => 304,
-            Answer::PreconditionFailed => 412,
-            Answer::Unsatisfiable => 416,
-        }
-    }
-
-    /// All field lines to send before `body`: with `Date`, `Age`, the validators, and `Content-Length` where it is known.
-    pub fn head(&self, body: &ReplyBody, lines: &mut dyn HeadLines) {
-        lines.made("Date", date::format(self.object.date()).into());
-        if !matches!(self.answer, Answer::PreconditionFailed) {
-            lines.made("Age", self.age.to_string().into());
-            self.stored_lines(body, lines);
-        }
-        self.describe(body, lines);
-    }
-
-    fn stored_lines(&self, body: &ReplyBody, lines: &mut dyn HeadLines) {
-        let multipart = body.boundary.is_some();
-        match &self.answer {
-            // The text of an error is no stored body.
-            Answer::Unsatisfiable => {}
-            _ => self.fields(&mut |name, value| {
-                if !(multipart && name.eq_ignore_ascii_case(b"content-type")) {
-                    lines.stored(name, value);
-                }
-            }),
-        }
-        if self.object.synthesised() {
-            if let Some(at) = self.object.last_modified() {
-                lines.made("Last-Modified", date::format(at).into());
-            }
-            if let Some(etag) = self.object.etag() {
-                lines.made("ETag", etag.as_bytes().into());
-            }
-        }
-    }
-
-    fn describe(&self, body: &ReplyBody, lines: &mut dyn HeadLines) {
-        let total = self.object.content_length().unwrap_or(0);
-        match (&self.answer, &body.boundary) {
-            (Answer::Partial(_), Some(boundary)) => {
-                let kind = format!("multipart/byteranges; boundary={boundary}");
-                lines.made("Content-Type", kind.into());
-            }
-            (Answer::Partial(ranges), None) => {
-                if let Some(r) = ranges.first() {
-                    let range = format!("bytes {}-{}/{total}", r.first, r.last);
-                    lines.made("Content-Range", range.into());
-                }
-            }
-            (Answer::Unsatisfiable, _) => {
-                lines.made("Content-Range", format!("bytes */{total}").into());
-            }
-            _ => {}
-        }
-        if let Some(length) = body.length {
-            lines.made("Content-Length", length.to_string().into());
-        }
     }
 }

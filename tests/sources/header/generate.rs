@@ -269,10 +269,7 @@ fn sections(text: &str) -> String {
         starts.iter().any(|start| block.starts_with(start))
     };
     let mut items: Vec<&str> = blocks.iter().copied().filter(is_item).collect();
-    let first = blocks
-        .iter()
-        .position(|block| is_item(block))
-        .expect("an item");
+    let first = blocks.iter().position(is_item).expect("an item");
     let mut out = blocks[..first].join("\n\n");
     out += "\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n";
     for (title, names) in SECTIONS {
