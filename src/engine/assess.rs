@@ -1,4 +1,4 @@
-//! The verdict on a response without a store: for hosts that keep responses themselves.
+//! Assesses a response without a store, for hosts that keep responses themselves.
 
 use super::decide::presence::Presence;
 use super::phase::{Windows, binds};
@@ -10,29 +10,30 @@ use super::verdict::Unstored;
 use crate::http::Fields;
 use crate::store::Millis;
 
-/// What a response is good for.
+/// What a response may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Assessed {
-    /// It may not be stored.
+    /// It may not be stored, for this reason.
     Refused(Unstored),
-    /// It may.
+    /// It may be stored.
     Storable(Good),
 }
 
-/// What a response is good for.
+/// How long a response that may be stored can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Good {
-    /// Until when.
+    /// The ends of its windows.
     pub windows: Windows,
-    /// How old it was when it came.
+    /// The corrected initial age in milliseconds (RFC 9111 §4.2.3).
     pub initial_age: Millis,
-    /// How long it is fresh from its making.
+    /// The freshness lifetime in milliseconds.
     pub lifetime: Millis,
-    /// The origin forbids any stale service.
+    /// Whether the origin forbids all stale service.
     pub binds: bool,
 }
 
-/// Judges the response (`status`, fields) to `req`, sent and answered at these times, as a cache with this policy does.
+/// Assesses the response (`status`, fields) to `req`, with the times at which the request was sent and the response
+/// received, as a cache with this policy does.
 pub fn assess(
     req: &Request<'_>,
     (status, fields): (u16, &dyn Fields),

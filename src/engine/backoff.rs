@@ -1,9 +1,10 @@
-//! The pause after a failed fetch of a stored entry, kept in a word of its object so that every process sees it.
+//! The pause after a failed fetch of a stored entry, kept in an attribute of its object so that every process sees it.
 //!
-//! A pause doubles with each failure in a row, from `backoff_min` to `backoff_max`, and is stretched by up to a quarter so
-//! that entries that failed together do not retry together. The stretch comes from key and count, not from chance:
-//! processes agree on it, and tests are exact. Neither the stretch nor the origin's `Retry-After` makes a pause longer than
-//! `backoff_max`: an origin that was in maintenance for a second may have asked for an hour.
+//! A pause doubles with each failure in a row, from `backoff_min` to `backoff_max`, and is stretched by up to a
+//! quarter, so that entries that failed together are not retried together. The stretch depends on the key and the
+//! number of failures rather than on a random number: all processes compute the same pause, and tests are exact.
+//! Neither the stretch nor the origin's `Retry-After` makes a pause longer than `backoff_max`: an origin that asks for
+//! an hour may be back after a second.
 
 use std::fmt::{self, Display};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -15,12 +16,12 @@ use super::verdict::Reason;
 use crate::engine::record::attributes;
 use crate::store::{Millis, Object};
 
-/// The state is one word of the object: the time of the next try above, the count of failures in a row below. (48 bits of
-/// milliseconds last till the year 10889.)
+/// The attribute holds the time of the next try in its upper bits and the number of failures in a row in the lower
+/// ones. (48 bits of milliseconds last until the year 10889.)
 const COUNT_BITS: u32 = 16;
 const COUNT: u64 = (1 << COUNT_BITS) - 1;
 
-/// The bounds of the pauses.
+/// The bounds of a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Backoff {
     pub(crate) min: Millis,
@@ -35,17 +36,19 @@ impl Backoff {
         }
     }
 
-    /// The pause after the `failures`th failure in a row (from 1): at least `min`, at most `max`.
+    /// The pause in milliseconds after the `failures`th failure in a row (counted from 1): at least `min`, at most
+    /// `max`.
     pub(crate) fn pause(&self, key: &[u8], failures: u64) -> Millis {
         let doublings = failures.saturating_sub(1).min(20);
         let doubled = self.min.saturating_mul(1 << doublings);
-        // The longest pause is stretched too, from four fifths of `max` up to it.
+        // The longest pause is stretched too: from four fifths of `max` up to `max`.
         let base = doubled.min(self.max - self.max / 5).max(self.min);
         let part = xxh3_64_with_seed(key, failures) % 256;
         (base + base / 1024 * part).min(self.max)
     }
 
-    /// Notes a failure of the entry; `retry_after` is the origin's wish, from now.
+    /// Records a failure of the entry. `retry_after` is the pause that the origin asked for, in milliseconds from
+    /// `now`.
     pub(crate) fn failed(
         &self,
         object: &Object,
@@ -71,17 +74,17 @@ impl Backoff {
     }
 }
 
-/// How a fetch failed.
+/// Why a fetch failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// The origin answered with this status.
+    /// The origin answered with this error status.
     Status(u16),
-    /// It did not answer so that it could be used.
+    /// The origin sent no usable answer, for this reason.
     Reason(Reason),
 }
 
 impl Cause {
-    /// Statuses have three digits, and there are fewer reasons than that.
+    /// The cause as a number. A status has three digits; there are fewer than 100 reasons.
     fn code(self) -> u16 {
         match self {
             Cause::Status(status) => status,
@@ -109,18 +112,18 @@ impl Display for Cause {
     }
 }
 
-/// What is known of an entry whose refresh fails.
+/// The state of an entry whose refresh fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) cause: Cause,
     pub(crate) since: Millis,
     pub(crate) next_try: Millis,
-    /// Failures in a row.
+    /// The number of failures in a row.
     pub(crate) failures: u64,
 }
 
 impl Fault {
-    /// Reads the two words of an object; nothing if its refresh does not fail.
+    /// Decodes the two attributes of an object; `None` if its last refresh did not fail.
     pub(crate) fn decode(state: u64, fault: u64) -> Option<Fault> {
         let failures = state & COUNT;
         let cause = Cause::of_code((fault & COUNT) as u16)?;
@@ -133,20 +136,21 @@ impl Fault {
     }
 }
 
-/// How the refresh of a stored response fails, for a host to tell.
+/// How the refresh of a stored response fails, for a host to report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// A word of [`Reason`], or the origin's status.
+    /// A word of [`Reason`], or the status that the origin answered with.
     pub cause: String,
-    /// Since when (Unix time in ms).
+    /// The time of the first failure in a row (Unix time in ms).
     pub since: Millis,
-    /// When a request tries again (Unix time in ms).
+    /// The time from which on a request tries again (Unix time in ms).
     pub next_try: Millis,
-    /// Failures in a row.
+    /// The number of failures in a row.
     pub failures: u64,
 }
 
-/// Whether the pause is still on. One that would last longer than any was begun before the clock was set back, and is over.
+/// Whether the pause is still in force. A pause longer than the longest possible one was begun before the clock was set
+/// back, and is over.
 pub(crate) fn pausing(state: &AtomicU64, policy: &Policy, now: Millis) -> bool {
     let left = (state.load(Relaxed) >> COUNT_BITS).saturating_sub(now);
     (1..=Backoff::of(policy).max.saturating_add(CLOCKS_DIFFER)).contains(&left)

@@ -1,4 +1,4 @@
-//! The cache as hosts hold it.
+//! The cache as a host uses it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,8 @@ use crate::engine::purge::mode::PurgeMode;
 use crate::engine::verdict::Status;
 use crate::store::{Busy, Effect, Millis, Region, Targets};
 
-/// A cache: policy over one region. Cheap to clone; all methods may be called from any thread.
+/// A cache: policies applied to one region. A clone refers to the same region and is cheap. Every method may be called
+/// from any thread.
 #[derive(Clone)]
 pub struct Cache {
     region: Arc<Region>,
@@ -32,24 +33,25 @@ impl fmt::Debug for Cache {
 }
 
 impl Cache {
-    /// A cache over `region`, which the caller has entered (see `Region::enter`).
+    /// Makes a cache over `region`, which the calling process has entered (see `Region::enter`).
     pub fn new(region: Arc<Region>) -> Cache {
         region.set_stem(|key| Some(split(key)?.0));
         Cache { region }
     }
 
-    /// The region below.
+    /// The region that the cache stores in.
     pub fn region(&self) -> &Arc<Region> {
         &self.region
     }
 
-    /// What to do with `req` at `now`. Never fails: where the cache can't do its part, the answer is a [`Pass`](super::Pass).
+    /// Decides what to do with `req` at `now`. Never fails: if the cache can't decide (its region is busy, for
+    /// example), the decision is a [`Pass`](super::Pass).
     pub fn decide(&self, req: &Request<'_>, policy: &Policy, turn: Turn, now: Millis) -> Decision {
         Deciding(&Asking::new(&self.region, req, policy, turn, now)).decide()
     }
 
-    /// The delivery of what a fetch has brought, whatever its freshness, to a client that waited for it. A stale copy that was to stand in
-    /// is not delivered after its window: how the client is told of that instead.
+    /// Makes the answer for a client that waited for a fetch, from what the fetch stored, whatever its freshness. A stale
+    /// response that stands in for a failure is not delivered beyond its window; the error then says what to tell the client.
     pub fn deliver(
         &self,
         brought: &Delivery,
@@ -80,7 +82,8 @@ impl Cache {
         Deciding(&asking).decide()
     }
 
-    /// What would happen to `req` at `now`, and why. Nothing is fetched, counted, claimed, remembered or removed.
+    /// Explains what would happen to `req` at `now`, and why. It fetches, counts, claims, remembers and removes
+    /// nothing.
     pub fn explain(
         &self,
         req: &Request<'_>,
@@ -90,12 +93,12 @@ impl Cache {
         explain::explain(&self.region, self.peek(req, policy, now), req, policy, now)
     }
 
-    /// Everything that is stored.
+    /// Lists every stored response.
     pub fn list(&self, now: Millis) -> Result<Vec<Listed>, Busy> {
         stats::list(&self.region, now)
     }
 
-    /// Counts a response to a client, once it is over.
+    /// Counts a response to a client. Call it once the response is over.
     pub fn count(&self, answered: &Answered) {
         stats::count(&self.region, answered);
     }
@@ -105,11 +108,11 @@ impl Cache {
         stats::count_bytes(&self.region, status, bytes);
     }
 
-    /// A `HEAD` that was told to [pass](super::Pass) went through to the origin, which answered: a 200 brings the stored response
-    /// that the request selects up to date, or makes it stale (RFC 9111 §4.3.5).
+    /// Takes note of the origin's answer to a `HEAD` that was [passed](super::Pass): a 200 freshens the stored response
+    /// that the request selects, or makes it stale (RFC 9111 §4.3.5).
     ///
-    /// It is left as it was where the response says nothing of what others get (a bypass or no-cache condition, credentials), has
-    /// nothing to be compared by, or while a refresh is under way.
+    /// The stored response stays as it is if the answer is not representative of what other clients get (a bypass or
+    /// no-cache condition, credentials), if the answer has no field to compare, or while a refresh is in progress.
     pub fn head_answered(
         &self,
         req: &Request<'_>,
@@ -121,7 +124,7 @@ impl Cache {
         head_answered(&asking, resp);
     }
 
-    /// Drops what is stored for a whole key, at once, with all of its branches. How many responses that were.
+    /// Removes what is stored under a key, including its branches, at once. Returns the number of responses removed.
     pub fn remove(&self, key: &[u8]) -> Result<u32, Busy> {
         let removed = self.region.try_remove_key(key)?;
         stats::add(
@@ -133,8 +136,8 @@ impl Cache {
         Ok(removed)
     }
 
-    /// A purge: what was asked of the origin before its first step never comes to be served as if it were new. Call
-    /// [`Removal::step`] until it is done; it then counts the responses it has found.
+    /// Begins a purge. A response that the origin was asked for before the first step will not be served as if it were
+    /// new. Call [`Removal::step`] until it is done; it counts the responses that it finds.
     pub fn purge(&self, what: Selection, how: PurgeMode, now: Millis) -> Removal {
         for by in what.kinds() {
             stats::add(&self.region, Counter::Purges(by, how), 1);
@@ -142,10 +145,10 @@ impl Cache {
         Removal::new(&self.region, what.targets(), how.effect(), now)
     }
 
-    /// A request with a method that is not cached went through to the origin, which answered: an unsafe one that succeeded
-    /// makes what is stored for its target invalid, and what the response names beside it (RFC 9111 §4.4), as far as
-    /// [`Policy::invalidate`] says; whatever its status, the response may name groups that are (RFC 9875 §3). Call
-    /// [`Removal::step`] until it is done.
+    /// Takes note of the origin's answer to a request whose method is not cached. A successful unsafe request
+    /// invalidates what is stored for its target and for the URIs that the response names (RFC 9111 §4.4), as far as
+    /// [`Policy::invalidate`] says; a response of any status may invalidate cache groups (RFC 9875 §3). Call
+    /// [`Removal::step`] on the result until it is done.
     pub fn invalidate(
         &self,
         invalidation: &Invalidation<'_>,

@@ -1,48 +1,49 @@
-//! The `Cache-Status` member of a verdict (RFC 9211).
+//! The `Cache-Status` member for a decision (RFC 9211).
 
 use super::verdict::{Asked, Passed, Reason, Status};
 use crate::engine::decide::decision::Serve;
 use crate::http::cache_status::Handling;
 use crate::http::{Forward, ForwardReason, Member};
 
-/// What the cache did for a request, as far as `Cache-Status` tells.
+/// How the cache handled a request, as far as `Cache-Status` reports it.
 #[derive(Debug)]
 pub enum Part<'a> {
-    /// Answered from the store.
+    /// The request was answered from the store.
     Served {
-        /// The verdict.
+        /// The answer.
         serve: &'a Serve,
-        /// Status of the origin's answer, if this request waited for one.
+        /// The status of the origin's answer, if the request waited for one.
         fwd_status: Option<u16>,
     },
-    /// Led a fetch and was answered from what it stored: tells why it went forward more exactly than `Served`.
+    /// The request led a fetch and was answered from what that stored; it reports the reason for going forward more
+    /// precisely than `Served`.
     Led {
-        /// The verdict.
+        /// The answer.
         serve: &'a Serve,
         /// Why the origin was asked ([`Fetch::asked`](super::Fetch::asked)).
         fetch: Asked,
-        /// Status of the origin's answer.
+        /// The status of the origin's answer.
         fwd_status: Option<u16>,
     },
-    /// Went to the origin without the store.
+    /// The request went to the origin without the cache.
     Passed {
         /// Why.
         reason: Passed,
-        /// Status of the origin's answer.
+        /// The status of the origin's answer.
         fwd_status: Option<u16>,
     },
-    /// Led a fetch whose response was relayed, not stored.
+    /// The request led a fetch whose response was relayed instead of stored.
     Relayed {
         /// Why the origin was asked ([`Fetch::asked`](super::Fetch::asked)).
         fetch: Asked,
         /// Why nothing was stored.
         reason: Reason,
-        /// Status of the origin's answer.
+        /// The status of the origin's answer.
         fwd_status: Option<u16>,
     },
 }
 
-/// The member for this cache, named `name`, to be appended to the field.
+/// Writes the member of the cache called `name`, to be appended to the field.
 pub fn cache_status(name: &str, part: &Part<'_>) -> String {
     let member = match part {
         Part::Served { serve, fwd_status } => served(name, serve, *fwd_status),
@@ -74,7 +75,7 @@ fn served<'a>(name: &'a str, serve: &Serve, status: Option<u16>) -> Member<'a> {
     };
     let is_stored = !matches!(serve.reason, Reason::TooLarge | Reason::NoSpace);
     let handling = match serve.status {
-        // Served without the origin: stale is a hit too, with a negative ttl (§2.1, §2.4).
+        // Served without the origin: a stale response is a hit too, with a negative ttl (§2.1, §2.4).
         Status::Hit | Status::Updating if !serve.collapsed => Handling::Hit,
         Status::Hit | Status::Updating => forward(ForwardReason::UriMiss, false),
         Status::Stale
@@ -122,7 +123,7 @@ fn relayed(name: &str, forward: ForwardReason, reason: Reason, status: Option<u1
     }
 }
 
-/// The most specific word that RFC 9211 §2.2 has for a reason to ask the origin.
+/// The most specific `fwd` value of RFC 9211 §2.2 for the reason to ask the origin.
 fn why(asked: Asked) -> ForwardReason {
     match asked {
         Asked::Absent => ForwardReason::UriMiss,
@@ -135,12 +136,12 @@ fn why(asked: Asked) -> ForwardReason {
         | Asked::NoCache
         | Asked::Synchronous
         | Asked::SwrRefresh => ForwardReason::Stale,
-        // Fresh: nobody waits for the refresh.
+        // Fresh, and no client waits for the refresh.
         Asked::RefreshAhead => ForwardReason::Miss,
     }
 }
 
-/// The same for a reason to pass by the cache.
+/// The most specific `fwd` value for the reason why a request passes the cache.
 fn why_passed(passed: Passed) -> ForwardReason {
     match passed {
         Passed::Method => ForwardReason::Method,

@@ -1,5 +1,5 @@
-//! Keys whose hashes are the same: nothing of one is ever given to another. (Real collisions can't be made: the hash has 64 bits
-//! and a secret. So the region's hash is one that always says the same.)
+//! Keys with equal hashes: what is stored under one is never served for another. (Real collisions can't be made, as the
+//! hash has 64 bits and a secret seed. The region here has a hash function that returns the same value for every key.)
 
 use std::sync::Arc;
 
@@ -82,7 +82,7 @@ fn fetch(decision: Decision) -> Box<Fetch> {
 fn each_key_has_its_own_response_and_its_own_fetch() {
     let all = Colliding::new(Policy::default());
     let keys: Vec<String> = (0..40).map(|n| format!("http://host/{n}")).collect();
-    // All at once: nobody waits for another's fetch.
+    // All at once: no request waits for the fetch of another key.
     let permits: Vec<_> = keys.iter().map(|key| fetch(all.ask(key, NOW))).collect();
     assert!(matches!(all.ask(&keys[0], NOW), Decision::Wait(_)));
     for (key, permit) in keys.iter().zip(permits) {
@@ -91,7 +91,7 @@ fn each_key_has_its_own_response_and_its_own_fetch() {
     for key in &keys {
         assert_eq!(all.hit(key, NOW).as_deref(), Some(key.as_str()));
     }
-    // Prefixes and the like are other keys.
+    // A prefix of a key is another key.
     for other in ["http://host/", "http://host/1 ", "http://host/01", ""] {
         assert!(matches!(all.ask(other, NOW), Decision::Fetch(_)), "{other}");
     }
@@ -119,7 +119,7 @@ fn what_is_remembered_of_a_key_is_its_own() {
     all.answer(fetch(all.ask("b", NOW)), "max-age=60", "b");
     assert_eq!(all.hit("b", NOW).as_deref(), Some("b"));
     assert_eq!(passed("a", NOW), Some(Passed::HitForMiss));
-    // A refresh of one holds back nobody else's.
+    // The refresh of one key does not hold back the others.
     let stale = "max-age=60, stale-while-revalidate=60";
     for key in ["c", "d"] {
         let _ = all.ask(key, NOW);

@@ -1,28 +1,28 @@
-//! Policy: a request, what is stored and the time of day make a [`Decision`].
+//! The cache's policy: a request, what is stored for it and the time make a [`Decision`].
 //!
-//! The life of an entry, from the moment it is stored. Every window is a stretch of *staleness*, so they overlap:
+//! The life of an entry, from the moment it is stored. Every window is counted in *staleness*, so the windows overlap:
 //!
 //! | phase | when | a request gets | the origin is asked |
 //! |---|---|---|---|
-//! | fresh | age < lifetime | `HIT` | no (with `refresh_ahead`: at the end, in the background) |
+//! | fresh | age < lifetime | `HIT` | no (with `refresh_ahead`: towards the end, in the background) |
 //! | inside SWR | staleness < stale-while-revalidate | `UPDATING`, at once | once, in the background |
-//! | inside SIE only | staleness < stale-if-error | the origin's answer; `STALE` if that fails | once, the others wait |
-//! | too old | beyond both | the origin's answer, an error too | once, the others wait |
+//! | inside SIE only | staleness < stale-if-error | the origin's answer; `STALE` if that fails | once, others wait |
+//! | too old | beyond both | the origin's answer, even an error | once, others wait |
 //!
-//! `must-revalidate`, `proxy-revalidate` and `no-cache` close both windows, whatever anyone configures.
+//! `must-revalidate`, `proxy-revalidate` and `no-cache` close both windows, whatever the configuration says.
 //!
 //! ```text
 //! decide ── Serve(stored [, refresh: Fetch])
-//!        ├─ Wait ── rung ── decide(Waited)
+//!        ├─ Wait ── woken ── decide(Waited)
 //!        ├─ Fetch(Fetch) ── header ── write.. end ── deliver
 //!        │               └─ failed
 //!        ├─ Pass
 //!        └─ GatewayTimeout
 //! ```
 //!
-//! A [`Fetch`] is the permission to fetch and the life of what comes of it: it holds a lease in the store, and dropping it frees the
-//! place. A host tells it what happens and carries out its [`Order`]s.
-//! Nothing here reads a clock or does I/O; `now` is Unix time in milliseconds, deltas are milliseconds inside.
+//! A [`Fetch`] is the permission to fetch and the state of the fetch: it holds a lease in the store, and dropping it
+//! releases the lease. A host reports events to it and carries out the [`Order`]s that it returns. The engine reads no
+//! clock and does no I/O; `now` is Unix time in milliseconds, and durations are in milliseconds.
 #![forbid(unsafe_code)]
 
 mod assess;

@@ -1,38 +1,38 @@
-//! The four phases of an entry's life, and the windows that part them.
+//! The four phases of an entry's life, and the windows that separate them.
 //!
-//! Windows are counted from the end of freshness (RFC 5861 §3, §4) and end before their last instant: an entry with
-//! `max-age=60, stale-while-revalidate=300` is served for the last time at age 359.999 s.
+//! Windows are counted from the end of freshness (RFC 5861 §3, §4), and their end is exclusive: an entry with
+//! `max-age=60, stale-while-revalidate=300` is served for the last time at an age of 359.999 s.
 
 use super::policy::{GRANTED, Policy, SECOND, UseStale, Window};
 use super::record::{Flags, Head};
 use crate::store::Millis;
 
-/// Where in its life an entry is.
+/// The phase of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Served as it is.
     Fresh,
-    /// Stale inside stale-while-revalidate: served, and refreshed once.
+    /// Stale inside stale-while-revalidate: served, and refreshed once in the background.
     Swr,
-    /// Stale, and only stale-if-error covers it: the origin is asked, and the entry stands in if that fails.
+    /// Stale, and inside stale-if-error only: the origin is asked, and the entry is served if that fails.
     Sie,
-    /// No window covers it: the origin is asked, and an error is passed on.
+    /// Outside all windows: the origin is asked, and its error is forwarded.
     TooOld,
 }
 
-/// When the windows of an entry end under a policy (Unix time in ms, exclusive; 0 is no window).
+/// The ends of an entry's windows under a policy (Unix time in ms, exclusive; 0 means no window).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Windows {
-    /// To be served as it is.
+    /// The end of freshness: until then, the entry is served as it is.
     pub fresh_until: Millis,
-    /// To be served while it is refreshed.
+    /// Until then, the entry is served while it is refreshed.
     pub swr_until: Millis,
-    /// To be served if the origin fails.
+    /// Until then, the entry is served if the origin fails.
     pub sie_until: Millis,
 }
 
 impl Windows {
-    /// None, not even of freshness.
+    /// No window at all, not even freshness.
     pub const NONE: Windows = Windows {
         fresh_until: 0,
         swr_until: 0,
@@ -41,7 +41,7 @@ impl Windows {
 
     #[inline]
     pub(crate) fn of(head: &Head, policy: &Policy) -> Windows {
-        // §5.2.2.4: `no-cache` is validated at each use, however long it would be fresh.
+        // §5.2.2.4: a response with `no-cache` is validated at each use, whatever its lifetime.
         let fresh_until = match head.flags.has(Flags::NO_CACHE) {
             true => 0,
             false => head.fresh_until,
@@ -57,7 +57,7 @@ impl Windows {
         }
     }
 
-    /// The phase at `now`.
+    /// Returns the phase at `now`.
     pub fn phase(&self, now: Millis) -> Phase {
         match now {
             _ if now < self.fresh_until => Phase::Fresh,
@@ -67,14 +67,14 @@ impl Windows {
         }
     }
 
-    /// When the entry is of no use any more, stale service included.
+    /// The end of the last window, stale service included.
     pub(crate) fn end(&self) -> Millis {
         self.fresh_until.max(self.swr_until).max(self.sie_until)
     }
 }
 
-/// Whether the origin forbids any stale service outright: `must-revalidate`, `proxy-revalidate` or `no-cache` beat every
-/// window, from wherever it comes (RFC 9111 §4.2.4).
+/// Whether the origin forbids stale service explicitly: `must-revalidate`, `proxy-revalidate` and `no-cache` override
+/// every window, whether the origin or the configuration gives it (RFC 9111 §4.2.4).
 pub(crate) fn binds(head: &Head) -> bool {
     head.flags.0 & (Flags::MUST_REVALIDATE.0 | Flags::NO_CACHE.0) != 0
 }
@@ -91,11 +91,11 @@ fn sie(head: &Head, policy: &Policy) -> Millis {
     window(head, policy.sie, head.sie, policy.use_stale.written)
 }
 
-/// The length of a window: what is forced, else what the origin names, else what is configured or granted. `s-maxage`
-/// alone implies `proxy-revalidate` (§5.2.2.10): it yields to a window that the origin names or an operator forces only.
+/// The length of a window in milliseconds: the forced one, else the origin's, else the configured or granted one.
+/// `s-maxage` alone implies `proxy-revalidate` (§5.2.2.10), which only the origin's or a forced window overrides.
 ///
-/// What was never fresh (`max-age=0`, or no lifetime at all) has the origin's own windows alone: a location lengthens the use of
-/// what may be used, and does not make usable what is not.
+/// A response that was never fresh (`max-age=0`, or no lifetime at all) has the origin's own windows only: a location
+/// may extend the use of a response, but not make an unusable one usable.
 fn window(head: &Head, configured: Window, origin: Option<u32>, granted: bool) -> Millis {
     if binds(head) {
         return 0;
@@ -113,7 +113,7 @@ fn window(head: &Head, configured: Window, origin: Option<u32>, granted: bool) -
     }
 }
 
-/// Reads all that there is of a record, be it damaged: for the tests, which want no panic.
+/// Reads everything in a record, which may be damaged: the tests require that this does not panic.
 #[cfg(any(test, fuzzing))]
 pub fn read_record(record: &[u8]) {
     let Some(head) = Head::decode(record) else {
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use crate::engine::record::{Facts, Writer};
 
-    /// An entry stored at 0 that is fresh for 60 s.
+    /// An entry stored at time 0 with a lifetime of 60 s.
     fn head(flags: Flags, swr: Option<u32>, sie: Option<u32>) -> Head {
         let facts = Facts {
             flags,
@@ -212,7 +212,7 @@ mod tests {
         for flags in [Flags::MUST_REVALIDATE, Flags::NO_CACHE] {
             assert_eq!(windows(&head(flags, Some(9), Some(9)), force), (0, 0));
         }
-        // `s-maxage` yields to what the origin names or an operator forces, to nothing else.
+        // The origin's own or a forced window overrides `s-maxage`; nothing else does.
         let shared = |swr| head(Flags::S_MAXAGE, swr, None);
         assert_eq!(windows(&shared(Some(9)), |_| {}).0, 69_000);
         assert_eq!(windows(&shared(None), force).0, 65_000);

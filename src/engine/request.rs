@@ -1,31 +1,31 @@
-//! A request as the engine sees it.
+//! A request as a host presents it to the engine.
 
 use super::policy::Method;
 use crate::http::Fields;
 
-/// What a host tells of a request. Borrowed; nothing of it is kept but what a permit copies.
+/// The properties of a request. Everything is borrowed; a permit copies what it needs for longer.
 pub struct Request<'a> {
     /// The method.
     pub method: Method,
-    /// The primary key, opaque bytes; a `HEAD` has the key of its `GET`.
+    /// The primary key, opaque bytes; a `HEAD` has the same key as the corresponding `GET`.
     pub key: &'a [u8],
-    /// The request's field lines, in order.
+    /// The field lines of the request, in order.
     pub fields: &'a dyn Fields,
-    /// The location's bypass condition holds: what is stored is not used.
+    /// Whether the location's bypass condition holds: the stored response is not used.
     pub bypass: bool,
-    /// The location's no-cache condition holds: the response is not stored.
+    /// Whether the location's no-cache condition holds: the response is not stored.
     pub no_cache: bool,
-    /// The host has room for a background fetch now.
+    /// Whether the host can run another background fetch now.
     pub may_refresh: bool,
 }
 
-/// Where in its life the request is asking.
+/// How often a request has asked for a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// For the first time.
+    /// It asks for the first time.
     First,
-    /// Rung after a [`Wait`](super::Wait). A spurious ring does no harm: the answer is then another `Wait`, of which
-    /// the host keeps the *earlier* `until`.
+    /// It was woken after a [`Wait`](super::Wait). A spurious wake-up is harmless: the decision is another `Wait`, and
+    /// the host keeps the *earlier* `until` of the two.
     Waited,
     /// [`Wait::until`](super::Wait) has passed.
     TimedOut,

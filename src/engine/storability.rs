@@ -1,4 +1,4 @@
-//! Judging a response: whether it may be stored, for how long it is fresh, what may follow.
+//! Whether a response may be stored, how long it is fresh, and how it may be used once stale.
 
 use super::policy::{IgnoreFields, Policy, SECOND};
 use super::record::{Facts, Flags};
@@ -10,11 +10,11 @@ use crate::http::storable::{self, Candidate, Traits, Unstorable};
 use crate::http::{CacheControl, Control, Expiry, Fields, Nominated, Scope, Source, Vary, syntax};
 use crate::store::Millis;
 
-/// A response to be judged.
+/// The response to assess.
 pub(crate) struct Received<'a> {
     pub(crate) method: &'a ::http::Method,
     pub(crate) status: u16,
-    /// The host completes a relative `Location`.
+    /// The host completes a relative `Location` with its own scheme and authority.
     pub(crate) own_redirect: bool,
     /// The origin's fields.
     pub(crate) fields: &'a dyn Fields,
@@ -22,7 +22,7 @@ pub(crate) struct Received<'a> {
     pub(crate) authorised: bool,
     pub(crate) request_time: Millis,
     pub(crate) response_time: Millis,
-    /// The response time as the wall clock has it, by which the origin's dates are.
+    /// The response time by the wall clock, which the origin's dates are compared with.
     pub(crate) wall: Millis,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Storable {
     pub(crate) nominated: Nominated,
 }
 
-/// The origin's fields less those that the location does not listen to.
+/// The origin's fields without those that the location ignores.
 struct Heard<'a> {
     fields: &'a dyn Fields,
     ignore: IgnoreFields,
@@ -54,18 +54,18 @@ fn ignored(ignore: IgnoreFields, name: &[u8]) -> bool {
     IgnoreFields::of(name).is_some_and(|field| field != IgnoreFields::NONE && ignore.has(field))
 }
 
-/// What `X-Accel-Expires` says: nginx's own targeted control, which overrides all other freshness.
+/// The value of `X-Accel-Expires`, nginx's own targeted control, which overrides all other freshness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Accel {
     Absent,
-    /// `0`: not to be stored.
+    /// `0`: the response is not stored.
     Off,
-    /// Fresh this long from now.
+    /// Fresh for this long from now, in milliseconds.
     For(Millis),
 }
 
 impl Accel {
-    /// Seconds, or `@` and a Unix time in seconds; anything else is as if absent, as in nginx.
+    /// Parses seconds, or `@` and a Unix time in seconds; anything else counts as absent, as in nginx.
     fn read(fields: &dyn Fields, now: Millis) -> Accel {
         let parse = |value: &[u8]| match value.strip_prefix(b"@") {
             Some(at) => syntax::digits(at)
@@ -79,7 +79,7 @@ impl Accel {
     }
 }
 
-/// The verdict on a response: what to store, or why not.
+/// Returns what to store, or why the response may not be stored.
 pub(crate) fn of(case: &Received<'_>, policy: &Policy) -> Result<Storable, Unstored> {
     let heard = Heard {
         fields: case.fields,
@@ -121,35 +121,35 @@ pub(crate) fn of(case: &Received<'_>, policy: &Policy) -> Result<Storable, Unsto
     })
 }
 
-/// The governing directives, and what overrides their freshness.
+/// The governing directives, and the lifetime that overrides theirs.
 struct Governing {
     control: Control,
     accel: Option<Millis>,
 }
 
-/// A lifetime, and who gave it.
+/// A lifetime and its source.
 struct Fresh {
     lifetime: Millis,
     by: Giver,
 }
 
-/// Who gave a response its lifetime.
+/// The source of a response's lifetime.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Giver {
-    /// The origin, be it one of nothing (`max-age=0`).
+    /// The origin, even if it is zero (`max-age=0`).
     Origin,
     /// The location: `swr_cache_valid`, for which 0 means "not stored", or `X-Accel-Expires`.
     Configured,
-    /// A guess.
+    /// A heuristic (RFC 9111 §4.2.2).
     Heuristic,
     Nobody,
 }
 
-/// Whether the origin can be asked for this response's validity, should it be stored: what nobody gave a lifetime is of no other
-/// use, and no window of the location's makes it one.
+/// Whether the origin could validate this response if it were stored. A response without any lifetime has no other use,
+/// and a location's window does not change that.
 fn can_be_validated(case: &Received<'_>, times: &Times, policy: &Policy) -> bool {
     let tagged = || crate::http::fields::count(case.fields, "etag") > 0;
-    // A 304 stands for a 200 alone (RFC 9110 §15.4.5), and nothing of a POST is validated.
+    // A 304 can only stand for a 200 (RFC 9110 §15.4.5), and responses to POST are not validated.
     policy.revalidate
         && case.status == 200
         && *case.method != ::http::Method::POST
@@ -162,7 +162,8 @@ fn governing(heard: &Heard<'_>, policy: &Policy, accel: Accel) -> Result<Governi
         Accel::Off => return Err(Unstored::AccelExpires),
         Accel::Absent => None,
         Accel::For(time) => {
-            // Meant for this cache alone, so it overrides what is said to all; stale service stays as directed.
+            // The field addresses this cache alone, so it overrides directives for all caches; those on stale service
+            // stay.
             let directives = &mut control.directives;
             directives.no_store = false;
             directives.no_cache = unqualified_off(std::mem::take(&mut directives.no_cache));
@@ -181,7 +182,8 @@ fn unqualified_off(scope: Scope) -> Scope {
 }
 
 impl Governing {
-    /// What the origin states to this cache, else to all, else the configuration, else a guess.
+    /// The lifetime that the origin states to this cache, else to all caches, else the configured one, else a
+    /// heuristic.
     fn lifetime(&self, case: &Received<'_>, times: &Times, policy: &Policy) -> Fresh {
         let basis = Basis {
             control: &self.control,
@@ -199,9 +201,9 @@ impl Governing {
         };
         let fresh = |lifetime, by| Fresh { lifetime, by };
         if let Some(time) = self.accel {
-            // Counted from now on, whatever age the response came with.
+            // Counted from now, whatever the response's age.
             let age = initial_age(case, times);
-            // A moment that is past makes it stale at once, as `max-age=0` does; only `0` keeps it out of the store.
+            // A time in the past makes the response stale at once, as `max-age=0` does; only `0` forbids storing it.
             let by = match time {
                 0 => Giver::Origin,
                 _ => Giver::Configured,
@@ -211,7 +213,7 @@ impl Governing {
         match (stated, configured()) {
             (Some(time), _) => fresh(time, Giver::Origin),
             (None, Some(time)) => fresh(time, Giver::Configured),
-            // Nothing is guessed of the answer to a POST (RFC 9110 §9.3.3).
+            // No heuristic applies to the response to a POST (RFC 9110 §9.3.3).
             (None, None) if *case.method == ::http::Method::POST => fresh(0, Giver::Nobody),
             (None, None) => match freshness::heuristic(&basis) {
                 Some(guess) => fresh(guess.value, Giver::Heuristic),
@@ -221,7 +223,8 @@ impl Governing {
     }
 }
 
-/// `Set-Cookie`, unless the location or the response itself (`no-cache="set-cookie"`) keeps it out of the store.
+/// Whether the response has `Set-Cookie`, and neither the location nor the response itself (`no-cache="set-cookie"`)
+/// excludes the field from storage.
 fn sets_cookie(heard: &Heard<'_>, control: &CacheControl) -> bool {
     let name = b"set-cookie";
     !control.no_cache.lists(name)
@@ -247,7 +250,7 @@ fn facts(case: &Received<'_>, control: &CacheControl, times: &Times, lifetime: M
         Bind::ProxyRevalidate | Bind::MustRevalidate => Flags::MUST_REVALIDATE,
         Bind::NoCache => Flags::NO_CACHE,
     };
-    // Not a matter of caching, so `Cache-Control` says it even where another field governs.
+    // `no-transform` is no caching directive, so `Cache-Control` applies even if another field governs.
     let no_transform = control.no_transform || CacheControl::response(case.fields).no_transform;
     let seconds = |window: Millis| u32::try_from(window / SECOND).unwrap_or(u32::MAX - 1);
     Facts {
@@ -291,7 +294,7 @@ mod tests {
     #[test]
     fn the_origins_dates_are_compared_with_the_wall_clock() {
         const WALL: Millis = 1_700_000_000_000;
-        // The wall clock has been set back by an hour, the cache's goes on.
+        // The wall clock has been set back by an hour; the cache's clock continues.
         let now = WALL + 3_600_000;
         let date = crate::http::date::format(WALL - 5_000);
         let date = std::str::from_utf8(&date).unwrap();

@@ -1,26 +1,26 @@
-//! The words of a verdict: [`Status`] in nginx's vocabulary, and [`Reason`], why.
+//! The words of a decision: [`Status`] in nginx's vocabulary, and [`Reason`], which explains it.
 
 /// The cache status of a request, in nginx's vocabulary and meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// A fresh stored response (or a fill in progress that will be one).
+    /// A fresh stored response, or one that is being stored.
     Hit,
-    /// Nothing stored; this request waited for the origin, or was passed to it.
+    /// No response was stored; this request waited for the origin, or was passed to it.
     Miss,
     /// The location's bypass condition held.
     Bypass,
     /// The entry was stale; this request waited for the origin, which sent a new response.
     Expired,
-    /// A stale response because the origin failed or was too slow.
+    /// A stale response, because the origin failed or was too slow.
     Stale,
-    /// A stale response inside the stale-while-revalidate window, the first request after expiry included.
+    /// A stale response inside the stale-while-revalidate window, also for the first request after expiry.
     Updating,
-    /// The entry was stale; this request waited for the origin, which said 304.
+    /// The entry was stale; this request waited for the origin, which answered 304.
     Revalidated,
 }
 
 impl Status {
-    /// Every status.
+    /// All statuses.
     pub const ALL: [Status; 7] = [
         Status::Hit,
         Status::Miss,
@@ -31,7 +31,7 @@ impl Status {
         Status::Revalidated,
     ];
 
-    /// The word for `$swr_cache_status`.
+    /// The word in `$swr_cache_status`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Status::Hit => "HIT",
@@ -47,13 +47,13 @@ impl Status {
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
-        /// Why a verdict is what it is: the fixed set of words of `$swr_cache_reason`, the log and `Cache-Status`.
+        /// The reason for a decision: the fixed set of words in `$swr_cache_reason`, the log and `Cache-Status`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Reason { $($(#[$doc])* $name,)* }
 
         impl Reason {
-            /// Every reason there is.
+            /// All reasons.
             pub const ALL: &'static [Reason] = &[$(Reason::$name,)*];
 
             /// The word.
@@ -61,7 +61,7 @@ macro_rules! reasons {
                 match self { $(Reason::$name => $word,)* }
             }
 
-            /// The word and a NUL behind it, for C.
+            /// The word with a terminating NUL, for C.
             pub const fn as_cstr_bytes(self) -> &'static [u8] {
                 match self { $(Reason::$name => concat!($word, "\0").as_bytes(),)* }
             }
@@ -70,108 +70,108 @@ macro_rules! reasons {
 }
 
 reasons! {
-    // Served from the store.
-    /// Fresh.
+    // Why a response is served from the store.
+    /// It is fresh.
     Fresh = "fresh",
-    /// Fresh, near its end: a refresh has been started.
+    /// It is fresh but close to its end: a refresh has been started.
     RefreshAhead = "refresh-ahead",
-    /// Stale inside stale-while-revalidate: this request starts the refresh.
+    /// It is stale inside stale-while-revalidate: this request starts the refresh.
     SwrRefresh = "swr-refresh",
-    /// Stale inside stale-while-revalidate: a refresh is under way elsewhere.
+    /// It is stale inside stale-while-revalidate: a refresh is in progress.
     SwrWindow = "swr-window",
-    /// Stale inside stale-while-revalidate: the last refresh failed and the pause is not over.
+    /// It is stale inside stale-while-revalidate: the last refresh failed, and its pause is not over.
     SwrBackoff = "swr-backoff",
-    /// Stale inside stale-while-revalidate: the host has no room for a refresh now.
+    /// It is stale inside stale-while-revalidate: the host can't run another refresh now.
     SwrBusy = "swr-busy",
-    /// Stale inside stale-if-error: the last fetch failed and the pause is not over.
+    /// It is stale inside stale-if-error: the last fetch failed, and its pause is not over.
     SieBackoff = "sie-backoff",
-    /// Stale inside stale-if-error: this request's fetch failed.
+    /// It is stale inside stale-if-error: this request's fetch failed.
     SieFallback = "sie-fallback",
-    /// Stale inside stale-if-error: the origin took longer than the location's patience.
+    /// It is stale inside stale-if-error: the origin took longer than the location waits.
     SiePatience = "sie-patience",
-    /// Stale, and the client's `max-stale` takes it.
+    /// It is stale, and the client's `max-stale` accepts it.
     MaxStale = "max-stale",
-    /// The answer of a fetch that this request waited for.
+    /// It is the answer of a fetch that this request waited for.
     Fetched = "fetched",
-    /// The origin said 304.
+    /// The origin answered 304.
     NotModified = "not-modified",
-    /// The origin brought back the same bytes.
+    /// The origin sent the same bytes again.
     SameBytes = "same-bytes",
 
     // Why the origin is asked.
-    /// Nothing is stored for the key.
+    /// No response is stored under the key.
     Absent = "absent",
-    /// The key has variants, none for this request.
+    /// The key has variants, but none for this request.
     VaryMiss = "vary-miss",
-    /// Stale, and no window covers it any more.
+    /// The stored response is stale and outside all windows.
     Stale = "stale",
-    /// Stale inside stale-if-error only.
+    /// The stored response is stale and inside stale-if-error only.
     SieWindow = "sie-window",
-    /// Stale, and `must-revalidate`, `proxy-revalidate` or `s-maxage` forbids to serve it so.
+    /// The stored response is stale, and `must-revalidate`, `proxy-revalidate` or `s-maxage` forbids serving it.
     MustRevalidate = "must-revalidate",
-    /// The stored `no-cache` asks for a validation at each use.
+    /// The stored response has `no-cache`, which requires validation at each use.
     NoCache = "no-cache",
-    /// Inside stale-while-revalidate, but the location refreshes synchronously.
+    /// The stored response is inside stale-while-revalidate, but the location refreshes synchronously.
     Synchronous = "synchronous",
-    /// The client's `no-cache`, `max-age` or `min-fresh` asks for a newer response.
+    /// The client's `no-cache`, `max-age` or `min-fresh` requires a newer response.
     ClientRefused = "client-refused",
-    /// `Authorization` on the request, and the stored response is not for everyone (RFC 9111 §3.5).
+    /// The request has `Authorization`, and the stored response may not be shared (RFC 9111 §3.5).
     Authorization = "authorization",
-    /// The location's bypass condition.
+    /// The location's bypass condition holds.
     Bypass = "bypass",
 
-    // Why a request waits.
-    /// Another request is fetching this.
+    // Why a request waits, or stops waiting.
+    /// Another request is fetching the response.
     Collapsed = "collapsed",
-    /// Waited longer than the lock timeout.
+    /// The request waited longer than the lock timeout.
     LockTimeout = "lock-timeout",
 
-    // Why the cache takes no part, or stores nothing.
-    /// A method that the location does not cache.
+    // Why the cache is not used, or stores nothing.
+    /// The location does not cache the method.
     Method = "method",
-    /// `If-Match` or `If-Unmodified-Since`: not for a cache to judge (RFC 9111 §4.3.2).
+    /// `If-Match` or `If-Unmodified-Since`, which a cache may not evaluate (RFC 9111 §4.3.2).
     Precondition = "precondition",
-    /// A range that begins so far in that the location does not fetch the whole for it.
+    /// The range begins so far into the response that the location does not fetch the whole for it.
     RangeOffset = "range-offset",
-    /// Not asked for often enough yet.
+    /// The key has not been requested often enough.
     MinUses = "min-uses",
-    /// The key is known to bring uncacheable responses.
+    /// The key is remembered to have uncacheable responses.
     HitForMiss = "hit-for-miss",
-    /// The location's no-cache condition.
+    /// The location's no-cache condition holds.
     NoCacheCondition = "no-cache-condition",
     /// The host answers from elsewhere: an internal redirect, or an error page of its own.
     Redirected = "redirected",
-    /// `only-if-cached`, and nothing usable is stored.
+    /// The request has `only-if-cached`, and no usable response is stored.
     OnlyIfCached = "only-if-cached",
-    /// `no-store` in the request.
+    /// The request has `no-store`.
     ClientNoStore = "client-no-store",
-    /// `no-store` in the response.
+    /// The response has `no-store`.
     NoStore = "no-store",
-    /// `private` in the response.
+    /// The response has `private`.
     Private = "private",
-    /// `Set-Cookie` in the response.
+    /// The response has `Set-Cookie`.
     SetCookie = "set-cookie",
-    /// `Vary: *`.
+    /// The response has `Vary: *`.
     VaryStar = "vary-star",
-    /// A status that may not be stored.
+    /// The response's status may not be stored.
     UncacheableStatus = "status",
-    /// Neither freshness nor a validator: it could never be used.
+    /// The response has neither a lifetime nor a validator, so it could never be used.
     NoFreshness = "no-freshness",
-    /// `X-Accel-Expires: 0`.
+    /// The response has `X-Accel-Expires: 0`.
     AccelExpires = "x-accel-expires",
-    /// A part, or otherwise not a whole final response.
+    /// The response is partial, or not final.
     Partial = "partial",
-    /// Header too large for the cache.
+    /// The header exceeds the cache's limits.
     HeaderTooLarge = "header-too-large",
-    /// Body larger than an object may be.
+    /// The body is larger than the largest object of the zone.
     TooLarge = "too-large",
-    /// No room in the zone.
+    /// The zone has no room.
     NoSpace = "no-space",
-    /// The zone's lock could not be had in time.
+    /// The zone's lock was not acquired in time.
     Busy = "busy",
-    /// A purge or a newer fill came in between.
+    /// A purge or a newer response came first.
     Superseded = "superseded",
-    /// A 304 that does not fit what is stored (RFC 9111 §4.3.4).
+    /// A 304 that does not match what is stored (RFC 9111 §4.3.4).
     ForeignValidator = "foreign-validator",
 
     // How a fetch failed.
@@ -179,27 +179,27 @@ reasons! {
     OriginError = "origin-error",
     /// The origin did not answer in time.
     OriginTimeout = "origin-timeout",
-    /// The origin's header was invalid.
+    /// The origin's header was empty or invalid.
     OriginInvalid = "origin-invalid",
-    /// The fetch was given up.
+    /// The host gave the fetch up.
     Aborted = "aborted",
     /// The origin answered with an error status.
     OriginStatus = "origin-status",
-    /// The body broke off.
+    /// The body was incomplete.
     BodyBroken = "body-broken",
 
-    // What came of a purge by method.
-    /// Something was stored, and is gone.
+    // The result of a purge by method.
+    /// A stored response was found and purged.
     Purged = "purged",
-    /// Nothing was stored.
+    /// Nothing was stored for the URL.
     PurgedNothing = "purged-nothing",
-    /// The client's address may not purge.
+    /// The client's address is not allowed to purge.
     PurgeRefused = "purge-refused",
     /// The zone was busy, or its memory is damaged.
     PurgeFailed = "purge-failed",
 }
 
-/// Reasons of one kind, so that a match on them has to be complete.
+/// Declares an enum of the reasons of one kind, so that a match on it has to be complete.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident { $($name:ident,)* })*) => { $(
         $(#[$doc])*
@@ -210,7 +210,7 @@ macro_rules! kinds {
         )* }
 
         impl $kind {
-            /// Every one.
+            /// All of them.
             pub const ALL: &'static [$kind] = &[$($kind::$name,)*];
 
             /// The word.
@@ -218,7 +218,7 @@ macro_rules! kinds {
                 self.reason().as_str()
             }
 
-            /// The reason as such.
+            /// The same reason as a [`Reason`].
             pub const fn reason(self) -> Reason {
                 match self { $($kind::$name => Reason::$name,)* }
             }
@@ -248,7 +248,7 @@ kinds! {
         Authorization,
         Bypass,
     }
-    /// Why a request passes by the cache.
+    /// Why a request passes the cache.
     Passed {
         Bypass,
         LockTimeout,
@@ -293,7 +293,7 @@ kinds! {
     }
 }
 
-/// Why a fetch leaves nothing new in the store.
+/// Why a fetch stores nothing new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotKept {
     Unstored(Unstored),

@@ -3,7 +3,7 @@
 use crate::{script, script_with};
 use swrcache::engine::{Status, Window};
 
-/// The four phases of one entry (RFC 5861 §3, §4).
+/// The four phases of an entry (RFC 5861 §3, §4).
 #[test]
 fn the_four_phases() {
     script(
@@ -28,8 +28,8 @@ fn the_four_phases() {
     );
 }
 
-/// Seed 000: the first request after expiry gets stale content with UPDATING, all following ones too until the origin
-/// responds, after which requests get HIT.
+/// Seed 000: the first request after expiry gets the stale response with UPDATING, and so do all others until the
+/// origin answers, after which requests get HIT.
 #[test]
 fn asynchronous_revalidation_as_told() {
     script(
@@ -87,7 +87,7 @@ fn three_states_of_the_guide() {
     );
 }
 
-/// Seed 004: request phase x origin state.
+/// Seed 004: the phase of the request x the state of the origin.
 #[test]
 fn the_table_of_phases_and_origin_states() {
     const STORED: &str = r#"
@@ -95,24 +95,24 @@ fn the_table_of_phases_and_origin_states() {
         0  200 /a [Cache-Control: public, max-age=600, stale-while-revalidate=86400, stale-if-error=172800] "one" -> stored MISS
         "#;
     let rows = [
-        // Inside max-age, up: fresh HIT, origin not contacted.
+        // Within max-age, origin up: fresh HIT, the origin is not contacted.
         "300 GET /a -> HIT",
-        // max-age to +swr, up: stale, origin contacted in the background.
+        // From max-age to the end of SWR, origin up: stale, the origin is contacted in the background.
         "612 GET /a -> UPDATING age 612 refresh
          613 200 /a [Cache-Control: max-age=600] \"two\" -> stored
          613 GET /a -> HIT age 0 \"two\"",
-        // max-age to +swr, down: stale, the attempt is ignored.
+        // From max-age to the end of SWR, origin down: stale, the failed attempt has no effect.
         "4203 GET /a -> UPDATING age 4203 refresh
          4203 fail error /a -> dropped
          4203 GET /a -> STALE (swr-backoff) \"one\"",
-        // Inside stale-if-error, down: stale, the attempt fails.
+        // Within stale-if-error, origin down: stale, the attempt fails.
         "90000 GET /a -> fetch (sie-window)
          90000 fail timeout /a -> STALE age 90000 \"one\"
          90000 GET /a -> STALE (sie-backoff) \"one\"",
-        // Past all windows, down: an error, blocking.
+        // After all windows, origin down: an error, for which the request waits.
         "173400 GET /a -> fetch (stale)
          173400 fail error /a -> fails (origin-error)",
-        // A 500 from the origin does not replace the stored object.
+        // A 500 from the origin does not replace the stored response.
         "700 GET /a -> UPDATING refresh
          700 500 /a [Cache-Control: max-age=60] -> dropped (origin-status)
          700 GET /a -> STALE \"one\"",
@@ -122,7 +122,7 @@ fn the_table_of_phases_and_origin_states() {
     }
 }
 
-/// Seed 001 (and issue of the stampede): of 1,000 requests for an expired asset none is blocked, and one refresh is made.
+/// Seed 001: of 1,000 requests for an expired asset none is blocked, and one refresh is made.
 #[test]
 fn a_thousand_requests_on_an_expired_asset() {
     let mut lines = String::from(
@@ -142,7 +142,7 @@ fn a_thousand_requests_on_an_expired_asset() {
     script(&lines);
 }
 
-/// Seed 001, the legacy mode: one request waits for the origin, the other 999 are served stale with UPDATING.
+/// Seed 001, synchronous mode: one request waits for the origin, the other 999 are served stale with UPDATING.
 #[test]
 fn synchronous_revalidation_is_the_legacy() {
     script_with(
@@ -161,7 +161,7 @@ fn synchronous_revalidation_is_the_legacy() {
     );
 }
 
-/// Two refreshes never run for one entry, and a new one may start once the first has ended.
+/// Two refreshes of an entry never run at the same time; a new one may start once the first has ended.
 #[test]
 fn one_refresh_at_a_time() {
     script(
@@ -177,7 +177,7 @@ fn one_refresh_at_a_time() {
     );
 }
 
-/// A refresh that is given up (no room, shutting down) leaves no pause.
+/// A refresh that the host gives up (no room, shutdown) starts no pause.
 #[test]
 fn a_refresh_given_up_is_taken_on_by_the_next() {
     script(
@@ -194,7 +194,7 @@ fn a_refresh_given_up_is_taken_on_by_the_next() {
     );
 }
 
-/// SWR without a value means the lifetime over again.
+/// SWR without a value lasts as long as the freshness lifetime.
 #[test]
 fn a_window_without_a_value() {
     script(
@@ -208,7 +208,7 @@ fn a_window_without_a_value() {
     );
 }
 
-/// The age a response comes with counts (RFC 9111 §4.2.3).
+/// The age of a response when it arrives counts (RFC 9111 §4.2.3).
 #[test]
 fn age_from_upstream_counts() {
     script(
@@ -222,7 +222,7 @@ fn age_from_upstream_counts() {
     );
 }
 
-/// Nothing but a request causes a refresh, and `refresh_ahead` asks for one before freshness ends.
+/// Only a request causes a refresh; with `refresh_ahead` also one shortly before freshness ends.
 #[test]
 fn refresh_ahead_keeps_a_hot_entry_fresh() {
     script_with(
@@ -255,7 +255,7 @@ fn head_shares_get() {
     );
 }
 
-/// The words are nginx's.
+/// The statuses have nginx's names.
 #[test]
 fn statuses_have_their_words() {
     let words = [
@@ -282,7 +282,7 @@ fn statuses_have_their_words() {
     );
 }
 
-/// Seed 004, steps 3 and 4: windows set at the edge hold even if the origin sends only `max-age`.
+/// Seed 004, steps 3 and 4: windows configured at the edge apply even if the origin sends only `max-age`.
 #[test]
 fn windows_replicated_at_the_edge() {
     script_with(
@@ -300,8 +300,8 @@ fn windows_replicated_at_the_edge() {
     );
 }
 
-/// The clock is set back by an hour: what was stored before is of an age that nobody knows, and is stale from now on; its windows
-/// are counted from then, and those who wait for it wait for one.
+/// The clock is set back by an hour: the age of what was stored before is unknown, so it is stale from now on. Its
+/// windows are counted from now, and requests that have to wait for a new response share one fetch.
 #[test]
 fn the_clock_is_set_back() {
     script(
@@ -312,7 +312,7 @@ fn the_clock_is_set_back() {
         -3596  GET /a -> fetch (stale)
         -3596  GET /a -> wait
         -3596  200 /a [Cache-Control: max-age=2] "two" -> EXPIRED "two"
-        -3596  rung /a -> HIT "two"
+        -3596  woken /a -> HIT "two"
         -3594  GET /a -> fetch (stale)
 
         0      GET /b -> fetch
@@ -331,7 +331,7 @@ fn the_clock_is_set_back() {
     );
 }
 
-/// What else is remembered for a time is over when it would last longer than it ever does.
+/// Everything else that is remembered for a time expires if it would last longer than it ever can.
 #[test]
 fn what_is_remembered_when_the_clock_is_set_back() {
     script(
@@ -360,8 +360,8 @@ fn what_is_remembered_when_the_clock_is_set_back() {
         -3600  GET /c -> wait
         -3600  GET /c -> wait
         -3600  drop /c
-        -3600  rung /c -> fetch
-        -3600  rung /c -> wait
+        -3600  woken /c -> fetch
+        -3600  woken /c -> wait
 
         # A soft purge.
         0      GET /d -> fetch
@@ -374,7 +374,7 @@ fn what_is_remembered_when_the_clock_is_set_back() {
     );
 }
 
-/// The clock is set forward: everything is as old as it says.
+/// The clock is set forward: responses age accordingly.
 #[test]
 fn the_clock_is_set_forward() {
     script(

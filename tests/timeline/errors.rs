@@ -1,9 +1,9 @@
-//! The origin fails: stale-if-error, back-off, patience, broken bodies.
+//! Failures of the origin: stale-if-error, back-off, patience, incomplete bodies.
 
 use crate::{script, script_with};
 use swrcache::engine::{UseStale, Window};
 
-/// Every kind of failure inside the window gives a clean stale answer.
+/// Every kind of failure inside the window is answered with the stale response.
 #[test]
 fn every_failure_is_covered() {
     let failures = [
@@ -31,7 +31,8 @@ fn every_failure_is_covered() {
     }
 }
 
-/// 408, 425, 429 and any 5xx are failures, also for who waits: what is stored is kept, and the origin is left alone.
+/// 408, 425, 429 and any 5xx are failures, also for a request that waits: the stored response is kept, and a pause
+/// follows.
 #[test]
 fn who_cannot_answer_now_has_failed() {
     for status in [408, 425, 429, 500, 501, 502, 503, 504, 505, 507, 520, 599] {
@@ -61,7 +62,7 @@ fn who_cannot_answer_now_has_failed() {
     }
 }
 
-/// `swr_cache_use_stale http_403 http_404` counts these answers among the failures.
+/// `swr_cache_use_stale http_403 http_404` counts these statuses as failures.
 #[test]
 fn what_the_location_counts_as_a_failure() {
     for status in [403, 404] {
@@ -85,7 +86,8 @@ fn what_the_location_counts_as_a_failure() {
     }
 }
 
-/// Who waits for the refresh itself, in the synchronous mode, has the stale copy should it fail, as those have who don't wait.
+/// In synchronous mode, the request that waits for the refresh gets the stale response if the refresh fails, like the
+/// requests that don't wait.
 #[test]
 fn a_synchronous_refresh_that_fails() {
     script_with(
@@ -105,7 +107,7 @@ fn a_synchronous_refresh_that_fails() {
     );
 }
 
-/// An object whose refresh never succeeds dies at the end of its windows.
+/// An entry whose refresh never succeeds is not served beyond the end of its windows.
 #[test]
 fn failures_do_not_lengthen_the_windows() {
     script(
@@ -122,7 +124,7 @@ fn failures_do_not_lengthen_the_windows() {
     );
 }
 
-/// 404 and 410, and 401, 403, 407, are answers, not failures: they take the place of what is stored, or end it.
+/// 404 and 410, and 401, 403, 407, are answers, not failures: they replace or remove the stored response.
 #[test]
 fn not_found_is_an_answer() {
     for status in [404, 410, 401, 403, 407] {
@@ -149,8 +151,8 @@ fn not_found_is_an_answer() {
     }
 }
 
-/// A 5xx with freshness of its own never replaces a good entry inside its stale-if-error window; without one it is stored
-/// as any response is (RFC 9111 §3).
+/// A 5xx with freshness of its own never replaces an entry inside its stale-if-error window; outside, it is stored like
+/// any response (RFC 9111 §3).
 #[test]
 fn a_fresh_503_does_not_replace() {
     script(
@@ -183,8 +185,8 @@ fn neither_window_implies_the_other() {
     );
 }
 
-/// A failed refresh starts the back-off: stale is served without touching the origin, then one request tries again, and
-/// the pause doubles (with up to a quarter more).
+/// A failed refresh starts the back-off: the stale response is served without contacting the origin, then one request
+/// tries again, and the pause doubles (stretched by up to a quarter).
 #[test]
 fn the_back_off_doubles() {
     script(
@@ -209,8 +211,8 @@ fn the_back_off_doubles() {
     );
 }
 
-/// `Retry-After` is honoured (RFC 9110 §10.2.3), up to the longest pause of the location: one second of maintenance that asks
-/// for ten minutes does not freeze a page.
+/// `Retry-After` is honoured (RFC 9110 §10.2.3) up to the location's longest pause: an origin that is in maintenance
+/// for a second but asks for ten minutes does not freeze a page.
 #[test]
 fn retry_after_lengthens_the_pause() {
     script(
@@ -231,7 +233,7 @@ fn retry_after_lengthens_the_pause() {
     );
 }
 
-/// Past the windows the pause does not count: an error is passed on, each time.
+/// Outside all windows the pause has no effect: each request gets the origin's error.
 #[test]
 fn past_all_windows_errors_are_passed_on() {
     script(
@@ -247,7 +249,7 @@ fn past_all_windows_errors_are_passed_on() {
     );
 }
 
-/// `must-revalidate`, `proxy-revalidate` and `no-cache` beat both windows, also forced ones (RFC 9111 §4.2.4).
+/// `must-revalidate`, `proxy-revalidate` and `no-cache` override both windows, even forced ones (RFC 9111 §4.2.4).
 #[test]
 fn must_revalidate_binds() {
     for directive in ["must-revalidate", "proxy-revalidate"] {
@@ -269,7 +271,7 @@ fn must_revalidate_binds() {
     }
 }
 
-/// `swr_cache_use_stale` says which failures are covered.
+/// `swr_cache_use_stale` selects the failures that are covered.
 #[test]
 fn only_listed_failures_are_covered() {
     script_with(
@@ -298,7 +300,7 @@ fn only_listed_failures_are_covered() {
     );
 }
 
-/// Patience: beside a usable stale copy a request waits only so long.
+/// With a usable stale response, a request waits for the origin only as long as the location's patience.
 #[test]
 fn patience_ends_the_wait() {
     script_with(
@@ -316,8 +318,8 @@ fn patience_ends_the_wait() {
     );
 }
 
-/// A body that breaks off beside a stale copy gives a clean stale answer and harms nothing; without one it is seen by those
-/// who read along, and never stored.
+/// An incomplete body is answered with the stale response if there is one, which stays as it was; without one, clients
+/// that read it see that it breaks off, and it is never stored.
 #[test]
 fn a_broken_body() {
     script(
@@ -329,7 +331,7 @@ fn a_broken_body() {
         20    body /a "two"
         20    GET /a -> wait
         21    cut /a -> broken STALE "one"
-        21    rung /a -> STALE (sie-backoff) collapsed "one"
+        21    woken /a -> STALE (sie-backoff) collapsed "one"
         50    GET /a -> fetch
         50    head 200 /a [Cache-Control: max-age=10 | content-length: 6] -> beside
         50    body /a "two"
@@ -345,7 +347,7 @@ fn a_broken_body() {
     );
 }
 
-/// A refresh whose body breaks off leaves the entry as it was, and pauses.
+/// A refresh with an incomplete body keeps the entry, and a pause follows.
 #[test]
 fn a_broken_refresh() {
     script(
@@ -362,7 +364,7 @@ fn a_broken_refresh() {
     );
 }
 
-/// The client's own `stale-if-error` counts where client directives are honoured (RFC 5861 §4).
+/// The client's own `stale-if-error` applies where request directives are honoured (RFC 5861 §4).
 #[test]
 fn stale_if_error_of_the_request() {
     script_with(
@@ -378,7 +380,8 @@ fn stale_if_error_of_the_request() {
     );
 }
 
-/// What a stalled lock leaves: with a stale copy a fetch of its own, with the copy to fall back on.
+/// After the lock timeout, a request with a stale response makes a fetch of its own, and can be served stale if that
+/// fails.
 #[test]
 fn a_lock_timeout_beside_a_stale_copy() {
     script(
@@ -392,8 +395,8 @@ fn a_lock_timeout_beside_a_stale_copy() {
     );
 }
 
-/// What must be validated and can't be is a 504 (RFC 9111 §5.2.2.2, §5.2.2.4, §5.2.2.8, §5.2.2.10); an error that the origin
-/// sends is its answer.
+/// A response that must be validated but can't be yields a 504 (RFC 9111 §5.2.2.2, §5.2.2.4, §5.2.2.8, §5.2.2.10); an
+/// error status from the origin is forwarded.
 #[test]
 fn what_must_be_validated_and_cannot_be() {
     for control in [
@@ -423,7 +426,7 @@ fn what_must_be_validated_and_cannot_be() {
     }
 }
 
-/// Nothing is said of what may be served stale, or has never been stored: the failure is the host's to show.
+/// No 504 is ordered for a response that may be served stale or was never stored: the host reports the failure.
 #[test]
 fn a_failure_that_is_no_gateway_timeout() {
     script(
@@ -442,7 +445,7 @@ fn a_failure_that_is_no_gateway_timeout() {
     );
 }
 
-/// However long a client has waited, no copy stands in beyond its window.
+/// However long a client has waited, no stale response is served beyond its window.
 #[test]
 fn patience_ends_after_the_window() {
     script_with(
@@ -462,7 +465,7 @@ fn patience_ends_after_the_window() {
     );
 }
 
-/// Nor is it after a download that took longer than that.
+/// The same holds after a download that took longer than the window.
 #[test]
 fn a_download_outlasts_the_window() {
     script(
@@ -484,7 +487,7 @@ fn a_download_outlasts_the_window() {
     );
 }
 
-/// A client that is patient no more gets the copy while a body comes in beside it, too.
+/// A client whose patience is over gets the stale response even while a new body arrives beside it.
 #[test]
 fn patience_during_a_download() {
     script_with(
@@ -502,7 +505,8 @@ fn patience_during_a_download() {
     );
 }
 
-/// A response that outgrows the store is what the origin sent: its client gets all of it, whatever could have stood in.
+/// A response that outgrows the store is the origin's answer: its client gets all of it, even if a stale response could
+/// be served.
 #[test]
 fn what_outgrows_the_store_is_no_failure() {
     script(
@@ -529,7 +533,7 @@ fn what_outgrows_the_store_is_no_failure() {
     );
 }
 
-/// A leader that goes leaves a fill to the store, and what was relayed to nobody.
+/// If the leading client goes, a fill continues for the store, and a relayed response is discarded.
 #[test]
 fn leaders_that_go() {
     script(

@@ -1,8 +1,8 @@
-//! What does not fit passes: large objects, large headers, parts.
+//! Responses that exceed a limit pass: large objects, large headers, partial responses.
 
 use crate::{script, script_with};
 
-/// A body that is announced larger than an object may be is relayed and remembered.
+/// A body with an announced length above the object limit is relayed, and the key is remembered.
 #[test]
 fn announced_too_large() {
     script(
@@ -10,12 +10,12 @@ fn announced_too_large() {
         0    GET /a -> fetch
         0    GET /a -> wait
         0    head 200 /a [Cache-Control: max-age=60 | content-length: 100000000] -> relay (too-large)
-        0    rung /a -> pass (hit-for-miss)
+        0    woken /a -> pass (hit-for-miss)
         "#,
     );
 }
 
-/// One that turns out so is given up and remembered; a stale copy of it is over.
+/// A body that turns out to be too large is given up and the key remembered; the stale entry is removed.
 #[test]
 fn turned_out_too_large() {
     script(
@@ -30,7 +30,7 @@ fn turned_out_too_large() {
     );
 }
 
-/// A header over the limits is relayed.
+/// A header that exceeds the limits is relayed.
 #[test]
 fn header_too_large() {
     let long = "x".repeat(70_000);
@@ -42,7 +42,7 @@ fn header_too_large() {
     ));
 }
 
-/// Parts and interim answers are never stored (RFC 9111 §3.3).
+/// Partial and interim responses are never stored (RFC 9111 §3.3).
 #[test]
 fn parts_are_not_stored() {
     script(
@@ -55,7 +55,7 @@ fn parts_are_not_stored() {
     );
 }
 
-/// Beyond `max_range_offset` a part is the origin's to send; what is stored, or being stored, is answered from as ever.
+/// A range beyond `max_range_offset` is passed to the origin; a stored response, or one being stored, still answers it.
 #[test]
 fn ranges_far_in_pass() {
     let entry = "200 /a [Cache-Control: max-age=10 | Content-Length: 4] \"body\" -> MISS 416";

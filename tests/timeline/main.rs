@@ -1,6 +1,6 @@
-//! The life of stored responses as scripts: at this second, this request, that answer, expect this decision.
-//! The language is described in `runner.rs`. Rules cite their source; "seed" is a document of the project's
-//! first days, whose tables and status sequences stand here as they were told.
+//! The life of stored responses as scripts: at this second, this request or that answer, expect this decision.
+//! `runner.rs` describes the language. Rules cite their source; "seed" is a document that the project was founded on,
+//! whose tables and sequences of statuses are reproduced here.
 
 mod runner;
 

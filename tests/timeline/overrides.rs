@@ -1,9 +1,9 @@
-//! What a location configures, and what a client may ask for.
+//! What a location configures, and what a client may request.
 
 use crate::{script, script_with};
 use swrcache::engine::{IgnoreFields, Policy, StatusMatch, UseStale, Window};
 
-/// `TIME` is the window where the origin names none; the origin's own binds.
+/// `TIME` is the window if the origin states none; the origin's own window takes precedence.
 #[test]
 fn a_default_window() {
     script_with(
@@ -29,7 +29,8 @@ fn a_default_window() {
     );
 }
 
-/// `off`: never stale while revalidating, whatever the origin says ("Serve stale content while revalidating: off").
+/// `off`: never served stale while revalidating, whatever the origin says ("Serve stale content while revalidating:
+/// off").
 #[test]
 fn windows_off() {
     script_with(
@@ -61,8 +62,8 @@ fn windows_forced() {
     );
 }
 
-/// `s-maxage` implies `proxy-revalidate` (RFC 9111 §5.2.2.10), but a window said outright in the same field beats what is
-/// merely implied; a configured one does not.
+/// `s-maxage` implies `proxy-revalidate` (RFC 9111 §5.2.2.10), but an explicit window in the same field overrides what
+/// is merely implied; a configured one does not.
 #[test]
 fn s_maxage_and_windows() {
     script_with(
@@ -77,7 +78,7 @@ fn s_maxage_and_windows() {
     );
 }
 
-/// `use_stale` written out grants a window where the origin names none: 24 hours, or the time of the directives.
+/// An explicit `use_stale` grants a window if the origin states none: 24 hours, or the time of the other directives.
 #[test]
 fn use_stale_grants_a_window() {
     script_with(
@@ -106,7 +107,7 @@ fn use_stale_grants_a_window() {
     );
 }
 
-/// Not written out, it grants nothing.
+/// The default `use_stale` grants none.
 #[test]
 fn the_default_use_stale_grants_nothing() {
     script(
@@ -119,7 +120,7 @@ fn the_default_use_stale_grants_nothing() {
     );
 }
 
-/// `swr_cache_valid` gives freshness where the origin gives none.
+/// `swr_cache_valid` gives a lifetime if the origin gives none.
 #[test]
 fn configured_freshness() {
     script_with(
@@ -145,8 +146,8 @@ fn configured_freshness() {
     );
 }
 
-/// What nobody gave a lifetime and the origin can't be asked about is not stored, whatever windows the location grants: they are
-/// for what was fresh once.
+/// A response without any lifetime that the origin can't validate is not stored, whatever windows the location grants:
+/// these extend the use of responses that were fresh once.
 #[test]
 fn without_a_lifetime_nothing_is_stored() {
     let windows = |policy: &mut Policy| {
@@ -182,7 +183,7 @@ fn without_a_lifetime_nothing_is_stored() {
             script_with(granted, &answer);
         }
     }
-    // With a lifetime of its own, the windows are the location's.
+    // With a lifetime, the location's windows apply.
     for status in [200, 204, 404, 410] {
         script_with(
             windows,
@@ -195,7 +196,7 @@ fn without_a_lifetime_nothing_is_stored() {
             ),
         );
     }
-    // A validator alone: validated at each use.
+    // With a validator alone, it is validated at each use.
     for change in [windows as fn(&mut Policy), forced, granted] {
         script_with(
             |policy| {
@@ -219,7 +220,7 @@ fn without_a_lifetime_nothing_is_stored() {
             "#,
         );
     }
-    // The origin's own windows hold for what it calls stale from the first.
+    // The origin's own windows apply to a response that it declares stale from the start.
     script(
         r#"
         0    GET /a -> fetch
@@ -227,7 +228,7 @@ fn without_a_lifetime_nothing_is_stored() {
         59   GET /a -> UPDATING refresh
         "#,
     );
-    // Nothing is validated where the location says so.
+    // Nothing is validated if the location says so.
     script_with(
         |policy| policy.revalidate = false,
         r#"
@@ -237,7 +238,8 @@ fn without_a_lifetime_nothing_is_stored() {
     );
 }
 
-/// `swr_cache_valid ... 0`: what gives no freshness of its own is not stored, validator or not, guess or not.
+/// `swr_cache_valid ... 0`: a response without a lifetime of its own is not stored, with or without a validator or a
+/// heuristic.
 #[test]
 fn a_configured_lifetime_of_nothing() {
     script_with(
@@ -266,7 +268,7 @@ fn a_configured_lifetime_of_nothing() {
     );
 }
 
-/// Heuristic freshness: a tenth of the time since the last modification (RFC 9111 §4.2.2), never from a synthesised date.
+/// Heuristic freshness: a tenth of the time since `Last-Modified` (RFC 9111 §4.2.2), never of a synthesised one.
 #[test]
 fn heuristic_freshness() {
     script(
@@ -304,7 +306,7 @@ fn x_accel_expires() {
     );
 }
 
-/// Fields that a location does not listen to.
+/// Fields that a location ignores.
 #[test]
 fn ignored_fields() {
     script_with(
@@ -320,8 +322,8 @@ fn ignored_fields() {
     );
 }
 
-/// Targeted control: the first valid one wins, then `Cache-Control` and `Expires` are not listened to (RFC 9213);
-/// `CDN-Cache-Control` is passed on, `Surrogate-Control` is not.
+/// Targeted control: the first valid field governs, and `Cache-Control` and `Expires` are then ignored (RFC 9213).
+/// `CDN-Cache-Control` is forwarded, `Surrogate-Control` is not.
 #[test]
 fn targeted_control() {
     script(
@@ -336,7 +338,7 @@ fn targeted_control() {
     );
 }
 
-/// Tags are not shown, `Cache-Groups` apart; `Age` and `Date` are the cache's to send.
+/// Tags are hidden, except `Cache-Groups`; the cache sends `Age` and `Date` itself.
 #[test]
 fn what_clients_see() {
     script(
@@ -348,7 +350,8 @@ fn what_clients_see() {
     );
 }
 
-/// Bypass: the store is not asked, but refilled; with no-cache too, it takes no part.
+/// Bypass: the store is not consulted, but the response is stored; with the no-cache condition too, the cache does
+/// nothing.
 #[test]
 fn bypass_and_no_cache() {
     script(
@@ -369,7 +372,7 @@ fn bypass_and_no_cache() {
     );
 }
 
-/// A bypassing fetch whose body breaks off does no harm to what is stored.
+/// A bypassing fetch with an incomplete body leaves the stored response as it is.
 #[test]
 fn a_broken_bypass_does_no_harm() {
     script(
@@ -386,8 +389,8 @@ fn a_broken_bypass_does_no_harm() {
     );
 }
 
-/// A no-cache condition that holds for the response counts as the origin's own word: the entry is over, and the key remembered,
-/// rather than one refresh a request.
+/// A no-cache condition that holds for the response counts as if the origin forbade storing: the entry is removed and
+/// the key remembered, so that not every request causes a refresh.
 #[test]
 fn no_cache_that_holds_for_the_response() {
     script(
@@ -400,12 +403,12 @@ fn no_cache_that_holds_for_the_response() {
         0    GET /b -> fetch
         0    GET /b -> wait
         0    refused 200 /b [Cache-Control: max-age=10] "one" -> relay (no-cache-condition)
-        0    rung /b -> pass (hit-for-miss)
+        0    woken /b -> pass (hit-for-miss)
         "#,
     );
 }
 
-/// A request that leaves nothing in the store validates nothing: a 304 would renew what is stored.
+/// A request whose response is not stored validates nothing: a 304 would freshen the stored response.
 #[test]
 fn no_cache_asks_for_the_whole() {
     script(
@@ -419,7 +422,7 @@ fn no_cache_asks_for_the_whole() {
     );
 }
 
-/// With no-cache a stale copy still stands in for an error, but nothing that comes is stored.
+/// With the no-cache condition, the stale response is still served in place of an error, but no response is stored.
 #[test]
 fn no_cache_keeps_the_fallback() {
     script(
@@ -434,7 +437,7 @@ fn no_cache_keeps_the_fallback() {
     );
 }
 
-/// Client directives count only where honoured.
+/// Request directives apply only where they are honoured.
 #[test]
 fn client_directives_are_off_by_default() {
     script(
@@ -472,7 +475,7 @@ fn client_directives() {
     );
 }
 
-/// `immutable`: no validation while fresh, even if the client asks (RFC 8246).
+/// `immutable`: no validation while fresh, even if the client requests it (RFC 8246).
 #[test]
 fn immutable_is_not_validated() {
     script_with(
@@ -486,7 +489,7 @@ fn immutable_is_not_validated() {
     );
 }
 
-/// `inactive`: what nobody asked for so long is gone.
+/// `inactive`: an entry without requests for that long is removed.
 #[test]
 fn inactive_entries_are_gone() {
     script_with(

@@ -1,4 +1,4 @@
-//! Purges on purpose: by tag, prefix and key, hard and soft.
+//! Explicit purges: by tag, prefix and key, hard and soft.
 
 use crate::{script, script_with};
 
@@ -47,7 +47,7 @@ fn all_variants_go() {
     );
 }
 
-/// A soft purge ends freshness; the windows are counted from it.
+/// A soft purge ends freshness; the windows are counted from the purge.
 #[test]
 fn soft() {
     script(
@@ -72,7 +72,7 @@ fn soft() {
     );
 }
 
-/// What was softly purged is stale to what clients ask for, however long it would have been fresh.
+/// A softly purged response counts as stale for request directives, whatever its lifetime was.
 #[test]
 fn clients_judge_what_was_softly_purged_as_stale() {
     script_with(
@@ -93,7 +93,7 @@ fn clients_judge_what_was_softly_purged_as_stale() {
     );
 }
 
-/// What a HEAD was told before a soft purge does not make fresh again what is purged.
+/// The response to a HEAD sent before a soft purge does not make the purged response fresh again.
 #[test]
 fn a_head_that_was_asked_before() {
     script(

@@ -1,24 +1,35 @@
 //! Runs a script of "at this second, this happens, expect that" against a cache in an anonymous region.
 //!
-//! One event a line, blank lines and `#` comments aside:
+//! One event per line; blank lines and `#` comments are ignored:
 //!
 //! ```text
 //! SECONDS  EVENT  PATH  [name: value | name: value]  "body"  ->  EXPECTATION ...
 //! ```
 //!
-//! Events: `GET`, `HEAD`, `POST`, `PUT` (a client asks; flags before the arrow: `bypass`, `no-cache`, `full` = no room to
-//! refresh); `rung`, `timeout` (the oldest waiter of the path asks again); `STATUS` such as `200` (the origin answers the
-//! oldest fetch of the path, header and body); `head STATUS` then `body`, `end`, `cut`, `large` (the same in steps);
-//! `made STATUS error|timeout|invalid` (the host made that answer itself); `refused STATUS` (the host's no-cache condition
-//! holds for that answer); `passed STATUS` (the origin answers the HEAD that passed last); `fail error|timeout|invalid|aborted`; `drop`
-//! (the fetch is given up); `patience` (the leader of the oldest fetch has waited for long enough), `gone` (it has gone away), both of a
-//! fill with `fill` behind the path; `elsewhere STATUS` (that answer leads elsewhere inside the host); `purge` (a path, as after a write); `hard` and `soft`, then `tag`, `prefix`, `key` or `all`, and of what.
+//! Events:
 //!
-//! Expectations: a status (`HIT` ...) is a delivery, with `age N`, `ttl N`, `(reason)`, `"body"`, `304`, `412`, `416`, `206 0-4,6-9`,
-//! `collapsed`, `lm N` (`Last-Modified` at that second), `length N` (of the body), `weak` (a synthesised tag), `shows name: value`, `hides name`. `refresh`: it
-//! starts one; without the word it must not. `fetch`, with `asks name` / `unconditional`, `sends name: value`, `withholds name`, `names TAG`, `tags N`, `as-head`, `as-get`, `patience N`; `wait`, with `until N`; `pass`,
-//! `504`. Of answers: `again` (the origin is asked once more by the same fetch), `stored`, `same`, `renewed`, `superseded`, `dropped`, `relay`, `rest` (of a body that has
-//! outgrown the store), `elsewhere`, `fails`, `streams`, `beside`, `broken`. Of purges: `purged N`.
+//! - `GET`, `HEAD`, `POST`, `PUT`: a client's request. Flags before the arrow: `bypass`, `no-cache`, `full` (no room to refresh)
+//! - `woken`, `timeout`: the oldest waiter of the path is woken, or has waited long enough, and asks again
+//! - `STATUS` such as `200`: the origin answers the oldest fetch of the path, header and body
+//! - `head STATUS`, then `body`, `end`, `cut`, `large`: the same in steps
+//! - `made STATUS error|timeout|invalid`: the host made that answer itself
+//! - `refused STATUS`: the host's no-cache condition holds for that answer
+//! - `passed STATUS`: the origin answers the HEAD that passed last
+//! - `elsewhere STATUS`: that answer continues elsewhere inside the host
+//! - `fail error|timeout|invalid|aborted`: the fetch fails
+//! - `drop`: the fetch is given up
+//! - `patience`, `gone`: the leading client of the oldest fetch (with `fill` after the path: of the oldest fill) has waited long enough, or has gone away
+//! - `purge`: removes a path, as after a write
+//! - `hard`, `soft`, then `tag`, `prefix`, `key` or `all`, and its value: a purge
+//!
+//! Expectations:
+//!
+//! - a status (`HIT` ...): a delivery, with `age N`, `ttl N`, `(reason)`, `"body"`, `304`, `412`, `416`, `206 0-4,6-9`, `collapsed`, `lm N` (`Last-Modified` at that second), `length N` (of the body), `weak` (a synthesised tag), `shows name: value`, `hides name`
+//! - `refresh`: the request starts a refresh; without the word it must not
+//! - `fetch`, with `asks name` / `unconditional`, `sends name: value`, `withholds name`, `names TAG`, `tags N`, `as-head`, `as-get`, `patience N`
+//! - `wait`, with `until N`; `pass`; `504`
+//! - of answers: `again` (the same fetch asks the origin once more), `stored`, `same`, `renewed`, `superseded`, `dropped`, `relay`, `rest` (of a body that has outgrown the store), `elsewhere`, `fails`, `streams`, `beside`, `broken`
+//! - of purges: `purged N`
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -27,12 +38,12 @@ use swrcache::engine::*;
 use swrcache::http::{Fields, date, etag};
 use swrcache::store::{Cursor, NoSpace, Region, RegionOptions};
 
-/// Second zero of every script.
+/// The time of second 0 of every script.
 pub(crate) const EPOCH: u64 = 1_700_000_000_000;
 
 type Lines = Vec<(String, String)>;
 
-/// A cache with its clients and fetches under way.
+/// A cache with its clients and the fetches in progress.
 pub(crate) struct Timeline {
     policy: Policy,
     cache: Cache,
@@ -42,11 +53,11 @@ pub(crate) struct Timeline {
     passed: HashMap<String, Client>,
 }
 
-/// A fetch under way, and the client that asked for it.
+/// A fetch in progress, and the client that leads it.
 struct Led {
     fetch: Box<Fetch>,
     client: Client,
-    /// What its client has got, if that grows.
+    /// What its client has received, if that grows.
     follows: Option<Delivery>,
 }
 
@@ -60,7 +71,7 @@ struct Client {
     asked: u64,
 }
 
-/// One line of a script.
+/// A line of a script.
 struct Event {
     now: u64,
     words: Vec<String>,
@@ -70,7 +81,7 @@ struct Event {
     text: String,
 }
 
-/// What a line came to, in the words of the expectations.
+/// The result of a line, in the words of the expectations.
 #[derive(Debug, Default)]
 struct Got {
     words: Vec<String>,
@@ -111,7 +122,7 @@ impl Timeline {
             "HEAD" => self.asks(event.client(Method::Head), Turn::First, event),
             "POST" => self.asks(event.client(Method::Post), Turn::First, event),
             "PUT" => self.asks(event.client(Method::Other), Turn::First, event),
-            "rung" => self.asks_again(&path, Turn::Waited, event),
+            "woken" => self.asks_again(&path, Turn::Waited, event),
             "timeout" => self.asks_again(&path, Turn::TimedOut, event),
             "made" => self.answered(event, event.word(3), Some(failure(event.word(2)))),
             "head" | "refused" | "elsewhere" => self.answered(event, event.word(2), None),
@@ -310,7 +321,7 @@ impl Timeline {
         got
     }
 
-    /// What a refresh has left for the client that caused it.
+    /// The result of a refresh for the client that caused it.
     fn refreshed(&self, got: &mut Got, client: &Client, now: u64) {
         let request = client.request();
         let decision = self.cache.decide(&request, &self.policy, Turn::First, now);
@@ -320,7 +331,7 @@ impl Timeline {
         }
     }
 
-    /// What a fetch comes to that stores nothing.
+    /// The result of a fetch that stores nothing.
     fn ended(&mut self, order: Order, led: Led, now: u64) -> Got {
         let mut got = Got::default();
         if led.fetch.reason() == Reason::NotModified {
@@ -461,7 +472,7 @@ impl Got {
         self.say(&format!("({})", reason.into().as_str()));
     }
 
-    /// What a fetch sends for a client.
+    /// The fields that a fetch sends for a client.
     fn fetch(&mut self, fetch: &Fetch, client: &Client) {
         if fetch.is_refresh() {
             self.say("refresh");
@@ -560,7 +571,7 @@ impl Event {
             .position(|word| word.starts_with('"'))
             .map(|at| words.remove(at));
         let answer = words[0].parse::<u16>().is_ok();
-        // `made 502 error /a`, `head 200 /a` and `fail error /a` read well; the path is wanted second.
+        // `made 502 error /a`, `head 200 /a` and `fail error /a` are easier to read; internally the path comes second.
         if matches!(
             words[0].as_str(),
             "made" | "head" | "fail" | "refused" | "elsewhere" | "passed"
@@ -624,7 +635,7 @@ impl Event {
     }
 }
 
-/// Takes the `[...]` of field lines out.
+/// Removes the `[...]` of field lines from a line.
 fn cut_fields(line: &str) -> (String, Lines) {
     let Some((before, rest)) = line.split_once('[') else {
         return (line.to_string(), Lines::new());
@@ -639,7 +650,7 @@ fn cut_fields(line: &str) -> (String, Lines) {
     (format!("{before} {after}"), lines.collect())
 }
 
-/// `{N}` is the date at second N of the script.
+/// Replaces `{N}` by the date at second N of the script.
 fn dates(value: &str) -> String {
     let Some((before, rest)) = value.split_once('{') else {
         return value.to_string();
@@ -649,7 +660,7 @@ fn dates(value: &str) -> String {
     format!("{before}{}{after}", text(&date::format(at as u64)))
 }
 
-/// Words; what stands in quotes is one.
+/// Splits into words; quoted text is one word.
 fn tokens(text: &str) -> Vec<String> {
     let mut tokens = Vec::new();
     let mut quoted = false;
@@ -665,7 +676,7 @@ fn tokens(text: &str) -> Vec<String> {
     tokens
 }
 
-/// Joins words that belong together: `age 61`, `shows name: value`.
+/// Joins words that form one expectation: `age 61`, `shows name: value`.
 fn phrases(tokens: &[String]) -> Vec<String> {
     let mut phrases: Vec<String> = Vec::new();
     let mut tokens = tokens.iter();
@@ -710,7 +721,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The body as far as it is there.
+/// Reads the body as far as it is published.
 fn read(stored: &Stored) -> String {
     let mut cursor = Cursor::default();
     let mut body = Vec::new();
@@ -723,5 +734,5 @@ fn read(stored: &Stored) -> String {
     }
 }
 
-/// `Fields` is what the runner's own field lists implement.
+/// The runner's field lists implement `Fields`.
 const _: fn(&Lines) -> &dyn Fields = |lines| lines;

@@ -1,9 +1,9 @@
-//! Who shares a fetch, and who must not wait for it: collapsing, hit-for-miss, variants, credentials.
+//! Which requests share a fetch, and which must not wait for one: collapsing, hit-for-miss, variants, credentials.
 
 use crate::{script, script_with};
 use swrcache::engine::{IgnoreFields, MethodSet};
 
-/// Concurrent misses make one fetch; who waited reads along as soon as the header is there.
+/// Concurrent misses cause one fetch; the waiters read its response as soon as the header has arrived.
 #[test]
 fn misses_collapse() {
     script(
@@ -13,30 +13,30 @@ fn misses_collapse() {
         0    GET /a -> wait
         0.1  head 200 /a [Cache-Control: max-age=60] -> streams
         0.1  body /a "on"
-        0.1  rung /a -> HIT collapsed "on"
+        0.1  woken /a -> HIT collapsed "on"
         0.1  GET /a -> HIT "on"
         0.2  body /a "e"
         0.2  end /a -> stored MISS "one"
-        0.2  rung /a -> HIT collapsed "one"
+        0.2  woken /a -> HIT collapsed "one"
         "#,
     );
 }
 
-/// A spurious ring is another wait.
+/// After a spurious wake-up, the request waits again.
 #[test]
 fn a_spurious_ring_does_no_harm() {
     script(
         r#"
         0    GET /a -> fetch
         0    GET /a -> wait until 5
-        1    rung /a -> wait
+        1    woken /a -> wait
         2    200 /a [Cache-Control: max-age=60] -> stored
-        2    rung /a -> HIT collapsed
+        2    woken /a -> HIT collapsed
         "#,
     );
 }
 
-/// Waiters of an uncacheable response are all released at once, and the key is remembered: nobody is serialised.
+/// Waiters of an uncacheable response are all released at once, and the key is remembered: requests are not serialised.
 #[test]
 fn uncacheable_responses_release_everyone() {
     for fields in [
@@ -53,16 +53,16 @@ fn uncacheable_responses_release_everyone() {
             0    GET /a -> wait
             0    GET /a -> wait
             0.1  200 /a [{fields}] -> relay
-            0.1  rung /a -> pass MISS (hit-for-miss)
-            0.1  rung /a -> pass MISS (hit-for-miss)
-            0.1  rung /a -> pass MISS (hit-for-miss)
+            0.1  woken /a -> pass MISS (hit-for-miss)
+            0.1  woken /a -> pass MISS (hit-for-miss)
+            0.1  woken /a -> pass MISS (hit-for-miss)
             5    GET /a -> pass (hit-for-miss)
             "#
         ));
     }
 }
 
-/// A response that must be validated at each use is stored, but those who waited fetch for themselves, all at once.
+/// A response that must be validated at each use is stored, but its waiters fetch for themselves, all at once.
 #[test]
 fn responses_that_cannot_be_shared_release_everyone() {
     for control in ["no-cache", "max-age=0"] {
@@ -72,8 +72,8 @@ fn responses_that_cannot_be_shared_release_everyone() {
             0    GET /a -> wait
             0    GET /a -> wait
             0.1  200 /a [Cache-Control: {control} | ETag: "1"] "one" -> stored MISS "one"
-            0.1  rung /a -> fetch asks if-none-match
-            0.1  rung /a -> fetch asks if-none-match
+            0.1  woken /a -> fetch asks if-none-match
+            0.1  woken /a -> fetch asks if-none-match
             0.2  304 /a -> renewed REVALIDATED "one"
             0.2  304 /a -> renewed REVALIDATED "one"
             1    GET /a -> fetch asks if-none-match
@@ -83,7 +83,7 @@ fn responses_that_cannot_be_shared_release_everyone() {
     }
 }
 
-/// A failed fetch releases those who waited as well: one slow failure must not make a queue.
+/// A failed fetch releases its waiters as well: one slow failure must not cause a queue.
 #[test]
 fn failures_release_everyone() {
     script(
@@ -92,8 +92,8 @@ fn failures_release_everyone() {
         0    GET /a -> wait
         0    GET /a -> wait
         1    fail error /a -> fails (origin-error)
-        1    rung /a -> fetch (absent)
-        1    rung /a -> fetch (absent)
+        1    woken /a -> fetch (absent)
+        1    woken /a -> fetch (absent)
         1    200 /a [Cache-Control: max-age=60] "one" -> stored
         1    200 /a [Cache-Control: max-age=60] "one" -> stored
         2    GET /a -> HIT
@@ -101,7 +101,7 @@ fn failures_release_everyone() {
     );
 }
 
-/// A leader that dies without a word leaves its place to one of those who waited.
+/// If a leader dies without notice, one of the waiters takes its claim.
 #[test]
 fn a_leader_that_gives_up_is_followed_by_one() {
     script(
@@ -110,13 +110,13 @@ fn a_leader_that_gives_up_is_followed_by_one() {
         0    GET /a -> wait
         0    GET /a -> wait
         1    drop /a
-        1    rung /a -> fetch
-        1    rung /a -> wait
+        1    woken /a -> fetch
+        1    woken /a -> wait
         "#,
     );
 }
 
-/// Hit-for-miss: after ten seconds one request at a time tries again, and the others still pass.
+/// Hit-for-miss: after ten seconds one request at a time probes, and the others still pass.
 #[test]
 fn hit_for_miss_is_probed_and_forgotten() {
     script(
@@ -145,7 +145,8 @@ fn hit_for_miss_is_probed_and_forgotten() {
     );
 }
 
-/// A refresh that comes back uncacheable removes the entry: never stale for ever, never one origin hit a request.
+/// A refresh that brings an uncacheable response removes the entry: it is neither served stale indefinitely, nor does
+/// every request reach the origin.
 #[test]
 fn a_refresh_that_turns_uncacheable() {
     for fields in [
@@ -165,8 +166,9 @@ fn a_refresh_that_turns_uncacheable() {
     }
 }
 
-/// Lock timeout: passed on untouched, as nginx does. For each age of the lock that passes, one more fetch is let through, and
-/// the answer of the first is stored all the same, so that an origin slower than the lock's age is cached.
+/// Lock timeout: the request is passed untouched, as in nginx. For each `lock_age` that passes, one more fetch may
+/// begin, and the response of the first is stored nevertheless, so that a response of an origin slower than `lock_age`
+/// is cached.
 #[test]
 fn lock_timeout_and_age() {
     script_with(
@@ -195,7 +197,7 @@ fn lock_timeout_and_age() {
     );
 }
 
-/// Without the lock every miss fetches; refreshes are collapsed all the same.
+/// Without the lock every miss fetches; refreshes are collapsed nevertheless.
 #[test]
 fn without_the_lock() {
     script_with(
@@ -226,7 +228,7 @@ fn variants_are_selected_by_vary() {
         1    GET /a [Accept-Language: fr] -> fetch (vary-miss)
         1    GET /a -> fetch (vary-miss)
         2    200 /a [Cache-Control: max-age=60 | Vary: Accept-Language] "english" -> stored MISS
-        2    rung /a -> HIT "english"
+        2    woken /a -> HIT "english"
         2    200 /a [Cache-Control: max-age=60 | Vary: Accept-Language] "francais" -> stored
         2    200 /a [Cache-Control: max-age=60 | Vary: Accept-Language] "none" -> stored
         3    GET /a -> HIT "none"
@@ -236,7 +238,7 @@ fn variants_are_selected_by_vary() {
     );
 }
 
-/// `Accept-Encoding` is reduced to what can matter, and a refresh sends what the stored request sent.
+/// `Accept-Encoding` is reduced to what can affect the response, and a refresh sends what the stored request sent.
 #[test]
 fn accept_encoding_is_normalised() {
     script(
@@ -250,7 +252,7 @@ fn accept_encoding_is_normalised() {
     );
 }
 
-/// At most so many variants; the oldest goes.
+/// The number of variants is limited; the oldest is removed.
 #[test]
 fn variants_are_bounded() {
     script_with(
@@ -269,7 +271,8 @@ fn variants_are_bounded() {
     );
 }
 
-/// `Authorization`: shared only with `public`, `s-maxage` or `must-revalidate` (RFC 9111 §3.5); never remembered against others.
+/// `Authorization`: shared only with `public`, `s-maxage` or `must-revalidate` (RFC 9111 §3.5), and never a reason to
+/// remember the key.
 #[test]
 fn authorization_is_not_shared() {
     script(
@@ -295,7 +298,8 @@ fn authorization_is_not_shared() {
     );
 }
 
-/// An entry that credentials brought is not refreshed without them: an authorised request fetches, the others get stale.
+/// An entry that answered a request with credentials is not refreshed without them: an authorised request fetches,
+/// others get the stale response.
 #[test]
 fn what_credentials_brought_is_renewed_with_credentials() {
     script(
@@ -326,7 +330,7 @@ fn stored_after_enough_uses() {
     );
 }
 
-/// Methods that are not cached are written through (RFC 9111 §4); POST only where configured.
+/// Methods that are not cached are written through (RFC 9111 §4); POST is cached only where configured.
 #[test]
 fn methods() {
     script(
@@ -346,7 +350,7 @@ fn methods() {
     );
 }
 
-/// A `Set-Cookie` made ignorable is stored without the field.
+/// A response whose `Set-Cookie` is ignored is stored without that field.
 #[test]
 fn an_ignored_cookie_is_never_replayed() {
     script_with(
@@ -379,8 +383,8 @@ fn a_purge_wins() {
     );
 }
 
-/// The answer to a POST is stored on explicit freshness only (RFC 9110 §9.3.3), and never validated: an origin would refuse that with
-/// 412 (§13.2.2).
+/// The response to a POST is stored with explicit freshness only (RFC 9110 §9.3.3), and never validated: the origin
+/// would answer 412 (§13.2.2).
 #[test]
 fn answers_to_post() {
     script_with(
@@ -402,8 +406,8 @@ fn answers_to_post() {
     );
 }
 
-/// Of several stored responses that match, the most recent by `Date` (RFC 9111 §4): a server whose clock is behind, or a cache
-/// before this one, may have brought an older one later.
+/// Of several stored responses that match, the most recent by `Date` is used (RFC 9111 §4): an origin whose clock is
+/// behind, or another cache before this one, may have sent an older one later.
 #[test]
 fn the_most_recent_by_date_is_used() {
     script(

@@ -1,4 +1,4 @@
-//! Many threads at once on one key: one fetch, whoever comes first.
+//! Many threads at once on one key cause one fetch, whichever comes first.
 
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
@@ -52,7 +52,7 @@ fn store(mut fetch: Box<Fetch>, body: &[u8], now: u64) {
     assert_eq!(fetch.reason(), Reason::Fetched);
 }
 
-/// A thousand requests from eight threads at one instant.
+/// A thousand concurrent requests from eight threads.
 fn storm(cache: &Cache, turn: Turn, now: u64) -> Vec<Decision> {
     let decisions = Mutex::new(Vec::new());
     let start = Barrier::new(THREADS);
@@ -97,7 +97,7 @@ fn a_thousand_at_once_on_an_expired_key() {
     cache.region().validate().expect("a sound region");
 }
 
-/// On a cold key one request fetches, the others wait, and all of them are served by what it brings.
+/// On a cold key one request fetches, the others wait, and all of them get its response.
 #[test]
 fn a_thousand_at_once_on_a_cold_key() {
     let cache = cache();

@@ -1,10 +1,10 @@
-//! Validation: towards the origin (304, 200), towards clients (conditionals, ranges), and Smart Edge Revalidation.
+//! Validation: towards the origin (304, 200), towards clients (preconditions, ranges), and Smart Edge Revalidation.
 
 use swrcache::engine::MethodSet;
 
 use crate::{script, script_with};
 
-/// A 304 renews the entry: same body, new freshness and fields (RFC 9111 §4.3.4, §3.2).
+/// A 304 freshens the entry: the same body, a new lifetime and new fields (RFC 9111 §4.3.4, §3.2).
 #[test]
 fn not_modified_renews() {
     script(
@@ -31,15 +31,15 @@ fn who_waits_is_told_how() {
         20   GET /a -> fetch (stale) asks if-none-match
         20   GET /a -> wait
         20   304 /a -> renewed REVALIDATED age 0 "one"
-        20   rung /a -> HIT collapsed "one"
+        20   woken /a -> HIT collapsed "one"
         40   GET /a -> fetch
         40   200 /a [Cache-Control: max-age=10 | ETag: "v2"] "two" -> stored EXPIRED age 0 "two"
         "#,
     );
 }
 
-/// A 304 with the tag of another response must not update (RFC 9111 §4.3.4): what is stored is kept, and the same fetch asks
-/// again without conditions, once. Nobody waits for that who did not wait before.
+/// A 304 with the tag of another response must not freshen (RFC 9111 §4.3.4): the stored response is kept, and the same
+/// fetch asks again unconditionally, once. No other request has to wait for that.
 #[test]
 fn a_foreign_304_does_not_update() {
     script(
@@ -56,12 +56,12 @@ fn a_foreign_304_does_not_update() {
         50   304 /a [ETag: "v3" | Cache-Control: max-age=99] -> again unconditional
         50   GET /a -> wait
         51   200 /a [Cache-Control: max-age=10 | ETag: "v3"] "three" -> stored EXPIRED "three"
-        51   rung /a -> HIT "three"
+        51   woken /a -> HIT "three"
         "#,
     );
 }
 
-/// An origin that says 304 to an unconditional request has answered nothing: a failure, after which what is stored is served
+/// A 304 to an unconditional request is invalid and counts as a failure, after which the stored response is served
 /// within its windows.
 #[test]
 fn a_304_that_nobody_asked_for() {
@@ -101,8 +101,8 @@ fn a_304_that_nobody_asked_for() {
     );
 }
 
-/// An origin that compresses weakens the tag of its 200, and sends the strong one with its 304 (nginx's `gzip_vary on`): each
-/// variant is renewed by the 304 that answers for it, and by no other, at every expiry (RFC 9110 §13.1.2).
+/// An origin that compresses weakens the tag of its 200, but sends the strong one with its 304 (nginx with `gzip_vary
+/// on`): each variant is freshened by its own 304 and no other, at every expiry (RFC 9110 §13.1.2).
 #[test]
 fn variants_in_two_codings_stay_refreshable() {
     let zip = r#"Cache-Control: max-age=10, stale-while-revalidate=60 | Vary: Accept-Encoding | Content-Encoding: gzip | ETag: W/"x""#;
@@ -116,7 +116,7 @@ fn variants_in_two_codings_stay_refreshable() {
         "#
     );
     for at in [20, 40, 60, 80] {
-        // The 304 of each has neither Content-Encoding nor, sometimes, a tag.
+        // Its 304 lacks Content-Encoding, and sometimes a tag.
         let tag = if at == 60 {
             "X-No: tag"
         } else {
@@ -136,7 +136,7 @@ fn variants_in_two_codings_stay_refreshable() {
     script(&lines);
 }
 
-/// Of two variants whose tags differ in the mark of weakness alone, a 304 means the one whose tag it has byte for byte.
+/// Of two variants whose tags differ only in weakness, a 304 means the one whose tag is equal byte by byte.
 #[test]
 fn a_304_names_its_variant_exactly() {
     for (own, other, named, body) in [
@@ -160,8 +160,8 @@ fn a_304_names_its_variant_exactly() {
     }
 }
 
-/// Only a stored 200 is validated: a 304 can stand for nothing else (RFC 9110 §15.4.5), and would renew a 404 for the page that
-/// has come back.
+/// Only a stored 200 is validated: a 304 can't stand for another status (RFC 9110 §15.4.5), and would freshen a 404
+/// when the page exists again.
 #[test]
 fn only_a_200_is_validated() {
     for status in [203, 204, 300, 301, 302, 308, 404, 405, 410, 414, 501] {
@@ -180,8 +180,8 @@ fn only_a_200_is_validated() {
     }
 }
 
-/// A validation names the other variants too (RFC 9111 §4.3.1), and a 304 that names one of them has the request selects it from
-/// now on (§4.3.3); for its own requests that one is as it was (§4.3.4).
+/// A validation names the other variants too (RFC 9111 §4.3.1). A 304 that selects one of them makes it the response
+/// for this request from now on (§4.3.3); for its own requests, that variant stays as it was (§4.3.4).
 #[test]
 fn a_304_that_names_another_variant() {
     let variants = r#"
@@ -209,7 +209,7 @@ fn a_304_that_names_another_variant() {
             "#
         ));
     }
-    // No tag that was named, or none: nothing is updated, and the origin is asked again without conditions.
+    // A tag that was not named, or none: nothing is freshened, and the origin is asked again unconditionally.
     for fields in ["ETag: \"v3\"", "X-New: yes"] {
         script(&format!(
             r#"
@@ -224,7 +224,8 @@ fn a_304_that_names_another_variant() {
     }
 }
 
-/// A client that waits for the validation gets the variant that the 304 names; a response that may not be kept is its last use.
+/// A client that waits for the validation gets the variant that the 304 selects; if that may not be stored any longer,
+/// it is used for the last time.
 #[test]
 fn who_waits_gets_the_variant_that_is_named() {
     script(
@@ -242,7 +243,8 @@ fn who_waits_gets_the_variant_that_is_named() {
     );
 }
 
-/// Only what could take the place is named: of the same coding, with a tag of the origin's, bounded in number; not to credentials.
+/// Only usable variants are named: with the same coding, with a tag of the origin, limited in number; and none for
+/// credentials.
 #[test]
 fn variants_that_are_not_named() {
     let zipped = r#"
@@ -273,7 +275,7 @@ fn variants_that_are_not_named() {
     ));
 }
 
-/// A 304 that forbids storing answers the client that asked, and ends the entry.
+/// A 304 that forbids storing answers its client, and removes the entry.
 #[test]
 fn a_304_that_forbids_storing() {
     script(
@@ -287,7 +289,7 @@ fn a_304_that_forbids_storing() {
     );
 }
 
-/// `swr_cache_revalidate off`: never conditional.
+/// `swr_cache_revalidate off`: no conditional requests.
 #[test]
 fn revalidation_off() {
     script_with(
@@ -300,7 +302,7 @@ fn revalidation_off() {
     );
 }
 
-/// Conditionals of clients are answered from the store (RFC 9111 §4.3.2), stale answers included.
+/// Clients' preconditions are evaluated on stored responses (RFC 9111 §4.3.2), including stale ones.
 #[test]
 fn client_conditionals() {
     script(
@@ -320,7 +322,7 @@ fn client_conditionals() {
     );
 }
 
-/// A client that led a fetch gets its own conditional answered too.
+/// The preconditions of a client that led a fetch are evaluated too.
 #[test]
 fn conditionals_of_a_leader() {
     script(
@@ -331,7 +333,7 @@ fn conditionals_of_a_leader() {
     );
 }
 
-/// Ranges (RFC 9110 §14), with `If-Range` on strong validators only (§13.1.5).
+/// Ranges (RFC 9110 §14), and `If-Range` with strong validators only (§13.1.5).
 #[test]
 fn ranges() {
     script(
@@ -351,7 +353,7 @@ fn ranges() {
     );
 }
 
-/// A growing body of unknown length is never a part.
+/// A growing body of unknown length is never sent in part.
 #[test]
 fn ranges_of_a_growing_body() {
     script(
@@ -365,8 +367,9 @@ fn ranges_of_a_growing_body() {
     );
 }
 
-/// Smart Edge Revalidation (seed 000): without validators of the origin's, `Last-Modified` is the `Date` of the copy, so that no
-/// browser makes a lifetime of the time between them, and `If-Modified-Since` is compared with the time it was cached.
+/// Smart Edge Revalidation (seed 000): without validators from the origin, `Last-Modified` is the `Date` of the copy,
+/// so that no browser derives a heuristic lifetime from the two, and `If-Modified-Since` is compared with the time at
+/// which the response was cached.
 #[test]
 fn edge_revalidation() {
     script(
@@ -382,7 +385,7 @@ fn edge_revalidation() {
     );
 }
 
-/// Never later than the response's `Date`.
+/// It is never later than the response's `Date`.
 #[test]
 fn synthesised_never_later_than_date() {
     script(
@@ -395,8 +398,9 @@ fn synthesised_never_later_than_date() {
     );
 }
 
-/// A browser is told the `Date` of each copy as its `Last-Modified`, and gets its 304 with any of them as long as the bytes are
-/// the same; with none of them once they are not, be it in the same second, or by a server whose clock is behind.
+/// A browser gets the `Date` of each copy as its `Last-Modified`, and a 304 with any of these as long as the bytes are
+/// the same; with none of them once they have changed, even in the same second, or from an origin whose clock is
+/// behind.
 #[test]
 fn every_date_of_the_same_bytes_gets_a_304() {
     script(
@@ -429,7 +433,7 @@ fn every_date_of_the_same_bytes_gets_a_304() {
     );
 }
 
-/// One validator of the origin's, and nothing is synthesised; nor when it is off.
+/// If the origin sends one validator, none is synthesised; nor if the feature is off.
 #[test]
 fn no_synthesis_beside_the_origins_own() {
     script(
@@ -450,8 +454,7 @@ fn no_synthesis_beside_the_origins_own() {
     );
 }
 
-/// The same-bytes rule: a refresh that brings back the same bytes leaves the synthesised pair as it was; other bytes move
-/// it on.
+/// A refresh that brings the same bytes keeps the synthesised validators; other bytes change them.
 #[test]
 fn the_same_bytes_keep_their_validators() {
     script(
@@ -471,7 +474,8 @@ fn the_same_bytes_keep_their_validators() {
     );
 }
 
-/// Also when the entry was too old to be kept beside, so that readers follow the new body as it grows.
+/// The same holds if the entry was too old to be kept beside the new object, so that readers follow the new body while
+/// it grows.
 #[test]
 fn the_same_bytes_after_all_windows() {
     script(
@@ -487,7 +491,7 @@ fn the_same_bytes_after_all_windows() {
     );
 }
 
-/// The bytes may come in other pieces, or differ in the last one.
+/// The bytes may arrive in different pieces, or differ only in the last one.
 #[test]
 fn the_same_bytes_in_other_pieces() {
     script(
@@ -509,7 +513,7 @@ fn the_same_bytes_in_other_pieces() {
     );
 }
 
-/// A validator-less 304 is acceptable when it answers for the one stored response (RFC 9111 §4.3.4).
+/// A 304 without validators is accepted if a single response is stored (RFC 9111 §4.3.4).
 #[test]
 fn a_304_without_validators() {
     script(
@@ -523,7 +527,7 @@ fn a_304_without_validators() {
     );
 }
 
-/// A HEAD that passes to the origin updates the stored response or makes it stale (RFC 9111 §4.3.5).
+/// A HEAD that passes to the origin freshens the stored response or makes it stale (RFC 9111 §4.3.5).
 #[test]
 fn a_head_that_passes() {
     let stored = r#"
@@ -566,7 +570,8 @@ fn a_head_that_passes() {
              30 GET {path} -> fetch (stale)"
         ));
     }
-    // Nothing to compare by; another status; a condition of the location or credentials that make it one visitor's.
+    // No field to compare; another status; a condition of the location or credentials that make the response one
+    // client's.
     script(&format!(
         r#"
         {fresh}
@@ -583,7 +588,7 @@ fn a_head_that_passes() {
     ));
 }
 
-/// What a HEAD makes stale is served by the rules for that: who sends one makes nobody wait.
+/// A response that a HEAD made stale is served by the usual rules: the HEAD makes no other client wait.
 #[test]
 fn a_head_makes_nobody_wait() {
     script(
@@ -599,7 +604,7 @@ fn a_head_makes_nobody_wait() {
     );
 }
 
-/// While a refresh is under way, it has the last word.
+/// While a refresh is in progress, the refresh decides.
 #[test]
 fn a_head_beside_a_refresh() {
     script(
@@ -616,7 +621,7 @@ fn a_head_beside_a_refresh() {
     );
 }
 
-/// Where the location gives nothing for dates, clients' `If-Modified-Since` is as if it were not there.
+/// If the location ignores dates, clients' `If-Modified-Since` is ignored.
 #[test]
 fn dates_of_clients_can_be_left_out() {
     script_with(
@@ -632,7 +637,7 @@ fn dates_of_clients_can_be_left_out() {
     );
 }
 
-/// A tag without its quotes is compared as it came, by clients and towards the origin.
+/// A tag without quotes is compared as it is, by clients and towards the origin.
 #[test]
 fn unquoted_tags_are_validators_all_the_same() {
     script(
@@ -649,7 +654,7 @@ fn unquoted_tags_are_validators_all_the_same() {
     );
 }
 
-/// RFC 9111 §4.2: a day of the week that is not the date's is ignored.
+/// RFC 9111 §4.2: a wrong day of the week is ignored.
 #[test]
 fn a_wrong_weekday_is_ignored() {
     script(
@@ -661,7 +666,8 @@ fn a_wrong_weekday_is_ignored() {
     );
 }
 
-/// Without conversion a HEAD is fetched as one, and its answer has a place of its own, which a purge of the key empties too.
+/// Without conversion, a HEAD is fetched as a HEAD and its response stored separately; a purge of the key removes it
+/// too.
 #[test]
 fn a_head_that_stays_one_answers_no_get() {
     script_with(
@@ -687,7 +693,7 @@ fn a_head_that_stays_one_answers_no_get() {
     script("0 HEAD /a -> fetch as-get");
 }
 
-/// What a fetch sends of its client's request: never a part's or a condition of its own, and as a refresh no credentials.
+/// What a fetch forwards of its client's request: never a range or a precondition, and on a refresh no credentials.
 #[test]
 fn what_a_fetch_sends() {
     script(
@@ -702,7 +708,7 @@ fn what_a_fetch_sends() {
     );
 }
 
-/// The fields that `Vary` names are sent on a refresh as the stored request had them, whatever they are.
+/// On a refresh, the fields that `Vary` names are sent as in the stored request, whichever they are.
 #[test]
 fn a_refresh_sends_what_its_variant_was_stored_for() {
     script(

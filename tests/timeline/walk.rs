@@ -1,5 +1,5 @@
-//! A random walk: whatever clients and origins do, in whatever order, what is served keeps to the windows, and an entry has
-//! one refresh at most. Seeded, so that a failure can be walked again.
+//! A random walk: whatever clients and origins do, in whatever order, responses are served within their windows, and an
+//! entry has at most one refresh at a time. Seeded, so that a failure can be reproduced.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ const FRESH: u64 = 10_000;
 const SWR: u64 = 20_000;
 const SIE: u64 = 60_000;
 
-/// How long a refresh has its entry to itself, should it neither end nor die.
+/// How long a refresh holds its claim if it neither ends nor dies.
 const LEASE: u64 = 120_000;
 
 const CONTROL: &str = "max-age=10, stale-while-revalidate=20, stale-if-error=60";
 
-/// xorshift64*: enough to choose steps.
+/// xorshift64*, to choose the steps.
 struct Dice(u64);
 
 impl Dice {
@@ -32,7 +32,7 @@ impl Dice {
     }
 }
 
-/// A fetch under way.
+/// A fetch in progress.
 struct Led {
     fetch: Box<Fetch>,
     since: u64,
@@ -136,7 +136,8 @@ impl Walk {
         });
     }
 
-    /// However long its client has waited, a copy stands in within its window alone, and for a client that is there.
+    /// However long its client has waited, a stale response is served within its window only, and only to a client that
+    /// is still there.
     fn obey(&self, fetch: &Fetch, order: Order) {
         let brought = match order {
             Order::Deliver(brought) | Order::RelayRest(Some(brought)) => brought,
@@ -151,7 +152,7 @@ impl Walk {
         );
     }
 
-    /// A client has waited for long enough, or goes away.
+    /// A client has waited long enough, or goes away.
     fn leave(&mut self) {
         let count = self.fetches.len() as u64;
         let leaves = match self.dice.roll(count + 1) as usize {

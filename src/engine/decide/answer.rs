@@ -1,4 +1,4 @@
-//! The form of an answer from the store: a client's conditionals and ranges (RFC 9110 §13, §14).
+//! How a stored response is sent: evaluates a client's preconditions and ranges (RFC 9110 §13, §14).
 
 use crate::engine::decide::decision::Answer;
 use crate::engine::decide::presence::Presence;
@@ -10,7 +10,7 @@ use crate::http::conditional::{IfRange, Precondition, Role, Selected, evaluate, 
 use crate::http::fields::is;
 use crate::http::range::{self, RangeVerdict};
 
-/// In which form `stored` answers `req`.
+/// The form in which `stored` answers `req`.
 pub(crate) fn answer(
     stored: &Stored,
     req: &Request<'_>,
@@ -46,7 +46,7 @@ pub(crate) fn answer(
     }
 }
 
-/// The request's fields without `If-Modified-Since`.
+/// The fields of a request without `If-Modified-Since`.
 struct Undated<'a>(&'a dyn Fields);
 
 impl Fields for Undated<'_> {
@@ -59,7 +59,7 @@ impl Fields for Undated<'_> {
     }
 }
 
-/// Ranges are for GET and 200 (§14.2), and for a body whose length is known: an unknown one is sent whole.
+/// Ranges apply to GET and 200 only (§14.2), and to a body of known length: one of unknown length is sent whole.
 fn ranged(stored: &Stored, req: &Request<'_>, selected: &Selected<'_>) -> Answer {
     let Some(length) = stored.content_length() else {
         return Answer::Full;

@@ -1,4 +1,4 @@
-//! A request that asks, and what is stored for it.
+//! A request that asks for a decision, and what is stored for it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use crate::engine::stats::{self, Counter};
 use crate::http::range;
 use crate::store::{Busy, Lookup, MarkerView, Millis, Object, Region};
 
-/// How long a fetch has its place, should it neither end nor die: longer than any sane origin timeout. One that ends, or
-/// whose process dies, frees it at once.
+/// How long a fetch holds its lease if it neither ends nor dies: longer than any sensible origin timeout. The lease of
+/// a fetch that ends, or whose process dies, is free at once.
 pub(super) const LEASE: Millis = 120 * SECOND;
 
-/// One request asking, with all that bears on the answer.
+/// One request for a decision, with everything the decision depends on.
 pub(crate) struct Asking<'a> {
     pub(super) region: &'a Arc<Region>,
     pub(super) req: &'a Request<'a>,
@@ -31,17 +31,17 @@ pub(crate) struct Asking<'a> {
     pub(super) now: Millis,
     pub(super) presence: Presence,
     pub(super) client: ClientControl,
-    /// The request's key, or that of a `HEAD` that stays one.
+    /// The request's key; a `HEAD` that is not converted to `GET` has a key of its own.
     pub(super) key: Cow<'a, [u8]>,
     pub(super) mode: Mode,
 }
 
-/// Whether the answer is carried out.
+/// Whether the decision will be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// It is.
+    /// It will.
     Act,
-    /// It is only asked what it would be: nothing is claimed, counted, remembered or removed.
+    /// It is only explained: nothing is claimed, counted, remembered or removed.
     Explain,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Found {
     pub(super) other_variants: bool,
 }
 
-/// What is known of a key of which nothing usable is stored for the request.
+/// What is known about a key under which no usable response is stored for the request.
 pub(super) struct Unstored {
     pub(super) marker: MarkerView,
     /// The most recent of its variants.
@@ -85,7 +85,7 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// The same, to be told what would happen.
+    /// The same request, for an explanation only.
     pub(crate) fn explaining(self) -> Asking<'a> {
         Asking {
             mode: Mode::Explain,
@@ -106,7 +106,7 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// Whether the client wants a part so far into the response that the origin is to be asked for that alone.
+    /// Whether the request's range begins so far into the response that the origin is asked for the range alone.
     pub(super) fn is_far_in(&self) -> bool {
         let begins_at = |most| range::begins_at_or_beyond(self.req.fields, most);
         self.presence.has(Presence::RANGE) && self.policy.max_range_offset.is_some_and(begins_at)
@@ -117,8 +117,8 @@ impl<'a> Asking<'a> {
         let (fields, policy) = (self.req.fields, self.policy);
         let mut select = |meta: &[u8]| variant::selects(meta, fields, policy);
         let mut looked = self.look(&mut select)?;
-        // RFC 9111 §4: of several that match (the origin has changed what it varies by), the most recent by its `Date`, which
-        // need not be the one that was stored last.
+        // RFC 9111 §4: if several match (the origin has changed its `Vary`), the most recent by `Date` is used, which
+        // is not necessarily the one stored last.
         while let Some(object) = looked.object.as_ref().filter(|_| looked.others > 0) {
             let Some(newer) = self.newer_than(object)? else {
                 break;
@@ -128,7 +128,7 @@ impl<'a> Asking<'a> {
         Ok(looked)
     }
 
-    /// What is stored for the request; nothing also if the store can't tell.
+    /// What is stored for the request; `None` also if the store is busy.
     pub(super) fn selected(&self) -> Option<Found> {
         let looked = self.lookup().ok()?;
         let other_variants = looked.others > 0;
@@ -144,7 +144,8 @@ impl<'a> Asking<'a> {
         Ok(Some(looked).filter(|looked| looked.object.is_some()))
     }
 
-    /// The entry, unless it is damaged, will never be whole, or has not been asked for so long that the zone wants it gone.
+    /// Returns the entry as usable, unless it is damaged, will never be complete, or has not been requested for longer
+    /// than `inactive`.
     #[inline]
     pub(super) fn usable(&self, object: Object, other_variants: bool) -> Option<Found> {
         let stored = match Stored::new(object, self.policy) {
@@ -182,8 +183,8 @@ impl<'a> Asking<'a> {
         })
     }
 
-    /// The entry with its windows. What was stored later than now was so before the clock was set back: nobody knows how old it is,
-    /// so that it is stale from now on.
+    /// Returns the entry with its windows. If it seems to have been stored in the future, the clock was set back and
+    /// its age is unknown: it is stale from now on.
     #[inline]
     pub(super) fn as_of_now(&self, stored: Stored) -> Option<(Stored, Windows)> {
         let latest = self.now.saturating_add(CLOCKS_DIFFER);
@@ -195,7 +196,7 @@ impl<'a> Asking<'a> {
         let stored = stored.with_object(stored.object().clone())?;
         let windows = match stored.object().aged() <= latest {
             true => Windows::of(stored.head(), self.policy),
-            // It was purged softly, nobody knows when.
+            // It was purged softly at an unknown time.
             false => Windows::NONE,
         };
         Some((stored, windows))

@@ -1,4 +1,4 @@
-//! Asking for the place to fetch: who leads, who waits, who is let through beside.
+//! Claims the lease to fetch: which request fetches, which ones wait, and when one more may fetch.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -9,19 +9,19 @@ use crate::engine::record::variant;
 use crate::engine::request::Turn;
 use crate::store::{Attempt, Busy, Claim, Millis, Object, Region};
 
-/// What came of asking for a claim.
+/// The result of an attempt to claim.
 pub(super) enum Claimed {
-    /// It is ours.
+    /// This request holds the claim.
     Mine(Claim),
-    /// Another fetches; if we asked to wait, we shall be rung.
+    /// Another request holds it. If this one asked to wait, it will be woken.
     Theirs,
-    /// What we looked at has been replaced: look again.
+    /// The entry has been replaced since it was looked up: look it up again.
     Gone,
-    /// The store could not tell.
+    /// The store was busy.
     Busy,
 }
 
-/// The claims of a request on the places of its key.
+/// The attempts of a request to claim.
 pub(super) struct Claims<'a>(pub(super) &'a Asking<'a>);
 
 impl<'a> Deref for Claims<'a> {
@@ -33,7 +33,7 @@ impl<'a> Deref for Claims<'a> {
 }
 
 impl Claims<'_> {
-    /// Asks for the claim on an object; to explain, whether it would be ours.
+    /// Claims the refresh of an object. In an explanation, returns whether the claim would succeed.
     pub(super) fn claim_object(&self, object: &Object, wait: bool) -> Attempt {
         let deadline = self.now + LEASE;
         match self.mode {
@@ -43,7 +43,7 @@ impl Claims<'_> {
         }
     }
 
-    /// The same for a key of which nothing is stored.
+    /// Claims the fetch of a key under which nothing is stored.
     fn claim_key(&self, sub: u64, wait: bool) -> Result<Attempt, Busy> {
         let (key, deadline) = (&*self.key, self.now + LEASE);
         match self.mode {
@@ -65,7 +65,7 @@ impl Claims<'_> {
             return Claimed::Busy;
         };
         match self.or_one_more(attempt, sub) {
-            // Another fetch may have ended between our look and our claim: then what it brought is there now.
+            // Another fetch may have ended between the lookup and the claim; what it stored is then there.
             Claimed::Mine(claim) => match self.is_still_absent() {
                 true => Claimed::Mine(claim),
                 false => Claimed::Gone,
@@ -92,9 +92,9 @@ impl Claims<'_> {
         }
     }
 
-    /// What an attempt came to. Where the fetch that holds the place is older than the lock's age, one more request is let
-    /// through, and another one for each such age that passes. They take places of their own: the first fetch keeps its
-    /// own, so that an origin slower than the lock's age still gets its answer stored.
+    /// Converts the result of an attempt. If the fetch that holds the claim is older than `lock_age`, one more request
+    /// may fetch, and another one for each further `lock_age`. Each takes a claim of its own: the first fetch keeps its
+    /// claim, so that the response of an origin slower than `lock_age` is still stored.
     pub(super) fn or_one_more(&self, attempt: Attempt, place: u64) -> Claimed {
         let deadline = match attempt {
             Attempt::Won(claim) => return Claimed::Mine(claim),
@@ -116,7 +116,7 @@ impl Claims<'_> {
         }
     }
 
-    /// The claim to refresh an entry in the background, if it is free.
+    /// Claims the background refresh of an entry; `None` if the claim is held.
     pub(super) fn refresh_claim(&self, found: &Found) -> Option<Claim> {
         let object = found.stored.object();
         match self.claim_object(object, false) {
@@ -126,7 +126,7 @@ impl Claims<'_> {
     }
 }
 
-/// Whether somebody fetches a key of which nothing is stored.
+/// Whether a key under which nothing is stored is being fetched.
 fn is_being_fetched(region: &Region, key: &[u8], now: Millis) -> Result<bool, Busy> {
     let mut is = false;
     region.survey((region.place_of(key), 1), now, &mut |shown| {

@@ -1,4 +1,4 @@
-//! A client's own cache directives (RFC 9111 §5.2.1), where the location honours them.
+//! A client's own cache directives (RFC 9111 §5.2.1), if the location honours them.
 
 use crate::engine::decide::presence::Presence;
 use crate::engine::policy::{Policy, SECOND};
@@ -8,7 +8,7 @@ use crate::engine::request::Request;
 use crate::http::{Bind, ClientVerdict, RequestControl, StoredFacts};
 use crate::store::Millis;
 
-/// What the client asks for; nothing by default.
+/// The directives of the request; none by default.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ClientControl {
     control: Option<RequestControl>,
@@ -22,7 +22,7 @@ impl ClientControl {
         }
     }
 
-    /// What the client says to this stored response at `now`.
+    /// Returns whether this stored response satisfies the client at `now`.
     pub(crate) fn verdict(&self, stored: &Stored, now: Millis) -> ClientVerdict {
         let Some(control) = &self.control else {
             return ClientVerdict::Accepts;
@@ -42,17 +42,17 @@ impl ClientControl {
         })
     }
 
-    /// `no-store`: nothing of this exchange is kept.
+    /// Whether the request has `no-store`: nothing of this exchange is stored.
     pub(crate) fn no_store(&self) -> bool {
         self.control.is_some_and(|control| control.no_store)
     }
 
-    /// `only-if-cached`.
+    /// Whether the request has `only-if-cached`.
     pub(crate) fn only_if_cached(&self) -> bool {
         self.control.is_some_and(|control| control.only_if_cached)
     }
 
-    /// `stale-if-error` of the request (RFC 5861 §4), as a window.
+    /// The `stale-if-error` window of the request in milliseconds (RFC 5861 §4); 0 without one.
     pub(crate) fn stale_if_error(&self) -> Millis {
         let seconds = self.control.and_then(|control| control.stale_if_error);
         Millis::from(seconds.unwrap_or(0)) * SECOND

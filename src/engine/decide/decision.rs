@@ -1,4 +1,4 @@
-//! What a host is told to do with a request: [`Decision`] and its parts.
+//! What a host has to do with a request: [`Decision`] and its parts.
 
 use crate::engine::fetch::Fetch;
 use crate::engine::record::stored::Stored;
@@ -7,39 +7,40 @@ use crate::http::ByteRange;
 use crate::http::fields::is;
 use crate::store::Millis;
 
-/// The verdict on a request. A host carries it out and decides nothing itself.
+/// The decision on a request. A host carries it out and decides nothing itself.
 #[derive(Debug)]
 pub enum Decision {
-    /// Answer from the store, now. If there is a refresh, carry it out beside.
+    /// Answer from the store, now. If it comes with a refresh, run that in the background.
     Serve(Serve),
-    /// Park the request; ask again with `Turn::Waited` when rung, with `Turn::TimedOut` at `until`.
+    /// Park the request. Ask again with `Turn::Waited` when it is woken, or with `Turn::TimedOut` at `until`.
     Wait(Wait),
-    /// Carry this fetch out; the client leads it, and waits for what comes of it. Boxed: most verdicts are none.
+    /// Run this fetch; the client leads it and waits for its result. Boxed, since most decisions are others.
     Fetch(Box<Fetch>),
-    /// Send the request through the content handler, untouched; nothing is stored.
+    /// Pass the request to the content handler, untouched; nothing is stored.
     Pass(Pass),
-    /// Answer 504: the client wanted `only-if-cached` (RFC 9111 §5.2.1.7).
+    /// Answer 504: the request has `only-if-cached` (RFC 9111 §5.2.1.7).
     GatewayTimeout(Reason),
 }
 
 /// A stored response to deliver.
 #[derive(Debug)]
 pub struct Serve {
-    /// What to deliver; pinned while this lives.
+    /// The response to deliver; it is pinned as long as this value lives.
     pub object: Stored,
-    /// For `$swr_cache_status`.
+    /// The value of `$swr_cache_status`.
     pub status: Status,
-    /// For `$swr_cache_reason`.
+    /// The value of `$swr_cache_reason`.
     pub reason: Reason,
-    /// In which form: the client's conditionals and ranges are evaluated already.
+    /// The form of the answer; the client's preconditions and ranges have been evaluated.
     pub answer: Answer,
-    /// The `Age` to send, in seconds.
+    /// The value of `Age` in seconds.
     pub age: u64,
-    /// Seconds of freshness left, negative when stale.
+    /// The remaining freshness lifetime in seconds, negative when stale.
     pub ttl: i64,
-    /// The request shared the fetch of another.
+    /// Whether the request shared the fetch of another one.
     pub collapsed: bool,
-    /// The refresh of the entry, to be carried out in the background. Boxed: most deliveries have none, and all are moved.
+    /// The refresh of the entry, to be run in the background. Boxed, since most answers have none and all of them are
+    /// moved.
     pub refresh: Option<Box<Fetch>>,
 }
 
@@ -55,8 +56,9 @@ impl Serve {
         }
     }
 
-    /// The field lines to send with this form of answer: [`Stored::visible`], or those of them that a 304 carries. A part has a
-    /// `Content-Range` of its own, and one that a whole response had meant nothing (RFC 9110 §14.4).
+    /// Calls `each` with the field lines for this form of answer: [`Stored::visible`], or for a 304 those that it may
+    /// carry. A partial response has its own `Content-Range`; a stored `Content-Range` is left out, as it has no
+    /// meaning on a complete response (RFC 9110 §14.4).
     pub fn fields(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
         match self.answer {
             Answer::NotModified => self.object.fields_of_304(each),
@@ -72,35 +74,35 @@ impl Serve {
     }
 }
 
-/// The form of an answer from the store.
+/// The form in which a stored response is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The stored status with the whole body (no body for `HEAD`).
+    /// The stored status with the whole body (without a body for `HEAD`).
     Full,
-    /// 304.
+    /// 304 (Not Modified).
     NotModified,
-    /// 412.
+    /// 412 (Precondition Failed).
     PreconditionFailed,
-    /// 206 with these ranges, `multipart/byteranges` if more than one; each lies inside the body.
+    /// 206 with these ranges, as `multipart/byteranges` if there are several; each lies within the body.
     Partial(Vec<ByteRange>),
     /// 416 with `Content-Range: bytes */length`.
     Unsatisfiable,
 }
 
-/// A request that another one's fetch will serve. The process is registered to be rung already.
+/// A request that waits for the fetch of another one. Its process is already registered to be woken.
 #[derive(Clone, Copy, Debug)]
 pub struct Wait {
-    /// When to stop waiting (Unix time in ms).
+    /// The time at which to stop waiting (Unix time in ms).
     pub until: Millis,
     /// Why it waits.
     pub reason: Reason,
 }
 
-/// A request that the cache takes no part in.
+/// A request that the cache does not handle.
 #[derive(Clone, Copy, Debug)]
 pub struct Pass {
-    /// For `$swr_cache_status`; `None` is empty.
+    /// The value of `$swr_cache_status`; `None` for an empty one.
     pub status: Option<Status>,
-    /// Why.
+    /// Why the cache does not handle it.
     pub reason: Passed,
 }

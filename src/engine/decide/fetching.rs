@@ -1,4 +1,5 @@
-//! The terms of a fetch: what is known of the entry, what may stand in for a failure, what may be stored.
+//! The terms of a fetch: what is known of the entry, until when it may be served if the fetch fails, and whether the
+//! response may be stored.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::engine::record::Flags;
 use crate::engine::verdict::Asked;
 use crate::store::{Claim, Millis};
 
-/// The fetches that a request may lead, or cause.
+/// Makes the fetches that a request leads or causes.
 pub(super) struct Fetches<'a>(pub(super) &'a Asking<'a>);
 
 impl<'a> Deref for Fetches<'a> {
@@ -25,7 +26,7 @@ impl<'a> Deref for Fetches<'a> {
 }
 
 impl Fetches<'_> {
-    /// The terms of a fetch for which nothing is stored.
+    /// The terms of a fetch without a stored response.
     pub(super) fn terms(&self, purpose: Purpose) -> Terms {
         let post = self.req.method == Method::Post;
         Terms {
@@ -34,7 +35,7 @@ impl Fetches<'_> {
             method: match self.req.method {
                 Method::Post => ::http::Method::POST,
                 Method::Head if !self.policy.convert_head => ::http::Method::HEAD,
-                // A HEAD is answered from what a GET brings (RFC 9110 §9.3.2).
+                // A HEAD is answered from the response to a GET (RFC 9110 §9.3.2).
                 _ => ::http::Method::GET,
             },
             entry: None,
@@ -44,8 +45,8 @@ impl Fetches<'_> {
             forced: false,
             probe: false,
             keep: self.keep(),
-            // A 304 renews what is stored, so who leaves nothing in the store asks for the whole. And a POST is not answered with
-            // 304, but refused with 412 (RFC 9110 §13.2.2).
+            // A 304 freshens what is stored, so a fetch that stores nothing asks unconditionally. A POST can't get a
+            // 304: its precondition would fail with a 412 (RFC 9110 §13.2.2).
             revalidate: self.policy.revalidate && self.keep() == Keep::Store && !post,
             asked_again: false,
             other_variants: false,
@@ -56,7 +57,7 @@ impl Fetches<'_> {
     pub(super) fn terms_for(&self, found: Found, purpose: Purpose) -> Terms {
         let fallback_until = self.fallback_until(&found);
         let terms = self.terms(purpose);
-        // What others got is not for credentials (RFC 9111 §3.5).
+        // A request with credentials may not use what other clients got (RFC 9111 §3.5).
         let named =
             match found.other_variants && terms.revalidate && !self.authorised() && self.acts() {
                 true => other_variants::tags(self.region, &found.stored, self.policy, self.now),
@@ -72,8 +73,8 @@ impl Fetches<'_> {
         }
     }
 
-    /// Until when the entry may stand in for an error: the windows of origin or configuration, or the client's own
-    /// (RFC 5861 §4), which `must-revalidate` and its kin forbid as well.
+    /// The time until which the entry may be served in place of an error: the window of the origin or the
+    /// configuration, or the client's own (RFC 5861 §4), which `must-revalidate` and the like forbid too.
     pub(super) fn fallback_until(&self, found: &Found) -> Millis {
         let head = found.stored.head();
         let own = match self.client.stale_if_error() {
@@ -86,7 +87,8 @@ impl Fetches<'_> {
             }
             window => head.fresh_until.saturating_add(window),
         };
-        // Who waits inside stale-while-revalidate (the synchronous mode) need not have less than those who don't.
+        // A request that waits inside stale-while-revalidate (synchronous mode) is not worse off than one that does not
+        // wait.
         let windows = found.windows;
         windows.sie_until.max(windows.swr_until).max(own)
     }
@@ -103,7 +105,7 @@ impl Fetches<'_> {
         self.fetch(claim, self.terms_for(found, Purpose::Fetch), asked)
     }
 
-    /// A fetch that collides with no other.
+    /// A fetch with a claim of its own, which never conflicts with another fetch.
     pub(super) fn fetch_alone(&self, found: Option<Found>, asked: Asked) -> Decision {
         let claim = self.region.unclaimed(&self.key);
         match found {

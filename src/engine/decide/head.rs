@@ -1,4 +1,4 @@
-//! What a HEAD that went through to the origin tells of the stored response (RFC 9111 §4.3.5).
+//! What the response to a passed HEAD implies for the stored response (RFC 9111 §4.3.5).
 
 use super::asking::{Asking, LEASE};
 use super::fetching::Fetches;
@@ -20,7 +20,7 @@ pub(crate) fn head_answered(asking: &Asking<'_>, resp: &Response<'_>) {
         return;
     };
     let object = found.stored.object();
-    // It was asked before a soft purge: what was right then is no answer to that.
+    // The request was sent before a soft purge, so its response says nothing about the time after.
     if object.aged() != 0 && object.aged() >= resp.request_time {
         return;
     }

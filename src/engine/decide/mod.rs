@@ -1,4 +1,4 @@
-//! The decision: a request, what is stored, and now.
+//! Decides what to do with a request, from what is stored and the time.
 
 pub(crate) mod answer;
 mod asking;
@@ -34,10 +34,10 @@ use crate::store::{Attempt, Claim, MarkerView, Millis};
 pub(crate) use self::asking::Asking;
 pub(crate) use self::head::head_answered;
 
-/// How often a decision starts over when what it found changed under its hands.
+/// How often a decision starts over because what it looked up has been replaced concurrently.
 const TRIES: u32 = 3;
 
-/// The verdicts on a request.
+/// The decision on one request.
 pub(crate) struct Deciding<'a>(pub(crate) &'a Asking<'a>);
 
 impl<'a> Deref for Deciding<'a> {
@@ -58,7 +58,7 @@ impl Deciding<'_> {
         Fetches(self.0)
     }
 
-    /// The verdict.
+    /// Makes the decision.
     pub(crate) fn decide(&self) -> Decision {
         if !self.policy.methods.has(self.req.method) {
             return pass(None, Passed::Method);
@@ -86,7 +86,8 @@ impl Deciding<'_> {
         pass(Some(Status::Miss), Passed::Busy)
     }
 
-    /// With `bypass` the store is not asked; what comes is stored all the same, unless `no_cache` holds too (as in nginx).
+    /// The bypass condition holds: the store is not consulted. The response is stored nevertheless, unless `no_cache`
+    /// holds too (as in nginx).
     fn bypass(&self) -> Decision {
         if self.req.no_cache {
             return pass(Some(Status::Bypass), Passed::Bypass);
@@ -102,7 +103,8 @@ impl Deciding<'_> {
         self.fetches().fetch(claim, terms, Asked::Bypass)
     }
 
-    /// The verdict on an entry; `None` if it was replaced meanwhile, and the request has to look again.
+    /// Decides for an entry. Returns `None` if the entry has been replaced in the meantime and has to be looked up
+    /// again.
     fn found(&self, found: Found, marker: &MarkerView) -> Option<Decision> {
         if self.authorised() && !found.stored.head().flags.has(Flags::FOR_AUTHORISED) {
             return Some(self.fetches().fetch_alone(None, Asked::Authorization));
@@ -135,7 +137,7 @@ impl Deciding<'_> {
         }
     }
 
-    /// Whether the entry is in the last part of its freshness, and may be refreshed.
+    /// Whether the entry is within the last `refresh_ahead` percent of its lifetime and may be refreshed.
     fn is_due(&self, found: &Found) -> bool {
         let Some(percent) = self.policy.refresh_ahead else {
             return false;
@@ -169,7 +171,7 @@ impl Deciding<'_> {
                 if !found.stored.object().is_current() {
                     return None;
                 }
-                // A refresh may have failed between our look and our claim.
+                // A refresh may have failed between the lookup and the claim.
                 if self.is_pausing(&found) {
                     return Some(self.serve(found, Status::Stale, Reason::SwrBackoff));
                 }
@@ -178,7 +180,7 @@ impl Deciding<'_> {
         }
     }
 
-    /// The legacy mode: the first request waits for the origin, the others are served.
+    /// Synchronous mode: the first request waits for the origin, the others are served.
     fn synchronous(&self, found: Found) -> Option<Decision> {
         let object = found.stored.object();
         let deaf = self.keep() == Keep::Discard || self.client.only_if_cached();
@@ -192,7 +194,8 @@ impl Deciding<'_> {
         }
     }
 
-    /// Stale, and only stale-if-error covers it: the origin is asked, once; who can't wait any longer gets the copy.
+    /// Stale inside stale-if-error only: one request asks the origin; a request that has waited long enough gets the
+    /// stale response.
     fn if_error(&self, found: Found, marker: &MarkerView) -> Option<Decision> {
         if self.is_pausing(&found) {
             return Some(self.serve(found, Status::Stale, Reason::SieBackoff));
@@ -216,14 +219,15 @@ impl Deciding<'_> {
             Claimed::Theirs if self.policy.revalidate_timeout.is_some() => {
                 Some(self.serve(found, Status::Stale, Reason::SiePatience))
             }
-            // Not passed untouched as without a copy: should this one fail too, there is something better than an error.
+            // Unlike a request without a stored response, this one is not passed: if its own fetch fails too, it can be
+            // served stale.
             Claimed::Theirs | Claimed::Busy => {
                 Some(self.fetches().fetch_alone(Some(found), Asked::SieWindow))
             }
         }
     }
 
-    /// No window covers the entry: what the origin says counts, an error too.
+    /// Outside all windows: the origin's answer counts, even an error.
     fn too_old(&self, found: Found, marker: &MarkerView) -> Option<Decision> {
         if self.client.only_if_cached() {
             return Some(Decision::GatewayTimeout(Reason::OnlyIfCached));
@@ -236,7 +240,8 @@ impl Deciding<'_> {
         if self.is_far_in() {
             return Some(pass(Some(Status::Expired), Passed::RangeOffset));
         }
-        // An entry that is validated at each use has nothing to share: to wait for another's answer would be in vain.
+        // A response that is validated at each use can't be shared, so waiting for another request's fetch would be
+        // futile.
         let unshared = found.stored.object().aged() == 0
             && found.windows.end() <= found.stored.head().stored_at;
         if unshared || self.alone(marker) {
@@ -253,7 +258,7 @@ impl Deciding<'_> {
         }
     }
 
-    /// The client wants a newer response than the stored one, which may be fresh: asked for it alone, and validated.
+    /// The client requires a newer response than the stored one, which may be fresh: validate it for this client alone.
     fn refused(&self, found: Found) -> Decision {
         if self.client.only_if_cached() {
             return Decision::GatewayTimeout(Reason::OnlyIfCached);
@@ -264,7 +269,7 @@ impl Deciding<'_> {
             .fetch_alone(Some(found), Asked::ClientRefused)
     }
 
-    /// Nothing usable is stored.
+    /// No usable response is stored.
     fn absent(&self, key: &Unstored) -> Option<Decision> {
         let miss = |reason| Some(pass(Some(Status::Miss), reason));
         let reason = match key.newest {
@@ -283,7 +288,7 @@ impl Deciding<'_> {
         if self.is_far_in() {
             return miss(Passed::RangeOffset);
         }
-        // What one visitor's credentials bring can seldom be shared, so nobody waits for it.
+        // A response to credentials can rarely be shared, so no request waits for it.
         if self.authorised() {
             return Some(self.fetches().fetch_alone(None, reason));
         }
@@ -320,7 +325,8 @@ impl Deciding<'_> {
         stats::add(self.region, Counter::Refresh(event), 1);
     }
 
-    /// The entry answered a request with `Authorization`: a refresh, which has none, would be turned away.
+    /// Whether the entry is the response to a request with `Authorization`: the origin would reject a refresh, which
+    /// carries none.
     fn needs_credentials(&self, found: &Found) -> bool {
         found.stored.head().flags.has(Flags::BY_AUTHORISED)
     }
@@ -340,14 +346,14 @@ impl Deciding<'_> {
             && found.stored.is_complete()
     }
 
-    /// Whether the request fetches for itself: it is not to share, or has waited for a fetch that left nothing.
+    /// Whether the request fetches for itself alone: it may not share, or it waited for a fetch that stored nothing.
     fn alone(&self, marker: &MarkerView) -> bool {
         !self.policy.lock
             || self.keep() == Keep::Discard
             || self.turn == Turn::Waited && hit_for_miss::released(marker, self.now)
     }
 
-    /// Counts this request; whether there were too few to store the key.
+    /// Counts this request. Returns whether the key has been requested too rarely to be stored.
     fn is_rare(&self, marker: &MarkerView) -> bool {
         if self.policy.min_uses <= 1 || self.turn != Turn::First {
             return false;

@@ -1,11 +1,11 @@
-//! One pass over a request's fields: which of those that matter to a cache are there at all.
+//! Which of the fields that matter to a cache a request has, found in one pass.
 //!
-//! Most requests carry none, and then no field is parsed. `Cookie` is not looked at: what a cookie selects is the
-//! business of key and bypass condition.
+//! Most requests have none, and then no field is parsed. `Cookie` is not considered: the key and the bypass condition
+//! decide what a cookie selects.
 
 use crate::http::Fields;
 
-/// The fields of interest that a request carries.
+/// The fields of interest that a request has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Presence(u8);
 
@@ -14,10 +14,10 @@ impl Presence {
     pub(crate) const RANGE: Presence = Presence(1 << 1);
     pub(crate) const CONTROL: Presence = Presence(1 << 2);
     pub(crate) const AUTHORIZATION: Presence = Presence(1 << 3);
-    /// Preconditions that only the origin may judge (RFC 9111 §4.3.2).
+    /// Preconditions that only the origin may evaluate (RFC 9111 §4.3.2).
     pub(crate) const FOR_ORIGIN: Presence = Presence(1 << 4);
 
-    /// Looks at every field line once.
+    /// Examines every field line once.
     pub(crate) fn of(fields: &dyn Fields) -> Presence {
         let mut seen = 0;
         fields.each(&mut |name, _| seen |= bit(name).0);
@@ -29,7 +29,7 @@ impl Presence {
     }
 }
 
-/// Length and first letter tell all but a few names apart before more is compared.
+/// Compares the length and the first letter first, which rules out nearly all other names.
 #[inline]
 fn bit(name: &[u8]) -> Presence {
     let Some(first) = name.first() else {

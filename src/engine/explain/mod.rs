@@ -1,4 +1,4 @@
-//! What would happen to a request now, and why: the decision of a real one, of which nothing is carried out.
+//! Explains what would happen to a request now, and why: makes the decision for it without carrying anything out.
 
 mod reasons;
 
@@ -24,117 +24,118 @@ pub use reasons::{Advice, advice, table};
 /// What would happen to a request.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Explanation {
-    /// In a sentence.
+    /// The explanation in one sentence.
     pub says: String,
-    /// The key as a person reads it.
+    /// The key in readable form.
     pub key: String,
-    /// What would happen.
+    /// The decision on the request.
     pub verdict: Verdict,
-    /// What is remembered of the key beside responses.
+    /// What is remembered about the key apart from responses.
     pub remembered: Remembered,
-    /// What is stored under the key, the most recent first.
+    /// What is stored under the key, most recent first.
     pub variants: Vec<Variant>,
 }
 
-/// The verdict on a request.
+/// The decision on a request.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verdict {
-    /// What would be done.
+    /// What the cache would do.
     pub action: Action,
-    /// `$swr_cache_status`; of a fetch, if the origin sends a new response that may be stored. Nothing where it is empty.
+    /// `$swr_cache_status`; for a fetch, the status if the origin sends a new response that may be stored. `None` if it
+    /// would be empty.
     pub status: Option<&'static str>,
-    /// `$swr_cache_reason`; of a fetch, why the origin is asked.
+    /// `$swr_cache_reason`; for a fetch, why the origin is asked.
     pub reason: &'static str,
-    /// What leads to it.
+    /// What led to the reason.
     pub cause: &'static str,
     /// What would have to change for a `HIT`.
     pub cure: String,
 }
 
-/// What would be done.
+/// What the cache would do with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// Answered from the store.
+    /// Answer it from the store.
     Serve,
-    /// Answered from the store, and refreshed in the background.
+    /// Answer it from the store, and refresh the response in the background.
     ServeAndRefresh,
-    /// It would wait for the fetch of another.
+    /// Let it wait for the fetch of another request.
     Wait,
-    /// The origin would be asked, and it would wait.
+    /// Ask the origin, while it waits.
     Fetch,
-    /// It would go to the origin as it is.
+    /// Pass it to the origin as it is.
     Pass,
-    /// Answered with 504.
+    /// Answer it with 504.
     GatewayTimeout,
 }
 
-/// What is remembered of a key beside responses.
+/// What is remembered about a key apart from responses.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Remembered {
-    /// It passes by the cache for so many seconds yet (hit-for-miss).
+    /// For how many more seconds its requests pass the cache (hit-for-miss).
     pub passes_for: Option<f64>,
-    /// Why: the reason of the request that found it out.
+    /// The reason for which the key was remembered.
     pub passes_because: Option<&'static str>,
-    /// Requests that were counted (`swr_cache_min_uses`).
+    /// The number of requests counted for it (`swr_cache_min_uses`).
     pub uses: u32,
-    /// It is being fetched.
+    /// Whether it is being fetched.
     pub being_fetched: bool,
 }
 
 /// A stored response.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Variant {
-    /// It is the one that the request selects.
+    /// Whether the request selects it.
     pub selected: bool,
-    /// Its status.
+    /// The status.
     pub status: u16,
-    /// Seconds of age.
+    /// The age in seconds.
     pub age: f64,
-    /// Seconds of freshness left, negative when it is stale.
+    /// The remaining freshness lifetime in seconds, negative when stale.
     pub ttl: f64,
-    /// Seconds for which it may yet be served while it is refreshed; 0 is not, or not any more.
+    /// For how many more seconds it may be served while it is refreshed; 0 if it may not.
     pub stale_while_revalidate: f64,
-    /// Seconds for which it may yet stand in for an error; 0 is not, or not any more.
+    /// For how many more seconds it may be served in place of an error; 0 if it may not.
     pub stale_if_error: f64,
-    /// The origin forbids to serve it stale (`must-revalidate`, `proxy-revalidate`, `no-cache`).
+    /// Whether the origin forbids serving it stale (`must-revalidate`, `proxy-revalidate`, `no-cache`).
     pub must_revalidate: bool,
-    /// Bytes of its body so far.
+    /// The bytes of its body received so far.
     pub bytes: u64,
-    /// Its body is still arriving.
+    /// Whether its body is still being received.
     pub arriving: bool,
-    /// A fetch for it is under way.
+    /// Whether a fetch for it is in progress.
     pub being_refreshed: bool,
-    /// When a soft purge made it stale (Unix time in seconds).
+    /// The time at which a soft purge made it stale (Unix time in seconds).
     pub purged: Option<f64>,
-    /// The request fields that its `Vary` names, as the stored request had them.
+    /// The request fields that its `Vary` names, with their values in the stored request.
     pub vary: Vec<(String, Option<String>)>,
     /// Its tags.
     pub tags: Vec<String>,
-    /// Its `ETag`, the origin's or the cache's own.
+    /// Its `ETag`, the origin's or a synthesised one.
     pub etag: Option<String>,
     /// Its `Last-Modified` (Unix time in seconds).
     pub last_modified: Option<f64>,
-    /// The validators are the cache's own.
+    /// Whether the cache synthesised the validators.
     pub synthesised: bool,
-    /// How its refresh fails.
+    /// How its refresh fails, if it does.
     pub failing: Option<Fails>,
 }
 
 /// How a refresh fails.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Fails {
-    /// A word of `$swr_cache_reason`, or the origin's status.
+    /// A word of `$swr_cache_reason`, or the status that the origin answered with.
     pub cause: String,
-    /// Since when (Unix time in seconds).
+    /// The time of the first failure in a row (Unix time in seconds).
     pub since: f64,
-    /// When a request tries again (Unix time in seconds).
+    /// The time from which on a request tries again (Unix time in seconds).
     pub next_try: f64,
-    /// Failures in a row.
+    /// The number of failures in a row.
     pub failures: u64,
 }
 
-/// What would happen to `req` at `now`, by a decision of which nothing was carried out.
+/// Explains what would happen to `req` at `now`, from a decision that was not carried out.
 pub(crate) fn explain(
     region: &Region,
     decision: Decision,
@@ -188,7 +189,7 @@ fn verdict(decision: &Decision, remembered: &Remembered) -> Verdict {
     }
 }
 
-/// What passes by does so for the reason that was found out.
+/// The advice for a key that passes is that for the reason for which it was remembered.
 fn cure(reason: Reason, remembered: &Remembered) -> Option<String> {
     let word = remembered
         .passes_because
@@ -206,7 +207,7 @@ fn says(verdict: &Verdict, variants: &[Variant]) -> String {
         }
         Action::Wait => "Would wait for the fetch of another request",
         Action::Fetch => "Would wait for the origin",
-        Action::Pass => "Would go to the origin, by the cache",
+        Action::Pass => "Would be passed to the origin",
         Action::GatewayTimeout => "Would be answered with 504",
     };
     let status = verdict

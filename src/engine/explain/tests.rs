@@ -1,4 +1,4 @@
-//! Each case of an explanation, beside what a real request then gets.
+//! Compares each explanation with what a real request then gets.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ impl World {
         explained.expect("not busy")
     }
 
-    /// The action, the status and the reason.
+    /// The action, the status and the reason that the explanation gives.
     fn explain(&self) -> (Action, Option<&'static str>, &'static str) {
         let verdict = self.explain_with(&[]).verdict;
         (verdict.action, verdict.status, verdict.reason)
@@ -84,7 +84,7 @@ impl World {
         }
     }
 
-    /// Fetches what may not be stored; the reason that the fetch ends with.
+    /// Fetches a response that may not be stored, and returns the reason for which the fetch ends.
     fn refuse(&self, refused: &Refused) -> Reason {
         let req = Request {
             method: Method::Get,
@@ -140,7 +140,7 @@ fn fresh_and_stale_in_each_window() {
     ] {
         let world = World::stored(ALL).later(after);
         assert_eq!(world.explain(), (action, Some(status), reason), "{after}");
-        // Asked twice, the same: the first has claimed nothing.
+        // The second explanation is the same: the first one claimed nothing.
         assert_eq!(world.explain(), (action, Some(status), reason), "{after}");
     }
     let world = World::stored(ALL).later(61);
@@ -202,7 +202,7 @@ fn in_a_pause() {
     region.validate().expect("valid");
 }
 
-/// What a fetch brings that is not stored.
+/// A response that a fetch does not store.
 struct Refused {
     request: &'static [(&'static str, &'static str)],
     status: u16,
@@ -212,7 +212,8 @@ struct Refused {
 }
 
 impl Refused {
-    /// A response that may not be stored for `why`. Nothing where no fetch can end so, or only by what happens meanwhile.
+    /// A response that may not be stored for the reason `why`. `None` if no response causes that reason, only what
+    /// happens in the meantime.
     fn by(why: Unstored) -> Option<Refused> {
         let with = |fields: &[(&'static str, &str)]| Refused {
             request: &[],
@@ -257,13 +258,13 @@ impl Refused {
                 content_length: 1 << 30,
                 ..with(&[fresh])
             },
-            // The first two pass by as they are; the others are of the zone's state, which no key is remembered for.
+            // The first two pass without a fetch; the others are states of the zone, for which no key is remembered.
             Unstored::Method | Unstored::ClientNoStore => return None,
             Unstored::NoSpace | Unstored::Superseded => return None,
         })
     }
 
-    /// What it has to say of others: without this, it is no matter of the key.
+    /// Whether the response is representative of its own client only: the key is then not remembered.
     fn is_personal(why: Unstored) -> bool {
         why == Unstored::Authorization
     }

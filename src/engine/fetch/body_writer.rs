@@ -1,4 +1,4 @@
-//! A response on its way into the store.
+//! Writes a response into the store.
 
 use std::fmt;
 
@@ -21,28 +21,29 @@ use crate::store::{
 };
 use std::sync::Arc;
 
-/// How long a fill may take: its claim is extended to this when the header has come. A holder that dies loses it at once.
+/// How long a fill may take: its claim is extended by this once the header has arrived. If the process that fills dies,
+/// the claim is free at once.
 const FILL_LEASE: Millis = 600 * SECOND;
 
-/// How long an entry is kept after its windows, to be validated rather than fetched anew: its lifetime over again, between
-/// these. (Ten minutes is how long nginx keeps what nobody asks for.)
+/// How long an entry is kept after its windows, so that it can be validated rather than fetched anew: as long as its
+/// lifetime, within these bounds. (nginx removes what has not been requested for ten minutes.)
 const KEEP_MIN: Millis = 600 * SECOND;
 const KEEP_MAX: Millis = 24 * 3_600 * SECOND;
 
-/// A response ready to be filled.
+/// A response ready to be stored.
 pub(crate) struct Draft {
     pub(crate) meta: Vec<u8>,
     pub(crate) labels: Vec<u64>,
     pub(crate) dead_at: Millis,
     total: Option<u64>,
     words: [u64; ATTRIBUTES],
-    /// The origin sent no validator, and the cache makes one.
+    /// The origin sent no validator, so the cache synthesises one from the body's hash.
     hashed: bool,
     now: Millis,
 }
 
 impl Draft {
-    /// Nothing if the response could never answer anyone.
+    /// Prepares a response; `None` if it could never be used.
     pub(crate) fn new(
         composed: Composed,
         total: Option<u64>,
@@ -53,7 +54,7 @@ impl Draft {
         let head = Head::decode(&meta)?;
         let windows = Windows::of(&head, policy);
         let validator = !head.lacks_validators();
-        // Only a 200 is ever validated.
+        // Only a 200 is validated.
         let validated = validator && policy.revalidate && head.status == 200;
         if !validated && windows.end() <= now {
             return None;
@@ -74,7 +75,8 @@ impl Draft {
     }
 }
 
-/// An object being filled. Dropping it breaks the body off, as [`BodyWriter::broken`] but with nothing remembered.
+/// A response whose body is being stored. Dropping it ends the fill, as [`BodyWriter::broken`] does, but without
+/// recording a failure.
 pub(crate) struct BodyWriter(Box<Progress>);
 
 struct Progress {
@@ -83,13 +85,13 @@ struct Progress {
     terms: Box<Terms>,
     publish: Publish,
     hash: Option<Box<Xxh3>>,
-    /// What a renewal of the entry would be, while the bytes are still those of the entry.
+    /// How the entry would be renewed, as long as the body has been identical to the entry's.
     same: Option<Box<Same>>,
     stored: Stored,
     backoff: Backoff,
 }
 
-/// The comparison with the bytes already stored.
+/// The comparison of the body with the stored one.
 struct Same {
     entry: Stored,
     at: Cursor,
@@ -107,23 +109,23 @@ impl fmt::Debug for BodyWriter {
     }
 }
 
-/// What a completed fill has become.
+/// The result of a complete body.
 #[derive(Debug)]
 pub(crate) enum Finished {
-    /// The entry of its key.
+    /// It is stored as the entry of its key.
     New(Stored),
-    /// The bytes were those already stored: the entry was renewed and keeps its body and synthesised validators. A client
-    /// that led is told the same as for [`Finished::New`]: the origin did send a 200.
+    /// It was identical to the stored body: the entry was renewed, and keeps its body and synthesised validators. The
+    /// leading client is told the same as for [`Finished::New`], as the origin sent a 200.
     Same(Stored),
-    /// A purge or a newer fill came in between: complete, for those who have it, but in the store no more.
+    /// A purge or a newer fill came first: the response is complete for those who hold it, but no longer in the store.
     Superseded(Stored),
-    /// The body was not as long as announced.
+    /// The body's length differs from the announced one.
     Broken,
 }
 
 impl BodyWriter {
-    /// Begins to fill. Beside an entry that can still be served, the new object is seen only when it is whole; otherwise
-    /// readers follow it from the first byte.
+    /// Begins to store the response. If the stored entry can still be served, the new object is published once it is
+    /// complete; otherwise readers follow it from the first byte.
     pub(crate) fn begin(
         permit: Permit,
         draft: Draft,
@@ -200,7 +202,7 @@ impl BodyWriter {
         })))
     }
 
-    /// Appends to the body. An error leaves what there is; the caller then calls [`BodyWriter::abandon`].
+    /// Appends to the body. On an error the object keeps what it has; the caller then calls [`BodyWriter::abandon`].
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), NoSpace> {
         self.0.fill.write(bytes)?;
         if let Some(hash) = &mut self.0.hash {
@@ -210,22 +212,23 @@ impl BodyWriter {
         Ok(())
     }
 
-    /// The bytes that the store has taken so far.
+    /// The number of bytes that the store has taken so far.
     pub(crate) fn taken(&self) -> u64 {
         self.0.fill.len()
     }
 
-    /// The response being filled: to be delivered as it grows if [`BodyWriter::streaming`].
+    /// The response being stored, which may be delivered while it grows if [`BodyWriter::streaming`].
     pub(crate) fn stored(&self) -> Stored {
         self.0.stored.clone()
     }
 
-    /// `true`: readers may follow the body as it grows. `false`: it fills beside a usable stale copy and is seen only when finished.
+    /// Whether readers may follow the body while it grows. If not, it is stored beside a usable stale response and
+    /// published once complete.
     pub(crate) fn streaming(&self) -> bool {
         self.0.publish == Publish::Now
     }
 
-    /// Fills with the body of another stored response; nothing if there is no room for it.
+    /// Stores the body of another stored response; `None` if there is no room for it.
     pub(crate) fn copy(mut self, other: &Stored, now: Millis) -> Option<Stored> {
         let mut at = Cursor::default();
         loop {
@@ -245,10 +248,10 @@ impl BodyWriter {
         }
     }
 
-    /// The body is complete.
+    /// Ends the fill: the body is complete.
     pub(crate) fn finish(self, now: Millis) -> Finished {
         if let Some(hash) = &self.0.hash {
-            // Zero is "not known".
+            // Zero means that the hash is unknown.
             self.0
                 .fill
                 .set_attribute(attributes::HASH, hash.digest().max(1));
@@ -256,7 +259,8 @@ impl BodyWriter {
         let length = self.0.fill.len();
         match &self.0.same {
             Some(same) if same.entry.content_length() != Some(length) => self.finish_new(now),
-            // The entry was too old to be kept beside: the new object inherits since when its bytes are known.
+            // The old entry is no longer usable, so the new object replaces it, and inherits the time since which the
+            // bytes have been the same.
             Some(same) if self.streaming() => {
                 let since = same.entry.word(attributes::SINCE);
                 self.0.fill.set_attribute(attributes::SINCE, since);
@@ -267,7 +271,7 @@ impl BodyWriter {
         }
     }
 
-    /// The bytes came back as they were: body and synthesised validators stay, so that browsers keep getting 304.
+    /// Renews the entry: its body and synthesised validators stay, so that browsers continue to get 304.
     fn finish_same(mut self, now: Millis) -> Finished {
         let Some(same) = self.0.same.take() else {
             return self.finish_new(now);
@@ -309,13 +313,13 @@ impl BodyWriter {
         }
     }
 
-    /// The body broke off: counts as a failed fetch.
+    /// Ends the fill because the body is incomplete, which counts as a failed fetch.
     pub(crate) fn broken(self, now: Millis) {
         self.0.break_off(now);
     }
 
-    /// The host gives the fill up for the reason `why`. One that is too large is remembered to be passed by, and what it was to
-    /// replace is over.
+    /// Ends the fill for the reason `why`, at the host's request. A response that is too large makes the key pass from
+    /// now on, and removes the entry that it was to replace.
     pub(crate) fn abandon(self, why: NotKept, now: Millis) {
         let Progress { region, terms, .. } = &*self.0;
         if why != NotKept::Unstored(Unstored::TooLarge) {
@@ -333,13 +337,13 @@ impl Progress {
         self.stored.object().key()
     }
 
-    /// Fewer bytes came than were announced (RFC 9111 §3.3).
+    /// Whether the body's length differs from the announced one (RFC 9111 §3.3).
     fn is_short(&self) -> bool {
         let announced = self.stored.object().body().total;
         announced.is_some_and(|total| total != self.fill.len())
     }
 
-    /// Remembers that the body broke off; those who wait are rung when the fill is dropped after this.
+    /// Records that the body is incomplete. The waiters are woken when the fill is dropped afterwards.
     fn break_off(&self, now: Millis) {
         hit_for_miss::release_waiters(&self.region, self.key(), now);
         if let Some(entry) = &self.terms.entry {
@@ -349,8 +353,8 @@ impl Progress {
     }
 }
 
-/// The first second of which no browser can have been told as the `Last-Modified` of these bytes: others in their place are not
-/// the same as of then, be their `Date` of the same second or an older one.
+/// The earliest time that no browser can have received as the `Last-Modified` of these bytes. Different bytes that
+/// replace them count as modified at this time or later, even if their `Date` is in the same second or earlier.
 fn told_until(old: &Stored) -> Millis {
     match old.head().lacks_validators() {
         true => (old.date() - old.date() % SECOND).saturating_add(SECOND),
@@ -358,7 +362,7 @@ fn told_until(old: &Stored) -> Millis {
     }
 }
 
-/// What is stored for the same variant, where the fetch did not come from it.
+/// Returns the stored response for the same variant, if the fetch was not begun for it.
 fn twin(
     region: &Region,
     key: &[u8],
@@ -374,7 +378,8 @@ fn twin(
 }
 
 impl Same {
-    /// Begins to compare, if the same bytes would renew the entry: neither has a validator of the origin's.
+    /// Begins the comparison, if an identical body would renew the entry: the origin sent no validator with either
+    /// response.
     fn comparing(terms: &Terms, new: &Stored, draft: Draft) -> Option<Box<Same>> {
         let entry = terms.entry.clone()?;
         let comparable = draft.hashed
@@ -391,7 +396,7 @@ impl Same {
         comparable.then(|| Box::new(same()))
     }
 
-    /// Goes on comparing, unless `bytes` are not what the entry has next.
+    /// Continues the comparison, unless `bytes` differ from the next ones of the entry.
     fn goes_on(mut self: Box<Same>, mut bytes: &[u8]) -> Option<Box<Same>> {
         while !bytes.is_empty() {
             let old = self.entry.object().read(&mut self.at, bytes.len());

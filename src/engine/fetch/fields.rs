@@ -1,10 +1,11 @@
-//! Which request fields a fetch sends.
+//! The request fields that a fetch sends.
 
 use super::permit::{Permit, Purpose};
 use crate::http::Fields;
 use crate::http::fields::is;
 
-/// Fields of a client that no fetch sends: a fetch wants the whole, validates what the cache has, and frames a message of its own.
+/// Request fields of a client that no fetch sends: a fetch asks for the complete response, validates what the cache has
+/// stored, and frames its own message.
 const NEVER: [&str; 9] = [
     "range",
     "if-range",
@@ -17,15 +18,15 @@ const NEVER: [&str; 9] = [
     "expect",
 ];
 
-/// Fields of a client that no refresh sends: one visitor's credentials must not decide what everybody gets.
+/// Request fields of a client that no refresh sends: one client's credentials must not decide what all others get.
 const NEVER_ON_REFRESH: [&str; 2] = ["cookie", "authorization"];
 
 fn is_among(name: &[u8], list: &[&str]) -> bool {
     list.iter().any(|other| is(name, other))
 }
 
-/// Shows `each` the fields to send in place of `client`'s: on a refresh those that `Vary` names as the stored request had them, none
-/// where it had none (RFC 9111 §4.3.1); and the conditions of a validation.
+/// Calls `each` with the fields to send in place of `client`'s. On a refresh, the fields that `Vary` names are those of
+/// the stored request (RFC 9111 §4.3.1). The conditional fields follow.
 pub(super) fn each(permit: &Permit, client: &dyn Fields, each: &mut dyn FnMut(&[u8], &[u8])) {
     let refresh = permit.terms.purpose == Purpose::Refresh;
     let entry = permit.terms.entry.as_ref().filter(|_| refresh);

@@ -1,20 +1,20 @@
 //! The life of a fetch, from the permission to ask the origin to the last byte of its answer.
 //!
-//! No I/O and no clock: a host tells a [`Fetch`] what happens, and carries out the [`Order`] that it gets. Between two events
-//! [`Fetch::wants`] says what the host has to do.
+//! A fetch does no I/O and reads no clock: a host reports events to a [`Fetch`], and carries out the [`Order`] that
+//! each event returns. Between two events, [`Fetch::wants`] says what the host has to do.
 //!
-//! | state | the host | on | goes on to |
+//! | state | the host | event | next state |
 //! |---|---|---|---|
-//! | awaiting | asks the origin, with [`Fetch::fields`] | `header` | storing, relaying or discarding; awaiting, once more |
+//! | awaiting | asks the origin, with [`Fetch::fields`] | `header` | storing, relaying or discarding; or awaiting again |
 //! | | | `failed` | over |
 //! | storing | writes the body | `end`, `failed` | over |
 //! | | | `outgrew` | relaying or discarding |
-//! | relaying | passes the body on to the client that leads | `leader_gone` | discarding |
+//! | relaying | forwards the body to the leading client | `leader_gone` | discarding |
 //! | | | `end`, `failed` | over |
-//! | discarding | drops the body, or the connection | `end`, `failed` | over |
+//! | discarding | drops the body, or closes the connection | `end`, `failed` | over |
 //!
-//! A fetch belongs to the cache: the client that leads it may go at any time. It is answered once; [`Fetch::has_leader`] says whether
-//! there will be more for it.
+//! A fetch belongs to the cache. The client whose request began it, the *leading client*, may go away at any time. It
+//! gets one answer; [`Fetch::has_leader`] tells whether there is more to come for it.
 
 mod body_writer;
 mod fields;
@@ -42,13 +42,13 @@ pub use self::outcome::{Failure, Response, Withheld};
 pub(crate) use self::permit::{Keep, Permit, Purpose, Terms};
 pub(crate) use self::respond::head;
 
-/// A fetch. Dropping it gives it up: nothing is remembered, and the next request has its place.
+/// A fetch. Dropping it gives it up: nothing is recorded, and the next request may fetch.
 pub struct Fetch {
     state: State,
     leader: Leader,
-    /// How the client that leads comes to a new response.
+    /// The status of the leading client if the origin sends a new response.
     led: Led,
-    /// What stale-if-error lets it have instead.
+    /// The stored response that stale-if-error lets the leading client have instead.
     stand_in: Option<StandIn>,
     patience: Option<Millis>,
     asked: Asked,
@@ -65,40 +65,40 @@ enum State {
     Over,
 }
 
-/// The client that leads a fetch.
+/// The leading client of a fetch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Leader {
-    /// There is none, or it has all that it gets.
+    /// There is none, or it has received everything that it will get.
     None,
     /// It waits for its answer.
     Waits,
-    /// It has begun to be answered, and follows the body.
+    /// Its answer has begun, and it follows the body.
     Follows,
 }
 
-/// What a fetch wants of its host.
+/// What a fetch expects from its host next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wants {
-    /// The header of the origin's answer.
+    /// The header of the origin's response.
     Header,
-    /// Its body, for the store.
+    /// The response's body, to be stored.
     Store,
-    /// Its body, for the client that leads.
+    /// The response's body, to be relayed to the leading client.
     Relay,
-    /// An end: the body is of no use.
+    /// The end of the response; its body is discarded.
     Discard,
     /// Nothing.
     Nothing,
 }
 
-/// A stored response for the client that leads a fetch, for [`Cache::deliver`](super::Cache::deliver).
+/// A stored response for the leading client, to be delivered by [`Cache::deliver`](super::Cache::deliver).
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// What to deliver; its body may be growing.
+    /// The response to deliver; its body may still grow.
     pub object: Stored,
-    /// For `$swr_cache_status`.
+    /// The value of `$swr_cache_status`.
     pub status: Status,
-    /// For `$swr_cache_reason`.
+    /// The value of `$swr_cache_reason`.
     pub reason: Reason,
     /// Until when a copy may stand in for the origin's answer (exclusive).
     until: Millis,
@@ -123,7 +123,7 @@ impl Delivery {
         })
     }
 
-    /// Whether it is what the origin has sent to this fetch, rather than what was stored before.
+    /// Whether this is the origin's response to this fetch, rather than the one stored before.
     pub fn is_new(&self) -> bool {
         matches!(self.status, Status::Miss | Status::Expired | Status::Bypass)
     }
@@ -132,34 +132,36 @@ impl Delivery {
 /// What a host has to do after an event.
 #[derive(Debug)]
 pub enum Order {
-    /// Nothing but what the fetch [wants](Fetch::wants): the client that leads, if there is one, waits on, or learns the rest from the
-    /// body that it follows.
+    /// Nothing beyond what the fetch [wants](Fetch::wants). The leading client, if any, continues to wait, or learns
+    /// the rest from the body that it follows.
     Nothing,
-    /// Answer the client that leads with this.
+    /// Answer the leading client with this stored response.
     Deliver(Delivery),
-    /// Pass the origin's response on to the client that leads, as it comes: it is not stored.
+    /// Relay the origin's response to the leading client as it arrives; it is not stored.
     Relay(Aside),
-    /// Pass the rest of the body on to the client that leads, behind what the store has taken: it takes no more. Deliver that first to a
-    /// client that does not follow it yet.
+    /// Relay the rest of the body to the leading client, after what the store has taken: it takes no more. If the
+    /// client does not follow the stored part yet, deliver that first.
     RelayRest(Option<Delivery>),
-    /// Send the client that leads on, by the cache: the response is not for it, or leads elsewhere inside the host.
+    /// Let the leading client continue without the cache: the response is not meant for it, or continues elsewhere
+    /// inside the host.
     HandOver(Aside),
-    /// Answer the client that leads with 504: the origin can't be reached, and wants the stored response validated before it is used
-    /// (RFC 9111 §5.2.2.2).
+    /// Answer the leading client with 504: the origin is unreachable, and requires that the stored response is
+    /// validated before use (RFC 9111 §5.2.2.2).
     GatewayTimeout(Aside),
-    /// There is nothing for the client that leads: answer it with 502 or the like, or break off what it has begun to get.
+    /// There is no answer for the leading client: send it a 502 or similar, or break off the response that it has begun
+    /// to receive.
     Fail(Aside),
-    /// Ask the origin again at once, with [`Fetch::fields`] anew: its 304 does not fit what is stored. This comes once in a fetch; the
-    /// client that leads waits on.
+    /// Ask the origin again at once, with the new [`Fetch::fields`]: its 304 does not match what is stored. This
+    /// happens once per fetch at most; the leading client continues to wait.
     AskAgain,
 }
 
-/// How a client that is answered without the store is told of.
+/// The status and reason of a client that is answered without the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aside {
-    /// For `$swr_cache_status`.
+    /// The value of `$swr_cache_status`.
     pub status: Status,
-    /// For `$swr_cache_reason`.
+    /// The value of `$swr_cache_reason`.
     pub reason: Reason,
 }
 
@@ -174,8 +176,8 @@ impl fmt::Debug for Fetch {
 }
 
 impl Fetch {
-    /// The fetch that `permit` permits, since the origin has to be asked for the reason `asked`; a client that leads it is patient till
-    /// then.
+    /// Begins the fetch that `permit` allows; `asked` is the reason to ask the origin. A leading client waits until
+    /// `patience` at most (Unix time in ms).
     pub(crate) fn new(permit: Permit, asked: Asked, patience: Option<Millis>) -> Fetch {
         Fetch {
             leader: match permit.terms.purpose {
@@ -193,22 +195,22 @@ impl Fetch {
         }
     }
 
-    /// Whether it is a background refresh, which no client leads.
+    /// Whether this is a background refresh, which has no leading client.
     pub fn is_refresh(&self) -> bool {
         self.tally.is_refresh
     }
 
-    /// Whether the body is being stored and may be followed as it grows.
+    /// Whether the body is being stored and may be read while it grows.
     pub fn is_followed(&self) -> bool {
         matches!(&self.state, State::Storing(writer) if writer.streaming())
     }
 
-    /// Whether a client leads it that is not answered yet, or follows the body.
+    /// Whether a leading client has not been answered yet, or follows the body.
     pub fn has_leader(&self) -> bool {
         self.leader != Leader::None
     }
 
-    /// What the host has to do now.
+    /// What the host has to do next.
     pub fn wants(&self) -> Wants {
         match self.state {
             State::Awaiting(_) => Wants::Header,
@@ -224,7 +226,7 @@ impl Fetch {
         self.asked
     }
 
-    /// Why it went as it did, as far as that is known.
+    /// The reason for the result, as far as it is known.
     pub fn reason(&self) -> Reason {
         self.reason
     }
@@ -234,12 +236,12 @@ impl Fetch {
         self.has_failed
     }
 
-    /// The status of the client that leads, if the origin sends a new response.
+    /// The status of the leading client, if the origin sends a new response.
     pub fn status(&self) -> Status {
         self.led.served().0
     }
 
-    /// The stored response that it is to validate or replace, as long as the origin has not answered.
+    /// The stored response to be validated or replaced; `None` once the origin has answered.
     pub fn entry(&self) -> Option<&Stored> {
         match &self.state {
             State::Awaiting(permit) => permit.terms.entry.as_ref(),
@@ -247,7 +249,8 @@ impl Fetch {
         }
     }
 
-    /// Whether it has brought what it was for: something new in the store, or the origin's word that what is stored holds.
+    /// Whether the fetch has achieved its purpose: a new response is stored, or the origin has validated the stored
+    /// one.
     pub fn has_renewed(&self) -> bool {
         matches!(
             self.reason,
@@ -255,25 +258,27 @@ impl Fetch {
         )
     }
 
-    /// When the client that leads should get [`Fetch::patience_over`] instead of waiting on (Unix time in ms).
+    /// The time at which the host reports [`Fetch::patience_over`] if the leading client still waits (Unix time in ms).
     pub fn patience(&self) -> Option<Millis> {
         self.patience
     }
 
-    /// Whether the origin is to be asked with `HEAD`. Otherwise it is with the client's method, but `GET` for its `HEAD`.
+    /// Whether to ask the origin with `HEAD`. Otherwise the method is the client's, with `HEAD` replaced by `GET`.
     pub fn is_head(&self) -> bool {
         matches!(&self.state, State::Awaiting(permit) if permit.terms.method == ::http::Method::HEAD)
     }
 
-    /// Shows `each` the fields of the request to the origin: those of the client, `client`, as far as a fetch sends them, and its own.
-    /// It never sends a `Range` or the client's conditions, and as a refresh no `Cookie` or `Authorization` of the client.
+    /// Calls `each` with the fields of the request to the origin: those of the client (`client`) that a fetch forwards,
+    /// and its own. `Range` and the client's conditional fields are never forwarded; a refresh does not forward
+    /// `Cookie` and `Authorization` either.
     pub fn fields(&self, client: &dyn Fields, each: &mut dyn FnMut(&[u8], &[u8])) {
         if let State::Awaiting(permit) = &self.state {
             fields::each(permit, client, each);
         }
     }
 
-    /// The origin has answered, or the host in its place. `sent` are the fields of the request to it.
+    /// Event: the header of a response has arrived, from the origin or from the host in its place. `sent` are the
+    /// fields of the request that was sent to the origin.
     pub fn header(
         &mut self,
         resp: &Response<'_>,
@@ -292,8 +297,8 @@ impl Fetch {
         }
     }
 
-    /// A response that is not stored goes to the client that leads, unless it says nothing to it: a part where the fetch asked for the
-    /// whole, or a redirect inside the host.
+    /// Relays a response that is not stored to the leading client, unless it does not answer that client's request: a
+    /// partial response although the fetch asked for the complete one, or a redirect inside the host.
     fn pass_on(&mut self, resp: &Response<'_>, why: NotKept) -> Order {
         self.note(why);
         let aside = self.aside();
@@ -306,7 +311,8 @@ impl Fetch {
         Order::Relay(aside)
     }
 
-    /// No answer has come, or the body breaks off. `retry_after` is a pause that the origin asked for, in ms from now.
+    /// Event: no response has arrived, or its body is incomplete. `retry_after` is the pause that the origin asked for,
+    /// in milliseconds from `now`.
     pub fn failed(
         &mut self,
         failure: Failure,
@@ -380,7 +386,7 @@ impl Fetch {
         }
     }
 
-    /// Adds to the body. An error leaves what there is: the host then calls [`Fetch::outgrew`]. None of `bytes` were taken.
+    /// Appends to the body. On an error none of `bytes` were stored, and the host calls [`Fetch::outgrew`].
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), NoSpace> {
         match &mut self.state {
             State::Storing(writer) => writer.write(bytes),
@@ -388,7 +394,7 @@ impl Fetch {
         }
     }
 
-    /// The store takes no more of the body, for the reason `why`. The rest is relayed, or of no use.
+    /// Event: the store takes no more of the body, for the reason `why`. The rest is relayed or discarded.
     pub fn outgrew(&mut self, why: NoSpace, now: Millis) -> Order {
         let State::Storing(writer) = mem::replace(&mut self.state, State::Discarding) else {
             return Order::Nothing;
@@ -420,7 +426,7 @@ impl Fetch {
         }
     }
 
-    /// The body is complete.
+    /// Event: the body is complete.
     pub fn end(&mut self, now: Millis) -> Order {
         match mem::replace(&mut self.state, State::Over) {
             State::Storing(writer) => self.finish(writer, now),
@@ -449,7 +455,7 @@ impl Fetch {
         self.answer(stored, self.led)
     }
 
-    /// Gives the client that leads its answer, unless it follows the body and sees the end by itself.
+    /// Answers the leading client, unless it follows the body and so sees its end.
     fn answer(&mut self, stored: Stored, led: Led) -> Order {
         match mem::replace(&mut self.leader, Leader::None) {
             Leader::Waits => Order::Deliver(self.delivery(stored, led)),
@@ -482,7 +488,7 @@ impl Fetch {
         }
     }
 
-    /// Who follows the body sees by itself that it breaks off.
+    /// Reports a failure to the leading client. One that follows the body sees that it breaks off.
     fn fail(&mut self) -> Order {
         match mem::replace(&mut self.leader, Leader::None) {
             Leader::Waits => Order::Fail(self.aside()),
@@ -490,8 +496,8 @@ impl Fetch {
         }
     }
 
-    /// The client that leads has waited for long enough: what it may have now instead, if anything. Taking that, it has
-    /// [gone](Fetch::leader_gone); the fetch goes on.
+    /// Event: the leading client has waited long enough. Returns the stored response that it may have instead, if any.
+    /// A client that takes it has [gone](Fetch::leader_gone); the fetch continues.
     pub fn patience_over(&self, now: Millis) -> Option<Delivery> {
         if matches!(self.state, State::Discarding | State::Over) {
             return None;
@@ -500,7 +506,7 @@ impl Fetch {
         Some(self.delivery(stored.clone(), Led::Patience))
     }
 
-    /// The same fetch, for another request of the host's to carry on; what is left in this place is over.
+    /// Moves the fetch to another request of the host, which continues it. What remains in this place is over.
     pub fn hand_on(&mut self) -> Fetch {
         let over = Fetch {
             state: State::Discarding,
@@ -512,7 +518,8 @@ impl Fetch {
         mem::replace(self, over)
     }
 
-    /// The client that leads is gone, or has all that it wants. What was relayed to it is of no use any more; a fill goes on.
+    /// Event: the leading client is gone, or needs nothing more. A response that was relayed to it is discarded; a fill
+    /// continues.
     pub fn leader_gone(&mut self) {
         self.leader = Leader::None;
         if matches!(self.state, State::Relaying) {
@@ -528,7 +535,8 @@ impl Fetch {
         self.reason = why.into();
     }
 
-    /// A response that is for its own visitor alone was none of the cache's business.
+    /// The status and reason of a client whose response is not stored. One that is not stored because of
+    /// `Authorization` counts as a bypass.
     fn aside(&self) -> Aside {
         Aside {
             status: match self.reason {

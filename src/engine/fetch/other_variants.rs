@@ -1,10 +1,10 @@
-//! The variants that a validation names beside the stale one: any of them may have become what the request selects
-//! (RFC 9111 §4.3.1, §4.3.3).
+//! The variants that a validation names in addition to the stale one. Any of them may be the response that the request
+//! selects now (RFC 9111 §4.3.1, §4.3.3).
 //!
-//! Only such as could stand in at once: whole, not large (should the origin name one, its bytes are copied in one go), with
-//! an entity tag of the origin's, and in the same content coding. Between codings the tags of real origins don't tell
-//! apart what they should (nginx drops the `W/` of a compressed response in its 304, Apache httpd its `-gzip`), and clients that take
-//! compressed bytes would be left with plain ones.
+//! A variant is named only if it could be served at once: complete, small (if the origin selects it, its body is copied
+//! in one go), with an `ETag` of the origin, and in the same content coding. Origins do not keep the tags of different
+//! codings apart reliably (in a 304, nginx omits the `W/` and Apache httpd the `-gzip` of a compressed response's tag),
+//! so clients that accept compression could be left with uncompressed responses.
 
 use crate::engine::policy::Policy;
 use crate::engine::record::stored::Stored;
@@ -13,14 +13,15 @@ use crate::http::fields::first;
 use crate::http::{Comparison, Etag, Fields};
 use crate::store::{Millis, Region};
 
-/// Most variants named beside the stale one, and the bytes of their tags together: every origin takes a field of that length.
+/// The maximum number of variants named in addition to the stale one, and the maximum total size of their tags in
+/// bytes: every origin accepts a field of that length.
 const MAX_NAMED: usize = 16;
 const MAX_BYTES: usize = 1024;
 
-/// The longest body of such a variant: a worker copies it in well under a millisecond.
+/// The maximum body size of such a variant: a worker copies it in well under a millisecond.
 const MAX_BODY: u64 = 1 << 20;
 
-/// What a variant must be to be named beside another one.
+/// The properties that a variant must share with the stale one to be named.
 struct Alike {
     status: u16,
     coding: Option<Box<[u8]>>,
@@ -34,7 +35,7 @@ impl Alike {
         }
     }
 
-    /// The tag of the variant with this record, if it is such a one.
+    /// Returns the tag of the variant with this record, if it has these properties.
     fn tag<'a>(&self, meta: &'a [u8]) -> Option<&'a [u8]> {
         let head = Head::decode(meta)?;
         let tag = head.etag(meta).filter(|tag| is_valid(tag))?;
@@ -43,8 +44,8 @@ impl Alike {
     }
 }
 
-/// The tags of the other variants of `entry`'s key that a validation of it may name, the most recent first. The variants are
-/// not held meanwhile: the origin may take its time.
+/// Returns the tags of the other variants of `entry`'s key that its validation may name, most recent first. The
+/// variants are not pinned meanwhile, as the origin may take long.
 pub(crate) fn tags(
     region: &Region,
     entry: &Stored,
@@ -77,8 +78,8 @@ pub(crate) fn tags(
     named
 }
 
-/// The variant that a 304 with these fields names, if its tag is one of `tags`, compared so; the most recent, if several have it
-/// (RFC 9111 §4.3.4).
+/// Returns the variant that a 304 with these fields selects, if its tag is one of `tags` by the given comparison. If
+/// several variants have that tag, it is the most recent one (RFC 9111 §4.3.4).
 pub(crate) fn named(
     region: &Region,
     (entry, tags): (&Stored, &[Box<[u8]>]),
@@ -90,7 +91,7 @@ pub(crate) fn named(
         let named = Etag::parse(value)?;
         let is_named = |tag: &&[u8]| match how {
             Comparison::Weak => Etag::parse(tag).is_some_and(|own| own.matches(&named, how)),
-            // Byte for byte: `W/"x"` and `"x"` are two variants.
+            // Byte by byte: `W/"x"` and `"x"` may be two variants.
             Comparison::Strong => *tag == value,
         };
         tags.iter().map(|tag| &**tag).find(is_named)
@@ -111,12 +112,12 @@ fn find(
     Stored::new(looked.object?, policy).ok()
 }
 
-/// Whether it is whole, and can be copied in one go.
+/// Whether the response is complete, and small enough to be copied in one go.
 fn is_small(stored: &Stored) -> bool {
     stored.is_complete() && stored.content_length() <= Some(MAX_BODY)
 }
 
-/// The origin's tag of a stored response.
+/// The `ETag` that the origin gave to a stored response.
 pub(crate) fn tag(stored: &Stored) -> &[u8] {
     let tag = stored.head().etag(stored.object().meta());
     tag.unwrap_or_default()

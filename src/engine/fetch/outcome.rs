@@ -1,4 +1,4 @@
-//! What comes of a fetch: the origin's response as a host tells it, and what it means.
+//! The origin's response as a host presents it, and the outcome of a fetch.
 
 use super::body_writer::BodyWriter;
 use super::permit::Permit;
@@ -9,39 +9,40 @@ use crate::store::Millis;
 
 /// The header of the origin's response.
 pub struct Response<'a> {
-    /// The status.
+    /// The status code.
     pub status: u16,
-    /// What a client would see: the fields after the host's own mapping (hidden, added, rewritten ones).
+    /// The fields that clients get, after the host has hidden, added or rewritten some.
     pub store: &'a dyn Fields,
-    /// The origin's own fields: `Cache-Control`, `Expires`, `Date`, `Age`, `Vary` and the like are read from here.
+    /// The origin's own fields: `Cache-Control`, `Expires`, `Date`, `Age`, `Vary` and the like are read from these.
     pub received: &'a dyn Fields,
-    /// The origin's own fields, where the host wants them back with the stored response ([`super::Stored::origin_fields`]).
+    /// The origin's own fields, if the host wants to read them from the stored response later
+    /// ([`super::Stored::origin_fields`]).
     pub kept: Option<&'a dyn Fields>,
-    /// Scheme and authority as the client wrote them (`https://example.com:8443`); empty where they are not known: cache groups
-    /// (RFC 9875) are of one origin, and are then told by their names as tags only.
+    /// Scheme and authority as the client wrote them (`https://example.com:8443`); empty if unknown. Cache groups
+    /// belong to one origin (RFC 9875); without it, their names count as tags only.
     pub origin: &'a [u8],
-    /// A relative `Location` is one that the host completes with its own scheme and authority when it sends it (a redirect of its
-    /// own), not one that it passes on as it is.
+    /// Whether the host completes a relative `Location` with its own scheme and authority when it sends the response (a
+    /// redirect of its own), instead of forwarding it unchanged.
     pub own_redirect: bool,
-    /// The length of the body, if it was announced.
+    /// The announced length of the body in bytes, if any.
     pub content_length: Option<u64>,
-    /// When the request was sent (RFC 9111 §4.2.3), by the clock of `now`.
+    /// The time at which the request was sent (RFC 9111 §4.2.3), by the same clock as `now`.
     pub request_time: Millis,
-    /// What the wall clock shows now (Unix time in ms): what the origin's dates are compared with. `now` itself, for a host that has
-    /// no other clock.
+    /// The wall-clock time now (Unix time in ms), with which the origin's dates are compared. Equal to `now` for a host
+    /// that has one clock.
     pub wall: Millis,
-    /// The host made this response itself because the origin failed so.
+    /// The failure of the origin for which the host made this response itself.
     pub from_failure: Option<Failure>,
-    /// What the host knows, now that there is a response, that forbids to store it.
+    /// A reason, known to the host only now that there is a response, not to store it.
     pub withheld: Option<Withheld>,
 }
 
-/// Why a host does not want a response stored, for whomever it came: it counts as if the origin had said so.
+/// Why a host does not want a response to be stored for any client; it counts as if the origin had forbidden it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Withheld {
-    /// The location's no-cache condition holds for it.
+    /// The location's no-cache condition holds for the response.
     NoCacheCondition,
-    /// It leads elsewhere inside the host (an internal redirect, an error page), where its client is to go on.
+    /// The response continues elsewhere inside the host (an internal redirect, an error page), and so does its client.
     Redirected,
 }
 
@@ -54,33 +55,34 @@ impl Withheld {
     }
 }
 
-/// How a fetch failed without an answer.
+/// How a fetch failed without a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// No connection, or one that broke.
+    /// The connection failed, or broke.
     Error,
-    /// No answer in time.
+    /// The origin did not answer in time.
     Timeout,
-    /// An empty or invalid header.
+    /// The header was empty or invalid.
     InvalidHeader,
-    /// Given up by the host for reasons of its own (shutting down, no memory): not the origin's fault, no back-off.
+    /// The host gave the fetch up for reasons of its own (shutdown, no memory). It is not the origin's fault, so no
+    /// pause follows.
     Aborted,
 }
 
-/// What an answer of the origin means, or its absence.
+/// What the origin's answer, or the lack of one, results in.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// It is stored.
+    /// The response is being stored.
     Store(BodyWriter),
-    /// The stored response holds again.
+    /// The stored response has been validated.
     Renewed(Stored),
-    /// The fetch failed, and the stale copy may stand in.
+    /// The fetch failed, and the stale response is served.
     Stale(Stored),
-    /// A 304 that does not fit what is stored: the origin is asked once more.
+    /// The 304 does not match what is stored: the origin is asked again.
     AskAgain(Permit),
-    /// It is not stored. Waiters have been released.
+    /// The response is not stored. The waiters have been released.
     NotKept(NotKept),
-    /// The origin can't be reached, and wants the stored response validated before it is used (RFC 9111 §5.2.2.2). Waiters have been
-    /// released.
+    /// The origin is unreachable, and requires that the stored response is validated before use (RFC 9111 §5.2.2.2).
+    /// The waiters have been released.
     GatewayTimeout,
 }

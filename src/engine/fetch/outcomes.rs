@@ -1,72 +1,72 @@
-//! The outcomes of a fetch: what becomes of the stored response when the origin has answered, or has not.
+//! The outcomes of a fetch: what happens to the stored response once the origin has answered, or failed to.
 //!
-//! "Kept" means: as it was, and served within its windows.
+//! "Kept" means that the response stays as it is, and is served within its windows.
 //!
-//! | what comes back | the stored response | then |
+//! | the origin's answer | the stored response | then |
 //! |---|---|---|
-//! | 304 that fits: it answers the validators that were sent | freshened | `HIT` |
-//! | 304 that does not fit, the first time | kept | the same fetch asks again at once, unconditionally |
+//! | 304 that matches the validators that were sent | freshened | `HIT` |
+//! | 304 that does not match, the first time | kept | the same fetch asks again at once, unconditionally |
 //! | a response that may be stored | replaced | `HIT` |
-//! | no answer, a broken or invalid one (such as a second 304 that does not fit), any 5xx, 408, 425, 429, or a status that the location lists in `use_stale` | kept | a pause; stale within the windows |
-//! | a response that says nothing of what others get (forced, or given or denied to credentials) | kept | it answers its own client |
+//! | none, an incomplete or invalid one (such as a second 304 that does not match), any 5xx, 408, 425, 429, or a status that the location lists in `use_stale` | kept | a pause; stale within the windows |
+//! | a response that is not representative of what others get (forced, or sent or denied to credentials) | kept | it answers its own client |
 //! | 404, 410, 401, 403, 407 that may not be stored | removed | the next request asks the origin |
-//! | any other response that may not be stored, a 304 too | removed | the key is remembered to pass by |
+//! | any other response that may not be stored, including a 304 | removed | the key is remembered to pass |
 //!
-//! A failing status may be stored where nothing stored is in a window any more: it is then a response like any other.
+//! A failing status may be stored if the stored response is outside all windows; it is then a response like any other.
 
 use super::super::policy::Policy;
 
-/// What came back from the origin; where nothing did, what is stored is always kept.
+/// The origin's answer. Without one, what is stored is always kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Came {
-    /// 304.
+    /// A 304.
     NotModified {
-        /// It answers the validators that were sent, for the stored response or for another variant that was named.
+        /// It matches the validators that were sent, for the stored response or another variant that the request named.
         fits: bool,
-        /// The stored response with the new fields may be stored.
+        /// The stored response, with the new fields, may be stored.
         storable: bool,
     },
-    /// Any other status.
+    /// A response with any other status.
     Response {
         status: u16,
-        /// It may be stored.
+        /// The response may be stored.
         storable: bool,
     },
 }
 
-/// What is known of the fetch that it came back to.
+/// What is known about the fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
-    /// Something is stored that the fetch was to validate or replace.
+    /// A response is stored that the fetch was to validate or replace.
     pub(crate) stored: bool,
-    /// It is in one of its windows still.
+    /// The stored response is still inside one of its windows.
     pub(crate) usable: bool,
-    /// The fetch has asked a second time already.
+    /// The fetch has already asked a second time.
     pub(crate) asked_again: bool,
-    /// What came says nothing of what others get.
+    /// The answer is not representative of what other clients get.
     pub(crate) personal: bool,
 }
 
-/// What becomes of the stored response, and what follows.
+/// What happens to the stored response, and what follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It holds again, with the new fields.
+    /// It is fresh again, with the new fields.
     Freshened,
-    /// It is kept, and the origin is asked again at once, without conditions.
+    /// It is kept, and the origin is asked again at once, unconditionally.
     AskedAgain,
-    /// The new response takes its place.
+    /// The new response replaces it.
     Replaced,
-    /// It is kept, the fetch has failed: the origin is left alone for a while.
+    /// It is kept, and the fetch has failed: a pause follows.
     KeptAfterFailure,
-    /// It is kept: what came is for one client.
+    /// It is kept: the answer is for one client only.
     Kept,
-    /// It is gone.
+    /// It is removed.
     Removed,
-    /// It is gone, and the key is remembered to pass by.
+    /// It is removed, and the key is remembered to pass.
     RemovedAndRemembered,
 }
 
-/// The table above.
+/// Returns the outcome according to the table above.
 pub(crate) fn fate(came: Came, known: Known, policy: &Policy) -> Fate {
     match came {
         Came::NotModified { fits: false, .. } if !known.asked_again => Fate::AskedAgain,
@@ -84,13 +84,13 @@ pub(crate) fn fate(came: Came, known: Known, policy: &Policy) -> Fate {
     }
 }
 
-/// Whether a status says that the origin can't answer now (RFC 5861 §4; RFC 9110 §15.5.9; RFC 8470 §5.2; RFC 6585 §4), or is one
-/// that the location counts so.
+/// Whether a status means that the origin can't answer now (RFC 5861 §4; RFC 9110 §15.5.9; RFC 8470 §5.2; RFC 6585 §4),
+/// or is one that the location counts as a failure.
 fn is_failure(status: u16, policy: &Policy) -> bool {
     matches!(status, 500..=599 | 408 | 425 | 429) || policy.use_stale.covers_status(status)
 }
 
-/// Whether a status says that there is nothing any more, or nothing for everybody: an answer, not a failure.
+/// Whether a status means that the resource no longer exists, or is no longer public: this is an answer, not a failure.
 fn withdraws(status: u16) -> bool {
     matches!(status, 401 | 403 | 404 | 407 | 410)
 }
@@ -147,7 +147,7 @@ mod tests {
             for known in [USABLE, TOO_OLD, ABSENT, PERSONAL] {
                 assert_eq!(of(not_modified(false, storable), known), AskedAgain);
             }
-            // Once: an origin that answers so to an unconditional request makes no sense.
+            // Only once: a 304 to an unconditional request is invalid.
             assert_eq!(
                 of(not_modified(false, storable), SECOND_TIME),
                 KeptAfterFailure

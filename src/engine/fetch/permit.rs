@@ -12,34 +12,34 @@ use crate::engine::verdict::{Reason, Status, Unstored};
 use crate::http::date;
 use crate::store::{Claim, Millis, Region};
 
-/// What a fetch is for.
+/// The purpose of a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Nobody waits for it: it carries no client's credentials.
+    /// A refresh, for which no client waits: it carries no client's credentials.
     Refresh,
-    /// A client waits for it.
+    /// A fetch for which a client waits.
     Fetch,
 }
 
-/// How the client that leads a fetch comes to its answer.
+/// How the leading client of a fetch gets its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Led {
-    /// Nothing had been stored.
+    /// Nothing was stored before.
     Miss,
-    /// What was stored is replaced.
+    /// The stored response is replaced.
     Expired,
     /// The location's bypass condition held.
     Bypass,
-    /// The stored response holds again.
+    /// The stored response has been validated.
     Revalidated,
-    /// The fetch failed, and the stale copy stands in.
+    /// The fetch failed, and the stale response is served.
     Failed,
-    /// The fetch took too long, and the stale copy stands in.
+    /// The fetch took too long, and the stale response is served.
     Patience,
 }
 
 impl Led {
-    /// The words for an answer from the store.
+    /// The status and reason of an answer from the store.
     pub(crate) fn served(self) -> (Status, Reason) {
         match self {
             Led::Miss => (Status::Miss, Reason::Fetched),
@@ -52,62 +52,64 @@ impl Led {
     }
 }
 
-/// A stored response that may stand in for the origin's answer, within its window.
+/// A stored response that may be served in place of the origin's answer, within its window.
 #[derive(Clone, Debug)]
 pub(crate) struct StandIn {
     pub(crate) stored: Stored,
-    /// Exclusive.
+    /// The end of the window (Unix time in ms, exclusive).
     pub(crate) until: Millis,
 }
 
 impl StandIn {
-    /// The copy, if its window is still open at `now`.
+    /// Returns the stored response if its window is still open at `now`.
     pub(crate) fn at(&self, now: Millis) -> Option<&Stored> {
         (now < self.until).then_some(&self.stored)
     }
 }
 
-/// What becomes of the response to a fetch.
+/// What happens to the response of a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keep {
-    /// It is stored if it may be.
+    /// It is stored, if it may be.
     Store,
-    /// It is for this client alone; the store stays as it is.
+    /// It is sent to this client alone; the store stays as it is.
     Discard,
 }
 
-/// What is known of a fetch beside its claim.
+/// What is known about a fetch, apart from its claim.
 #[derive(Debug)]
 pub(crate) struct Terms {
     pub(crate) purpose: Purpose,
-    /// When it was permitted.
+    /// The time at which the fetch was permitted.
     pub(crate) began: Millis,
     pub(crate) method: ::http::Method,
     /// The stored response to be validated or replaced.
     pub(crate) entry: Option<Stored>,
-    /// Until when stale-if-error lets `entry` stand in for the answer of the origin, for a client that waits (exclusive; 0 is never).
+    /// The time until which stale-if-error lets `entry` be served to a waiting client in place of the origin's answer
+    /// (exclusive; 0 means never).
     pub(crate) fallback_until: Millis,
-    /// Until when `entry` can be served to anyone, failing or not: it is then replaced by a whole body only.
+    /// The time until which `entry` can be served to some client, whether the origin fails or not: until then, only a
+    /// complete body replaces it.
     pub(crate) usable_until: Millis,
-    /// The request has `Authorization`.
+    /// Whether the request has `Authorization`.
     pub(crate) authorised: bool,
-    /// The location's bypass condition led here: what comes says nothing of what others get.
+    /// Whether the location's bypass condition caused the fetch: the response is not representative of what others get.
     pub(crate) forced: bool,
-    /// The key is remembered as uncacheable, and this fetch tries whether it still is.
+    /// Whether the key is remembered as uncacheable and this fetch probes whether it still is.
     pub(crate) probe: bool,
     pub(crate) keep: Keep,
-    /// Send conditionals.
+    /// Whether to send conditional fields.
     pub(crate) revalidate: bool,
-    /// The origin has answered with a 304 that did not fit, and is asked once more.
+    /// Whether the origin has sent a 304 that does not match, and is asked again.
     pub(crate) asked_again: bool,
-    /// Other variants of the key are stored.
+    /// Whether other variants of the key are stored.
     pub(crate) other_variants: bool,
-    /// The tags of those that the validation names beside `entry`.
+    /// The tags of the other variants that the validation names.
     pub(crate) named: Vec<Box<[u8]>>,
 }
 
 impl Terms {
-    /// What may stand in for the answer of the origin.
+    /// The stored response that may be served in place of the origin's answer.
     pub(crate) fn stand_in(&self) -> Option<StandIn> {
         let entry = self.entry.as_ref();
         let stored = entry.filter(|_| self.purpose == Purpose::Fetch)?.clone();
@@ -118,18 +120,18 @@ impl Terms {
     }
 }
 
-/// The permission to fetch a key, with what is known of the stale copy. Dropping it gives up: the place is free for the
-/// next, nothing is remembered.
+/// The permission to fetch a key, with what is known about the stale response. Dropping it gives the fetch up: the
+/// claim is free for the next request, and nothing is recorded.
 #[derive(Debug)]
 pub(crate) struct Permit {
     pub(crate) region: Arc<Region>,
     pub(crate) claim: Claim,
-    /// Boxed: permits travel inside verdicts, most of which have none.
+    /// Boxed, since permits are part of decisions, most of which have none.
     pub(crate) terms: Box<Terms>,
 }
 
 impl Permit {
-    /// How the client that leads comes to its answer if the origin sends a new response.
+    /// How the leading client gets its answer if the origin sends a new response.
     pub(crate) fn led(&self) -> Led {
         match &*self.terms {
             Terms { forced: true, .. } => Led::Bypass,
@@ -140,9 +142,9 @@ impl Permit {
 
     /// The conditional fields to send to the origin: `If-None-Match`, `If-Modified-Since` (RFC 9111 §4.3.1).
     ///
-    /// A synthesised `Last-Modified` is sent too (a 304 without validators is acceptable under §4.3.4 while no other variant
-    /// is stored); a synthesised `ETag` never. Where other variants are named too, no date goes along: it is for a single
-    /// stored response, and the origin would ignore it beside the tags (RFC 9110 §13.1.3).
+    /// A synthesised `Last-Modified` is sent too (§4.3.4 accepts a 304 without validators while no other variant is
+    /// stored); a synthesised `ETag` never is. If other variants are named, no date is sent: it applies to a single
+    /// stored response, and the origin would ignore it beside entity tags (RFC 9110 §13.1.3).
     pub(super) fn conditionals(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
         let Some(entry) = self.validated() else {
             return;
@@ -165,14 +167,14 @@ impl Permit {
         }
     }
 
-    /// The entry, if this fetch validates it: only a whole body can be renewed, and only a 200 can be what a 304 stands for
-    /// (RFC 9110 §15.4.5): a 404 would be renewed by the origin's 304 for the page that has come back.
+    /// The entry, if this fetch validates it: only a complete body can be renewed, and a 304 can only stand for a 200
+    /// (RFC 9110 §15.4.5). A stored 404 would be freshened by the 304 for a page that exists again.
     pub(crate) fn validated(&self) -> Option<&Stored> {
         let entry = self.terms.entry.as_ref().filter(|_| self.terms.revalidate);
         entry.filter(|entry| entry.status() == 200 && entry.is_complete())
     }
 
-    /// The same permission, for asking once more without conditions.
+    /// The same permission for a second request, without conditional fields.
     pub(crate) fn again(mut self) -> Permit {
         self.terms.asked_again = true;
         self.terms.revalidate = false;
@@ -192,13 +194,13 @@ impl Permit {
         }
     }
 
-    /// Ends a fetch that leaves nothing for those who wait: they are released all at once, to fetch for themselves.
+    /// Ends a fetch that stored nothing: all waiters are released at once and fetch for themselves.
     pub(crate) fn release(self, now: Millis) {
         hit_for_miss::release_waiters(&self.region, self.claim.key(), now);
         self.claim.release();
     }
 
-    /// Ends a fetch whose response may not be stored: the key is remembered, and those who wait pass.
+    /// Ends a fetch whose response may not be stored: the key is remembered, and the waiters pass.
     pub(crate) fn release_to_pass(self, why: Unstored, now: Millis) {
         hit_for_miss::remember(&self.region, self.claim.key(), why, now);
         self.claim.release();

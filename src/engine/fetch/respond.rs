@@ -1,4 +1,4 @@
-//! What an answer of the origin does to the store, and to the client that waits.
+//! Applies the origin's answer to the store, and decides what the waiting client gets.
 
 use super::body_writer::{BodyWriter, Draft};
 use super::outcome::{Failure, Outcome, Response};
@@ -19,13 +19,13 @@ use crate::http::freshen::{Freshen, StoredValidators, freshens, head_freshens};
 use crate::http::{Comparison, Fields, retry_after};
 use crate::store::{Millis, NewHead, NoSpace};
 
-/// How a fetch failed: the word for it, and whether stale-if-error covers it here.
+/// How a fetch failed: the reason, and whether stale-if-error covers it in this location.
 struct Fault {
     reason: Failed,
     covered: bool,
 }
 
-/// An answer came.
+/// Handles a response.
 pub(crate) fn respond(
     permit: Permit,
     resp: &Response<'_>,
@@ -54,8 +54,9 @@ pub(crate) fn respond(
     }
 }
 
-/// A HEAD for the entry was answered with 200: the entry is updated or becomes stale, or stays as it was if nothing tells which
-/// (RFC 9111 §4.3.5). It is not removed: anyone can send a HEAD, and nobody shall wait for it.
+/// Handles the 200 to a HEAD for the entry: the entry is freshened or becomes stale, or stays as it is if the response
+/// has nothing to compare (RFC 9111 §4.3.5). It is not removed: any client can send a HEAD, and no other client should
+/// have to wait for it.
 pub(crate) fn head(
     permit: Permit,
     resp: &Response<'_>,
@@ -83,7 +84,7 @@ pub(crate) fn head(
     }
 }
 
-/// No answer came.
+/// Handles the lack of a response.
 pub(crate) fn fail(
     permit: Permit,
     failure: Failure,
@@ -95,7 +96,7 @@ pub(crate) fn fail(
         Failure::Error => (Failed::OriginError, UseStale::ERROR),
         Failure::Timeout => (Failed::OriginTimeout, UseStale::TIMEOUT),
         Failure::InvalidHeader => (Failed::OriginInvalid, UseStale::INVALID_HEADER),
-        // Not the origin's fault: no pause, but the stale copy all the same.
+        // Not the origin's fault: no pause follows, but the stale response is served.
         Failure::Aborted => (Failed::Aborted, UseStale::ERROR),
     };
     if failure != Failure::Aborted {
@@ -115,14 +116,14 @@ pub(crate) fn fail(
     }
 }
 
-/// Ends a fetch for a response that was not kept, for `reason`.
+/// Ends a fetch whose response is not stored, for the reason `why`.
 fn end(permit: Permit, why: NotKept, now: Millis) -> Outcome {
     permit.release(now);
     Outcome::NotKept(why)
 }
 
-/// Whether the origin is out of reach for a client whose stored response the origin wants validated: that is a 504
-/// (RFC 9111 §5.2.2.2; §5.2.2.4, §5.2.2.8 and §5.2.2.10 forbid the stale copy likewise).
+/// Whether the origin is unreachable and requires that the stored response is validated: the client gets a 504 (RFC
+/// 9111 §5.2.2.2; §5.2.2.4, §5.2.2.8 and §5.2.2.10 forbid the stale response too).
 fn is_cut_off(permit: &Permit, failure: Failure) -> bool {
     let forbidden = |entry: &Stored| binds(entry.head()) || entry.head().flags.has(Flags::S_MAXAGE);
     matches!(failure, Failure::Error | Failure::Timeout)
@@ -140,7 +141,7 @@ fn fall_back(permit: Permit, stale: Stored) -> Outcome {
     Outcome::Stale(stale)
 }
 
-/// An answer with all that bears on it.
+/// A response, with everything that its outcome depends on.
 struct Answered<'a> {
     resp: &'a Response<'a>,
     req_fields: &'a dyn Fields,
@@ -148,11 +149,11 @@ struct Answered<'a> {
     now: Millis,
 }
 
-/// The stored response that a 304 answers for.
+/// The stored response that a 304 validates.
 enum Named {
-    /// The one that was to be validated.
+    /// The response that the fetch was to validate.
     Entry(Stored),
-    /// Another variant, which the validation named beside it.
+    /// Another variant, which the request named in addition.
     Variant(Stored),
 }
 
@@ -165,7 +166,7 @@ impl Named {
 }
 
 impl Answered<'_> {
-    /// Any status but 304.
+    /// Handles any status but 304.
     fn whole(&self, permit: Permit) -> Outcome {
         let judged = self.storability_here(&permit, self.resp.received, self.resp.status);
         let came = Came::Response {
@@ -180,10 +181,10 @@ impl Answered<'_> {
         }
     }
 
-    /// 304: the stored response holds again, with the new fields (RFC 9111 §4.3.4).
+    /// Handles a 304: the stored response is freshened with the new fields (RFC 9111 §4.3.4).
     fn not_modified(&self, permit: Permit) -> Outcome {
         let named = self.named(&permit);
-        // `Date` and `Age` are not among the stored lines: the response is as old as its validation.
+        // `Date` and `Age` are not among the stored lines: the age is counted from the validation.
         let lines =
             |named: &Named| compose::updated(named.stored(), LineUse::JUDGED, self.resp.received);
         let judged = named.as_ref().map(lines).unwrap_or_default();
@@ -221,7 +222,7 @@ impl Answered<'_> {
         outcomes::fate(came, known, self.policy)
     }
 
-    /// The origin has answered, but as one who can't: a pause, and the stale copy if there is one.
+    /// Handles an answer that means a failure: a pause, and the stale response if there is one.
     fn failed(&self, permit: Permit, reason: Failed) -> Outcome {
         let covered = match reason {
             Failed::OriginStatus => self.policy.use_stale.covers_status(self.resp.status),
@@ -240,7 +241,7 @@ impl Answered<'_> {
         }
     }
 
-    /// As [`Answered::storability`], with what the host has said of the response.
+    /// As [`Answered::storability`], but with the host's objections to storing.
     fn storability_here(
         &self,
         permit: &Permit,
@@ -275,7 +276,7 @@ impl Answered<'_> {
         )
     }
 
-    /// What was to be stored may not be, or can't be.
+    /// Handles a response that may not or can't be stored.
     fn uncacheable(&self, permit: Permit, reason: Unstored) -> Outcome {
         let came = Came::Response {
             status: self.resp.status,
@@ -285,7 +286,7 @@ impl Answered<'_> {
         self.refused(permit, fate, reason)
     }
 
-    /// A response that may not be stored.
+    /// Handles a response that may not be stored.
     fn refused(&self, permit: Permit, fate: Fate, reason: Unstored) -> Outcome {
         if let (Fate::Removed | Fate::RemovedAndRemembered, Some(entry)) =
             (fate, &permit.terms.entry)
@@ -299,8 +300,8 @@ impl Answered<'_> {
         Outcome::NotKept(NotKept::Unstored(reason))
     }
 
-    /// Whether the answer says nothing of what others would get: it was forced, given to `Authorization`, or denied to the
-    /// lack of it.
+    /// Whether the response is not representative of what other clients get: the fetch was forced, the response was
+    /// sent to `Authorization`, or denied for the lack of it.
     fn is_personal(&self, permit: &Permit, refused: Option<&Unstored>) -> bool {
         let guarded = |entry: &Stored| entry.head().flags.has(Flags::BY_AUTHORISED);
         let denied = matches!(self.resp.status, 401 | 403 | 407);
@@ -311,7 +312,7 @@ impl Answered<'_> {
             || denied && permit.terms.entry.as_ref().is_some_and(guarded)
     }
 
-    /// Now, by the cache's clock and the wall's.
+    /// The time now, by the cache's clock and by the wall clock.
     fn times(&self) -> (Millis, Millis) {
         (self.now, self.resp.wall)
     }
@@ -352,8 +353,8 @@ impl Answered<'_> {
         }
     }
 
-    /// The stored response that a 304 answers for: the one with the same tag, byte for byte, else one whose tag is the same but
-    /// for the mark of weakness, as the origin compared them (RFC 9110 §13.1.2).
+    /// Returns the stored response that a 304 validates: the one whose tag is equal byte by byte, else one whose tag
+    /// matches weakly, as the origin compared them (RFC 9110 §13.1.2).
     fn named(&self, permit: &Permit) -> Option<Named> {
         let entry = permit.validated()?;
         let by_tag = |how: Comparison| {
@@ -389,7 +390,7 @@ impl Answered<'_> {
         };
         match freshens(&validators, self.resp.received) {
             Freshen::Update => true,
-            // Who was asked about one response alone, by its tag or because there is no other, means it.
+            // If the request named a single response, by its tag or because no other is stored, the 304 means that one.
             Freshen::Unidentified => {
                 permit.terms.named.is_empty()
                     && (validators.etag.is_some() || !permit.terms.other_variants)
@@ -398,7 +399,7 @@ impl Answered<'_> {
         }
     }
 
-    /// Whether the response to a HEAD is the header of what is stored; nothing if it has no field to be compared by.
+    /// Compares the response to a HEAD with the stored response; `None` if it has no field to compare.
     fn agrees(&self, entry: &Stored) -> Option<Freshen> {
         let compared = ["etag", "last-modified", "content-length"];
         if entry.status() != self.resp.status {
@@ -420,8 +421,8 @@ impl Answered<'_> {
         Some(head_freshens(&validators, length, self.resp.received))
     }
 
-    /// The origin names another variant as what this request selects now: it takes the entry's place, with the fields of the
-    /// 304 (§4.3.3), and stays what it is for its own requests, which this 304 did not answer (§4.3.4).
+    /// Handles a 304 that selects another variant for this request: that variant replaces the entry, with the fields of
+    /// the 304 (§4.3.3). It also stays as it is for its own requests, which this 304 does not answer (§4.3.4).
     fn switch(
         &self,
         permit: Permit,
@@ -444,7 +445,7 @@ impl Answered<'_> {
         }
     }
 
-    /// A 304 after which the response may not be kept: it answers this client, then it is gone.
+    /// Handles a 304 after which the response may not be stored any longer: it answers this client and is removed.
     fn last_use(&self, permit: Permit, entry: Stored, reason: Unstored) -> Outcome {
         let purpose = permit.terms.purpose;
         let _ = self.uncacheable(permit, reason);
@@ -454,7 +455,7 @@ impl Answered<'_> {
         }
     }
 
-    /// The record of a stored response with the fields of the 304.
+    /// The record of a stored response, with the fields of the 304.
     fn renewed_meta(
         &self,
         stored: &Stored,
@@ -508,7 +509,8 @@ impl Answered<'_> {
             dead_at: draft.dead_at,
         };
         let renewed = claim.renew(entry.object(), head, self.now);
-        // Purged or replaced meanwhile: what the origin has just confirmed is still right for this client.
+        // It was purged or replaced in the meantime; this client may still have the response that the origin has just
+        // validated.
         let stored = renewed.ok().and_then(|object| entry.with_object(object));
         match terms.purpose {
             Purpose::Refresh if stored.is_none() => {
@@ -519,7 +521,7 @@ impl Answered<'_> {
     }
 }
 
-/// Tags that are not shown, beside what is.
+/// Replaces the tag fields in `shown` by those in `tags`, which hold the fields that clients do not get.
 fn with_tags(mut shown: OwnLines, tags: OwnLines, policy: &Policy) -> OwnLines {
     let is_tag = |name: &[u8]| policy.tag_fields.iter().any(|field| is(name, field));
     shown.retain(|(name, _)| !is_tag(name));

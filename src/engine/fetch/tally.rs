@@ -1,4 +1,4 @@
-//! Counting fetches for the statistics.
+//! Counts fetches for the statistics.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::engine::stats::{Counter, Fetched, Histogram, RefreshEvent, add, recor
 use crate::engine::verdict::NotKept;
 use crate::store::{Millis, Region};
 
-/// The counts of one fetch.
+/// Counts one fetch.
 #[derive(Clone)]
 pub(super) struct Tally {
     region: Arc<Region>,
@@ -26,7 +26,7 @@ impl Tally {
         }
     }
 
-    /// The origin has answered with a header, or not.
+    /// Counts the origin's response, or its failure.
     pub(super) fn answered(&self, outcome: &Outcome, now: Millis) {
         let fetched = match outcome {
             Outcome::Store(_) => Fetched::Stored,
@@ -43,7 +43,7 @@ impl Tally {
             now.saturating_sub(self.began),
         );
         match (outcome, fetched) {
-            // Counted when the body is there, or asked for once more.
+            // Counted when the body is complete, or when the second answer arrives.
             (Outcome::Store(_) | Outcome::AskAgain(_), _) => {}
             (_, Fetched::Failed) => self.refreshed(RefreshEvent::Failed),
             (_, Fetched::NotModified) => self.refreshed(RefreshEvent::NotModified),
@@ -51,7 +51,7 @@ impl Tally {
         }
     }
 
-    /// The body is complete.
+    /// Counts a complete body.
     pub(super) fn finished(&self, finished: &Finished, bytes: u64) {
         add(&self.region, Counter::OriginBytes, bytes);
         self.refreshed(match finished {
@@ -61,7 +61,7 @@ impl Tally {
         });
     }
 
-    /// The body broke off.
+    /// Counts an incomplete body.
     pub(super) fn broken(&self, bytes: u64) {
         add(&self.region, Counter::OriginBytes, bytes);
         self.refreshed(RefreshEvent::Failed);

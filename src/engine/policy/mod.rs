@@ -1,8 +1,8 @@
-//! What a location has configured: one [`Policy`], the sum of the directives that decide.
+//! The configuration of a location: a [`Policy`] holds the values of all directives that a decision depends on.
 //!
-//! A policy is read-only while requests run. What of it is applied when a response is stored (freshness from
-//! `swr_cache_valid`, ignored fields) stays with the entry; the windows of stale service are applied when an entry is
-//! *used*, so that a reload with other windows takes effect on what is already stored.
+//! A policy is read-only while requests are processed. The parts that apply when a response is stored (lifetimes from
+//! `swr_cache_valid`, ignored fields) stay with the entry; the windows of stale service apply when an entry is *used*,
+//! so that new windows after a reload also apply to what is already stored.
 
 use crate::http::fields::is;
 use crate::store::Millis;
@@ -15,74 +15,76 @@ pub use set::Directives;
 /// One second in [`Millis`].
 pub(crate) const SECOND: Millis = 1_000;
 
-/// By how much a time that was noted may lie in the future: workers look at the clock once in a turn of their event loops. What
-/// lies further ahead was noted before the clock was set back.
+/// How far a recorded time may lie in the future: workers read the clock once per iteration of their event loop. A time
+/// further ahead was recorded before the clock was set back.
 pub(crate) const CLOCKS_DIFFER: Millis = 2 * SECOND;
 
-/// The window that a written-out `use_stale` grants where neither origin nor configuration names one.
+/// The window that an explicit `use_stale` grants if neither the origin nor the configuration gives one.
 pub(crate) const GRANTED: Millis = 24 * 3_600 * SECOND;
 
 /// The policy of one location. `Default` is the default of every directive.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Methods that the cache takes part in (`swr_cache_methods`).
+    /// The methods that are cached (`swr_cache_methods`).
     pub methods: MethodSet,
-    /// A `HEAD` fetches what a `GET` would and shares its entry; `false`: it is fetched and stored as a `HEAD`, which answers no
-    /// `GET` (`swr_cache_convert_head`).
+    /// Whether a `HEAD` fetches and uses the response to a `GET`. If `false`, it is forwarded and stored as a `HEAD`,
+    /// and does not answer a `GET` (`swr_cache_convert_head`).
     pub convert_head: bool,
-    /// Where a `Range` begins, in bytes, from which on a request is passed to the origin rather than causing a fetch of the whole
+    /// The offset in bytes from which on a `Range` is passed to the origin instead of fetching the complete response
     /// (`swr_cache_max_range_offset`).
     pub max_range_offset: Option<u64>,
-    /// Clients' `If-Modified-Since` counts (nginx's `if_modified_since`); `false` where the origin's dates can't be trusted.
+    /// Whether a client's `If-Modified-Since` is evaluated (nginx's `if_modified_since`); `false` if the origin's dates
+    /// are not reliable.
     pub if_modified_since: bool,
-    /// Freshness where the origin gives none, by status; the first match counts (`swr_cache_valid`).
+    /// Lifetimes by status for responses without one from the origin; the first match applies (`swr_cache_valid`).
     pub valid: Vec<(StatusMatch, Millis)>,
-    /// Requests for a key before it is stored (`swr_cache_min_uses`); 0 and 1 store at once.
+    /// The number of requests for a key after which it is stored (`swr_cache_min_uses`); 0 and 1 store at the first.
     pub min_uses: u32,
-    /// Response fields that are not listened to (`swr_ignore_headers`).
+    /// Response fields to ignore (`swr_ignore_headers`).
     pub ignore: IgnoreFields,
-    /// Which failures stale-if-error covers (`swr_cache_use_stale`).
+    /// The failures that stale-if-error covers (`swr_cache_use_stale`).
     pub use_stale: UseStale,
-    /// Window of stale-while-revalidate (`swr_cache_stale_while_revalidate`).
+    /// The stale-while-revalidate window (`swr_cache_stale_while_revalidate`).
     pub swr: Window,
-    /// Window of stale-if-error (`swr_cache_stale_if_error`).
+    /// The stale-if-error window (`swr_cache_stale_if_error`).
     pub sie: Window,
-    /// Refresh where no visitor waits; `false` is the legacy synchronous mode (`swr_cache_background_update`).
+    /// Whether to refresh in the background; if `false`, the first request waits (`swr_cache_background_update`).
     pub background_update: bool,
-    /// Send conditional requests to the origin (`swr_cache_revalidate`).
+    /// Whether to send conditional requests to the origin (`swr_cache_revalidate`).
     pub revalidate: bool,
-    /// Smart Edge Revalidation (`swr_cache_edge_revalidation`).
+    /// Whether to synthesise validators: Smart Edge Revalidation (`swr_cache_edge_revalidation`).
     pub edge_revalidation: bool,
-    /// Collapse concurrent fetches of a key (`swr_cache_lock`).
+    /// Whether to collapse concurrent fetches of a key (`swr_cache_lock`).
     pub lock: bool,
-    /// The longest that a request waits for the fetch of another (`swr_cache_lock_timeout`).
+    /// How long a request waits for the fetch of another one (`swr_cache_lock_timeout`).
     pub lock_timeout: Millis,
-    /// Age of a fetch for a miss after which one more is let through (`swr_cache_lock_age`).
+    /// The age of a fetch after which another request may fetch too (`swr_cache_lock_age`).
     pub lock_age: Millis,
-    /// Targeted cache control fields in order of preference (`swr_cache_control_headers`, RFC 9213).
+    /// The targeted fields in order of preference (`swr_cache_control_headers`, RFC 9213).
     pub control_fields: Vec<Box<str>>,
-    /// Honour the cache directives of requests (`swr_cache_client_control`).
+    /// Whether to honour the cache directives of requests (`swr_cache_client_control`).
     pub client_control: bool,
-    /// The first pause after a failed fetch of a stored entry (`swr_cache_refresh_backoff`).
+    /// The pause after the first failed fetch of a stored entry (`swr_cache_refresh_backoff`).
     pub backoff_min: Millis,
-    /// The longest pause between failing refreshes (`swr_cache_refresh_backoff`).
+    /// The longest pause between failing fetches (`swr_cache_refresh_backoff`).
     pub backoff_max: Millis,
-    /// Refresh in the last so many percent of freshness (`swr_cache_refresh_ahead`).
+    /// Refresh within this last percentage of the lifetime (`swr_cache_refresh_ahead`).
     pub refresh_ahead: Option<u8>,
-    /// Background refreshes in flight beyond which a refresh is left to a later request (`swr_cache_refresh_max`): of a location in a
-    /// worker of nginx, of the cache in the C library. The host counts.
+    /// The maximum number of concurrent background refreshes; beyond it, a refresh is left to a later request
+    /// (`swr_cache_refresh_max`). In nginx it applies per location and worker, in the C library per cache. The host
+    /// counts them.
     pub refresh_max: u32,
-    /// The longest that a request waits for the origin beside a usable stale copy (`swr_cache_revalidate_timeout`).
+    /// How long a request waits for the origin if a usable stale response is stored (`swr_cache_revalidate_timeout`).
     pub revalidate_timeout: Option<Millis>,
-    /// Request fields reduced to what can matter before `Vary` is matched (`swr_cache_vary_normalize`).
+    /// Request fields to normalise before `Vary` is matched (`swr_cache_vary_normalize`).
     pub vary_normalize: Vec<Box<str>>,
-    /// The most variants of a key; the oldest goes (`swr_cache_max_variants`).
+    /// The maximum number of variants of a key; beyond it, the oldest is removed (`swr_cache_max_variants`).
     pub max_variants: u32,
-    /// Response fields that hold tags; not shown to clients, `Cache-Groups` apart (`swr_cache_tag_headers`).
+    /// Response fields that hold tags; all but `Cache-Groups` are hidden from clients (`swr_cache_tag_headers`).
     pub tag_fields: Vec<Box<str>>,
-    /// What a write through this cache does to what is stored (`swr_cache_invalidate`).
+    /// How a request with an unsafe method affects what is stored (`swr_cache_invalidate`).
     pub invalidate: Invalidate,
-    /// Life of an entry beyond which it is dropped even inside its windows (`inactive=` of the zone).
+    /// The time without requests after which an entry is removed, even inside its windows (`inactive=` of the zone).
     pub inactive: Option<Millis>,
 }
 
@@ -122,8 +124,8 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Whether a response field is meant for this cache alone, and no client sees it: tags (but for `Cache-Groups`, which caches
-    /// downstream have a use for too, RFC 9875), and `Surrogate-Control`.
+    /// Whether a response field is meant for this cache alone and hidden from clients: tags (except `Cache-Groups`,
+    /// which downstream caches use too, RFC 9875), and `Surrogate-Control`.
     pub fn keeps_to_itself(&self, name: &[u8]) -> bool {
         is(name, "surrogate-control")
             || !is(name, "cache-groups") && self.tag_fields.iter().any(|field| is(name, field))
@@ -134,7 +136,7 @@ fn names(list: &[&str]) -> Vec<Box<str>> {
     list.iter().map(|name| Box::from(*name)).collect()
 }
 
-/// The method of a request, as far as the cache tells them apart.
+/// The method of a request, as far as the cache distinguishes methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// `GET`.
@@ -143,7 +145,7 @@ pub enum Method {
     Head,
     /// `POST`.
     Post,
-    /// Anything else; written through (RFC 9111 §4).
+    /// Any other method; written through (RFC 9111 §4).
     Other,
 }
 
@@ -158,7 +160,7 @@ impl MethodSet {
     pub const GET: MethodSet = MethodSet(1);
     /// `HEAD`.
     pub const HEAD: MethodSet = MethodSet(2);
-    /// `POST`. Who lists it says that a POST here changes nothing: it invalidates nothing either (as in nginx).
+    /// `POST`. Listing it means that a POST changes nothing here, so it invalidates nothing either (as in nginx).
     pub const POST: MethodSet = MethodSet(4);
 
     /// The union of two sets.
@@ -166,7 +168,7 @@ impl MethodSet {
         MethodSet(self.0 | other.0)
     }
 
-    /// Whether the set holds `method`.
+    /// Whether the set contains `method`.
     pub const fn has(self, method: Method) -> bool {
         let bit = match method {
             Method::Get => 1,
@@ -178,10 +180,10 @@ impl MethodSet {
     }
 }
 
-/// What a `swr_cache_valid` entry applies to.
+/// The statuses that a `swr_cache_valid` line applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusMatch {
-    /// 200, 301 and 302: the directive without a code.
+    /// 200, 301 and 302, if the line lists none.
     Usual,
     /// One status.
     Code(u16),
@@ -190,7 +192,7 @@ pub enum StatusMatch {
 }
 
 impl StatusMatch {
-    /// Whether `status` is meant.
+    /// Whether the line applies to `status`.
     pub fn matches(self, status: u16) -> bool {
         match self {
             StatusMatch::Usual => matches!(status, 200 | 301 | 302),
@@ -200,12 +202,12 @@ impl StatusMatch {
     }
 }
 
-/// Response fields that a location does not listen to.
+/// The response fields that a location ignores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct IgnoreFields(u16);
 
 impl IgnoreFields {
-    /// Listens to all.
+    /// Ignores none.
     pub const NONE: IgnoreFields = IgnoreFields(0);
     /// `X-Accel-Expires`.
     pub const X_ACCEL_EXPIRES: IgnoreFields = IgnoreFields(1);
@@ -242,12 +244,13 @@ impl IgnoreFields {
         ("Surrogate-Control", IgnoreFields::SURROGATE_CONTROL),
         ("X-Accel-Limit-Rate", IgnoreFields::X_ACCEL_LIMIT_RATE),
         ("X-Accel-Charset", IgnoreFields::X_ACCEL_CHARSET),
-        // nginx knows these two here; the cache has no use for them.
+        // nginx accepts these two here; the cache does not use them.
         ("X-Accel-Redirect", IgnoreFields::NONE),
         ("X-Accel-Buffering", IgnoreFields::NONE),
     ];
 
-    /// The field of that name, in any case; [`IgnoreFields::NONE`] for one that nginx knows here and the cache has no use for.
+    /// Looks a field up by name, in any case; [`IgnoreFields::NONE`] for one that nginx accepts here but the cache does
+    /// not use.
     pub(crate) fn of(name: &[u8]) -> Option<IgnoreFields> {
         let named = Self::NAMES.iter().find(|(field, _)| is(name, field));
         named.map(|(_, field)| *field)
@@ -259,24 +262,24 @@ impl IgnoreFields {
     }
 }
 
-/// Which failures the stale-if-error window covers, and whether the list was written out.
+/// The failures that the stale-if-error window covers, and whether the directive was given explicitly.
 ///
-/// Written out, the list also grants stale service where the origin names no window, for the time of [`Policy::sie`]
-/// (with [`UseStale::UPDATING`]: [`Policy::swr`]) or 24 hours.
+/// An explicit list also grants stale service if the origin gives no window, for the time of [`Policy::sie`] (with
+/// [`UseStale::UPDATING`]: [`Policy::swr`]) or 24 hours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UseStale {
-    /// The directive was written in the configuration.
+    /// Whether the directive was given explicitly.
     pub written: bool,
     /// A union of the constants below.
     pub conditions: u16,
 }
 
 impl UseStale {
-    /// A connection failed, or was reset.
+    /// The connection failed or was reset.
     pub const ERROR: u16 = 1;
-    /// A timeout of the origin.
+    /// The origin did not answer in time.
     pub const TIMEOUT: u16 = 1 << 1;
-    /// An empty or invalid response.
+    /// The response was empty or invalid.
     pub const INVALID_HEADER: u16 = 1 << 2;
     /// `updating`: grants stale-while-revalidate.
     pub const UPDATING: u16 = 1 << 3;
@@ -295,19 +298,19 @@ impl UseStale {
     /// 429.
     pub const HTTP_429: u16 = 1 << 10;
 
-    /// `swr_cache_use_stale off`: written, and nothing covered.
+    /// `swr_cache_use_stale off`: an explicit, empty list.
     pub const OFF: UseStale = UseStale {
         written: true,
         conditions: 0,
     };
 
-    /// Nothing is written yet, and nothing covered: where a written-out list begins.
+    /// Nothing listed yet: the start of an explicit list.
     const UNWRITTEN: UseStale = UseStale {
         written: false,
         conditions: 0,
     };
 
-    /// A written-out list of `conditions`.
+    /// An explicit list of `conditions`.
     pub const fn listed(conditions: u16) -> UseStale {
         UseStale {
             written: true,
@@ -315,13 +318,13 @@ impl UseStale {
         }
     }
 
-    /// Whether every one of `conditions` is in the list.
+    /// Whether all of `conditions` are listed.
     pub const fn has(self, conditions: u16) -> bool {
         self.conditions & conditions == conditions
     }
 
-    /// Whether an answer with `status` counts as a failure here. A failing status without a word of its own goes with the one
-    /// that is most like it: 5xx with 500, 408 and 425 with 429.
+    /// Whether a response with `status` counts as a failure in this location. A failing status that has no condition of
+    /// its own is covered with the most similar one: a 5xx with 500, 408 and 425 with 429.
     pub fn covers_status(self, status: u16) -> bool {
         let bit = match status {
             502 => Self::HTTP_502,
@@ -336,14 +339,14 @@ impl UseStale {
         self.has(bit)
     }
 
-    /// Whether some failure (not just `updating`) is covered.
+    /// Whether any failure is covered, other than `updating` alone.
     pub(crate) const fn covers_any(self) -> bool {
         self.conditions & !Self::UPDATING != 0
     }
 }
 
 impl Default for UseStale {
-    /// Every failure that RFC 5861 §4 calls an error, 429, and no window of the cache's own.
+    /// All failures that RFC 5861 §4 calls an error, and 429; grants no window of its own.
     fn default() -> UseStale {
         UseStale {
             written: false,
@@ -359,29 +362,31 @@ impl Default for UseStale {
     }
 }
 
-/// What a non-error answer to an unsafe method does to what is stored (RFC 9111 §4.4). Groups that the answer names (RFC 9875)
-/// are invalidated all the same: they are the origin's own word.
+/// How a non-error response to an unsafe method affects what is stored (RFC 9111 §4.4). Cache groups that the response
+/// names are invalidated in any case, as the origin says so itself (RFC 9875).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalidate {
-    /// The target goes, and what `Location` and `Content-Location` name on its origin.
+    /// Removes the target, and the same-origin URIs that `Location` and `Content-Location` name.
     On,
-    /// The target alone goes.
+    /// Removes the target only.
     Target,
-    /// As [`Invalidate::On`], but what is stored becomes stale instead: it is served as its windows allow. Groups too.
+    /// Like [`Invalidate::On`], but makes the responses stale instead of removing them: they are served as their
+    /// windows allow. This applies to groups too.
     Soft,
-    /// Nothing happens.
+    /// Leaves everything as it is.
     Off,
 }
 
-/// A window of stale service as configured.
+/// The configuration of a window of stale service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Window {
-    /// As the origin says.
+    /// The origin's window applies.
     Origin,
-    /// None, whatever the origin says.
+    /// There is no window, whatever the origin says.
     Off,
-    /// This long where the origin names none.
+    /// This window applies if the origin gives none, in milliseconds.
     Default(Millis),
-    /// This long, whatever the origin says. `must-revalidate` and its kin bind all the same.
+    /// This window applies whatever the origin says, in milliseconds. `must-revalidate` and the like still forbid stale
+    /// service.
     Force(Millis),
 }

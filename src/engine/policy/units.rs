@@ -1,4 +1,4 @@
-//! Quantities as configurations write them, for every host the same.
+//! The times and sizes of a configuration, parsed the same way for every host.
 
 use crate::http::syntax::digits;
 use crate::store::Millis;
@@ -18,10 +18,11 @@ const UNITS: [(&[u8], Millis); 8] = [
     (b"ms", 1),
 ];
 
-/// A time in nginx's grammar, in milliseconds: numbers with units, from the largest unit to the smallest, each once, with or
-/// without spaces between (`500ms`, `1h30m`, `1d 2h`, `1M`, `1y`); a number without unit, which ends the time, is seconds.
+/// Parses a time in nginx's grammar, in milliseconds: numbers with units, from the largest unit to the smallest, each
+/// at most once, optionally separated by spaces (`500ms`, `1h30m`, `1d 2h`, `1M`, `1y`). A final number without a unit
+/// is in seconds.
 ///
-/// `None` if it is anything else, or longer than `i64` has milliseconds.
+/// Returns `None` for anything else, and for a time that exceeds `i64::MAX` milliseconds.
 pub fn time(text: &[u8]) -> Option<Millis> {
     let (mut rest, mut total, mut units) = (trim_start(text), 0u64, &UNITS[..]);
     if rest.is_empty() {
@@ -46,9 +47,10 @@ pub fn time(text: &[u8]) -> Option<Millis> {
     i64::try_from(total).is_ok().then_some(total)
 }
 
-/// A size in nginx's grammar, in bytes: a number, and `k`, `m` or `g` in either case (ngx_parse_offset).
+/// Parses a size in nginx's grammar, in bytes: a number, optionally with `k`, `m` or `g` in either case
+/// (ngx_parse_offset).
 ///
-/// `None` if it is anything else, or more than `i64` has bytes.
+/// Returns `None` for anything else, and for a size that exceeds `i64::MAX` bytes.
 pub fn size(text: &[u8]) -> Option<u64> {
     let (last, number) = text.split_last()?;
     let (number, shift) = match last.to_ascii_lowercase() {
@@ -61,7 +63,7 @@ pub fn size(text: &[u8]) -> Option<u64> {
     i64::try_from(bytes).is_ok().then_some(bytes)
 }
 
-/// The letters that `text` begins with, and what follows them.
+/// Splits off the letters that `text` begins with.
 fn unit_of(text: &[u8]) -> (&[u8], &[u8]) {
     let end = text.iter().position(|b| !b.is_ascii_alphabetic());
     text.split_at(end.unwrap_or(text.len()))

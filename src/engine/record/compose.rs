@@ -1,4 +1,4 @@
-//! Making the record of a response: which field lines are kept, and for what.
+//! Composes the record of a response: which field lines are kept, and for which use.
 
 use super::variant;
 use crate::engine::policy::Policy;
@@ -9,21 +9,21 @@ use crate::engine::storability::Storable;
 use crate::http::fields::{count, first, is};
 use crate::http::{Exclusions, Fields, date, freshen, limits};
 
-/// Field lines in memory of our own.
+/// Field lines in memory of their own.
 pub(crate) type OwnLines = Vec<(Box<[u8]>, Box<[u8]>)>;
 
-/// What a record is made of.
+/// What a record is composed of.
 pub(crate) struct Parts<'a> {
     pub(crate) storable: &'a Storable,
-    /// What clients see.
+    /// The fields that clients get.
     pub(crate) shown: &'a dyn Fields,
-    /// What the origin said.
+    /// The fields that the origin sent.
     pub(crate) judged: &'a dyn Fields,
-    /// What the host wants back of the origin's fields.
+    /// The origin's fields that the host wants to read later.
     pub(crate) kept: Option<&'a dyn Fields>,
     /// The request that was sent to the origin, for `Vary`.
     pub(crate) request: &'a dyn Fields,
-    /// Scheme and authority that it came from.
+    /// Scheme and authority of the origin.
     pub(crate) origin: &'a [u8],
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Composed {
     pub(crate) labels: Vec<u64>,
 }
 
-/// The record, or nothing if the header is over the limits.
+/// Composes the record; `None` if the header exceeds the limits.
 pub(crate) fn compose(parts: &Parts<'_>, policy: &Policy) -> Option<Composed> {
     limits::check(parts.shown).ok()?;
     let etag = first(parts.judged, "etag", |value| Some(Box::<[u8]>::from(value)));
@@ -62,7 +62,7 @@ fn shown_lines(lines: &mut LineWriter, parts: &Parts<'_>, policy: &Policy) {
     let from_the_future = facts.last_modified.is_some_and(|at| at > facts.date);
     let of_head = facts.flags.has(Flags::OF_HEAD);
     excluded.kept(parts.shown, &mut |name, value| {
-        // RFC 9110 §8.8.2: a `Last-Modified` later than `Date` is not sent on.
+        // RFC 9110 §8.8.2: a `Last-Modified` later than `Date` is not forwarded.
         let apart = is_kept_apart(name) && !(of_head && is(name, "content-length"));
         if apart || from_the_future && is(name, "last-modified") {
             return;
@@ -84,7 +84,8 @@ fn shown_lines(lines: &mut LineWriter, parts: &Parts<'_>, policy: &Policy) {
     });
 }
 
-/// What decides freshness or holds tags but is not shown as it stands: needed when a 304 renews the response.
+/// Adds the fields that determine freshness or hold tags but are not shown unchanged; they are needed when a 304
+/// freshens the response.
 fn judged_lines(lines: &mut LineWriter, parts: &Parts<'_>, policy: &Policy) {
     parts.judged.each(&mut |name, value| {
         let mut uses = match name {
@@ -101,7 +102,7 @@ fn judged_lines(lines: &mut LineWriter, parts: &Parts<'_>, policy: &Policy) {
     });
 }
 
-/// What the host wants back and clients do not see: hidden fields, and those that it rewrites.
+/// Adds the fields that the host wants to read later and that clients do not get unchanged: hidden and rewritten ones.
 fn kept_lines(lines: &mut LineWriter, parts: &Parts<'_>, policy: &Policy) {
     let Some(kept) = parts.kept else { return };
     let excluded = Exclusions::of(parts.judged, &parts.storable.control.directives);
@@ -130,8 +131,8 @@ fn is_tag(name: &[u8], policy: &Policy) -> bool {
     policy.tag_fields.iter().any(|field| is(name, field))
 }
 
-/// Fields that are kept in the head (`Date`), made anew for each delivery (`Age`, `Content-Length`), never replayed
-/// (`Set-Cookie`), or meant for this cache alone (`Surrogate-Control`).
+/// Whether a field is not kept as a line: it is part of the head (`Date`), made for each delivery (`Age`,
+/// `Content-Length`), never replayed (`Set-Cookie`), or meant for this cache alone (`Surrogate-Control`).
 fn is_kept_apart(name: &[u8]) -> bool {
     [
         "date",
@@ -165,7 +166,7 @@ fn has_line(fields: &dyn Fields, name: &[u8], value: &[u8]) -> bool {
     found
 }
 
-/// The lines of `stored` of one use, updated by those of a 304 (RFC 9111 §3.2).
+/// Returns the lines of `stored` for some uses, updated with those of a 304 (RFC 9111 §3.2).
 pub(crate) fn updated(stored: &Stored, uses: LineUse, new: &dyn Fields) -> OwnLines {
     let old = LinesFor {
         lines: stored.head().lines(stored.object().meta()),
@@ -183,7 +184,7 @@ pub(crate) fn updated(stored: &Stored, uses: LineUse, new: &dyn Fields) -> OwnLi
     lines
 }
 
-/// The origin's own `Last-Modified` of a stored response, as bytes.
+/// Returns the `Last-Modified` that the origin sent with a stored response, as a field value.
 pub(crate) fn last_modified(stored: &Stored) -> Option<[u8; date::LEN]> {
     stored.head().last_modified.map(date::format)
 }

@@ -1,8 +1,8 @@
-//! The meta record of a stored response: how the engine's knowledge lies in the store, which sees opaque bytes.
+//! The meta record of a stored response: how the engine encodes its data for the store, to which it is opaque bytes.
 //!
-//! A fixed head, so that a hit needs no parsing, then the `ETag`, the request fields that `Vary` names, and the field lines.
-//! All integers are little-endian. The bytes come from shared memory and perhaps from a file: decoding checks every
-//! bound and never panics; a record that does not fit is no record.
+//! The record begins with a fixed head, so that a hit needs no parsing; the `ETag`, the request fields that `Vary`
+//! names, and the field lines follow. All integers are little-endian. The bytes come from shared memory and possibly
+//! from a file, so decoding checks every bound and never panics; a record that does not decode is treated as damaged.
 //!
 //! ```text
 //! head (HEAD bytes) | etag | nominated: name, as sent, as matched ... | lines: flags, name, value ...
@@ -16,31 +16,32 @@ pub(crate) mod variant;
 use crate::http::Fields;
 use crate::store::Millis;
 
-/// Layout version; another one is not read.
+/// The version of this layout; records of other versions are not decoded.
 const VERSION: u8 = 1;
-/// Length of the fixed head.
+/// The length of the fixed head in bytes.
 const HEAD: usize = 88;
-/// "None" for a time.
+/// The encoding of an absent time.
 const NO_TIME: u64 = u64::MAX;
-/// "None" for a window in seconds.
+/// The encoding of an absent window, which is in seconds.
 const NO_WINDOW: u32 = u32::MAX;
-/// The most bytes of a record; a longer header passes uncached (an explicit limit, far over what servers send).
+/// The maximum length of a record in bytes. A response with a longer header is not stored; the limit is far above what
+/// servers send.
 pub(crate) const MAX_RECORD: usize = 128 * 1024;
 
-/// A set of facts about the response.
+/// A set of properties of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Flags(pub(crate) u32);
 
 impl Flags {
-    /// `must-revalidate` or `proxy-revalidate`, said outright.
+    /// An explicit `must-revalidate` or `proxy-revalidate`.
     pub(crate) const MUST_REVALIDATE: Flags = Flags(1);
     /// An unqualified `no-cache`.
     pub(crate) const NO_CACHE: Flags = Flags(1 << 1);
-    /// `s-maxage`, which implies `proxy-revalidate` where no window is given beside it (RFC 9111 §5.2.2.10).
+    /// `s-maxage`, which implies `proxy-revalidate` unless the origin states a stale window too (RFC 9111 §5.2.2.10).
     pub(crate) const S_MAXAGE: Flags = Flags(1 << 2);
-    /// May answer requests with `Authorization` (§3.5).
+    /// May answer requests with `Authorization` (RFC 9111 §3.5).
     pub(crate) const FOR_AUTHORISED: Flags = Flags(1 << 3);
-    /// Was the answer to a request with `Authorization`.
+    /// Answered a request with `Authorization`.
     pub(crate) const BY_AUTHORISED: Flags = Flags(1 << 4);
     /// `immutable` (RFC 8246).
     pub(crate) const IMMUTABLE: Flags = Flags(1 << 5);
@@ -48,9 +49,10 @@ impl Flags {
     pub(crate) const NO_TRANSFORM: Flags = Flags(1 << 6);
     /// The host completes a relative `Location` with its own scheme and authority.
     pub(crate) const OWN_REDIRECT: Flags = Flags(1 << 7);
-    /// Was the answer to a `HEAD` that stayed one: it has no body, and says how long that of a `GET` would be.
+    /// Answered a `HEAD` that was not converted to `GET`: it has no body, and states the length that the body of a
+    /// `GET` would have.
     pub(crate) const OF_HEAD: Flags = Flags(1 << 8);
-    /// Among the kept lines are some that tell the host how to deliver.
+    /// Some of the kept lines tell the host how to deliver the response.
     pub(crate) const TELLS_HOST: Flags = Flags(1 << 9);
 
     pub(crate) const fn with(self, other: Flags) -> Flags {
@@ -66,32 +68,32 @@ impl Flags {
     }
 }
 
-/// The fixed part: all that a decision needs.
+/// The fixed head: everything that a decision needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) status: u16,
     pub(crate) flags: Flags,
-    /// When the response came, or was last validated.
+    /// The time at which the response was received or last validated.
     pub(crate) stored_at: Millis,
-    /// The origin's `Date`, else `stored_at`.
+    /// The origin's `Date`, or `stored_at` without one.
     pub(crate) date: Millis,
-    /// When freshness ends: `stored_at` + lifetime - initial age.
+    /// The end of freshness: `stored_at` + lifetime - initial age.
     pub(crate) fresh_until: Millis,
-    /// The age it came with (RFC 9111 §4.2.3, corrected initial age).
+    /// The corrected initial age (RFC 9111 §4.2.3).
     pub(crate) initial_age: Millis,
     pub(crate) lifetime: Millis,
-    /// The origin's own `Last-Modified`.
+    /// The `Last-Modified` that the origin sent.
     pub(crate) last_modified: Option<Millis>,
-    /// The origin's stale-while-revalidate, in seconds.
+    /// The origin's stale-while-revalidate window in seconds.
     pub(crate) swr: Option<u32>,
-    /// The origin's stale-if-error, in seconds.
+    /// The origin's stale-if-error window in seconds.
     pub(crate) sie: Option<u32>,
     etag: Span,
     nominated: Span,
     lines: Span,
 }
 
-/// A stretch of the record.
+/// A section of the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 struct Span {
     at: u32,
@@ -108,7 +110,7 @@ impl Span {
 }
 
 impl Head {
-    /// Reads the head of `record`, or nothing if it is not one of this version.
+    /// Decodes the head of `record`; `None` if it is damaged or of another version.
     #[inline]
     pub(crate) fn decode(record: &[u8]) -> Option<Head> {
         let head: &[u8; HEAD] = record.first_chunk()?;
@@ -167,7 +169,7 @@ impl Head {
         }
     }
 
-    /// The origin's own `ETag`, as it stood.
+    /// The `ETag` that the origin sent, as a field value.
     pub(crate) fn etag<'a>(&self, record: &'a [u8]) -> Option<&'a [u8]> {
         Some(self.etag.of(record)).filter(|etag| !etag.is_empty())
     }
@@ -177,23 +179,23 @@ impl Head {
         self.etag.len == 0 && self.last_modified.is_none()
     }
 
-    /// Whether there is a `Vary` to match.
+    /// Whether the response has a `Vary` to match.
     pub(crate) fn varies(&self) -> bool {
         self.nominated.len != 0
     }
 
-    /// The request fields that `Vary` names.
+    /// Iterates over the request fields that `Vary` names.
     pub(crate) fn nominated<'a>(&self, record: &'a [u8]) -> NominatedIter<'a> {
         NominatedIter(self.nominated.of(record))
     }
 
-    /// The field lines.
+    /// Iterates over the field lines.
     pub(crate) fn lines<'a>(&self, record: &'a [u8]) -> LineIter<'a> {
         LineIter(self.lines.of(record))
     }
 }
 
-// Each is one load when `at` is a constant, which it is where these are inlined.
+// Each of these is a single load if `at` is a constant, as it is where they are inlined.
 
 #[inline(always)]
 fn bytes_at<const N: usize>(head: &[u8; HEAD], at: usize) -> [u8; N] {
@@ -219,18 +221,18 @@ fn span_at(head: &[u8; HEAD], at: usize) -> Span {
     }
 }
 
-/// What a field line is for.
+/// The uses of a field line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct LineUse(pub(crate) u8);
 
 impl LineUse {
-    /// Shown to clients.
+    /// Clients get it.
     pub(crate) const SHOWN: LineUse = LineUse(1);
-    /// Judged when the response is renewed: freshness, validators, `Vary`.
+    /// Needed when the response is freshened: freshness, validators, `Vary`.
     pub(crate) const JUDGED: LineUse = LineUse(2);
-    /// Holds tags.
+    /// It holds tags.
     pub(crate) const TAGS: LineUse = LineUse(4);
-    /// The origin's own, which the host wants back.
+    /// The origin's own line, which the host wants to read later.
     pub(crate) const KEPT: LineUse = LineUse(8);
 
     pub(crate) const fn with(self, other: LineUse) -> LineUse {
@@ -242,7 +244,7 @@ impl LineUse {
     }
 }
 
-/// One field line of a record.
+/// A field line of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Line<'a> {
     pub(crate) uses: LineUse,
@@ -250,7 +252,7 @@ pub(crate) struct Line<'a> {
     pub(crate) value: &'a [u8],
 }
 
-/// Walks field lines; ends at the first that does not fit.
+/// Iterates over field lines; ends at the first one that is damaged.
 #[derive(Clone)]
 pub(crate) struct LineIter<'a>(&'a [u8]);
 
@@ -270,7 +272,7 @@ impl<'a> Iterator for LineIter<'a> {
     }
 }
 
-/// One request field that `Vary` names: as it was sent, and as it is compared. `None` is absent.
+/// A request field that `Vary` names, with its value as it was sent and as it is compared. `None` means absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Nominated<'a> {
     pub(crate) name: &'a [u8],
@@ -278,7 +280,7 @@ pub(crate) struct Nominated<'a> {
     pub(crate) matched: &'a [u8],
 }
 
-/// Walks nominated fields; ends at the first that does not fit.
+/// Iterates over nominated fields; ends at the first one that is damaged.
 #[derive(Clone)]
 pub(crate) struct NominatedIter<'a>(&'a [u8]);
 
@@ -299,19 +301,19 @@ impl<'a> Iterator for NominatedIter<'a> {
     }
 }
 
-/// A string with its length before it.
+/// Splits off a string that is preceded by its length.
 fn take(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = bytes.split_first_chunk::<4>()?;
     rest.split_at_checked(u32::from_le_bytes(*len) as usize)
 }
 
 fn put(out: &mut Vec<u8>, string: &[u8]) {
-    // Lengths beyond u32 can't be: `finish` refuses records over MAX_RECORD.
+    // A length beyond u32 can't occur: `finish` rejects records over MAX_RECORD.
     out.extend_from_slice(&(string.len() as u32).to_le_bytes());
     out.extend_from_slice(string);
 }
 
-/// The field lines of a record that serve one use, as a field list.
+/// The field lines of a record for one use, as a list of fields.
 pub(crate) struct LinesFor<'a> {
     pub(crate) lines: LineIter<'a>,
     pub(crate) uses: LineUse,
@@ -325,7 +327,7 @@ impl Fields for LinesFor<'_> {
     }
 }
 
-/// What the head of a new record says; the rest is found by [`Writer`].
+/// The data for the head of a new record; [`Writer`] computes the rest.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) status: u16,
@@ -339,7 +341,7 @@ pub(crate) struct Facts {
     pub(crate) sie: Option<u32>,
 }
 
-/// Writes a record: etag, then nominated fields, then lines.
+/// Writes a record: the `ETag`, then the nominated fields, then the lines.
 pub(crate) struct Writer {
     out: Vec<u8>,
     etag: Span,
@@ -347,7 +349,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Begins with the origin's own `ETag`, empty for none.
+    /// Begins a record with the origin's `ETag`, empty for none.
     pub(crate) fn new(etag: &[u8]) -> Writer {
         let mut out = Vec::with_capacity(1024);
         out.resize(HEAD, 0);
@@ -359,7 +361,7 @@ impl Writer {
         }
     }
 
-    /// One field that `Vary` names.
+    /// Adds a field that `Vary` names.
     pub(crate) fn nominated(&mut self, name: &[u8], sent: Option<&[u8]>, matched: &[u8]) {
         self.out.push(u8::from(sent.is_some()));
         put(&mut self.out, name);
@@ -367,7 +369,7 @@ impl Writer {
         put(&mut self.out, matched);
     }
 
-    /// Begins the field lines.
+    /// Ends the nominated fields, and begins the field lines.
     pub(crate) fn lines(self) -> LineWriter {
         LineWriter {
             lines: self.out.len(),
@@ -376,14 +378,14 @@ impl Writer {
     }
 }
 
-/// The second half of [`Writer`].
+/// Writes the field lines of a record, the second part of [`Writer`].
 pub(crate) struct LineWriter {
     writer: Writer,
     lines: usize,
 }
 
 impl LineWriter {
-    /// One field line.
+    /// Adds a field line.
     pub(crate) fn line(&mut self, uses: LineUse, name: &[u8], value: &[u8]) {
         let out = &mut self.writer.out;
         if out.len() <= MAX_RECORD {
@@ -393,7 +395,7 @@ impl LineWriter {
         }
     }
 
-    /// The record, unless it is longer than [`MAX_RECORD`].
+    /// Returns the record, or `None` if it is longer than [`MAX_RECORD`].
     pub(crate) fn finish(self, facts: &Facts) -> Option<Vec<u8>> {
         let mut out = self.writer.out;
         if out.len() > MAX_RECORD {

@@ -11,46 +11,46 @@ use crate::http::syntax::digits;
 use crate::http::{cache_groups, etag};
 use crate::store::{ATTRIBUTES, Completeness, Millis, Object};
 
-/// A stored response. Cloning pins once more; dropping unpins.
+/// A stored response. Its object is pinned as long as the value lives; a clone pins it again.
 #[derive(Clone, Debug)]
 pub struct Stored {
     object: Object,
     head: Head,
-    /// Smart Edge Revalidation is on where this is used.
+    /// Whether Smart Edge Revalidation is on in the location that uses it.
     edge: bool,
 }
 
-/// Bytes a second to a client.
+/// The rate of the delivery to a client, in bytes per second.
 pub(crate) const LIMIT_RATE: &str = "x-accel-limit-rate";
-/// In place of the charset that the response names.
+/// The charset to send in place of the response's.
 pub(crate) const CHARSET: &str = "x-accel-charset";
 
-/// The status line as it came, of which HTTP asks nothing: in the host's fields ([`super::Response::kept`]), under a name that no field
-/// has.
+/// The status line as received. HTTP attaches no meaning to it, so the host adds it to its fields
+/// ([`crate::engine::Response::kept`]) under a name that no field can have.
 pub(crate) const STATUS_LINE: &str = ":status";
 
-/// What an origin tells its host about each delivery (nginx's `X-Accel-*`), as it stood in the fields.
+/// Instructions of the origin to its host for each delivery (nginx's `X-Accel-*`), as field values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HostFields<'a> {
     /// `X-Accel-Limit-Rate`.
     pub limit_rate: Option<&'a [u8]>,
     /// `X-Accel-Charset`.
     pub charset: Option<&'a [u8]>,
-    /// The status and the reason phrase, if the host kept them as `:status`.
+    /// The status code and reason phrase, if the host kept them as `:status`.
     pub status_line: Option<&'a [u8]>,
 }
 
-/// An entity tag as it is sent, quotes and `W/` included.
+/// An entity tag as a field value, including quotes and `W/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntityTag<'a> {
-    /// The origin's.
+    /// The tag that the origin sent.
     Own(&'a [u8]),
-    /// Made of the body's hash, weak.
+    /// A weak tag made of the body's hash.
     Synthesised([u8; etag::HASH_LEN]),
 }
 
 impl EntityTag<'_> {
-    /// The bytes of the field value.
+    /// The field value.
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             EntityTag::Own(bytes) => bytes,
@@ -60,7 +60,7 @@ impl EntityTag<'_> {
 }
 
 impl Stored {
-    /// Reads the head; gives the object back if its meta is none of ours.
+    /// Decodes the object's head. Returns the object as the error if its record is damaged or of another version.
     #[inline]
     pub(crate) fn new(object: Object, policy: &Policy) -> Result<Stored, Object> {
         match head_of(&object) {
@@ -73,7 +73,7 @@ impl Stored {
         }
     }
 
-    /// Another object with the same use, such as the renewed one.
+    /// Makes a stored response of another object, such as the renewed one, with the same settings.
     pub(crate) fn with_object(&self, object: Object) -> Option<Stored> {
         let head = head_of(&object)?;
         Some(Stored {
@@ -87,14 +87,15 @@ impl Stored {
         &self.head
     }
 
-    /// The status.
+    /// The status code.
     pub fn status(&self) -> u16 {
         self.head.status
     }
 
-    /// The field lines to deliver, in the origin's order, duplicates kept: with `Content-Type`, the origin's own `ETag` and
-    /// `Last-Modified`; without `Date` ([`Stored::date`]), `Age` (`Serve::age`), `Content-Length`
-    /// ([`Stored::content_length`]), tags, and the synthesised validators ([`Stored::synthesised`]).
+    /// Calls `each` with the field lines to deliver, in the origin's order, including duplicates. `Content-Type` and
+    /// the `ETag` and `Last-Modified` that the origin sent are among them. Not among them are `Date`
+    /// ([`Stored::date`]), `Age` (`Serve::age`), `Content-Length` ([`Stored::content_length`]), tags, and synthesised
+    /// validators ([`Stored::synthesised`]).
     pub fn visible(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
         let of_head = self.head.flags.has(Flags::OF_HEAD);
         let lines = self.head.lines(self.object.meta());
@@ -105,8 +106,9 @@ impl Stored {
         }
     }
 
-    /// The origin's own fields, as far as the host kept them ([`super::Response::kept`]): also those that it hides from clients or
-    /// rewrites. Without what [`Stored::visible`] lacks for all clients: `Date`, `Age`, `Content-Length`, `Set-Cookie`.
+    /// Calls `each` with the origin's own fields that the host kept ([`crate::engine::Response::kept`]), including those that
+    /// it hides from clients or rewrites. Fields that [`Stored::visible`] omits for all clients are missing: `Date`,
+    /// `Age`, `Content-Length`, `Set-Cookie`.
     pub fn origin_fields(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
         let lines = self.head.lines(self.object.meta());
         for line in lines.filter(|line| line.uses.has(LineUse::KEPT)) {
@@ -116,7 +118,7 @@ impl Stored {
         }
     }
 
-    /// What the origin told its host about the delivery to clients; nothing, at once, if it told nothing.
+    /// Returns the origin's instructions for deliveries to clients; if there are none, no line is read.
     pub fn host_fields(&self) -> HostFields<'_> {
         let mut told = HostFields::default();
         if self.head.flags.has(Flags::TELLS_HOST) {
@@ -133,7 +135,8 @@ impl Stored {
         told
     }
 
-    /// Those of [`Stored::visible`] that a 304 carries (RFC 9110 §15.4.5): what describes the body alone stays out.
+    /// Calls `each` with the lines of [`Stored::visible`] that a 304 carries (RFC 9110 §15.4.5): without those that
+    /// only describe the body.
     pub(crate) fn fields_of_304(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
         self.visible(&mut |name, value| {
             if !describes_body(name) {
@@ -142,7 +145,7 @@ impl Stored {
         });
     }
 
-    /// The cache groups that the response belongs to (RFC 9875 §2).
+    /// The cache groups of the response (RFC 9875 §2).
     pub fn groups(&self) -> Vec<String> {
         let lines = LinesFor {
             lines: self.head.lines(self.object.meta()),
@@ -151,19 +154,20 @@ impl Stored {
         cache_groups::parse(&lines, cache_groups::GROUPS)
     }
 
-    /// Whether the origin forbids to change the body on its way (`no-transform`, RFC 9111 §5.2.2.6).
+    /// Whether the origin forbids transforming the body (`no-transform`, RFC 9111 §5.2.2.6).
     pub fn no_transform(&self) -> bool {
         self.head.flags.has(Flags::NO_TRANSFORM)
     }
 
-    /// The origin's `Date`, or when the response came if it had none (RFC 9110 §6.6.1). Unix time in ms.
+    /// The origin's `Date`, or without one the time at which the response was received (RFC 9110 §6.6.1), in Unix time
+    /// in ms.
     pub fn date(&self) -> Millis {
         self.head.date
     }
 
-    /// The `Last-Modified` to send: the origin's, or a synthesised one (Smart Edge Revalidation), which is the [`Stored::date`]: a
-    /// browser that takes a tenth of the time between the two for a lifetime (RFC 9111 §4.2.2) gets none that the origin did
-    /// not give. Unix time in ms, whole seconds.
+    /// The `Last-Modified` to send: the origin's, or a synthesised one (Smart Edge Revalidation). The latter equals
+    /// [`Stored::date`], so that a browser's heuristic, a tenth of the time between the two (RFC 9111 §4.2.2), yields
+    /// no lifetime that the origin did not give. Unix time in ms, whole seconds.
     pub fn last_modified(&self) -> Option<Millis> {
         match self.synthesised() {
             true => Some(self.head.date - self.head.date % SECOND),
@@ -171,8 +175,8 @@ impl Stored {
         }
     }
 
-    /// What `If-Modified-Since` is compared with: the origin's `Last-Modified`, or since when these bytes are known: who has got them
-    /// with any `Date` since then has the same.
+    /// The time that `If-Modified-Since` is compared with: the origin's `Last-Modified`, or the time since which the
+    /// bytes have been the same. A client that received the response with any `Date` since then has these bytes.
     pub(crate) fn modified(&self) -> Option<Millis> {
         match self.synthesised() {
             true => Some(self.since()),
@@ -180,7 +184,7 @@ impl Stored {
         }
     }
 
-    /// The origin's `ETag`; or the synthesised weak one, once the body is complete.
+    /// The `ETag` to send: the origin's, or the synthesised weak one once the body is complete.
     pub fn etag(&self) -> Option<EntityTag<'_>> {
         if !self.synthesised() {
             return self.head.etag(self.object.meta()).map(EntityTag::Own);
@@ -191,17 +195,18 @@ impl Stored {
         }
     }
 
-    /// Whether the validators are the cache's own: the origin sent neither.
+    /// Whether the cache synthesises the validators, because the origin sent none.
     pub fn synthesised(&self) -> bool {
         self.edge && self.head.lacks_validators() && !self.head.flags.has(Flags::OF_HEAD)
     }
 
-    /// Whether the host completes a relative `Location` (see [`Response`](super::Response)).
+    /// Whether the host completes a relative `Location` (see [`Response`](crate::engine::Response)).
     pub fn own_redirect(&self) -> bool {
         self.head.flags.has(Flags::OWN_REDIRECT)
     }
 
-    /// The `Content-Length` to send, once it is known: the length of the body, or what the response to a `HEAD` announced.
+    /// The `Content-Length` to send, once it is known: the length of the body, or what the response to a `HEAD`
+    /// announced.
     pub fn content_length(&self) -> Option<u64> {
         if !self.head.flags.has(Flags::OF_HEAD) {
             return self.object.body().total;
@@ -213,17 +218,17 @@ impl Stored {
         first(&lines, "content-length", digits)
     }
 
-    /// The object: its body is read from here.
+    /// The object, from which the body is read.
     pub fn object(&self) -> &Object {
         &self.object
     }
 
-    /// The `Age` at `now`, in seconds (RFC 9111 §4.2.3).
+    /// The `Age` at `now` in seconds (RFC 9111 §4.2.3).
     pub fn age(&self, now: Millis) -> u64 {
         self.age_millis(now) / SECOND
     }
 
-    /// How its refresh fails; nothing if it does not.
+    /// How the refresh of the response fails; `None` if it does not.
     pub fn trouble(&self) -> Option<Trouble> {
         let fault = Fault::decode(self.word(attributes::BACKOFF), self.word(attributes::FAULT))?;
         Some(Trouble {
@@ -238,7 +243,7 @@ impl Stored {
         crate::http::age::current(self.head.initial_age, self.head.stored_at, now)
     }
 
-    /// Seconds of freshness left at `now`, negative when stale. Rounded down, so that 0 and less is stale.
+    /// The remaining freshness lifetime at `now` in seconds, rounded down; 0 or negative when stale.
     pub fn ttl(&self, now: Millis) -> i64 {
         let (end, now) = (self.head.fresh_until as i64, now as i64);
         end.saturating_sub(now).div_euclid(SECOND as i64)
@@ -252,7 +257,8 @@ impl Stored {
         self.object.attribute(index).load(Relaxed)
     }
 
-    /// The words of its renewal: bytes and hash stay, and since when they are known; the pause is over.
+    /// The attributes after a renewal: the bytes, their hash and the time since which they have been the same stay; the
+    /// pause is over.
     pub(crate) fn renewed_words(&self) -> [u64; ATTRIBUTES] {
         let mut words = [0; ATTRIBUTES];
         for index in [attributes::ACCESS, attributes::HASH, attributes::SINCE] {
@@ -261,14 +267,15 @@ impl Stored {
         words
     }
 
-    /// Since when these bytes are known, in whole seconds.
+    /// The time since which the bytes have been the same, in whole seconds (Unix time in ms).
     pub(crate) fn since(&self) -> Millis {
         let since = self.word(attributes::SINCE);
         since - since % SECOND
     }
 }
 
-/// The head of an object. Freshness ends when a soft purge says so, and the windows are counted from there.
+/// Decodes the head of an object. After a soft purge, freshness ends at the time of the purge, and the windows are
+/// counted from there.
 #[inline]
 fn head_of(object: &Object) -> Option<Head> {
     let mut head = Head::decode(object.meta())?;
@@ -279,7 +286,8 @@ fn head_of(object: &Object) -> Option<Head> {
     Some(head)
 }
 
-/// `Content-Type`, `Content-Encoding`, `Content-Language`, `Content-Range` and `Accept-Ranges` say nothing in a 304.
+/// Whether a field describes the body only, and is omitted from a 304: `Content-Type`, `Content-Encoding`,
+/// `Content-Language`, `Content-Range`, `Accept-Ranges`.
 fn describes_body(name: &[u8]) -> bool {
     [
         "content-type",

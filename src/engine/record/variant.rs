@@ -1,4 +1,4 @@
-//! Variants of a key: which stored response a request selects (RFC 9111 §4.1), and what a new one remembers.
+//! Variants of a key: which stored response a request selects (RFC 9111 §4.1), and what a new one records for that.
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -8,7 +8,7 @@ use crate::http::Fields;
 use crate::http::fields::each_named;
 use crate::http::vary::{self, Nominated, Reduce};
 
-/// The fields that `policy` reduces before they are compared; names that can't be reduced are compared as they are.
+/// The fields that `policy` normalises before they are compared; names that can't be normalised are compared unchanged.
 pub(crate) fn reduce(policy: &Policy) -> Reduce {
     let listed = |field: &str| {
         policy
@@ -22,7 +22,7 @@ pub(crate) fn reduce(policy: &Policy) -> Reduce {
     }
 }
 
-/// Whether the stored response with `record` is one for a request with `fields`.
+/// Whether a request with `fields` selects the stored response with `record`.
 pub(crate) fn selects(record: &[u8], fields: &dyn Fields, policy: &Policy) -> bool {
     let Some(head) = Head::decode(record) else {
         return true;
@@ -39,8 +39,8 @@ pub(crate) fn selects(record: &[u8], fields: &dyn Fields, policy: &Policy) -> bo
     })
 }
 
-/// Whether the request has the field exactly as the stored request had it: then it need not be normalised to be compared,
-/// and most requests of one browser for one page are so.
+/// Whether the request has the field exactly as the stored request did. Then it need not be normalised to be compared,
+/// which is the case for most requests of one browser for one page.
 fn is_as_sent(nominated: &record::Nominated<'_>, fields: &dyn Fields) -> bool {
     let (mut lines, mut equal) = (0, true);
     fields.each(&mut |name, value| {
@@ -55,7 +55,7 @@ fn is_as_sent(nominated: &record::Nominated<'_>, fields: &dyn Fields) -> bool {
     }
 }
 
-/// The lines of a request field, combined (RFC 9110 §5.3).
+/// Combines the lines of a request field (RFC 9110 §5.3).
 fn combined(name: &str, fields: &dyn Fields, out: &mut Vec<u8>) {
     each_named(fields, name, &mut |value| {
         if !out.is_empty() {
@@ -65,7 +65,7 @@ fn combined(name: &str, fields: &dyn Fields, out: &mut Vec<u8>) {
     });
 }
 
-/// Writes what the nominated fields were in the request `fields`.
+/// Writes the values that the nominated fields have in the request `fields`.
 pub(crate) fn remember(
     writer: &mut Writer,
     names: &Nominated,
@@ -83,8 +83,8 @@ pub(crate) fn remember(
     }
 }
 
-/// The sub-key under which requests for the same variant collapse, as far as another stored variant tells what the key varies
-/// by. Zero for a key that is not known to vary.
+/// The sub-key under which requests for the same variant are collapsed, as far as another stored variant (`other`)
+/// tells what the response varies by. Zero for a key whose response is not known to vary.
 pub(crate) fn sub_key(other: &[u8], fields: &dyn Fields, policy: &Policy) -> u64 {
     let Some(head) = Head::decode(other).filter(Head::varies) else {
         return 0;

@@ -1,4 +1,4 @@
-//! Counting as it happens.
+//! Counts events as they happen.
 
 use super::counter::{Counter, HISTOGRAMS, PLACES};
 use super::histogram::Histogram;
@@ -7,22 +7,22 @@ use crate::store::{Millis, Region, TALLIES};
 
 const _: () = assert!(PLACES <= TALLIES);
 
-/// A client's response that is over, as far as the statistics tell.
+/// A response to a client that is over, as the statistics see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answered {
     /// `$swr_cache_status`; a response without one is not counted.
     pub status: Option<Status>,
     /// `$swr_cache_reason`.
     pub reason: Option<Reason>,
-    /// Why the origin was asked by the fetch that this request led; nothing if it led none.
+    /// Why the fetch that this request led asked the origin; `None` if it led none.
     pub asked: Option<Asked>,
-    /// How long it waited for a fetch, its own or another's; nothing if it did not.
+    /// How long the request waited for a fetch, its own or another one's; `None` if it did not wait.
     pub waited: Option<Millis>,
-    /// What was sent came from the store (a fill in progress included).
+    /// Whether the response came from the store, which includes one that was being stored.
     pub from_store: bool,
-    /// Seconds of freshness that were left, negative when it was stale.
+    /// The remaining freshness lifetime in seconds, negative when stale.
     pub ttl: Option<i64>,
-    /// Bytes of the body that were sent.
+    /// The bytes of the body that were sent.
     pub bytes: u64,
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn record(region: &Region, histogram: Histogram, value: Millis) {
     }
 }
 
-/// Counts a response to a client, once it is over.
+/// Counts a response to a client that is over.
 pub(crate) fn count(region: &Region, answered: &Answered) {
     let Some(status) = answered.status else {
         return;
@@ -75,14 +75,14 @@ fn count_origin(region: &Region, status: Status, answered: &Answered) {
         add(region, Counter::WrittenBytes(status), answered.bytes);
         return;
     }
-    // What goes by; what is stored is counted as it is written.
+    // What passes the cache; what is stored is counted when it is written.
     add(region, Counter::OriginBytes, answered.bytes);
     if answered.asked.is_none() {
         add(region, Counter::OriginRequests, 1);
     }
 }
 
-/// A wait inside the stale-while-revalidate window is what this cache promises not to cause.
+/// Counts a wait inside the stale-while-revalidate window, which the cache is meant to prevent.
 fn count_wait(region: &Region, answered: &Answered) {
     match (answered.waited, answered.asked) {
         (Some(waited), Some(Asked::Synchronous)) => {
@@ -144,7 +144,7 @@ mod tests {
             (zone.miss.responses_written, zone.miss.bytes_written),
             (1, 100)
         );
-        // Those that led a fetch are counted with that.
+        // Requests that led a fetch are counted with the fetch.
         assert_eq!((zone.origin.requests, zone.origin.bytes), (1, 200));
         assert_eq!(zone.reasons["set-cookie"], 1);
         assert_eq!((zone.waited.responses, zone.collapsed), (0, 0));
@@ -172,7 +172,7 @@ mod tests {
         waited(Status::Stale, Some(Asked::Synchronous), Reason::SieFallback);
         let zone = tree(&cache);
         assert_eq!((zone.waited.responses, zone.waited.seconds.sum), (3, 0.12));
-        // Who waited for another's fetch shared it.
+        // A request that waited for the fetch of another one shared it.
         waited(Status::Hit, None, Reason::Fresh);
         assert_eq!(tree(&cache).collapsed, 1);
     }

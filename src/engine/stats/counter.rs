@@ -1,40 +1,41 @@
-//! What is counted, and where: each counter has a place among the words of a process.
+//! The counters, and their indexes in the counter array of a process.
 //!
-//! The places are part of the layout of a region, and outlive a program in a region that lies in a file: a change
-//! raises the layout's version (`store::memory::layout::VERSION`), as the test below demands; `places.txt` has them all.
+//! The indexes are part of the layout of a region, and a region in a file outlives the program that counted in it. A
+//! change of an index requires a new layout version (`store::memory::layout::VERSION`), which a test below enforces;
+//! `places.txt` lists all of them.
 
 use super::histogram;
 use crate::engine::purge::mode::PurgeMode;
 use crate::engine::verdict::{Reason, Status};
 
-/// One thing that is counted.
+/// A counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counter {
     /// Responses to clients, by status.
     Responses(Status),
     /// Bytes of bodies sent to clients, by status.
     Bytes(Status),
-    /// Those of the responses that were stored on their way.
+    /// Those responses that were stored on their way to the client.
     Written(Status),
-    /// Bytes of bodies of those.
+    /// Bytes of the bodies of responses that were stored on their way.
     WrittenBytes(Status),
     /// Responses to clients, by reason.
     Because(Reason),
     /// Background refreshes.
     Refresh(RefreshEvent),
-    /// Requests that shared the fetch of another.
+    /// Requests that shared the fetch of another one.
     Collapsed,
     /// Requests to the origin.
     OriginRequests,
-    /// Bytes of bodies that the origin sent.
+    /// Bytes of the bodies that the origin sent.
     OriginBytes,
-    /// Encoded forms that were made of stored responses.
+    /// Encoded forms made of stored responses.
     Encoded(Coding),
-    /// Bytes that those are shorter than the originals.
+    /// The bytes saved by those forms, compared with the originals.
     EncodedSaved(Coding),
-    /// Responses that were sent in an encoded form made here.
+    /// Responses that were sent in an encoded form made by the cache.
     EncodedServed(Coding),
-    /// Entries dropped since nobody asked for them (`inactive=`).
+    /// Entries removed because they were not requested for too long (`inactive=`).
     EvictedInactive,
     /// Purges.
     Purges(PurgedBy, PurgeMode),
@@ -42,18 +43,18 @@ pub enum Counter {
     Purged,
 }
 
-/// What becomes of background refreshes.
+/// The events of background refreshes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshEvent {
-    /// One has begun.
+    /// A refresh has begun.
     Started,
-    /// It brought a new response.
+    /// A refresh brought a new response.
     Modified,
-    /// It brought a 304, or the same bytes.
+    /// A refresh brought a 304, or the same bytes.
     NotModified,
-    /// It failed: the entry is kept, and pauses.
+    /// A refresh failed: the entry is kept, and a pause follows.
     Failed,
-    /// There was no room for it (`swr_cache_refresh_max`): left to a later request.
+    /// A refresh was left to a later request, because `swr_cache_refresh_max` refreshes were in progress.
     Deferred,
 }
 
@@ -61,7 +62,7 @@ impl RefreshEvent {
     const COUNT: usize = 5;
 }
 
-/// A content coding that the cache makes itself.
+/// A content coding that the cache applies itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
     /// gzip.
@@ -73,10 +74,10 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// Every coding.
+    /// All codings.
     pub const ALL: [Coding; 3] = [Coding::Gzip, Coding::Br, Coding::Zstd];
 
-    /// Its name in `Content-Encoding`.
+    /// The name in `Content-Encoding`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Coding::Gzip => "gzip",
@@ -86,27 +87,27 @@ impl Coding {
     }
 }
 
-/// By what a purge finds what it purges.
+/// How a purge selects what it removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PurgedBy {
-    /// A URL, all its variants.
+    /// By URL, with all variants.
     Url,
-    /// A whole key.
+    /// By key.
     Key,
-    /// The beginning of keys.
+    /// By the beginning of the key.
     Prefix,
-    /// A tag.
+    /// By tag.
     Tag,
-    /// A host.
+    /// By host.
     Host,
     /// Everything.
     All,
-    /// A successful unsafe method, or `Cache-Group-Invalidation` (RFC 9111 §4.4, RFC 9875 §3).
+    /// By a successful unsafe method, or `Cache-Group-Invalidation` (RFC 9111 §4.4, RFC 9875 §3).
     Write,
 }
 
 impl PurgedBy {
-    /// Every way.
+    /// All of them.
     pub const ALL: [PurgedBy; 7] = [
         PurgedBy::Url,
         PurgedBy::Key,
@@ -117,7 +118,7 @@ impl PurgedBy {
         PurgedBy::Write,
     ];
 
-    /// The word for it in the statistics.
+    /// The name in the statistics.
     pub const fn as_str(self) -> &'static str {
         match self {
             PurgedBy::Url => "url",
@@ -131,7 +132,7 @@ impl PurgedBy {
     }
 }
 
-/// Room for reasons that are yet to come.
+/// Reserved for reasons, including those that will be added.
 const REASONS: usize = 96;
 const STATUSES: usize = Status::ALL.len();
 const CODINGS: usize = Coding::ALL.len();
@@ -150,16 +151,16 @@ const ENCODED_SERVED: usize = ENCODED_SAVED + CODINGS;
 const EVICTED_INACTIVE: usize = ENCODED_SERVED + CODINGS;
 const PURGES: usize = EVICTED_INACTIVE + 1;
 const PURGED: usize = PURGES + 2 * PurgedBy::ALL.len();
-/// Where the words of the histograms begin.
+/// The index of the first histogram counter.
 pub const HISTOGRAMS: usize = PURGED + 1;
 
-/// How many words a process counts in.
+/// The number of counters of a process.
 pub const PLACES: usize = HISTOGRAMS + histogram::PLACES;
 
 const _: () = assert!(Reason::ALL.len() <= REASONS);
 
 impl Counter {
-    /// Its place among the words of a process.
+    /// The index of the counter in the counter array of a process.
     #[inline]
     pub const fn place(self) -> usize {
         match self {
@@ -256,7 +257,7 @@ mod tests {
         }
     }
 
-    /// A line for each count: its place, and what it is.
+    /// Lists all counters, one per line, with their indexes.
     fn places() -> String {
         let name = |counter: &Counter| match counter {
             Counter::Because(reason) => format!("reason {}", reason.as_str()),
@@ -274,8 +275,8 @@ mod tests {
         format!("layout {VERSION}\n{}", lines.collect::<String>())
     }
 
-    /// A region in a file outlives the program that counted in it: a count that has moved would be read as another. A new one in
-    /// a place that was free moves none.
+    /// A region in a file outlives the program that counted in it, so a counter that moves would be read as another
+    /// one. A new counter at an unused index moves none.
     #[test]
     fn the_places_are_those_of_the_layout() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/engine/stats/places.txt");

@@ -1,20 +1,20 @@
-//! Distributions of times, in buckets whose bounds never change.
+//! Histograms of durations, with fixed bucket bounds.
 //!
 //! | histogram | bounds |
 //! |---|---|
-//! | waits, fetches | 1 ms to a minute, in steps of about 2.5: finer than what a person notices, and to the usual time-outs |
+//! | waits, fetches | 1 ms to a minute, in steps of about 2.5: finer than a person perceives, and up to the usual timeouts |
 //! | staleness of what was served | a second to a week |
 //!
-//! A value is counted in the first bucket whose bound it does not exceed, as Prometheus has it.
+//! A value is counted in the first bucket whose bound it does not exceed, as in Prometheus.
 
 use crate::store::Millis;
 
-/// Upper bounds of times that somebody waits, in milliseconds; one more bucket is above them.
+/// The upper bounds for waits in milliseconds; a further bucket holds values above them.
 pub const SECONDS: [Millis; 15] = [
     1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000,
 ];
 
-/// Upper bounds of staleness, in milliseconds; one more bucket is above them.
+/// The upper bounds for staleness in milliseconds; a further bucket holds values above them.
 pub const AGES: [Millis; 9] = [
     1_000,
     10_000,
@@ -27,7 +27,7 @@ pub const AGES: [Millis; 9] = [
     604_800_000,
 ];
 
-/// A bucket above the last bound, and the sum.
+/// The counters besides the bounds: the bucket above the last bound, and the sum.
 const BESIDE: usize = 2;
 const OF_SECONDS: usize = SECONDS.len() + BESIDE;
 const OF_AGES: usize = AGES.len() + BESIDE;
@@ -35,18 +35,18 @@ const OF_AGES: usize = AGES.len() + BESIDE;
 /// How a request to the origin ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fetched {
-    /// Its response was stored.
+    /// The response was stored.
     Stored,
-    /// 304: what is stored holds again.
+    /// The origin answered 304.
     NotModified,
-    /// Its response may not be stored.
+    /// The response may not be stored.
     Uncacheable,
-    /// It failed.
+    /// The request failed.
     Failed,
 }
 
 impl Fetched {
-    /// Every end.
+    /// All of them.
     pub const ALL: [Fetched; 4] = [
         Fetched::Stored,
         Fetched::NotModified,
@@ -54,7 +54,7 @@ impl Fetched {
         Fetched::Failed,
     ];
 
-    /// The word for it in the statistics.
+    /// The name in the statistics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Fetched::Stored => "stored",
@@ -65,10 +65,10 @@ impl Fetched {
     }
 }
 
-/// A distribution that is kept.
+/// A histogram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Histogram {
-    /// How long visitors waited for a revalidation.
+    /// How long clients waited for a revalidation.
     Waited,
     /// How long fetches took.
     Origin(Fetched),
@@ -76,11 +76,11 @@ pub enum Histogram {
     StaleAge,
 }
 
-/// How many words all of them take.
+/// The number of counters of all histograms.
 pub(super) const PLACES: usize = OF_SECONDS * (1 + Fetched::ALL.len()) + OF_AGES;
 
 impl Histogram {
-    /// The upper bounds of its buckets, ascending.
+    /// The upper bounds of the buckets in milliseconds, ascending.
     pub const fn bounds(self) -> &'static [Millis] {
         match self {
             Histogram::Waited | Histogram::Origin(_) => &SECONDS,
@@ -88,13 +88,13 @@ impl Histogram {
         }
     }
 
-    /// How many words it takes: a bucket for each bound, the one above, the sum in milliseconds.
+    /// The number of counters: a bucket per bound, the one above, and the sum in milliseconds.
     #[cfg(test)]
     pub(super) const fn places(self) -> usize {
         self.bounds().len() + BESIDE
     }
 
-    /// Where its words begin among those of all.
+    /// The index of its first counter among those of all histograms.
     pub(super) const fn offset(self) -> usize {
         match self {
             Histogram::Waited => 0,
@@ -113,7 +113,8 @@ impl Histogram {
             .unwrap_or(bounds.len())
     }
 
-    /// The two words that a value is added to, with what is added to each; the words of all histograms begin at `from`.
+    /// The two counters to which a value is added, with the amounts; the counters of all histograms begin at index
+    /// `from`.
     #[inline]
     pub fn adds(self, from: usize, value: Millis) -> [(usize, u64); 2] {
         let first = from + self.offset();

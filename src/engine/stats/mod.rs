@@ -1,20 +1,20 @@
-//! Statistics: what is counted, and one tree of it in three forms.
+//! Statistics: the counters, and one tree of values in three formats.
 //!
-//! | file | what it is |
+//! | file | content |
 //! |---|---|
-//! | `counter`, `histogram` | what is counted, and the place of each count among a process's own |
-//! | `count` | counting as it happens |
-//! | `survey` | a walk over a zone, for what is not counted |
-//! | `tree` | the tree as plain data; its JSON is what serde makes of it |
-//! | `whole` | the tree of all zones, or of some |
-//! | `read` | from the counts of all processes to the tree |
-//! | `prometheus` | the tree as Prometheus's text exposition |
-//! | `query` | what a request to the statistics asks for |
-//! | `page` | the tree as a page in a browser |
-//! | `summary` | the tree in one sentence, for a person in a hurry |
+//! | `counter`, `histogram` | the counters, and their indexes in the counter array of a process |
+//! | `count` | counts events as they happen |
+//! | `survey` | walks a zone, for values that are not counted |
+//! | `tree` | the tree as plain data; serde makes its JSON |
+//! | `whole` | the tree of all zones, or of one |
+//! | `read` | makes the tree from the counters of all processes |
+//! | `prometheus` | the tree in Prometheus's text exposition format |
+//! | `query` | parses a request to the statistics |
+//! | `page` | the tree as an HTML page |
+//! | `summary` | the tree in one sentence |
 //!
-//! Each process counts in cache lines of its own (see `Region::count`); only reading adds them up. The counts of a
-//! process that has died stay.
+//! Each process counts in cache lines of its own (see `Region::count`); only readers add the counters up. The counters
+//! of a process that died are kept.
 
 mod count;
 mod counter;

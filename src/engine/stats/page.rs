@@ -1,4 +1,4 @@
-//! The page: the tree as one document that needs nothing beside itself, and keeps itself up to date.
+//! The statistics page: the tree as one self-contained HTML document, which updates itself.
 
 use super::tree::Tree;
 
@@ -7,12 +7,12 @@ pub const PAGE_TYPE: &str = "text/html; charset=utf-8";
 
 const TEMPLATE: &str = include_str!("page.html");
 
-/// The page as it is at first; it then asks for the JSON of the same location every two seconds.
+/// Makes the page; its script then requests the JSON of the same location every two seconds.
 pub fn page(tree: &Tree) -> String {
     let json = serde_json::to_string(tree).unwrap_or_default();
     let mut out = String::with_capacity(TEMPLATE.len() + json.len() + 1024);
     let mut rest = TEMPLATE;
-    // One pass: what is put in is not looked at for places again.
+    // One pass: inserted text is not searched for placeholders again.
     for (place, text) in [
         ("{{summary}}", escaped(&tree.summary)),
         ("{{tree}}", inert(&json)),
@@ -26,7 +26,7 @@ pub fn page(tree: &Tree) -> String {
     out
 }
 
-/// Text that stands for itself in HTML.
+/// Escapes text for HTML.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -34,7 +34,7 @@ fn escaped(text: &str) -> String {
         .replace('"', "&quot;")
 }
 
-/// JSON that can't end the element that it stands in, nor begin a comment there.
+/// Escapes JSON so that it can neither end the element that contains it nor begin a comment there.
 fn inert(json: &str) -> String {
     json.replace('<', "\\u003c")
 }

@@ -1,18 +1,19 @@
-//! The tree as Prometheus's text exposition, format 0.0.4.
+//! The tree in Prometheus's text exposition format 0.0.4.
 //!
-//! Base units, `_total` on what only grows, a zone a label; no key, tag or URL is ever one.
+//! Values are in base units, and names of monotonic counters end in `_total`. The zone is a label; keys, tags and URLs
+//! never are.
 
 use std::fmt::{self, Display, Write};
 
 use super::tree::{Buckets, Delivered, Forwarded, Tree, Zone};
 
-/// The media type of what [`exposition`] writes.
+/// The media type of the text that [`exposition`] writes.
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Labels beside the zone, and a value.
+/// The labels besides the zone, and a value.
 type Sample = (Vec<(&'static str, String)>, f64);
 
-/// A family of samples, as each zone has it.
+/// A metric family, with its samples for a zone.
 struct Family {
     name: &'static str,
     kind: &'static str,
@@ -20,27 +21,23 @@ struct Family {
     samples: fn(&Zone) -> Vec<Sample>,
 }
 
-/// Every family but the histograms.
+/// All families except the histograms.
 const FAMILIES: &[Family] = &[
-    gauge("size_bytes", "Bytes of the zone.", |z| one(z.size)),
-    gauge(
-        "used_bytes",
-        "Bytes of the zone by what they are used for.",
-        |z| {
-            let used = z.used;
-            by(
-                "use",
-                [
-                    ("bodies", used.bodies),
-                    ("heads", used.heads),
-                    ("encodings", used.encodings),
-                    ("index", used.index),
-                    ("free", used.free),
-                ],
-            )
-        },
-    ),
-    gauge("entries", "What is stored, by state.", |z| {
+    gauge("size_bytes", "Size of the zone in bytes.", |z| one(z.size)),
+    gauge("used_bytes", "Bytes of the zone by use.", |z| {
+        let used = z.used;
+        by(
+            "use",
+            [
+                ("bodies", used.bodies),
+                ("heads", used.heads),
+                ("encodings", used.encodings),
+                ("index", used.index),
+                ("free", used.free),
+            ],
+        )
+    }),
+    gauge("entries", "Stored responses and markers by state.", |z| {
         let entries = z.entries;
         by(
             "state",
@@ -54,7 +51,7 @@ const FAMILIES: &[Family] = &[
     }),
     gauge(
         "restored_entries",
-        "Entries that the last start has taken over from the file.",
+        "Entries that the last start restored from the file.",
         |z| one(z.restored),
     ),
     counter(
@@ -89,7 +86,7 @@ const FAMILIES: &[Family] = &[
     ),
     counter(
         "written_bytes_total",
-        "Bytes of bodies of responses that were stored on their way.",
+        "Bytes of the bodies of responses that were stored on their way to the client.",
         |z| {
             by(
                 "status",
@@ -109,12 +106,12 @@ const FAMILIES: &[Family] = &[
     ),
     counter(
         "refreshes_started_total",
-        "Background refreshes that have begun.",
+        "Background refreshes started.",
         |z| one(z.refresh.started),
     ),
     counter(
         "refreshes_total",
-        "Background refreshes by outcome; deferred: there was no room for it.",
+        "Background refreshes by outcome; deferred: swr_cache_refresh_max was reached.",
         |z| {
             let refresh = z.refresh;
             by(
@@ -130,17 +127,17 @@ const FAMILIES: &[Family] = &[
     ),
     gauge(
         "refreshes_in_flight",
-        "Fetches of stored responses that are under way.",
+        "Fetches of stored responses in progress.",
         |z| one(z.refresh.in_flight),
     ),
     gauge(
         "refreshes_backing_off",
-        "Entries that pause after a failed refresh.",
+        "Entries whose pause after a failed refresh is in force.",
         |z| one(z.refresh.backing_off),
     ),
     counter(
         "collapsed_requests_total",
-        "Requests that shared the fetch of another.",
+        "Requests that shared the fetch of another one.",
         |z| one(z.collapsed),
     ),
     counter("origin_requests_total", "Requests to the origin.", |z| {
@@ -153,47 +150,43 @@ const FAMILIES: &[Family] = &[
     ),
     counter(
         "origin_saved_requests_total",
-        "Responses to clients that took no request to the origin.",
+        "Responses to clients that caused no request to the origin.",
         |z| one(z.origin.saved_requests),
     ),
     counter(
         "origin_saved_bytes_total",
-        "Bytes of bodies that clients got and the origin did not send.",
+        "Bytes of bodies sent to clients that the origin did not send.",
         |z| one(z.origin.saved_bytes),
     ),
     counter(
         "encodings_made_total",
-        "Encoded forms that were made of stored responses.",
+        "Encoded forms made of stored responses.",
         |z| coded(z, |counts| counts.made),
     ),
     counter(
         "encodings_saved_bytes_total",
-        "Bytes that encoded forms are shorter than the originals.",
+        "Bytes saved by encoded forms, compared with the originals.",
         |z| coded(z, |counts| counts.bytes_saved),
     ),
     counter(
         "encoded_responses_total",
-        "Responses that were sent in an encoded form made here.",
+        "Responses sent in an encoded form made by the cache.",
         |z| coded(z, |counts| counts.served),
     ),
-    counter(
-        "evictions_total",
-        "Entries that had to go, by cause.",
-        |z| {
-            let evicted = z.evicted;
-            by(
-                "cause",
-                [
-                    ("space", evicted.space),
-                    ("inactive", evicted.inactive),
-                    ("variants", evicted.variants),
-                ],
-            )
-        },
-    ),
+    counter("evictions_total", "Evicted entries by cause.", |z| {
+        let evicted = z.evicted;
+        by(
+            "cause",
+            [
+                ("space", evicted.space),
+                ("inactive", evicted.inactive),
+                ("variants", evicted.variants),
+            ],
+        )
+    }),
     counter(
         "purges_total",
-        "Purges by what they were for, and how.",
+        "Purges by what they selected and by mode.",
         |z| {
             let modes = |(by, counts): (&String, &super::tree::Purges)| {
                 let sample = |mode: &str, n: u64| {
@@ -212,27 +205,25 @@ const FAMILIES: &[Family] = &[
         "Responses that purges have found.",
         |z| one(z.purged),
     ),
-    counter(
-        "dead_workers_total",
-        "Dead processes that were cleaned up after.",
-        |z| one(z.recovery.dead_workers),
-    ),
+    counter("dead_workers_total", "Dead processes reclaimed.", |z| {
+        one(z.recovery.dead_workers)
+    }),
     counter(
         "repairs_total",
-        "Repairs after a process died in the middle of an allocation.",
+        "Repairs after a process died during an allocation.",
         |z| one(z.recovery.repairs),
     ),
     counter(
         "damaged_entries_total",
-        "Entries that were found damaged, and dropped.",
+        "Entries found damaged and dropped.",
         |z| one(z.recovery.damaged),
     ),
 ];
 
-/// A histogram, and what tells it from others of its name.
+/// A histogram, and the label that distinguishes it from others of the same name.
 type Labelled<'a> = (Option<(&'static str, &'a str)>, &'a Buckets);
 
-/// A histogram, as each zone has it: once, or once for each value of a label.
+/// A histogram family: one per zone, or one per zone and value of a label.
 struct Distribution {
     name: &'static str,
     help: &'static str,
@@ -242,7 +233,7 @@ struct Distribution {
 const DISTRIBUTIONS: &[Distribution] = &[
     Distribution {
         name: "waited_seconds",
-        help: "How long visitors waited for a revalidation inside the stale-while-revalidate window.",
+        help: "How long clients waited for a revalidation inside the stale-while-revalidate window.",
         of: |z| vec![(None, &z.waited.seconds)],
     },
     Distribution {
@@ -257,7 +248,7 @@ const DISTRIBUTIONS: &[Distribution] = &[
     },
     Distribution {
         name: "stale_age_seconds",
-        help: "How stale the stale responses were that were served.",
+        help: "How stale the stale responses were when they were served.",
         of: |z| vec![(None, &z.stale_age)],
     },
 ];
@@ -329,7 +320,8 @@ fn statuses(zone: &Zone) -> [(&'static str, Delivered); 7] {
     ]
 }
 
-/// The tree in Prometheus's text format: each family once, with its `HELP` and `TYPE`, and a sample for each zone.
+/// Writes the tree in Prometheus's text format: each family once, with `HELP` and `TYPE`, and its samples for each
+/// zone.
 pub fn exposition(tree: &Tree) -> String {
     let mut out = String::with_capacity(16 * 1024 * tree.zones.len().max(1));
     // Writing to a string can't fail.
@@ -450,7 +442,7 @@ impl Display for Labels<'_> {
     }
 }
 
-/// The value of a label, escaped as the format wants it.
+/// The value of a label, escaped as the format requires.
 struct Escaped<'a>(&'a str);
 
 impl Display for Escaped<'_> {

@@ -1,4 +1,4 @@
-//! What a request to the statistics asks for: `?format=`, `?zone=`, or `?explain=URL` with `&header=NAME:VALUE` ...
+//! Parses a request to the statistics: `?format=`, `?zone=`, or `?explain=URL` with `&header=NAME:VALUE` ...
 
 use std::borrow::Cow;
 
@@ -6,39 +6,40 @@ use percent_encoding::percent_decode;
 
 use crate::http::syntax::{is_token, members, trim};
 
-/// The form of the answer.
+/// The format of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// JSON.
     Json,
-    /// Prometheus's text exposition.
+    /// Prometheus's text exposition format.
     Prometheus,
-    /// A page.
+    /// An HTML page.
     Html,
 }
 
-/// A request to be explained.
+/// A request to explain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Explain {
-    /// Its URL.
+    /// The URL.
     pub url: Vec<u8>,
-    /// Its header fields.
+    /// The header fields.
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// What is asked for.
+/// What is requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
-    /// In which form.
+    /// The format of the answer.
     pub form: Form,
-    /// One zone; else all.
+    /// The zone to report; all zones if `None`.
     pub zone: Option<Vec<u8>>,
-    /// What to explain, instead of statistics.
+    /// The request to explain, instead of reporting statistics.
     pub explain: Option<Explain>,
 }
 
 impl Query {
-    /// Reads a query string (without its `?`) and the value of `Accept`. An error names the parameter and what was expected.
+    /// Parses a query string (without its `?`) and the value of `Accept`. The error names the parameter and what was
+    /// expected.
     pub fn parse(args: &[u8], accept: &[u8]) -> Result<Query, String> {
         let mut query = Query {
             form: accepted(accept),
@@ -62,7 +63,7 @@ impl Query {
                 b"header" => add(&mut headers, header(&value)?)?,
                 name => {
                     let name = String::from_utf8_lossy(name);
-                    let known = "format, zone, explain and header are known";
+                    let known = "expected format, zone, explain or header";
                     return Err(format!("unknown parameter \"{name}\": {known}"));
                 }
             }
@@ -70,14 +71,14 @@ impl Query {
         query.form = form.unwrap_or(query.form);
         match &mut query.explain {
             Some(_) if query.zone.is_some() || form.is_some() => {
-                let those = "the answer is JSON, of the zone that the URL's location uses";
+                let those = "the answer is JSON for the zone of the URL's location";
                 return Err(format!(
-                    "\"zone\" and \"format\" are not for \"explain\": {those}"
+                    "\"zone\" and \"format\" can't be used with \"explain\": {those}"
                 ));
             }
             Some(explain) => explain.headers = headers,
             None if headers.is_empty() => {}
-            None => return Err("\"header\" is for \"explain\", which is not there".to_owned()),
+            None => return Err("\"header\" can be used with \"explain\" only".to_owned()),
         }
         Ok(query)
     }
@@ -89,16 +90,14 @@ fn add(
 ) -> Result<(), String> {
     let text = String::from_utf8_lossy(&name);
     if name.eq_ignore_ascii_case(b"host") {
-        return Err(format!(
-            "\"header\" is \"{text}\": the host is that of the URL"
-        ));
+        return Err(format!("\"header\" is \"{text}\": the URL gives the host"));
     }
     if headers
         .iter()
         .any(|(known, _)| known.eq_ignore_ascii_case(&name))
     {
         return Err(format!(
-            "\"header\" has \"{text}\" twice: join the values with a comma"
+            "\"header\" gives \"{text}\" twice: join the values with a comma"
         ));
     }
     headers.push((name, value));
@@ -108,7 +107,7 @@ fn add(
 fn once<T>(name: &str, place: &mut Option<T>, value: T) -> Result<(), String> {
     match place.replace(value) {
         None => Ok(()),
-        Some(_) => Err(format!("\"{name}\" is there twice")),
+        Some(_) => Err(format!("\"{name}\" is given twice")),
     }
 }
 
@@ -118,7 +117,7 @@ fn form(value: &[u8]) -> Result<Form, String> {
         b"prometheus" => Ok(Form::Prometheus),
         b"html" => Ok(Form::Html),
         other => Err(format!(
-            "\"format\" is \"{}\": json, prometheus or html was expected",
+            "\"format\" is \"{}\": expected json, prometheus or html",
             String::from_utf8_lossy(other)
         )),
     }
@@ -133,7 +132,7 @@ fn url(value: Vec<u8>) -> Result<Vec<u8>, String> {
     match known && value.iter().all(u8::is_ascii_graphic) {
         true => Ok(value),
         false => Err(format!(
-            "\"explain\" is \"{text}\": an http or https URL was expected"
+            "\"explain\" is \"{text}\": expected an http or https URL"
         )),
     }
 }
@@ -145,12 +144,12 @@ fn header(value: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
     });
     let (name, value) = field.ok_or_else(|| {
         let text = String::from_utf8_lossy(value);
-        format!("\"header\" is \"{text}\": NAME:VALUE was expected")
+        format!("\"header\" is \"{text}\": expected NAME:VALUE")
     })?;
     Ok((name.to_vec(), trim(value).to_vec()))
 }
 
-/// The form that the client likes best (RFC 9110 §12.5.1); JSON where it does not mind.
+/// The format that the client prefers (RFC 9110 §12.5.1), or JSON if it has no preference.
 fn accepted(accept: &[u8]) -> Form {
     let mut best = (Form::Json, 0);
     for member in members(accept) {
@@ -168,7 +167,7 @@ fn accepted(accept: &[u8]) -> Form {
     best.0
 }
 
-/// A media type, and its weight in thousandths.
+/// Splits a media range into its type and its weight in thousandths.
 fn weighted(member: &[u8]) -> (&[u8], u32) {
     let mut parts = member.split(|b| *b == b';').map(trim);
     let media_type = parts.next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! From the counts of all processes, and what a walk over the zone has found, to the tree.
+//! Makes the tree from the counters of all processes and from what a walk over the zone found.
 
 use std::collections::BTreeMap;
 
@@ -12,34 +12,35 @@ use crate::engine::purge::mode::PurgeMode;
 use crate::engine::verdict::{Reason, Status};
 use crate::store::Millis;
 
-/// What is not counted as it happens, but found.
+/// The values that are not counted as events happen, but found by a walk.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Gauges {
-    /// Bytes of the zone.
+    /// The size of the zone in bytes.
     pub size: u64,
-    /// What they are used for.
+    /// What these bytes are used for.
     pub used: Used,
-    /// What is stored.
+    /// The number of stored responses.
     pub entries: Entries,
-    /// Entries that the last start has taken over.
+    /// The number of entries that the last start restored.
     pub restored: u64,
-    /// Fetches of stored responses that are under way.
+    /// The number of fetches of stored responses in progress.
     pub in_flight: u64,
-    /// Entries that pause after a failure.
+    /// The number of entries whose pause after a failure is in force.
     pub backing_off: u64,
-    /// Entries evicted for room.
+    /// The number of entries evicted for space.
     pub evicted_space: u64,
-    /// Entries evicted as their key had too many variants.
+    /// The number of entries evicted because their key had too many variants.
     pub evicted_variants: u64,
-    /// Deaths and damage.
+    /// The number of dead processes and damaged entries dealt with.
     pub recovery: Recovery,
-    /// Entries whose refresh fails.
+    /// The entries whose refresh fails.
     pub failing: Vec<Failing>,
-    /// What is asked for most.
+    /// What is requested most often.
     pub top: Top,
 }
 
-/// The tree of a zone, of the counts of all processes together (see [`Counter::place`]) and what was found beside them.
+/// Makes the tree of a zone from the sums of the counters of all processes (see [`Counter::place`]) and the values
+/// found by a walk.
 pub fn zone(counts: &[u64; PLACES], gauges: Gauges) -> Zone {
     let counts = Counts(counts);
     let mut zone = Zone {
@@ -136,7 +137,7 @@ impl Counts<'_> {
         }
     }
 
-    /// What was answered without a request of its own has saved one; a 304 has saved the body.
+    /// A response that caused no request to the origin saved one; a 304 saved the body.
     fn origin(&self) -> Origin {
         let from_memory = [Status::Hit, Status::Stale, Status::Updating];
         let sum = |statuses: &[Status], count: fn(Status) -> Counter| {
@@ -199,7 +200,7 @@ impl Counts<'_> {
     }
 }
 
-/// Milliseconds as seconds.
+/// Converts milliseconds to seconds.
 pub(crate) fn seconds(millis: Millis) -> f64 {
     millis as f64 / 1_000.0
 }

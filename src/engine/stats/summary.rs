@@ -1,18 +1,18 @@
-//! A zone in one sentence: what an operator asks first.
+//! A zone in one sentence, which answers an operator's first questions.
 
 use super::tree::{Failing, Zone};
 
-/// Causes that are named; the others are only counted.
+/// The number of failing entries that are named; others are only counted.
 const NAMED: usize = 2;
-/// Characters of a key that are shown.
+/// The maximum number of characters of a key that are shown.
 const LONGEST: usize = 60;
 
-/// How much came from memory, whether anybody waited, what fails.
+/// Says how much was served from memory, whether clients waited, and what fails.
 pub fn summary(zone: &Zone) -> String {
     of_all([zone].into_iter())
 }
 
-/// The same of several zones together.
+/// Says the same about several zones together.
 pub fn of_all<'a>(zones: impl Iterator<Item = &'a Zone> + Clone) -> String {
     let sum = |count: fn(&Zone) -> u64| zones.clone().map(count).sum::<u64>();
     let memory = sum(|z| z.hit.responses + z.stale.responses + z.updating.responses);
@@ -50,7 +50,7 @@ fn named(failing: &[&Failing]) -> String {
     named.collect::<Vec<_>>().join(", ")
 }
 
-/// A key that does not drown the rest.
+/// Shortens a key so that it does not dominate the sentence.
 fn shortened(key: &str) -> String {
     match key.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}...", &key[..end]),
@@ -58,7 +58,7 @@ fn shortened(key: &str) -> String {
     }
 }
 
-/// Rounded down: 100 % means all.
+/// Rounds down, so that 100 % means all.
 fn percent(part: u64, all: u64) -> String {
     let tenths = u128::from(part) * 1_000 / u128::from(all.max(1));
     match tenths {

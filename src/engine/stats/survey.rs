@@ -1,4 +1,4 @@
-//! A walk over a zone in pieces, for what is not counted as it happens: what is stored, what fails, what is asked for most.
+//! Walks a zone in steps, for values that are not counted: what is stored, what fails, what is requested most often.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::engine::record::{Head, LineUse, LinesFor};
 use crate::http::age;
 use crate::store::{Busy, Millis, Region, Surveyed};
 
-/// Entries of each list.
+/// The maximum number of entries in each list.
 const LISTED: usize = 20;
 
-/// A walk under way. Nothing that is stored, and nothing that is counted, changes by it.
+/// A walk in progress. It changes neither what is stored nor any counter.
 #[derive(Debug)]
 pub struct Survey {
     region: Arc<Region>,
@@ -51,8 +51,8 @@ impl Survey {
         }
     }
 
-    /// Goes on over up to `places` places of the store (see [`Region::places`]); true when it is done. On an error nothing is
-    /// lost: call it again.
+    /// Continues with up to `places` places of the store (see [`Region::places`]); returns true when the walk is done.
+    /// An error loses nothing: call it again.
     pub fn step(&mut self, places: u32) -> Result<bool, Busy> {
         let (found, hot, now) = (&mut self.found, &self.hot, self.now);
         let next = self.region.survey((self.at, places), now, &mut |shown| {
@@ -107,7 +107,7 @@ fn of(region: &Region, gauges: Gauges) -> Zone {
     super::zone(tallies.first_chunk().unwrap_or(&[0; PLACES]), gauges)
 }
 
-/// What has been counted, without what a walk over the zone would find.
+/// The tree of the zone without the values that a walk would find.
 pub fn counted(region: &Region) -> Zone {
     of(region, Gauges::default())
 }
@@ -156,7 +156,7 @@ impl Found {
         }
     }
 
-    /// Variants of a key share its hits.
+    /// Adds up the hits of a key's variants.
     fn note_hits(&mut self, shown: &Surveyed<'_>, head: &Head, hits: u64) {
         if self.keys.insert(key::display(shown.key), hits).is_some() {
             return;
@@ -190,28 +190,28 @@ fn most(hits: HashMap<String, u64>) -> Vec<Tally> {
     tallies
 }
 
-/// A stored response in a list of all.
+/// A stored response in the list of all.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Listed {
-    /// Its key, as a person reads it.
+    /// The key in readable form.
     pub key: String,
-    /// Its key.
+    /// The key.
     #[serde(skip)]
     pub raw_key: Vec<u8>,
-    /// What the store keeps with it, by which it is told from other variants.
+    /// The record, which distinguishes it from other variants.
     #[serde(skip)]
     pub meta: Vec<u8>,
-    /// Its status.
+    /// The status code.
     pub status: u16,
-    /// Bytes of its body.
+    /// The length of the body in bytes.
     pub bytes: u64,
-    /// Seconds of age.
+    /// The age in seconds.
     pub age: f64,
-    /// Seconds of freshness left, negative when it is stale.
+    /// The remaining freshness lifetime in seconds, negative when stale.
     pub ttl: f64,
 }
 
-/// Everything that is stored.
+/// Lists all stored responses.
 pub(crate) fn list(region: &Region, now: Millis) -> Result<Vec<Listed>, Busy> {
     let mut listed = Vec::new();
     let all = (0, region.places());

@@ -1,78 +1,78 @@
-//! The tree of statistics. Its JSON form is described by `docs/statistics.schema.json`.
+//! The tree of statistics. `docs/statistics.schema.json` describes its JSON form.
 //!
-//! Counts only ever grow while a zone lives, also over a reload (and over a restart, with `file=`). Sizes are bytes, times
-//! seconds; points in time are Unix time in seconds.
+//! Counters only grow as long as a zone exists, also across a reload (and with `file=` across a restart). Sizes are in
+//! bytes, durations in seconds, and points in time are Unix time in seconds.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Everything, of one server.
+/// The statistics of a server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tree {
     /// The version of swrcache.
     pub version: String,
     /// All zones together in one sentence.
     pub summary: String,
-    /// When it was read.
+    /// The time at which they were read.
     pub time: f64,
     /// The zones by name.
     pub zones: BTreeMap<String, Zone>,
 }
 
-/// One zone.
+/// The statistics of a zone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Zone {
     /// The zone in one sentence.
     pub summary: String,
-    /// Bytes of the zone.
+    /// The size of the zone.
     pub size: u64,
-    /// What its bytes are used for; these add up to `size`.
+    /// What its bytes are used for; the parts add up to `size`.
     pub used: Used,
-    /// What is stored.
+    /// The number of stored responses.
     pub entries: Entries,
-    /// Entries that the last start has taken over from the file.
+    /// Entries that the last start restored from the file.
     pub restored: u64,
-    /// Fresh from the store.
+    /// Fresh responses from the store.
     pub hit: Delivered,
-    /// Stale because the origin failed or was too slow.
+    /// Stale responses, sent because the origin failed or was too slow.
     pub stale: Delivered,
-    /// Stale while a refresh was under way.
+    /// Stale responses, sent while a refresh was in progress.
     pub updating: Delivered,
-    /// The client waited; the origin said that nothing had changed.
+    /// Responses for which the client waited, and the origin answered 304.
     pub revalidated: Delivered,
-    /// The client waited; the origin sent a new response.
+    /// Responses for which the client waited, and the origin sent a new response.
     pub expired: Forwarded,
-    /// Nothing usable was stored.
+    /// Responses for requests for which no usable response was stored.
     pub miss: Forwarded,
-    /// The cache was told to stand aside.
+    /// Responses for requests that bypassed the cache.
     pub bypass: Forwarded,
-    /// Responses by `$swr_cache_reason`; each word that there is.
+    /// Responses by `$swr_cache_reason`; every word is present.
     pub reasons: BTreeMap<String, u64>,
     /// Background refreshes.
     pub refresh: Refresh,
-    /// Visitors who waited for a revalidation although the response was inside its stale-while-revalidate window. 0 unless
-    /// the location refreshes synchronously (`swr_cache_background_update off`).
+    /// Clients that waited for a revalidation although the response was inside its stale-while-revalidate window. 0
+    /// unless the location refreshes synchronously (`swr_cache_background_update off`).
     pub waited: Waited,
-    /// Requests that shared the fetch of another.
+    /// Requests that shared the fetch of another one.
     pub collapsed: u64,
-    /// What the origin was asked, and what it was spared.
+    /// Requests to the origin, and those that the cache saved it.
     pub origin: Origin,
-    /// How stale the stale responses were that were served.
+    /// How stale the stale responses were when they were served.
     pub stale_age: Buckets,
-    /// Encoded forms, by coding.
+    /// Encoded forms by coding.
     pub encoded: BTreeMap<String, CodingCounts>,
-    /// Entries that had to go.
+    /// Evicted entries.
     pub evicted: Evicted,
-    /// Purges, by what they were for, and how.
+    /// Purges, by what they selected and by mode.
     pub purges: BTreeMap<String, Purges>,
     /// Responses that purges have found.
     pub purged: u64,
-    /// What became of processes that died, and of damage.
+    /// Dead processes and damaged entries dealt with.
     pub recovery: Recovery,
     /// Entries whose refresh fails, those that have failed longest first; 20 at most.
     pub failing: Vec<Failing>,
-    /// What is asked for most.
+    /// What is requested most often.
     pub top: Top,
 }
 
@@ -81,153 +81,153 @@ pub struct Zone {
 pub struct Used {
     /// Bodies as the origin sent them.
     pub bodies: u64,
-    /// Keys and heads.
+    /// Keys and headers.
     pub heads: u64,
     /// Encoded forms of bodies.
     pub encodings: u64,
-    /// The index, and what the allocator needs.
+    /// The index and the allocator's own data.
     pub index: u64,
-    /// Free.
+    /// Unused.
     pub free: u64,
 }
 
-/// What is stored, counted.
+/// The number of stored responses by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entries {
     /// Responses that are fresh.
     pub fresh: u64,
     /// Responses that are stale.
     pub stale: u64,
-    /// Responses that are being received, or are still being read after they were replaced.
+    /// Responses that are being received, or still being read after they were replaced.
     pub filling: u64,
-    /// Keys of which something is remembered beside responses: uncacheable, asked for rarely, being fetched.
+    /// Keys about which something is remembered apart from responses: uncacheable, requested rarely, being fetched.
     pub markers: u64,
 }
 
-/// Responses without a body from the origin.
+/// Responses whose body did not come from the origin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivered {
-    /// How many.
+    /// The number of responses.
     pub responses: u64,
-    /// Bytes of their bodies.
+    /// The bytes of their bodies.
     pub bytes: u64,
 }
 
-/// Responses that the origin sent.
+/// Responses whose body came from the origin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forwarded {
-    /// How many.
+    /// The number of responses.
     pub responses: u64,
-    /// Bytes of their bodies.
+    /// The bytes of their bodies.
     pub bytes: u64,
-    /// Those of them that were stored.
+    /// The number of those that were stored.
     pub responses_written: u64,
-    /// Bytes of the bodies of those.
+    /// The bytes of the bodies of those.
     pub bytes_written: u64,
 }
 
 /// Background refreshes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refresh {
-    /// Begun.
+    /// Refreshes that have begun.
     pub started: u64,
-    /// Brought a new response.
+    /// Refreshes that brought a new response.
     pub modified: u64,
-    /// Brought a 304, or the same bytes.
+    /// Refreshes that brought a 304, or the same bytes.
     pub not_modified: u64,
-    /// Failed; the entry is kept, and pauses.
+    /// Refreshes that failed; the entry is kept, and a pause follows.
     pub failed: u64,
-    /// Put off, as `swr_cache_refresh_max` were under way.
+    /// Refreshes deferred because `swr_cache_refresh_max` were in progress.
     pub deferred: u64,
-    /// Under way now, fetches that a client waits for included.
+    /// Refreshes in progress now, including fetches that a client waits for.
     pub in_flight: u64,
-    /// Entries that pause now after a failure.
+    /// Entries whose pause after a failure is in force now.
     pub backing_off: u64,
 }
 
-/// Visitors who waited.
+/// Clients that waited.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Waited {
-    /// How many.
+    /// The number of clients.
     pub responses: u64,
-    /// For how long.
+    /// How long they waited.
     pub seconds: Buckets,
 }
 
-/// The origin's share.
+/// The load on the origin.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
-    /// Requests that it got.
+    /// Requests to the origin.
     pub requests: u64,
-    /// Bytes of bodies that it sent.
+    /// Bytes of the bodies that it sent.
     pub bytes: u64,
-    /// Responses to clients that took no request of their own.
+    /// Responses to clients that caused no request to the origin.
     pub saved_requests: u64,
     /// Bytes of bodies sent to clients that the origin did not send.
     pub saved_bytes: u64,
-    /// How long it took, by outcome: `stored`, `not_modified`, `uncacheable`, `failed`.
+    /// The duration of the requests, by outcome: `stored`, `not_modified`, `uncacheable`, `failed`.
     pub seconds: BTreeMap<String, Buckets>,
 }
 
-/// A histogram with the meaning that Prometheus gives it.
+/// A histogram as Prometheus defines it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Buckets {
-    /// How many values there were.
+    /// The number of values.
     pub count: u64,
-    /// Their sum in seconds.
+    /// The sum of the values in seconds.
     pub sum: f64,
-    /// How many of them do not exceed each bound; what exceeds the last is in `count` alone.
+    /// The number of values up to each bound; those above the last bound are in `count` only.
     pub buckets: Vec<Bucket>,
 }
 
-/// One bucket, those below it included.
+/// A cumulative bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Bucket {
-    /// The bound in seconds.
+    /// The upper bound in seconds.
     pub le: f64,
-    /// How many values do not exceed it.
+    /// The number of values that do not exceed it.
     pub count: u64,
 }
 
-/// Encoded forms of one coding.
+/// The encoded forms of one coding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodingCounts {
-    /// How many were made.
+    /// The number of forms made.
     pub made: u64,
-    /// How many bytes shorter they were than the originals.
+    /// The bytes saved, compared with the originals.
     pub bytes_saved: u64,
-    /// Responses that were sent so.
+    /// The number of responses sent in this form.
     pub served: u64,
 }
 
-/// Entries that had to go.
+/// Evicted entries by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evicted {
-    /// For room.
+    /// Evicted for space.
     pub space: u64,
-    /// As nobody asked for them (`inactive=`).
+    /// Evicted because they were not requested for too long (`inactive=`).
     pub inactive: u64,
-    /// As their key had too many variants (`swr_cache_max_variants`).
+    /// Evicted because their key had too many variants (`swr_cache_max_variants`).
     pub variants: u64,
 }
 
-/// Purges of one kind.
+/// Purges of one kind by mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Purges {
-    /// That dropped what they found.
+    /// Purges that removed the responses.
     pub hard: u64,
-    /// That made it stale.
+    /// Purges that made the responses stale.
     pub soft: u64,
 }
 
-/// What became of processes that died, and of damage.
+/// Dead processes and damaged entries dealt with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recovery {
-    /// Dead processes that were cleaned up after.
+    /// Dead processes whose resources were reclaimed.
     pub dead_workers: u64,
-    /// Repairs after a process died in the middle of an allocation.
+    /// Repairs after a process died during an allocation.
     pub repairs: u64,
-    /// Entries that were found damaged, and dropped.
+    /// Entries that were found damaged and dropped.
     pub damaged: u64,
 }
 
@@ -236,28 +236,28 @@ pub struct Recovery {
 pub struct Failing {
     /// Its key.
     pub key: String,
-    /// How the last try failed: a word of `$swr_cache_reason`, or the origin's status.
+    /// The cause of the last failure: a word of `$swr_cache_reason`, or the status that the origin answered with.
     pub cause: String,
-    /// Since when it has failed (Unix time in seconds).
+    /// The time of the first failure in a row (Unix time in seconds).
     pub since: f64,
-    /// When it will be tried again, should anybody ask for it (Unix time in seconds).
+    /// The time from which on a request tries again (Unix time in seconds).
     pub next_try: f64,
 }
 
-/// What is asked for most.
+/// What is requested most often.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Top {
-    /// Keys; 20 at most.
+    /// The keys, 20 at most.
     pub keys: Vec<Tally>,
-    /// Tags; 20 at most.
+    /// The tags, 20 at most.
     pub tags: Vec<Tally>,
 }
 
-/// A name, and how often it was asked for.
+/// A name, and how often it was requested.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
-    /// A key or tag.
+    /// The key or tag.
     pub name: String,
-    /// How often, about.
+    /// The approximate number of requests.
     pub hits: u64,
 }

@@ -1,4 +1,4 @@
-//! The tree as a whole, made of its zones.
+//! The tree of all zones.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::summary::of_all;
 use super::tree::{Tree, Zone};
 use crate::store::Millis;
 
-/// The tree of these zones, read at `now`.
+/// Makes the tree of these zones, read at `now`.
 pub fn tree(zones: BTreeMap<String, Zone>, now: Millis) -> Tree {
     Tree {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -18,7 +18,7 @@ pub fn tree(zones: BTreeMap<String, Zone>, now: Millis) -> Tree {
     }
 }
 
-/// The same with one zone alone.
+/// Makes the tree with one of its zones.
 pub fn pick(tree: &Tree, name: &str) -> Tree {
     let zone = tree.zones.get_key_value(name);
     let zones: BTreeMap<_, _> = zone
@@ -33,7 +33,7 @@ pub fn pick(tree: &Tree, name: &str) -> Tree {
     }
 }
 
-/// A zone of which nothing can be read, since its memory was found damaged or no place for this process was free in it.
+/// The tree of a zone that can't be read: its memory was found damaged, or there was no free process slot in it.
 pub fn unknown() -> Zone {
     Zone {
         summary: "This zone can't be read here; requests are proxied".to_owned(),
