@@ -1,9 +1,9 @@
-//! What the store answers when it can't do its part. A caller fails open on every one of these.
+//! The errors of the store. A caller fails open on each of them.
 
 use std::{fmt, io};
 
-/// A lock could not be taken in time, there was no room for the bookkeeping, the process has not entered the
-/// region, or the region is damaged. The caller goes on as if there were no cache.
+/// A lock was not acquired in time, there was no room for bookkeeping, the process has not entered the region, or the
+/// region is damaged. The caller continues without the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;
 
@@ -18,20 +18,20 @@ impl std::error::Error for Busy {}
 /// Why there was no room for an object or for more of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoSpace {
-    /// Larger than the region's largest permitted object.
+    /// The object is larger than the region allows.
     TooLarge,
-    /// Nothing more could be evicted: all else is pinned or being filled.
+    /// Nothing more can be evicted: everything is pinned or being filled.
     Full,
-    /// A lock could not be taken in time.
+    /// A lock was not acquired in time.
     Busy,
-    /// More bytes than the announced total.
+    /// The body exceeds its announced length.
     BeyondTotal,
-    /// The fill has been ended by someone else ([`Region::leave`](crate::store::Region::leave), or a repair).
+    /// The fill has been ended by another call ([`Region::leave`](crate::store::Region::leave)) or by a repair.
     Ended,
 }
 
 impl NoSpace {
-    /// A fixed word for logs.
+    /// The fixed word for logs.
     pub fn as_str(self) -> &'static str {
         match self {
             NoSpace::TooLarge => "too-large",
@@ -51,21 +51,21 @@ impl fmt::Display for NoSpace {
 
 impl std::error::Error for NoSpace {}
 
-/// Why a head swap did not happen.
+/// Why a head was not replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// The old object is no longer current, or its body is not complete.
+    /// The old object is no longer current, or its body is incomplete.
     NotCurrent,
-    /// The claim was voided (removal of the key) or taken over after its deadline.
+    /// The claim was voided by a removal of the key, or taken over after its deadline.
     Voided,
-    /// No room for the new head.
+    /// There was no room for the new head.
     Full,
-    /// A lock could not be taken in time.
+    /// A lock was not acquired in time.
     Busy,
 }
 
 impl Refused {
-    /// A fixed word for logs.
+    /// The fixed word for logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Refused::NotCurrent => "not-current",
@@ -87,16 +87,16 @@ impl std::error::Error for Refused {}
 /// Why a commit did not make the object current.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SupersededReason {
-    /// The claim was voided (removal of the key) or taken over after its deadline.
+    /// The claim was voided by a removal of the key, or taken over after its deadline.
     Voided,
-    /// Fewer bytes than the announced total: the object is broken.
+    /// The body is shorter than its announced length: the object is broken.
     Incomplete,
-    /// A lock could not be taken in time.
+    /// A lock was not acquired in time.
     Busy,
 }
 
 impl SupersededReason {
-    /// A fixed word for logs.
+    /// The fixed word for logs.
     pub fn as_str(self) -> &'static str {
         match self {
             SupersededReason::Voided => "voided",
@@ -106,60 +106,60 @@ impl SupersededReason {
     }
 }
 
-/// Why a region could not be made, attached or entered.
+/// Why a region could not be made, attached to or entered.
 #[derive(Debug)]
 pub enum StoreError {
-    /// The memory is too small for the region's own bookkeeping.
+    /// The memory is too small for the region's bookkeeping.
     TooSmall {
-        /// Bytes given.
+        /// The size of the memory in bytes.
         given: usize,
-        /// The least that is needed.
+        /// The minimum size in bytes.
         needed: usize,
     },
     /// The memory is larger than a region can address.
     TooLarge {
-        /// Bytes given.
+        /// The size of the memory in bytes.
         given: usize,
-        /// The most that can be used.
+        /// The maximum size in bytes.
         limit: usize,
     },
     /// The base address is not aligned to a cache line.
     Misaligned,
     /// The memory does not hold a region.
     Foreign,
-    /// The region was laid out by another version of the store.
+    /// The region has the layout of another version of the store.
     Version {
-        /// The layout version found.
+        /// The layout version of the region.
         found: u32,
         /// The layout version of this build.
         expected: u32,
     },
     /// The region was laid out for another length.
     Length {
-        /// The length found in the region.
+        /// The length of the region in bytes.
         found: u64,
-        /// The length given.
+        /// The length of the memory in bytes.
         given: u64,
     },
-    /// Others have the region, with another largest object.
+    /// Other processes use the region with another maximum object size.
     MaxObject {
-        /// Theirs.
+        /// The size that they use in bytes.
         found: u64,
-        /// The one given.
+        /// The size given in bytes.
         given: u64,
     },
-    /// The region contradicts itself.
+    /// The region is inconsistent.
     Corrupt(&'static str),
-    /// Another instance has the file.
+    /// Another instance uses the file.
     InUse,
-    /// The file was not closed well before the machine stopped: what came to the disk is not known.
+    /// The machine stopped while the file was in use, so it is not known what was written to the disk.
     Unsettled,
-    /// Every process slot is taken by a live process.
+    /// A live process holds every process slot.
     NoSlot,
-    /// As `NoSlot`, but some of those processes are dead, and this call has gone on with cleaning up after one, or another process is
-    /// at it: enter again soon.
+    /// Like `NoSlot`, but some of the processes are dead. This call has continued reclaiming one of their slots, or
+    /// another process is doing so: enter again soon.
     NoSlotYet,
-    /// The operating system refused.
+    /// A system call failed.
     Os(io::Error),
 }
 
@@ -169,13 +169,13 @@ impl fmt::Display for StoreError {
             StoreError::TooSmall { given, needed } => {
                 write!(
                     f,
-                    "{given} bytes are too few for a cache zone, at least {needed} are needed"
+                    "a cache zone of {given} bytes is too small, at least {needed} are needed"
                 )
             }
             StoreError::TooLarge { given, limit } => {
                 write!(
                     f,
-                    "{given} bytes are too many for a cache zone, at most {limit} can be used"
+                    "a cache zone of {given} bytes is too large, at most {limit} can be used"
                 )
             }
             StoreError::Misaligned => f.write_str("the zone's memory is not aligned to 64 bytes"),
@@ -183,24 +183,26 @@ impl fmt::Display for StoreError {
             StoreError::Version { found, expected } => {
                 write!(
                     f,
-                    "the zone has layout version {found}, this build has {expected}"
+                    "the zone has layout version {found}, but this build uses {expected}"
                 )
             }
             StoreError::Length { found, given } => {
                 write!(
                     f,
-                    "the zone was laid out for {found} bytes, {given} are given"
+                    "the zone was laid out for {found} bytes, but its size is now {given}"
                 )
             }
             StoreError::MaxObject { found, given } => write!(
                 f,
-                "the zone is in use with objects of at most {found} bytes, {given} are given"
+                "the zone is in use with a maximum object size of {found} bytes, not {given}"
             ),
             StoreError::Corrupt(what) => write!(f, "the zone is damaged: {what}"),
-            StoreError::InUse => f.write_str("another instance has it in use"),
+            StoreError::InUse => f.write_str("it is in use by another instance"),
             StoreError::Unsettled => f.write_str("the machine stopped while the zone was in use"),
-            StoreError::NoSlot => f.write_str("too many processes use the zone"),
-            StoreError::NoSlotYet => f.write_str("the place of a dead process is being cleaned"),
+            StoreError::NoSlot => f.write_str("the zone has no free process slot"),
+            StoreError::NoSlotYet => {
+                f.write_str("the process slot of a dead process is still being reclaimed")
+            }
             StoreError::Os(e) => write!(f, "the zone can't be used: {e}"),
         }
     }

@@ -1,23 +1,24 @@
-//! The shared-memory region that holds objects: opaque meta bytes, body bytes and ticks.
+//! The shared-memory region that holds objects: opaque meta bytes, body bytes and times.
 //!
-//! The store knows nothing of HTTP and has no clock: `now` is an argument, in Unix milliseconds. A [`Region`] is a
-//! handle of one process to one piece of memory that several processes may share; any of them may die at any
-//! instruction, and the others go on.
+//! The store has no notion of HTTP and no clock: `now` is an argument, Unix time in milliseconds. A [`Region`] is the
+//! handle through which a process uses a range of memory that several processes may share. Any of them may die at any
+//! instruction, and the others continue.
 //!
-//! Its floors, from the top down; each uses only what stands below it, and no two files use each other in a circle:
+//! Its layers, from the top down; each uses only those below it, and the files form no cycle:
 //!
-//! | floor | what it is |
+//! | layer | content |
 //! |---|---|
 //! | `region` | the handle of a process: lookups, claims, removal, sweep |
-//! | `handle` | what a process holds: a pinned object, a claim, a growing object, a purge |
-//! | `upkeep` | repair, cleaning up after dead processes, files, the consistency check |
+//! | `handle` | what a process holds: pinned objects, claims, fills, purges |
+//! | `upkeep` | repair, reclaiming what dead processes left, files, the consistency check |
 //! | `index` | from an offset to a checked entry; pins, leases, queues, eviction, the arena guard |
-//! | `process` | the table of processes, locks that can be taken over, wakers, time budgets |
-//! | `memory` | where things lie, access by checked offset, the allocator |
+//! | `process` | the process table, locks that survive their holders, wakers, time budgets |
+//! | `memory` | the layout, access by checked offset, the allocator |
 //!
-//! Handles stand above upkeep, as what needs room may have to do a turn of a repair first. Dropping a handle never does.
+//! Handles are above upkeep, because an operation that needs space may first have to do a turn of a repair. Dropping a
+//! handle never does.
 //!
-//! What guards what, and in which order locks are taken, is at the head of `memory/layout.rs`.
+//! `memory/layout.rs` says which lock guards what, and in which order locks are taken.
 
 mod error;
 mod handle;

@@ -1,4 +1,4 @@
-//! The handle of one process to a region.
+//! The handle through which a process uses a region.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -36,35 +36,35 @@ use crate::store::upkeep::seal::seal;
 use crate::store::upkeep::snapshot::snapshot;
 use crate::store::upkeep::validate::{Summary, validate};
 
-/// Lookups in a row that may find a damaged object.
+/// How many lookups in a row may find a damaged object before the call fails.
 const LOOKS: usize = 16;
-/// Buckets swept under one hold of the arena lock.
+/// Buckets swept per hold of the arena lock.
 const SWEEP_BATCH: u32 = 64;
 
-/// What a look counts for.
+/// Whether a lookup counts as a hit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Counting {
     Hit,
     Nothing,
 }
 
-/// What a lookup found.
+/// The result of a lookup.
 #[derive(Debug)]
 pub struct Lookup {
-    /// The object that `select` chose.
+    /// The object that `select` chose, pinned.
     pub object: Option<Object>,
-    /// How many living objects of the key were not selected.
+    /// The number of other living objects of the key.
     pub others: u32,
-    /// The most recent object of the key when none was selected.
+    /// The most recent object of the key, if none was selected; pinned.
     pub newest: Option<Object>,
-    /// What is remembered of the key beside its objects.
+    /// What is remembered about the key apart from its objects.
     pub marker: MarkerView,
 }
 
-/// A handle to a region. `Send + Sync`; all methods take `&self`; `Clone` is another handle to the same membership.
+/// A handle to a region. `Send + Sync`; all methods take `&self`; a clone is another handle to the same membership.
 ///
-/// A handle may be made before a fork and used by the children: each calls [`Region::enter`]. Objects, claims and
-/// fills are of the process that made them; in a forked child the inherited copies do nothing.
+/// A handle may be made before a fork and used by the children, each of which calls [`Region::enter`]. Objects, claims
+/// and fills belong to the process that made them; the copies that a forked child inherits have no effect.
 #[derive(Clone, Debug)]
 pub struct Region {
     shared: Arc<Shared>,
@@ -75,44 +75,45 @@ impl Region {
     ///
     /// # Safety
     /// The memory must be readable and writable, must outlive the handle and everything made from it, and must be
-    /// used by nothing but regions.
+    /// accessed through regions only.
     pub unsafe fn create(
         base: NonNull<u8>,
         len: usize,
         opt: &RegionOptions,
     ) -> Result<Region, StoreError> {
-        // SAFETY: the caller's promise is what `borrowed` asks for.
+        // SAFETY: the caller guarantees what `borrow` requires.
         let memory = unsafe { borrow(base, len) }?;
         let shared = create::format(memory, opt.max_object)?;
         Ok(Region { shared })
     }
 
-    /// Takes a region that is there already.
+    /// Attaches to a region that is already laid out in `len` bytes at `base`.
     ///
     /// # Safety
     /// As [`Region::create`].
     pub unsafe fn attach(base: NonNull<u8>, len: usize) -> Result<Region, StoreError> {
-        // SAFETY: the caller's promise is what `borrowed` asks for.
+        // SAFETY: the caller guarantees what `borrow` requires.
         let memory = unsafe { borrow(base, len) }?;
         let shared = create::attach(memory)?;
         Ok(Region { shared })
     }
 
-    /// A region in an anonymous shared mapping of its own, unmapped when the last handle goes.
+    /// Makes a region in an anonymous shared mapping of its own, which is unmapped when the last handle is dropped.
     pub fn anonymous(len: usize, opt: &RegionOptions) -> Result<Region, StoreError> {
         Geometry::of(len)?;
         let shared = create::format(Memory::anonymous(len)?, opt.max_object)?;
         Ok(Region { shared })
     }
 
-    /// A region in memory of this process alone. A forked child has a copy that cannot be used: it must not enter it.
+    /// Makes a region in private memory of this process. A forked child has an unusable copy, which it must not enter.
     pub fn private(len: usize, opt: &RegionOptions) -> Result<Region, StoreError> {
         Geometry::of(len)?;
         let shared = create::format(Memory::private(len)?, opt.max_object)?;
         Ok(Region { shared })
     }
 
-    /// A region in a file, which outlives the processes. Its lock is held until the last process that has it has ended.
+    /// Opens or makes a region in a file, which outlives the processes. The file is locked until the last process that
+    /// uses it has ended.
     pub fn file(
         path: &Path,
         len: usize,
@@ -122,7 +123,7 @@ impl Region {
         Ok((Region { shared }, found))
     }
 
-    /// A copy of the region in a file, in memory of this process: as much of it as the file has in use. It has entered it.
+    /// Copies the part of a file's region that is in use into private memory of this process, and enters the copy.
     pub fn snapshot(path: &Path) -> Result<(Region, Found), StoreError> {
         let (shared, found) = snapshot(path)?;
         let region = Region { shared };
@@ -130,13 +131,13 @@ impl Region {
         Ok((region, found))
     }
 
-    /// Writes into the region that all ended well, if it lies in a file and no other process is in it. Call it at the
-    /// very end: whoever enters takes the mark away. Returns whether it was written.
+    /// Marks a region in a file as cleanly closed, unless another process is in it. Call it last: any process that
+    /// enters removes the mark. Returns whether the mark was written.
     pub fn seal(&self) -> bool {
         seal(&self.shared)
     }
 
-    /// An anonymous region in which all keys collide.
+    /// An anonymous region in which the hashes of all keys are equal.
     #[cfg(test)]
     pub(crate) fn colliding(len: usize) -> Region {
         let mut region = Region::anonymous(len, &RegionOptions::default()).expect("a region");
@@ -145,39 +146,40 @@ impl Region {
         region
     }
 
-    /// The least `len` that can be laid out.
+    /// The minimum `len` of a region in bytes.
     pub fn min_len() -> usize {
         Geometry::min_len()
     }
 
-    /// The greatest `len` that can be laid out.
+    /// The maximum `len` of a region in bytes.
     pub fn max_len() -> usize {
         Geometry::max_len()
     }
 
-    /// Sets the longest permitted body, in bytes; 0 is an eighth of the region.
+    /// Sets the maximum length of a body in bytes; 0 means an eighth of the region.
     pub fn set_max_object(&self, bytes: u64) {
         self.shared.core.set_max_object(bytes);
     }
 
-    /// Tells this process's handles which part of a key is its stem, for [`Targets::stems`]. The first call counts. Every process
-    /// of a region tells the same, before it stores or purges; where it is not told, a purge by stem takes every key that
-    /// begins so.
+    /// Sets the function that returns the stem of a key, for [`Targets::stems`]. The first call takes effect. Every
+    /// process in a region must set the same function before it stores or purges; without it, a purge by stem takes
+    /// every key that begins with the stem.
     pub fn set_stem(&self, stem: fn(&[u8]) -> Option<&[u8]>) {
         self.shared.core.set_stem(stem);
     }
 
-    /// Takes a process slot, and goes on with cleaning up after dead processes. Every process calls it once, after the fork; before
-    /// it, everything answers [`Busy`]. The waker is used for what this process waits for. Takes about a millisecond, also if the
-    /// only slots to be had are those of the dead: then it is to be called again ([`StoreError::NoSlotYet`]).
+    /// Takes a process slot, and continues reclaiming what dead processes left. Every process calls it once, after the
+    /// fork; until then, every operation returns [`Busy`]. The waker is used to wake this process when something that
+    /// it waits for happens. Takes about a millisecond, also if only slots of dead processes are left; in that case it
+    /// returns [`StoreError::NoSlotYet`] until one is reclaimed, and has to be called again.
     pub fn enter(&self, wakers: Option<(Arc<Wakers>, WakerId)>) -> Result<(), StoreError> {
         let core = &self.shared.core;
         if core.is_poisoned() {
-            return Err(StoreError::Corrupt("it was found so before"));
+            return Err(StoreError::Corrupt("it was found damaged before"));
         }
         let found = core.processes().find_dead();
         self.shared.join(wakers)?;
-        // Pairs with the fence in `seal`: it sees us in the table, or we see its mark.
+        // Pairs with the fence in `seal`: either it sees our slot in the table, or we see its mark.
         fence(SeqCst);
         if core.header().clean.load(Relaxed) != 0 {
             let _ = core.unseal();
@@ -188,14 +190,15 @@ impl Region {
         Ok(())
     }
 
-    /// Ends the claims and fills of this process and gives its slot back. Call it when nothing uses the region.
-    /// While objects are still held, the slot stays taken: until the last of them and of the handles goes, or the process ends.
+    /// Ends the claims and fills of this process and releases its slot. Call it when nothing uses the region. While
+    /// objects are still pinned, the slot remains taken until the last of them and of the handles is dropped, or the
+    /// process ends.
     pub fn leave(&self) {
         self.shared.leave();
     }
 
-    /// Whether a process is in the region that this one's wakers don't reach (and whose wakers may not reach this one), as
-    /// while one binary takes over from another: what is waited for must then be looked at now and then.
+    /// Whether a process is in the region that this process's wakers don't reach (and whose wakers may not reach this
+    /// process), as while a new binary replaces a running one. A waiting process must then also poll from time to time.
     pub fn has_strangers(&self) -> bool {
         self.shared.member().is_some_and(|member| {
             let set = member
@@ -210,9 +213,9 @@ impl Region {
         })
     }
 
-    /// Looks for dead processes, wakes everyone if there are any, and goes on with what they have left behind as
-    /// [`Region::maintain`] does, for about a millisecond. Returns how many were newly found dead. Costs some ten microseconds a
-    /// process when none died. Call it about once a second.
+    /// Looks for dead processes, wakes all processes if there are any, and continues reclaiming what they left, like
+    /// [`Region::maintain`], for about a millisecond. Returns the number of processes newly found dead. Takes about ten
+    /// microseconds per process if none died. Call it about once a second.
     pub fn reap(&self) -> u32 {
         let Some(member) = self.shared.member() else {
             return 0;
@@ -222,10 +225,11 @@ impl Region {
         found
     }
 
-    /// Goes on, for so long, with what dead processes have left behind: the repair of the arena, if one died in the middle of an
-    /// allocation, and cleaning up after it. True when there is nothing left for this process to do (another may be at it). While it
-    /// is false, call it again soon, between other work: in a region with millions of objects it takes some seconds in all,
-    /// and until a repair is done nothing new is stored. [`Busy`]: a lock is held by a process that is stopped; try later.
+    /// Continues, for at most `within`, with what dead processes left: repairing the arena if one died during an
+    /// allocation, and reclaiming their pins, leases and fills. Returns true when nothing is left for this process to
+    /// do (another one may be at work). As long as it returns false, call it again soon, between other work: with
+    /// millions of objects it takes some seconds in total, and nothing new is stored until a repair is done. [`Busy`]:
+    /// a stopped process holds a lock; try again later.
     pub fn maintain(&self, within: Duration) -> Result<bool, Busy> {
         match self.shared.member() {
             Some(member) => self
@@ -236,7 +240,8 @@ impl Region {
         }
     }
 
-    /// Whether it was found to contradict itself. Nothing is stored in it or found any more; another has to be made.
+    /// Whether the region was found to be inconsistent. Nothing is stored or found in it any longer; it has to be
+    /// replaced by a new one.
     pub fn is_damaged(&self) -> bool {
         self.shared.core.is_poisoned()
     }
@@ -249,8 +254,8 @@ impl Region {
         self.shared.member().ok_or(Busy)
     }
 
-    /// Walks the living objects of `key`, the most recent first, until `select(meta)` is true; pins that one.
-    /// `select` runs under a lock: keep it pure and short, and call nothing of the region in it.
+    /// Visits the living objects of `key`, most recent first, until `select(meta)` returns true, and pins that object.
+    /// `select` runs under a lock: it must be pure and short, and must not use the region.
     pub fn lookup(
         &self,
         key: &[u8],
@@ -260,7 +265,7 @@ impl Region {
         self.look_for(key, now, Counting::Hit, select)
     }
 
-    /// As [`Region::lookup`], but it counts for nothing: neither for what stays when room is needed, nor as a hit.
+    /// Like [`Region::lookup`], but without any effect on eviction and hit counters.
     pub fn peek(
         &self,
         key: &[u8],
@@ -279,7 +284,7 @@ impl Region {
     ) -> Result<Lookup, Busy> {
         for _ in 0..LOOKS {
             let found = self.look(key, now, counting, select)?;
-            // What came out of a file is read through once before it is believed.
+            // An object from a file is verified once, before its first use.
             let shown = found.object.iter().chain(&found.newest);
             match shown
                 .into_iter()
@@ -292,7 +297,7 @@ impl Region {
         Err(Busy)
     }
 
-    /// Removes an object that turned out to be damaged, and counts it.
+    /// Removes an object that was found damaged, and counts it.
     pub fn drop_damaged(&self, object: &Object) {
         if self.remove(object) {
             let counts = &self.shared.core.header().counts;
@@ -316,7 +321,7 @@ impl Region {
             if at.e.hash.load(Relaxed) != hash {
                 return ControlFlow::Continue(());
             }
-            // Who finds it wants its body next.
+            // A lookup that succeeds reads the body next.
             core.prefetch_body(at.body());
             if at.key() != key {
             } else if !at.is_object() {
@@ -358,7 +363,7 @@ impl Region {
                     .is_some_and(|(b, ..)| self.shared.core.phase(b) != BROKEN))
     }
 
-    /// Pins, and counts a hit if it is one. The shard is locked.
+    /// Pins the entry, and counts a hit if the lookup counts. The shard is locked.
     fn hold(&self, member: &Member, at: &EntryAt<'_>, counting: Counting) -> Object {
         if counting == Counting::Hit {
             count_hit(at);
@@ -367,8 +372,9 @@ impl Region {
         Object::pinned(&self.shared, member, at)
     }
 
-    /// Asks for the claim on the marker `(key, sub)`. With `wait`, and if another holds it, this process is woken
-    /// once when that claim ends (released, filled, failed, voided, its process found dead) or when its fill is published.
+    /// Tries to take the claim on the marker `(key, sub)`. With `wait`, if another request holds it, this process is
+    /// woken once when that claim ends (released, filled, failed, voided, or its process found dead) or when its fill
+    /// is published.
     pub fn claim_key(
         &self,
         key: &[u8],
@@ -389,7 +395,7 @@ impl Region {
         })
     }
 
-    /// Asks for the claim to refresh that object; `wait` as in [`Region::claim_key`].
+    /// Tries to take the claim to refresh an object; `wait` as in [`Region::claim_key`].
     pub fn claim_object(
         &self,
         object: &Object,
@@ -421,13 +427,13 @@ impl Region {
         }
     }
 
-    /// A claim that collides with nobody.
+    /// Makes a claim that never conflicts with another one.
     pub fn unclaimed(&self, key: &[u8]) -> Claim {
         Claim::on_nothing(&self.shared, key)
     }
 
-    /// Sets an attribute of what is remembered of the key. All attributes are forgotten together, at the latest `until` of all.
-    /// Does nothing when the region is busy.
+    /// Sets an attribute of the key's marker. All attributes of a marker expire together, at the latest `until`. Does
+    /// nothing if the region is busy.
     pub fn set_marker(&self, key: &[u8], attribute: usize, value: u64, until: Millis, now: Millis) {
         let set = |at: &EntryAt<'_>| {
             if let Some(attribute) = attribute_of(at, attribute) {
@@ -439,7 +445,7 @@ impl Region {
             .and_then(|m| m.remember(key, until, now, set));
     }
 
-    /// Adds one to an attribute of what is remembered of the key and returns the new value; 1 when the region is busy.
+    /// Adds one to an attribute of the key's marker and returns the new value; 1 if the region is busy.
     pub fn count_in_marker(&self, key: &[u8], attribute: usize, until: Millis, now: Millis) -> u64 {
         let count = |at: &EntryAt<'_>| {
             let attribute = attribute_of(at, attribute);
@@ -450,7 +456,7 @@ impl Region {
         counted.unwrap_or(1)
     }
 
-    /// Sets an attribute of what is remembered of the key to zero.
+    /// Sets an attribute of the key's marker to zero.
     pub fn clear_marker(&self, key: &[u8], attribute: usize) {
         if let Ok(markers) = self.markers() {
             markers.clear(key, attribute);
@@ -464,8 +470,8 @@ impl Region {
         })
     }
 
-    /// Makes the object unfindable; readers keep it; a claim on it is void. False if it was no longer current, or
-    /// the region was busy.
+    /// Removes the object from the index; readers keep it, and a claim on it is void. Returns false if it was no longer
+    /// current, or if the region was busy.
     pub fn remove(&self, object: &Object) -> bool {
         let Ok(member) = self.member() else {
             return false;
@@ -483,25 +489,25 @@ impl Region {
         guard.remove(&at)
     }
 
-    /// Removes all objects of the key and of its branches and what is remembered of them, and voids the claims on them (their
-    /// commits are superseded); returns how many objects were removed, 0 also when the region was busy.
+    /// Removes all objects of the key and of its branches, and their markers, and voids the claims on them (their
+    /// commits are superseded). Returns the number of objects removed; 0 also if the region was busy.
     pub fn remove_key(&self, key: &[u8]) -> u32 {
         self.try_remove_key(key).unwrap_or(0)
     }
 
-    /// As [`Region::remove_key`], but says so when the region was busy and nothing was removed.
+    /// Like [`Region::remove_key`], but returns an error if the region was busy and nothing was removed.
     pub fn try_remove_key(&self, key: &[u8]) -> Result<u32, Busy> {
         remove_key(&self.shared, key)
     }
 
-    /// Begins a purge: from now on nothing that was asked for before comes to be found as if it had not been purged. Call
-    /// [`Purge::step`] until it is done.
+    /// Begins a purge: from now on, no fetch that began earlier stores anything that the purge matches as if it were
+    /// new. Call [`Purge::step`] until the purge is done.
     pub fn purge(&self, targets: Targets, effect: Effect, now: Millis) -> Result<Purge, Busy> {
         Purge::begin(&self.shared, targets, effect, now)
     }
 
-    /// Drops dead objects and markers, looking at up to `budget` places (buckets of the index) from where the last
-    /// sweep stopped. Returns how many were dropped.
+    /// Drops dead objects and markers, examining up to `budget` places (buckets of the index) from where the last sweep
+    /// stopped. Returns the number dropped.
     pub fn sweep(&self, now: Millis, budget: u32) -> u32 {
         let Ok(member) = self.member() else { return 0 };
         self.shared.core.advance_clock(now);
@@ -518,13 +524,13 @@ impl Region {
         dropped
     }
 
-    /// How many places a whole sweep looks at.
+    /// The number of places that a complete sweep examines.
     pub fn places(&self) -> u32 {
         self.shared.core.geometry.buckets as u32
     }
 
-    /// Adds to one of the [`TALLIES`] words that this process counts in; nothing before [`Region::enter`]. What each is for is
-    /// the caller's business. They outlive the process, and with a file all processes.
+    /// Adds to one of the [`TALLIES`] counters of this process; does nothing before [`Region::enter`]. The caller
+    /// defines what each counter means. They outlive the process and, in a file, all processes.
     #[inline]
     pub fn tally(&self, place: usize, n: u64) {
         if cfg!(feature = "uncounted") {
@@ -535,25 +541,25 @@ impl Region {
         }
     }
 
-    /// The words of all processes that ever were in the region, added up.
+    /// The counters, added up over all processes that have been in the region.
     pub fn tallies(&self) -> [u64; TALLIES] {
         Lanes::of(&self.shared.core).tallies()
     }
 
-    /// The keys that lookups have found most often of late, by hash (see [`Surveyed`]), with how often, about.
+    /// The keys that lookups found most often recently, by hash (see [`Surveyed`]), with approximate counts.
     pub fn hot(&self) -> HashMap<u64, u64> {
         Lanes::of(&self.shared.core).hot()
     }
 
-    /// In which place (see [`Region::survey`]) the objects and markers of a key are.
+    /// The place (see [`Region::survey`]) of the objects and markers of a key.
     pub fn place_of(&self, key: &[u8]) -> u32 {
         let core = &self.shared.core;
         core.bucket_of(core.hash_key.hash(key)) as u32
     }
 
-    /// Shows each object and marker that lookups can find in so many places (see [`Region::places`]) from `from` on, and changes
-    /// nothing; where to go on, `None` at the end. `each` runs under a lock: keep it short, and call nothing of the region
-    /// in it.
+    /// Shows each object and marker that lookups can find in a range of places (see [`Region::places`]): so many,
+    /// starting at `from`. Returns the place to continue from, `None` at the end. Changes nothing. `each` runs under a
+    /// lock: it must be short, and must not use the region.
     pub fn survey(
         &self,
         (from, places): (u32, u32),
@@ -564,12 +570,12 @@ impl Region {
         survey(&self.shared.core, local, (from, places), now, each)
     }
 
-    /// The counts.
+    /// The region's counters and sizes.
     pub fn stats(&self) -> Stats {
         Stats::of(&self.shared.core)
     }
 
-    /// Walks everything and checks that it holds together. Stops the region for its time. This process must have entered.
+    /// Walks everything and checks its consistency. Blocks the region meanwhile. This process must have entered.
     pub fn validate(&self) -> Result<Summary, String> {
         validate(&self.shared)
     }
@@ -582,6 +588,6 @@ unsafe fn borrow(base: NonNull<u8>, len: usize) -> Result<Memory, StoreError> {
     if base.as_ptr() as usize % 64 != 0 {
         return Err(StoreError::Misaligned);
     }
-    // SAFETY: aligned; the rest is the caller's promise.
+    // SAFETY: `base` is aligned; the caller guarantees the rest.
     Ok(unsafe { Memory::borrowed(base, len) })
 }

@@ -129,7 +129,7 @@ fn persist_leaves_a_file_in_use_alone() {
     let file = first.dir().join("zone.swr");
     let second = conf(&origin, &format!("zone=main:16m file={}", file.display())).start();
     let log = second.error_log();
-    assert!(log.contains("another instance has it in use"), "{log}");
+    assert!(log.contains("it is in use by another instance"), "{log}");
     ask(&second, 10, "MISS");
     ask(&second, 10, "HIT");
     ask(&first, 10, "HIT");

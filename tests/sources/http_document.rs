@@ -1,9 +1,9 @@
-//! docs/http.md says which code decides a rule and which tests hold it: all of it is there.
+//! docs/http.md names the code that implements each rule and the tests that cover it: all of these exist.
 
 use std::fs;
 use std::path::Path;
 
-/// The file that a path in the table means.
+/// The text of the file that a path in the table names.
 fn file(path: &str) -> String {
     let root = match path.split('/').next() {
         Some("http" | "engine") => "src/",
@@ -14,7 +14,7 @@ fn file(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// The tests in a file.
+/// The names of the tests in a file.
 fn tests(text: &str) -> Vec<&str> {
     text.split("#[test]")
         .skip(1)

@@ -1,4 +1,5 @@
-//! The check of nginx's structs (src/nginx/sys) sees a field, or a single bit, that the bindings have elsewhere than C has it.
+//! The check of nginx's structs (src/nginx/sys) detects a field, or a single bit, that the bindings place elsewhere
+//! than C does.
 
 use std::error::Error;
 use std::fs;
@@ -16,7 +17,7 @@ mod layout;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// As nginx 1.29.3 has it: bit fields that begin in the word of the field before them.
+/// As in nginx 1.29.3: bit fields that begin in the word of the preceding field.
 const HEADER: &str = "
 #include <stdint.h>
 
@@ -39,7 +40,7 @@ struct ngx_request_s {
 };
 ";
 
-/// What the check is made of, for that header.
+/// The inputs of the check for that header.
 struct Made {
     folder: tempfile::TempDir,
     bindings: String,
@@ -71,7 +72,7 @@ fn make() -> Result<Made> {
     })
 }
 
-/// What the compiler says of the check with these bindings.
+/// What the compiler reports about the check with these bindings.
 fn check(made: &Made, bindings: &str) -> Result<String> {
     let folder = made.folder.path();
     let sys = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/nginx/sys/src/check.rs");
@@ -103,7 +104,7 @@ fn check(made: &Made, bindings: &str) -> Result<String> {
 #[test]
 fn a_wrong_bit_is_seen() -> Result<()> {
     let made = make()?;
-    // Every field is asked for, and those of the struct without a name.
+    // Every field is checked, including those of the anonymous struct.
     for line in [
         "size_is!(ngx_request_s, ",
         "field_is!(ngx_request_s, port, 8, 2)",
@@ -136,7 +137,7 @@ fn a_wrong_bit_is_seen() -> Result<()> {
             "set_const::<23usize, 1u8>",
             "ngx_request_s.internal has other bits",
         ),
-        // As bindgen had it until 0.73.
+        // As bindgen generated it until 0.73.
         (
             "pub port: u16,",
             "pub port: u16,\npub __bindgen_padding_1: u16,",

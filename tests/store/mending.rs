@@ -1,6 +1,6 @@
-//! Putting a region in order after a death, in stints of a single step: what others do between the stints, deaths of the one
-//! that does it at each of its writes, and one that stops. In the end the region must be whole and give back every byte,
-//! and nobody may have lost or gained anything.
+//! Repair and reclaiming after a death, in turns of a single step: what other processes do between the turns, deaths of
+//! the leading process at each of its writes, and a leading process that is stopped. In the end the region must be
+//! consistent and return every byte, and no object or counter may be lost or gained.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -13,9 +13,9 @@ use support::*;
 
 const TESTS: &[Test] = &[
     ("others_go_on_during_a_repair", others_go_on_during_a_repair),
-    ("crash_between_and_in_stints_of_a_repair", crash_in_repair),
+    ("crash_between_and_in_turns_of_a_repair", crash_in_repair),
     (
-        "crash_between_and_in_stints_of_cleaning_up",
+        "crash_between_and_in_turns_of_cleaning_up",
         crash_in_cleaning_up,
     ),
     (
@@ -23,8 +23,8 @@ const TESTS: &[Test] = &[
         a_mender_that_is_stopped_is_replaced,
     ),
     (
-        "a_place_is_cleaned_in_stints_before_it_is_taken",
-        a_place_is_cleaned_in_stints_before_it_is_taken,
+        "a_place_is_cleaned_in_turns_before_it_is_taken",
+        a_place_is_cleaned_in_turns_before_it_is_taken,
     ),
 ];
 
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 }
 
 const NOW: Millis = 10;
-/// Writes of a fill with evictions, within which a process dies with the arena lock.
+/// Writes of a fill with evictions at which a process dies while it holds the arena lock.
 const DEATHS: [u64; 5] = [25, 60, 110, 200, 260];
 
 fn put(region: &Region, key: &[u8], nonce: u64, len: u64) -> Option<Object> {
@@ -57,12 +57,12 @@ fn enter(region: &Region) {
     region.enter(None).expect("a place");
 }
 
-/// A step; true when there is nothing left to do.
+/// Does a step; returns true when nothing is left to do.
 fn step(region: &Region) -> bool {
     region.maintain(Duration::ZERO).expect("nobody is stopped")
 }
 
-/// One more than a repair or cleaning up of these regions has steps, generously.
+/// An upper bound of the steps of a repair or of reclaiming in these regions.
 const MOST_STEPS: usize = 2000;
 
 fn settle(region: &Region, what: &str) {
@@ -71,14 +71,14 @@ fn settle(region: &Region, what: &str) {
         (0..MOST_STEPS).any(|_| step(region)),
         "{what}: it never ends"
     );
-    // What could not be given back before.
+    // What could not be unpinned before.
     region.reap();
 }
 
-/// A region with others in it, whom no death may touch.
+/// A region with other processes in it, which no death may affect.
 struct Town {
     region: Region,
-    /// Held, current and unlinked ones.
+    /// Handles of current and unlinked objects.
     held: Vec<Object>,
     growing: Option<Fill>,
     claim: Option<Claim>,
@@ -101,7 +101,7 @@ impl Town {
                 region.remove_key(&key);
             }
         }
-        // Two heads that share a body, of which the old one is held.
+        // Two heads that share a body; the old one is pinned.
         let old = put(&region, b"renewed", 70, 2000).expect("room");
         let head = meta(70, b"renewed");
         let renewed =
@@ -125,7 +125,7 @@ impl Town {
         }
     }
 
-    /// Somebody dies before that write of a fill that evicts.
+    /// A process dies before that write of a fill that evicts.
     fn die_filling(&self, write: u64) {
         let child = Child::fork(|| {
             enter(&self.region);
@@ -136,7 +136,7 @@ impl Town {
         assert_eq!(child.wait(), None, "it lived");
     }
 
-    /// The same. True if a repair is needed, which has then begun.
+    /// The same. Returns true if a repair is needed, which has then begun.
     fn death(&self, write: u64) -> bool {
         self.die_filling(write);
         self.region.reap();
@@ -153,7 +153,7 @@ impl Town {
             .for_each(|key| get(&self.region, key).iter().for_each(|o| _ = check(o)));
     }
 
-    /// The end: all is whole, and all can be had back.
+    /// The end: everything is consistent, and all memory can be used again.
     fn end(mut self, what: &str) {
         settle(&self.region, what);
         let s = self
@@ -210,7 +210,7 @@ fn fill_up(region: &Region) {
 
 type Deed = fn(&mut Town);
 
-/// What others do while a repair is under way, each at any of its steps.
+/// What other processes do during a repair, each at any of its steps.
 const DEEDS: &[(&str, Deed)] = &[
     ("lookups, pins and unpins", |town| {
         let found: Vec<_> = (b'a'..b'g')
@@ -258,7 +258,7 @@ const DEEDS: &[(&str, Deed)] = &[
         check(&fill.commit(NOW).expect("it was published before"));
     }),
     ("what wants room or removes something", |town| {
-        // Each of these does a step, of which the last one may be among them.
+        // Each of these does a step, which may be the last one.
         let repairs = town.region.stats().repairs;
         let stored = put(&town.region, b"more", 4, 100);
         let removed = town.region.try_remove_key(b"a");
@@ -295,7 +295,7 @@ const DEEDS: &[(&str, Deed)] = &[
     }),
 ];
 
-/// Whether no step and no write is left out (`make test-chaos`).
+/// Whether no step and no write is skipped (`make test-chaos`).
 fn everywhere() -> bool {
     std::env::var_os("SWRCACHE_EVERY_WRITE").is_some()
 }
@@ -328,7 +328,7 @@ fn others_go_on_during_a_repair() {
     println!("  {repairs} repairs");
 }
 
-/// Goes on with the mending, and with other things in between, as a worker does.
+/// Continues the maintenance, with other operations in between, as a worker does.
 fn work_and_mend(region: &Region) {
     let mut held = Vec::new();
     for i in 0..MOST_STEPS {
@@ -347,13 +347,13 @@ fn work_and_mend(region: &Region) {
     panic!("it never ends");
 }
 
-/// The one that mends dies before each of its writes, within its stints and between them.
+/// The leading process dies before each of its writes, within its turns and between them.
 fn die_mending(prepare: impl Fn(&Town), stride: u64) -> u64 {
     let mut n = 0;
     loop {
         let what = format!("before write {n} of mending");
         let town = Town::new();
-        // It is in the region before the death that it finds.
+        // It has entered the region before the death that it finds.
         let (ready, go) = (Gate::new(), Gate::new());
         let mender = Child::fork(|| {
             enter(&town.region);
@@ -393,7 +393,7 @@ fn crash_in_cleaning_up() {
                 let held: Vec<_> = (b'a'..b'g')
                     .filter_map(|k| get(&town.region, &[k]))
                     .collect();
-                // Unlinked, and held by the dead one alone.
+                // Unlinked, and pinned by the dead process only.
                 let unlinked = put(&town.region, b"target", 5, 900);
                 town.region.remove_key(b"target");
                 let head = meta(6, b"old");
@@ -411,8 +411,8 @@ fn crash_in_cleaning_up() {
     println!("  cleaning up: {writes} writes");
 }
 
-/// One is stopped between two stints of a repair. Another takes over after a while. What the first one knew is worth nothing
-/// when it comes back: in the middle of the other's repair, or in that after the next death.
+/// A process is stopped between two turns of a repair, and another takes over after a while. What the first one had
+/// found is void when it continues: during the other's repair, or during the one after the next death.
 fn a_mender_that_is_stopped_is_replaced() {
     for done_when_it_is_back in [false, true] {
         let what = format!("done: {done_when_it_is_back}");
@@ -425,10 +425,10 @@ fn a_mender_that_is_stopped_is_replaced() {
             town.region.reap();
             (0..60).for_each(|_| assert!(!step(&town.region), "it is in charge"));
             ready.open(1);
-            // Stopped: it does nothing more, and lives.
+            // Stopped: it does nothing more, but is alive.
             back.pass();
             if done_when_it_is_back {
-                // In charge again, of another repair.
+                // It leads again, another repair.
                 town.region.reap();
                 work_and_mend(&town.region);
             } else {
@@ -477,7 +477,7 @@ fn a_mender_that_is_stopped_is_replaced() {
     }
 }
 
-fn a_place_is_cleaned_in_stints_before_it_is_taken() {
+fn a_place_is_cleaned_in_turns_before_it_is_taken() {
     let town = Town::new();
     let (entered, stay) = (Gate::new(), Gate::new());
     let others: Vec<Child> = (0..125)
@@ -500,7 +500,7 @@ fn a_place_is_cleaned_in_stints_before_it_is_taken() {
         let mut calls = 1;
         while let Err(e) = town.region.enter(None) {
             assert!(matches!(e, StoreError::NoSlotYet), "{e}");
-            // Until then it is not there.
+            // Until then it is not found.
             assert!(town.region.lookup(b"a", NOW, &mut |_| true).is_err());
             calls += 1;
         }

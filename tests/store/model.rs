@@ -1,6 +1,6 @@
-//! The store against a simple model: random operations, and after each the two are compared and the region is
-//! validated. The model has no bound, so an object that the region has evicted is taken out of the model when it is
-//! missed; what must never happen is that the region finds what the model does not have, or finds other bytes.
+//! Compares the store with a simple model: random operations, each followed by a comparison and a validation of the
+//! region. The model has no size limit, so an object that the region evicted is removed from the model when a lookup
+//! misses it. The region must never find an object that the model does not have, or other bytes.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ struct Expected {
 
 #[derive(Default)]
 struct Model {
-    /// Objects of a key, the most recent first.
+    /// The objects of a key, most recent first.
     objects: HashMap<Vec<u8>, Vec<Expected>>,
     pass: HashMap<Vec<u8>, Millis>,
 }
@@ -30,7 +30,7 @@ struct World {
     model: Model,
     random: Random,
     now: Millis,
-    /// Handles that are kept, with what they must go on to read.
+    /// Handles that are kept, with what they must continue to read.
     kept: Vec<(Object, Expected)>,
     fills: Vec<(Fill, Expected)>,
     claims: Vec<Claim>,
@@ -60,7 +60,7 @@ impl World {
         }
     }
 
-    /// Looks a key up, compares, and returns the object and what was expected.
+    /// Looks a key up, compares the result, and returns the object and what was expected.
     fn look(&mut self, key: &[u8]) -> Option<(Object, Expected)> {
         let found = self
             .region
@@ -86,7 +86,7 @@ impl World {
             .iter()
             .position(|e| e.id == object.id())
             .expect("found what the model does not have");
-        // Those before it have died or been evicted.
+        // The objects before it have died or been evicted.
         list.drain(..at);
         let expected = list[0].clone();
         assert!(expected.dead_at > self.now, "a dead one was found");
@@ -219,7 +219,7 @@ impl World {
                 .claim_key(&key, 1, self.now, self.now + 100, false)
             {
                 Ok(Attempt::Won(claim)) => self.claims.push(claim),
-                // Busy: no room for a marker, as all else is pinned.
+                // Busy: there is no room for a marker, as everything else is pinned.
                 other => assert!(
                     matches!(other, Ok(Attempt::Held { .. }) | Err(Busy)),
                     "{other:?}"

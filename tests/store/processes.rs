@@ -1,6 +1,6 @@
 //! The store between processes: children die at random moments, wait for each other, and are stopped.
 //!
-//! `SWRCACHE_KILLS` says how many deaths, `make test-chaos` wants thousands.
+//! `SWRCACHE_KILLS` sets the number of deaths; `make test-chaos` runs thousands.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use support::*;
 fn main() -> ExitCode {
     run(&[tests![
         killed_children_leave_the_region_whole,
-        waiters_are_rung_across_processes,
+        waiters_are_woken_across_processes,
         two_processes_get_one_claim,
         the_claim_of_a_killed_process_is_free_again,
         the_fill_of_a_killed_process_is_broken,
@@ -187,7 +187,7 @@ fn killed_children_leave_the_region_whole() {
     assert_eq!(region.stats().payload, 0);
 }
 
-/// Cleans up after all that are dead.
+/// Reclaims what all dead processes left.
 fn settle(region: &Region) {
     for _ in 0..100 {
         region.reap();
@@ -198,7 +198,7 @@ fn settle(region: &Region) {
     panic!("never settled: {:?}", validate(region));
 }
 
-/// A region that nobody has entered.
+/// A region that no process has entered.
 fn anonymous() -> Region {
     Region::anonymous(1 << 20, &RegionOptions::default()).expect("region")
 }
@@ -209,36 +209,36 @@ fn wait_for(fd: libc::c_int) {
         events: libc::POLLIN,
         revents: 0,
     };
-    // SAFETY: one pollfd on the stack.
+    // SAFETY: the one pollfd that is passed lives on the stack.
     let ready = unsafe { libc::poll(&raw mut poll, 1, 10_000) };
-    assert_eq!(ready, 1, "the bell was not rung");
+    assert_eq!(ready, 1, "the process was not woken");
 }
 
-fn enter_with_bell(region: &Region, bells: &Arc<Wakers>) -> WakerId {
-    let bell = bells.claim().expect("a free bell");
+fn enter_with_waker(region: &Region, wakers: &Arc<Wakers>) -> WakerId {
+    let waker = wakers.claim().expect("a free waker");
     region
-        .enter(Some((Arc::clone(bells), bell)))
+        .enter(Some((Arc::clone(wakers), waker)))
         .expect("enter");
-    bell
+    waker
 }
 
-fn waiters_are_rung_across_processes() {
+fn waiters_are_woken_across_processes() {
     let region = anonymous();
-    let bells = Arc::new(Wakers::new(4).expect("bells"));
+    let wakers = Arc::new(Wakers::new(4).expect("wakers"));
     let waits = Gate::new();
-    enter_with_bell(&region, &bells);
+    enter_with_waker(&region, &wakers);
     let Ok(Attempt::Won(claim)) = region.claim_key(b"key", 0, 1, 1000, false) else {
         panic!("free")
     };
     let child = Child::fork(|| {
-        let bell = enter_with_bell(&region, &bells);
+        let waker = enter_with_waker(&region, &wakers);
         let held = region
             .claim_key(b"key", 0, 1, 1000, true)
             .expect("not busy");
         assert!(matches!(held, Attempt::Held { .. }));
         waits.open(1);
-        wait_for(bells.fd(bell));
-        bells.drain(bell);
+        wait_for(wakers.fd(waker));
+        wakers.drain(waker);
         let object = region
             .lookup(b"key", 1, &mut |_| true)
             .expect("not busy")
@@ -252,8 +252,8 @@ fn waiters_are_rung_across_processes() {
                 break;
             }
             waits.open(2);
-            wait_for(bells.fd(bell));
-            bells.drain(bell);
+            wait_for(wakers.fd(waker));
+            wakers.drain(waker);
         }
         assert_eq!(cursor.pos(), 3000);
         region.leave();
@@ -267,7 +267,7 @@ fn waiters_are_rung_across_processes() {
     assert_eq!(waits.pass(), 2);
     fill.commit(1).expect("commit");
     assert_eq!(child.wait(), Some(0));
-    // The child held the object when it left, so its pin went with its end.
+    // The child held the object when it left, so its pin ended with its process.
     settle(&region);
 }
 
@@ -303,8 +303,8 @@ fn two_processes_get_one_claim() {
 
 fn the_claim_of_a_killed_process_is_free_again() {
     let region = anonymous();
-    let bells = Arc::new(Wakers::new(2).expect("bells"));
-    let bell = enter_with_bell(&region, &bells);
+    let wakers = Arc::new(Wakers::new(2).expect("wakers"));
+    let waker = enter_with_waker(&region, &wakers);
     let holds = Gate::new();
     let child = Child::fork(|| {
         region.enter(None).expect("enter");
@@ -324,7 +324,7 @@ fn the_claim_of_a_killed_process_is_free_again() {
     child.signal(libc::SIGKILL);
     child.wait();
     assert_eq!(region.reap(), 1);
-    wait_for(bells.fd(bell));
+    wait_for(wakers.fd(waker));
     assert!(matches!(
         region.claim_key(b"key", 0, 1, FAR, true),
         Ok(Attempt::Won(_))
@@ -401,7 +401,7 @@ fn a_child_has_nothing_before_it_enters() {
     let Ok(Attempt::Won(claim)) = region.claim_key(b"key", 0, 1, 1000, false) else {
         panic!("free")
     };
-    // The copies that a child inherits are dropped in it, before it has entered and after.
+    // The copies that a child inherits are dropped in it, before and after it has entered.
     for enters in [false, true] {
         let inherited = (object.clone(), &claim, &mut fill);
         let child = Child::fork(|| {
@@ -445,12 +445,12 @@ fn more_processes_than_slots_are_refused() {
     children.iter().for_each(|_| assert_eq!(entered.pass(), 1));
     assert!(matches!(region.enter(None), Err(StoreError::NoSlot)));
     drop(children);
-    // They are dead now, and their slots are to be had by the first that cleans up.
+    // They are dead now, and the first process that reclaims can use their slots.
     region.enter(None).expect("enter");
     settle(&region);
 }
 
-/// A killed process loses nothing that it had counted; and whoever cleans up after it, or takes its place, counts nothing twice.
+/// What a killed process had counted is not lost, and a process that reclaims or reuses its slot counts nothing twice.
 fn what_a_killed_process_had_counted_stays() {
     let region = Region::anonymous(8 << 20, &RegionOptions::default()).expect("memory");
     let entered = Gate::new();
@@ -459,7 +459,7 @@ fn what_a_killed_process_had_counted_stays() {
             Child::fork(|| {
                 region.enter(None).expect("a slot");
                 entered.open(1);
-                // The second word is counted last: so the first has at least as much.
+                // The second counter is incremented last, so the first one is at least as large.
                 loop {
                     region.tally(0, 1);
                     region.tally(1, 1);

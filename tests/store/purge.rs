@@ -1,4 +1,4 @@
-//! Purges by label, prefix, text and key, of what is stored and of what is on its way.
+//! Purges by label, prefix, text and key, of stored objects and of fills in progress.
 
 use swrcache::store::*;
 
@@ -63,7 +63,7 @@ fn all() -> Targets {
 
 fn purge(region: &Region, targets: Targets, effect: Effect) -> u64 {
     let mut purge = region.purge(targets, effect, 4).expect("begin");
-    // In pieces, as hosts do.
+    // In steps, as hosts do.
     while !purge.step(7).expect("step") {}
     purge.purged()
 }
@@ -72,7 +72,7 @@ fn remove(region: &Region, targets: Targets) -> u64 {
     purge(region, targets, Effect::Remove)
 }
 
-/// Nothing is left over when all is gone and swept.
+/// Nothing is left when everything is removed and swept.
 fn check_empty(region: &Region) {
     remove(region, all());
     while region.stats().objects + region.stats().markers > 0 {
@@ -99,7 +99,7 @@ fn a_label_finds_all_that_bears_it_and_nothing_else() {
     for n in 0..1000u64 {
         assert_eq!(has(&region, &format!("/{n}")), n % 10 != 7, "{n}");
     }
-    // An entry that two of them find counts once.
+    // An entry that matches twice counts once.
     assert_eq!(remove(&region, labels(&[8, 118, 119])), 101);
     put(&region, "/7", &[7]);
     assert_eq!(remove(&region, labels(&[7])), 1);
@@ -144,7 +144,7 @@ fn aging_leaves_what_it_finds_and_says_since_when() {
     let mut later = region.purge(all(), Effect::Age, 9).expect("begin");
     assert!(later.step(u32::MAX).expect("step"));
     assert_eq!((later.purged(), a.aged()), (2, 4), "the first counts");
-    // A renewal that was asked for afterwards is as new.
+    // A renewal that began afterwards is unaffected.
     let head = NewHead::new(b"new", [0; ATTRIBUTES], FAR);
     let renewed = claim(&region, "/a").renew(&a, head, 10).expect("renewed");
     assert_eq!(renewed.aged(), 0);
@@ -152,8 +152,7 @@ fn aging_leaves_what_it_finds_and_says_since_when() {
     check_empty(&region);
 }
 
-/// Every way in which what was fetched before a purge could come in after it.
-/// All branches of a key are removed with it, what is under way for them too.
+/// All branches of a key are removed with it, and fetches in progress for them store nothing.
 #[test]
 fn branches_go_with_their_trunk() {
     let trunk = b"/a\0".to_vec();
@@ -217,6 +216,7 @@ fn branches_go_with_their_trunk() {
     }
 }
 
+/// Every way in which a response fetched before a purge could be stored after it.
 #[test]
 fn a_purge_wins_over_what_was_asked_for_before() {
     type Target = fn() -> Targets;

@@ -1,10 +1,10 @@
-//! Claims: leases that say who may fetch.
+//! Claims: leases that decide who may fetch.
 //!
 //! | claim | how it ends |
 //! |---|---|
 //! | on a marker or an object | released or dropped, or consumed by a fill or a renewal: waiters are woken |
-//! | the same, not valid any more | voided by a removal, or taken over after its deadline: ending it changes nothing |
-//! | on nothing (`unclaimed`) | ends unnoticed; a removal of the key voids it |
+//! | the same, no longer valid | voided by a removal, or taken over after its deadline: ending it has no effect |
+//! | on nothing (`unclaimed`) | ends without an effect; a removal of the key voids it |
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -21,23 +21,23 @@ use crate::store::memory::block::{ATTRIBUTES, COMPLETE, EntryAt, OBJECT};
 use crate::store::memory::layout::Millis;
 use crate::store::upkeep::membership::{Member, Shared};
 
-/// The answer to asking for a claim.
+/// The result of trying to take a claim.
 #[derive(Debug)]
 pub enum Attempt {
-    /// You have it.
+    /// The caller holds the claim.
     Won(Claim),
-    /// Somebody else has it.
+    /// Another request holds the claim.
     Held {
-        /// When it can be taken over at the latest. (`now` when the region was busy.)
+        /// The time at which it can be taken over at the latest (`now` if the region was busy).
         deadline: Millis,
     },
 }
 
-/// Permission to fetch. `Drop` releases it and wakes the waiters. `Send`; holds no borrow.
+/// The permission to fetch. Dropping it releases it and wakes the waiters. `Send`; borrows nothing.
 #[derive(Debug)]
 pub struct Claim {
     pub(crate) shared: Arc<Shared>,
-    /// When it was made, as purges count.
+    /// When the claim was taken, in terms of the purge log.
     pub(crate) stamp: Stamp,
     hold: Hold,
 }
@@ -51,18 +51,18 @@ enum Hold {
 /// A new head for an object.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NewHead<'a> {
-    /// Opaque bytes, handed to `select` in lookups.
+    /// Opaque bytes, passed to `select` in lookups.
     pub meta: &'a [u8],
-    /// Numbers by which purges find it, at most [`MAX_LABELS`](crate::store::MAX_LABELS).
+    /// The labels by which purges find the object, at most [`MAX_LABELS`](crate::store::MAX_LABELS).
     pub labels: &'a [u64],
-    /// Initial attributes of the object.
+    /// The initial attributes of the object.
     pub attributes: [u64; ATTRIBUTES],
-    /// When it expires for good: lookups no longer find it.
+    /// The time from which on lookups no longer find the object (Unix time in ms).
     pub dead_at: Millis,
 }
 
 impl<'a> NewHead<'a> {
-    /// A head without labels.
+    /// Makes a head without labels.
     pub fn new(meta: &'a [u8], attributes: [u64; ATTRIBUTES], dead_at: Millis) -> NewHead<'a> {
         NewHead {
             meta,
@@ -72,7 +72,7 @@ impl<'a> NewHead<'a> {
         }
     }
 
-    /// What the entry of an object of `key` is made of.
+    /// The parts of the entry for an object of `key`.
     pub(crate) fn of_key(self, core: &Core, key: &'a [u8], born: Millis) -> EntryParts<'a> {
         EntryParts {
             kind: OBJECT,
@@ -87,7 +87,7 @@ impl<'a> NewHead<'a> {
     }
 }
 
-/// Asks for the lease of an entry. The shard is locked.
+/// Tries to take the lease of an entry. The shard is locked.
 pub(crate) fn attempt(
     shared: &Arc<Shared>,
     member: &Member,
@@ -104,7 +104,7 @@ pub(crate) fn attempt(
 }
 
 impl Claim {
-    /// A claim by a lease that was just taken; the shard is still locked.
+    /// Makes a claim of a lease that was just taken. The shard is still locked.
     fn leased(on: Object, lease: u64) -> Claim {
         let log = PurgeLog::of(&on.shared.core);
         Claim {
@@ -127,20 +127,20 @@ impl Claim {
         PurgeLog::of(&self.shared.core)
     }
 
-    /// Whether it is still held: not voided by a removal, not taken over after its deadline.
+    /// Whether the claim is still held: neither voided by a removal nor taken over after its deadline.
     pub fn is_valid(&self) -> bool {
         let is_removed = |key| self.purge_log().is_key_removed(key, self.stamp);
         match &self.hold {
             Hold::Lease { on, lease } => {
                 let at = on.at();
-                // A removal ends the leases of what it finds. What was unlinked before, it does not find.
+                // A removal ends the leases of the entries that it finds, but does not find those unlinked before.
                 at.e.lease.load(Acquire) == *lease && (at.is_linked() || !is_removed(on.key()))
             }
             Hold::Nothing { key } => !is_removed(key),
         }
     }
 
-    /// The key it is for.
+    /// The key that the claim is for.
     pub fn key(&self) -> &[u8] {
         match &self.hold {
             Hold::Lease { on, .. } => on.key(),
@@ -157,7 +157,7 @@ impl Claim {
         }
     }
 
-    /// The entry that waiters wait at.
+    /// The entry at which waiters are registered.
     pub(crate) fn place(&self) -> Option<&Object> {
         match &self.hold {
             Hold::Lease { on, .. } => Some(on),
@@ -165,7 +165,7 @@ impl Claim {
         }
     }
 
-    /// Swaps the head of `old` for a new one that shares its body, and ends the claim.
+    /// Replaces the head of `old` by a new one that shares its body, and ends the claim.
     pub fn renew(self, old: &Object, new: NewHead<'_>, now: Millis) -> Result<Object, Refused> {
         self.swap_head(old, new, now)
     }
@@ -181,7 +181,7 @@ impl Claim {
             return Err(Refused::NotCurrent);
         }
         self.shared.core.advance_clock(now);
-        // The guard is released before the handle is made: dropping a handle may need the arena lock.
+        // The guard is released before the handle is made, since dropping a handle may need the arena lock.
         let block = self.swap_entry(member, old, new, now)?;
         Object::adopt(&self.shared, member, block).ok_or(Refused::Busy)
     }
@@ -233,7 +233,7 @@ impl Claim {
         Ok(at.block)
     }
 
-    /// Ends the claim and wakes the waiters; the same as dropping it.
+    /// Ends the claim and wakes the waiters, as dropping it does.
     pub fn release(self) {}
 }
 
@@ -242,7 +242,7 @@ impl Drop for Claim {
         let Hold::Lease { on, lease, .. } = &self.hold else {
             return;
         };
-        // A handle inherited by a forked child ends nothing.
+        // A claim inherited by a forked child has no effect.
         if let Some(member) = self.shared.member().filter(|m| on.is_of(m)) {
             self.shared.leases(member).end(&on.at(), *lease);
         }

@@ -1,4 +1,4 @@
-//! Fills: objects that grow.
+//! Fills: objects whose body is still being written.
 //!
 //! | step | lookups | readers of the object | if the process dies |
 //! |---|---|---|---|
@@ -31,67 +31,67 @@ use crate::store::upkeep::membership::{Member, Shared};
 /// When lookups find a new object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Publish {
-    /// At once, while it grows.
+    /// Immediately, while it grows.
     Now,
-    /// When it is committed.
+    /// Once it is committed.
     AtCommit,
 }
 
-/// What a new object is made of.
+/// The parts of a new object.
 #[derive(Debug)]
 pub struct NewObject<'a> {
-    /// Opaque bytes, handed to `select` in lookups.
+    /// Opaque bytes, passed to `select` in lookups.
     pub meta: &'a [u8],
-    /// Numbers by which purges find it, at most [`MAX_LABELS`](crate::store::MAX_LABELS).
+    /// The labels by which purges find the object, at most [`MAX_LABELS`](crate::store::MAX_LABELS).
     pub labels: &'a [u64],
-    /// The length of the body where it is known.
+    /// The length of the body in bytes, if known.
     pub total: Option<u64>,
-    /// Initial attributes of the object.
+    /// The initial attributes of the object.
     pub attributes: [u64; ATTRIBUTES],
-    /// When it expires for good: lookups no longer find it.
+    /// The time from which on lookups no longer find the object (Unix time in ms).
     pub dead_at: Millis,
-    /// When lookups find it.
+    /// When lookups find it first.
     pub publish: Publish,
-    /// The object that its commit removes. If that is removed explicitly before, the commit is superseded.
+    /// The object that the commit replaces. If it is removed explicitly before, the commit is superseded.
     pub replaces: Option<&'a Object>,
-    /// How many objects the key may have; the oldest go first. 0 is no limit.
+    /// The maximum number of objects of the key; beyond it, the oldest are removed. 0 means no limit.
     pub max_variants: u32,
 }
 
-/// A fill that was not made current. The object can still be read by whoever holds it.
+/// A commit that did not make the object current. Holders of the object can still read it.
 #[derive(Debug)]
 pub struct Superseded {
-    /// The filled object, unlinked: complete, unless the reason is [`SupersededReason::Incomplete`].
+    /// The object, which is unlinked. It is complete unless the reason is [`SupersededReason::Incomplete`].
     pub object: Object,
-    /// Why.
+    /// Why it did not become current.
     pub reason: SupersededReason,
 }
 
-/// A growing object. `Drop` breaks it: it is unlinked and its readers are woken. `Send`.
+/// A growing object. Dropping it breaks the body: the object is unlinked and its readers are woken. `Send`.
 #[derive(Debug)]
 pub struct Fill {
-    /// Taken out when the fill ends in another way than by being dropped.
+    /// Taken out when the fill ends other than by being dropped.
     state: Option<Growing>,
 }
 
 #[derive(Debug)]
 struct Growing {
-    // Dropped in this order: the claim's waiters are woken when the object is settled.
+    // Dropped in this order: the claim's waiters are woken after the object has its final state.
     object: Object,
     replaces: Option<Object>,
     claim: Claim,
     max_variants: u32,
     len: u64,
     hasher: Option<Hasher>,
-    /// Bytes of all pieces.
+    /// The bytes reserved in all pieces.
     reserved: u64,
     last: u32,
-    /// The piece that is written to, and where it begins.
+    /// The piece being written, and the offset in the body at which it begins.
     current: u32,
     start: u64,
 }
 
-/// What `begin` has put into the region.
+/// What `begin` has made in the region.
 struct Begun {
     block: u32,
     first: u32,
@@ -100,8 +100,8 @@ struct Begun {
 }
 
 impl Fill {
-    /// Begins to fill an object of the claim's key. With a known total all room is taken now.
-    /// With [`Publish::Now`](crate::store::Publish) the waiters are woken: they can read along.
+    /// Begins a new object of the claim's key. If the total is known, all space is reserved now. With
+    /// [`Publish::Now`](crate::store::Publish), the waiters are woken, as they can read the object while it grows.
     pub fn begin(claim: Claim, new: NewObject<'_>) -> Result<Fill, (Claim, NoSpace)> {
         match begin(&claim, &new) {
             Ok((object, begun)) => Ok(Fill {
@@ -125,7 +125,7 @@ impl Fill {
     fn state(&self) -> &Growing {
         match &self.state {
             Some(state) => state,
-            // Only the methods that consume the fill take it out.
+            // Only the methods that consume the fill take the state out.
             None => unreachable!("a fill in use has its state"),
         }
     }
@@ -145,17 +145,17 @@ impl Fill {
         }
     }
 
-    /// The object, to read along.
+    /// The object, for reading while it grows.
     pub fn object(&self) -> Object {
         self.state().object.clone()
     }
 
-    /// Bytes written.
+    /// The number of bytes written.
     pub fn len(&self) -> u64 {
         self.state().len
     }
 
-    /// Whether nothing has been written.
+    /// Whether no byte has been written.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -165,7 +165,7 @@ impl Fill {
         self.state().object.attribute(i).store(value, Release);
     }
 
-    /// Whether a commit would (as of now) make the object current.
+    /// Whether a commit would make the object current, as of now.
     pub fn is_valid(&self) -> bool {
         self.state().is_valid()
     }
@@ -175,12 +175,13 @@ impl Fill {
         self.state().claim.extend(deadline);
     }
 
-    /// Completes the object, makes it current, removes what it replaces, ends the claim, wakes the waiters.
+    /// Completes the object, makes it current, removes the object that it replaces, ends the claim and wakes the
+    /// waiters.
     pub fn commit(self, now: Millis) -> Result<Object, Superseded> {
         let state = self.into_state();
         let settled = state.commit(now);
         let object = state.object.clone();
-        // The claim ends here, with the state: those who waited find the object.
+        // The claim ends here, together with the state; its waiters find the object.
         drop(state);
         match settled {
             Ok(()) => Ok(object),
@@ -188,8 +189,8 @@ impl Fill {
         }
     }
 
-    /// The body turned out to be the one of `old`: drops the new one, swaps the head of `old` for a new one with
-    /// its old body, ends the claim, wakes the waiters. Readers of the fill end well.
+    /// Ends a fill whose body is identical to that of `old`: drops the new body, replaces the head of `old` by a new
+    /// one, ends the claim and wakes the waiters. Readers of the fill see it as complete.
     pub fn commit_as_renewal(
         self,
         old: &Object,
@@ -205,7 +206,7 @@ impl Fill {
         renewed
     }
 
-    /// Breaks the object but keeps the claim, so that the failure can be recorded under it.
+    /// Breaks the object but keeps the claim, so that the failure can be recorded while it is held.
     pub fn abort(self) -> Claim {
         let state = self.into_state();
         state.break_off();
@@ -283,7 +284,7 @@ impl Growing {
         &self.object.shared.core
     }
 
-    /// The body, while this process may write to it.
+    /// The body, as long as this process may write to it.
     fn growing(&self) -> Option<(&Body, &Member)> {
         let member = self.shared().member().filter(|m| self.object.is_of(m))?;
         let (body, ..) = self.core().body(self.object.body_block())?;
@@ -306,7 +307,7 @@ impl Growing {
         Ok(())
     }
 
-    /// Makes room for bytes up to `end`.
+    /// Reserves space for the body up to `end`.
     fn grow_to(&mut self, end: u64, total: u64) -> Result<(), NoSpace> {
         if total == UNKNOWN && end > self.core().header().max_object.load(Relaxed) {
             return Err(NoSpace::TooLarge);
@@ -332,7 +333,7 @@ impl Growing {
         Ok(())
     }
 
-    /// Copies bytes behind those that are there; they are not published yet.
+    /// Copies bytes behind those already written, without publishing them.
     fn copy(&mut self, mut bytes: &[u8]) -> Option<()> {
         let mut pos = self.len;
         while !bytes.is_empty() {
@@ -345,8 +346,8 @@ impl Growing {
                 continue;
             }
             let n = bytes.len().min(room - off);
-            // SAFETY: the bytes lie in a piece of our own growing body, behind the published length, which readers
-            // never pass; `&mut self` makes us the only writer, and our pin keeps the body.
+            // SAFETY: the bytes lie in a piece of our own growing body, beyond the published length, which readers
+            // never exceed; `&mut self` makes this the only writer, and our pin keeps the body allocated.
             unsafe { self.core().memory.write(at + off, &bytes[..n]) }.then_some(())?;
             pos += n as u64;
             bytes = &bytes[n..];
@@ -366,13 +367,13 @@ impl Growing {
     fn is_valid(&self) -> bool {
         let removed = |o: &Object| o.at().e.flags.load(Relaxed) & REMOVED != 0;
         let at = self.object.at();
-        // What is published already stays as long as nobody removes it.
+        // What is already published stays unless it is removed.
         (at.is_linked() || self.claim.is_valid())
             && !removed(&self.object)
             && !self.replaces.as_ref().is_some_and(removed)
     }
 
-    /// Says that the body is whole.
+    /// Marks the body as complete.
     fn complete(&self) -> Result<(), SupersededReason> {
         let (body, member) = self.growing().ok_or(SupersededReason::Voided)?;
         let total = body.total.load(Relaxed);
@@ -384,7 +385,7 @@ impl Growing {
         if let Some(hasher) = &self.hasher {
             body.sum.store(hasher.0.digest(), Release);
         }
-        // A writer that has been ended meanwhile (leave) must not make its object whole again.
+        // A fill that was ended in the meantime (`leave`) must not become complete again.
         if body
             .phase
             .compare_exchange(GROWING, COMPLETE, AcqRel, Relaxed)
@@ -407,7 +408,7 @@ impl Growing {
         }
     }
 
-    /// Makes the object current and removes what it replaces.
+    /// Makes the object current and removes the object that it replaces.
     fn settle(&self, guard: &mut ArenaGuard<'_>, now: Millis) -> Result<(), SupersededReason> {
         let at = self.object.at();
         if self.current == self.last {
@@ -452,7 +453,7 @@ impl Growing {
         Ok(())
     }
 
-    /// Breaks the body, wakes its readers, and makes the object unfindable.
+    /// Breaks the body, wakes its readers, and removes the object from the index.
     fn break_off(&self) {
         if let Some((body, member)) = self.growing() {
             self.shared().bodies(member).break_off(body);
@@ -460,9 +461,9 @@ impl Growing {
         self.unlink();
     }
 
-    /// Makes the object unfindable.
+    /// Removes the object from the index.
     fn unlink(&self) {
-        // A copy that a forked child inherited ends nothing.
+        // A fill inherited by a forked child has no effect.
         if let Some(member) = self.shared().member().filter(|m| self.object.is_of(m)) {
             self.shared().bodies(member).abandon(&self.object.at());
         }

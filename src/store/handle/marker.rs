@@ -1,4 +1,4 @@
-//! Markers: what is remembered of a key beside its objects, and who may fetch it when it has none.
+//! Markers: what is remembered about a key apart from its objects, and the lease to fetch it while it has none.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,10 +11,10 @@ use crate::store::memory::layout::Millis;
 use crate::store::memory::platform::AtomicU64;
 use crate::store::upkeep::membership::{Member, Shared};
 
-/// What is remembered of a key beside its objects; all zero when nothing is.
+/// What is remembered about a key apart from its objects; all zero if nothing is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MarkerView {
-    /// Numbers of the user's, opaque to the store ([`Region::set_marker`](crate::store::Region::set_marker)).
+    /// Attributes that the store does not interpret ([`Region::set_marker`](crate::store::Region::set_marker)).
     pub attributes: [u64; MARKER_ATTRIBUTES],
 }
 
@@ -29,7 +29,7 @@ impl MarkerView {
     }
 }
 
-/// The markers of a region, by one process.
+/// The markers of a region, as one process uses them.
 #[derive(Clone, Copy)]
 pub(crate) struct Markers<'a> {
     pub(crate) shared: &'a Shared,
@@ -41,7 +41,7 @@ impl<'a> Markers<'a> {
         &self.shared.core
     }
 
-    /// The linked marker of `(key, sub)`. The shard is locked.
+    /// Finds the linked marker of `(key, sub)`. The shard is locked.
     fn find(self, hash: u64, key: &[u8], sub: u64) -> Option<EntryAt<'a>> {
         self.core().walk(self.core().bucket_of(hash), |at| {
             let found = !at.is_object()
@@ -56,7 +56,7 @@ impl<'a> Markers<'a> {
         })
     }
 
-    /// Does something with the marker of `(key, sub)`, which is made if there is none; under the shard's lock.
+    /// Applies a function to the marker of `(key, sub)`, made if there is none, under the shard's lock.
     pub(crate) fn with<T>(
         self,
         (key, sub): (&[u8], u64),
@@ -80,7 +80,7 @@ impl<'a> Markers<'a> {
             guard.discard(&new);
             return Err(Busy);
         };
-        // Another may have made it between the two locks.
+        // Another process may have made it between the two locks.
         if let Some(at) = self.find(hash, key, sub) {
             let answer = act(&at);
             guard.discard(&new);
@@ -91,12 +91,13 @@ impl<'a> Markers<'a> {
             return Err(Busy);
         }
         let answer = act(&new);
-        // It is linked and its shard is locked, so this only takes back the pin that it was made with.
+        // It is linked and its shard is locked, so this only releases the pin that it was made with.
         self.shared.pins(self.member).unpin(new.block);
         Ok(answer)
     }
 
-    /// Does something with what is remembered of a key, until then at least; all of it is forgotten at the latest such time.
+    /// Applies a function to the marker of a key, and keeps it until the given time at least; all its attributes expire
+    /// together at the latest such time.
     pub(crate) fn remember<T>(
         self,
         key: &[u8],
@@ -116,7 +117,7 @@ impl<'a> Markers<'a> {
         })
     }
 
-    /// Sets an attribute of the marker to zero, if there is one.
+    /// Sets an attribute of the marker to zero, if there is a marker.
     pub(crate) fn clear(self, key: &[u8], attribute: usize) {
         let hash = self.core().hash_key.of_key(key);
         let Some(_shard) = self.core().lock_shard(&self.member.local, hash) else {
@@ -129,7 +130,7 @@ impl<'a> Markers<'a> {
     }
 }
 
-/// An attribute of the user's. An index beyond them gives nothing.
+/// The attribute at an index of the marker; `None` if the index is out of range.
 pub(crate) fn attribute_of<'a>(at: &EntryAt<'a>, i: usize) -> Option<&'a AtomicU64> {
     at.e.attributes.iter().take(MARKER_ATTRIBUTES).nth(i)
 }

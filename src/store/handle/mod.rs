@@ -1,4 +1,4 @@
-//! What a process holds: a pinned object, a claim, a growing object, a purge under way.
+//! What a process holds: pinned objects, claims, fills, purges in progress.
 
 pub(crate) mod claim;
 pub(crate) mod fill;

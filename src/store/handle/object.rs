@@ -1,4 +1,4 @@
-//! A pinned object: its key, meta, attributes and body cannot go away while the handle lives.
+//! A pinned object: its key, meta, attributes and body stay valid as long as the handle lives.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
@@ -12,58 +12,58 @@ use crate::store::memory::layout::Millis;
 use crate::store::process::table::pin_of;
 use crate::store::upkeep::membership::{Member, Shared};
 
-/// Where a body stands.
+/// The state of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Completeness {
-    /// More bytes may come.
+    /// It may still grow.
     Growing,
-    /// All bytes are there.
+    /// All bytes are written.
     Complete,
-    /// No more bytes will come, and what is there is not the whole.
+    /// It is incomplete and won't grow any more.
     Broken,
 }
 
-/// How much of a body is there.
+/// How much of a body is readable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyState {
-    /// Published bytes: these can be read.
+    /// The published bytes, which can be read.
     pub len: u64,
-    /// The whole length where it is known: announced, or by completion.
+    /// The total length in bytes, if it is known, because it was announced or the body is complete.
     pub total: Option<u64>,
-    /// Where the body stands.
+    /// The state of the body.
     pub completeness: Completeness,
 }
 
-/// A place in a body; makes following reads cheap. Plain data, valid for the object it was used with;
-/// with another object it just starts afresh.
+/// A position in a body, which makes sequential reads cheap. Plain data, valid for the object that it was used with;
+/// used with another object, it searches its position again.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cursor {
     pos: u64,
-    /// Object that `block` belongs to; 0 is none.
+    /// The id of the object that `block` belongs to; 0 for none.
     id: u64,
     block: u32,
     start: u64,
 }
 
 impl Cursor {
-    /// A cursor at byte `pos`.
+    /// Makes a cursor at byte `pos`.
     pub fn at(pos: u64) -> Cursor {
         Cursor {
             pos,
             ..Cursor::default()
         }
     }
-    /// The next byte to be read.
+    /// The position of the next byte to be read.
     pub fn pos(&self) -> u64 {
         self.pos
     }
 }
 
-/// A pinned handle to an object. `Clone` is another pin, `Drop` unpins. `Send + Sync`. It keeps the process's
-/// mapping of the region alive. A handle inherited through a fork keeps nothing from going away: don't use it there.
+/// A pinned handle to an object. A clone is another pin; dropping it unpins. `Send + Sync`. It keeps the process's
+/// mapping of the region alive. A handle inherited through a fork is not pinned by the child, which must not use it.
 pub struct Object {
     pub(crate) shared: Arc<Shared>,
-    /// Who pinned it; lives as long as `shared`.
+    /// The member that pinned the object; lives as long as `shared`.
     member: *const Member,
     block: u32,
     body: u32,
@@ -72,7 +72,8 @@ pub struct Object {
     labels: u16,
 }
 
-// SAFETY: the pointer leads to a `Member`, which is Sync and lives as long as `shared`; all else is Send and Sync.
+// SAFETY: the pointer refers to a `Member`, which is Sync and lives as long as `shared`; all other fields are Send and
+// Sync.
 unsafe impl Send for Object {}
 // SAFETY: as for Send.
 unsafe impl Sync for Object {}
@@ -89,7 +90,7 @@ impl std::fmt::Debug for Object {
 impl Clone for Object {
     fn clone(&self) -> Self {
         if self.shared.is_current(self.member) {
-            // SAFETY: members live as long as `shared`.
+            // SAFETY: members live as long as `shared`, which this handle holds.
             self.shared
                 .pins(unsafe { &*self.member })
                 .pin_again(self.block);
@@ -105,14 +106,14 @@ impl Drop for Object {
     #[inline]
     fn drop(&mut self) {
         if self.shared.is_current(self.member) {
-            // SAFETY: members live as long as `shared`.
+            // SAFETY: members live as long as `shared`, which this handle holds.
             self.shared.pins(unsafe { &*self.member }).unpin(self.block);
         }
     }
 }
 
 impl Object {
-    /// A handle for a pin that has been counted already.
+    /// Makes a handle of a pin that has already been counted.
     #[inline]
     pub(crate) fn pinned(shared: &Arc<Shared>, member: &Member, at: &EntryAt<'_>) -> Object {
         Object {
@@ -126,13 +127,13 @@ impl Object {
         }
     }
 
-    /// As [`Object::pinned`], by block.
+    /// Like [`Object::pinned`], but by block.
     pub(crate) fn adopt(shared: &Arc<Shared>, member: &Member, block: u32) -> Option<Object> {
         let at = shared.core.entry(block)?;
         Some(Object::pinned(shared, member, &at))
     }
 
-    /// The entry, by what was checked when it was pinned.
+    /// The entry, as it was checked when it was pinned.
     #[inline]
     pub(crate) fn at(&self) -> EntryAt<'_> {
         let memory = &self.core().memory;
@@ -145,7 +146,7 @@ impl Object {
                 key_len: self.key_len as usize,
                 meta_len: self.meta_len as usize,
             },
-            // It lay there when the handle was made, and the memory does not shrink.
+            // The entry lay in the region when the handle was made, and the memory does not shrink.
             None => unreachable!("a pinned entry lies in the region"),
         }
     }
@@ -170,13 +171,13 @@ impl Object {
         self.at().meta()
     }
 
-    /// One of the [`ATTRIBUTES`]. An index beyond them gives the last.
+    /// One of the [`ATTRIBUTES`] attributes; the last one if the index is out of range.
     #[inline]
     pub fn attribute(&self, i: usize) -> &std::sync::atomic::AtomicU64 {
         &self.at().e.attributes[i.min(ATTRIBUTES - 1)]
     }
 
-    /// How much of the body is there.
+    /// How much of the body is readable.
     pub fn body(&self) -> BodyState {
         let Some((body, ..)) = self.core().body(self.body) else {
             return BodyState {
@@ -185,7 +186,7 @@ impl Object {
                 completeness: Completeness::Broken,
             };
         };
-        // The completeness first: a body that is complete has all its bytes published.
+        // The state is read first: a body that is complete has all its bytes published.
         let completeness = match self.core().phase(body) {
             COMPLETE => Completeness::Complete,
             BROKEN => Completeness::Broken,
@@ -204,8 +205,8 @@ impl Object {
         }
     }
 
-    /// Whether the process that fills the body has died, as the system says now; from then on the body is [`Completeness::Broken`]. Takes
-    /// some ten microseconds while another process fills it, nothing else.
+    /// Asks the system whether the process that fills the body has died, which makes the body [`Completeness::Broken`].
+    /// Takes about ten microseconds if another process fills the body, otherwise nothing.
     pub fn filler_has_died(&self) -> bool {
         let Some((body, ..)) = self.core().body(self.body) else {
             return false;
@@ -221,14 +222,14 @@ impl Object {
         !own && self.core().processes().check(filler)
     }
 
-    /// The published bytes from `from` that lie together; empty if there are none (yet).
-    /// Walks the pieces from the first: follow a body with [`Object::read`].
+    /// The contiguous published bytes at `from`; empty if there are none (yet). It searches from the first piece: use
+    /// [`Object::read`] to follow a body.
     pub fn chunk(&self, from: u64) -> &[u8] {
         self.read(&mut Cursor::at(from), usize::MAX)
     }
 
-    /// The next published bytes at the cursor that lie together, at most `max`; moves the cursor past them.
-    /// Empty when there are none (yet).
+    /// The next contiguous published bytes at the cursor, at most `max`; moves the cursor past them. Empty if there are
+    /// none (yet).
     pub fn read(&self, cursor: &mut Cursor, max: usize) -> &[u8] {
         self.try_read(cursor, max).unwrap_or_default()
     }
@@ -252,14 +253,15 @@ impl Object {
         let off = usize::try_from(cursor.pos - cursor.start).ok()?;
         let there = usize::try_from(len - cursor.pos).unwrap_or(usize::MAX);
         let n = (room - off).min(there).min(max);
-        // SAFETY: these bytes lie below the published length, so their writer is done with them, and the pin keeps the
-        // body's blocks from being used for anything else while `self` lives.
+        // SAFETY: these bytes lie below the published length, so their writer does not change them any more, and the
+        // pin keeps the body's blocks allocated while `self` lives.
         let bytes = unsafe { self.core().memory.bytes(at + off, n) }?;
         cursor.pos += n as u64;
         Some(bytes)
     }
 
-    /// Moves the cursor to the piece that holds its position; where the piece's bytes lie, and how many there are.
+    /// Moves the cursor to the piece that holds its position. Returns the offset of the piece's bytes in the region,
+    /// and their number.
     fn seek(&self, cursor: &mut Cursor) -> Option<(usize, usize)> {
         loop {
             let (next, at, room) = self.core().piece(cursor.block)?;
@@ -268,7 +270,7 @@ impl Object {
             }
             let block = next.load(Acquire);
             let start = cursor.start + room as u64;
-            // Pieces follow each other without gaps; a damaged chain ends the body, and can't lead round for ever.
+            // Pieces are contiguous; a damaged chain ends the body, and can't lead into an endless loop.
             let (extent, _, more) = self.core().extent(block)?;
             if more == 0 || extent.start.load(Relaxed) != start {
                 return None;
@@ -277,8 +279,8 @@ impl Object {
         }
     }
 
-    /// Wakes this process once when the body grows or ends. Look at [`Object::body`] again *after* this call,
-    /// then wait; call it again after each wake-up.
+    /// Registers this process to be woken once when the body grows or ends. Check [`Object::body`] again *after* this
+    /// call, then wait; call it again after each wake-up.
     pub fn watch(&self) {
         let (Some(member), Some((body, ..))) = (self.shared.member(), self.core().body(self.body))
         else {
@@ -286,7 +288,7 @@ impl Object {
         };
         let (w, bit) = pin_of(member.local.slot());
         body.waiters[w].fetch_or(bit, AcqRel);
-        // Pairs with the fence in the writer: it sees our bit, or we see its length.
+        // Pairs with the fence in the writer: either it sees our bit, or we see its length.
         fence(SeqCst);
     }
 
@@ -295,44 +297,45 @@ impl Object {
         self.at().labels().collect()
     }
 
-    /// Ages it as of `now`, as [`Effect::Age`](crate::store::Effect) does, unless that has happened before.
+    /// Makes the object stale as of `now`, like [`Effect::Age`](crate::store::Effect), unless an earlier time is
+    /// already set.
     pub fn age_from(&self, now: Millis) {
         let aged = &self.at().e.aged;
         let _ = aged.compare_exchange(0, now.max(1), Relaxed, Relaxed);
     }
 
-    /// When it was aged (the earliest time, if there are several); 0 is never.
+    /// The earliest time as of which a purge aged the object; 0 if none did.
     #[inline]
     pub fn aged(&self) -> Millis {
         self.at().e.aged.load(Relaxed)
     }
 
-    /// Whether lookups can still find it.
+    /// Whether lookups can still find the object.
     pub fn is_current(&self) -> bool {
         self.at().is_current()
     }
 
-    /// Never the same for two objects of a region. A renewed object has a new one.
+    /// A number that no other object of the region has ever had. A renewed object has a new one.
     pub fn id(&self) -> u64 {
         self.at().e.id.load(Relaxed)
     }
 
-    /// When it expires for good: lookups no longer find it.
+    /// The time from which on lookups no longer find the object (Unix time in ms).
     pub fn dead_at(&self) -> Millis {
         self.at().e.dead_at.load(Relaxed)
     }
 
-    /// When it was made current.
+    /// The time at which the object became current (Unix time in ms).
     pub fn born(&self) -> Millis {
         self.at().e.born.load(Relaxed)
     }
 
-    /// Whether somebody holds a live claim on it.
+    /// Whether a claim on the object is held.
     pub fn is_claimed(&self, now: Millis) -> bool {
         self.core().is_leased(self.at().e, now)
     }
 
-    /// Whether both have the same body (one is a renewal of the other).
+    /// Whether both objects have the same body (one is a renewal of the other).
     pub fn shares_body(&self, other: &Object) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared) && self.body == other.body
     }

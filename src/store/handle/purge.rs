@@ -1,18 +1,18 @@
-//! Purges: making unfindable, or aging, all that bears a label, begins with a prefix, or is there at all.
+//! Purges: remove or age all objects that have a label, begin with a prefix, or are stored at all.
 //!
 //! | step | fetches that began before | what is stored already |
 //! |---|---|---|
-//! | begin: the purge gets a number and a line in the log | come to nothing, or come in aged | as it was; what is asked for by its whole key is gone |
-//! | step, as often as needed | as above | found by a walk over the index, a piece at a time |
-//! | done | as above | gone for lookups, or aged; a sweep frees what is gone |
+//! | begin: the purge gets a number and a line in the log | store nothing, or store an aged object | unchanged; keys purged by their whole name are removed |
+//! | step, as often as needed | as above | found by a walk over the index, a part per step |
+//! | done | as above | no longer found by lookups, or aged; a sweep frees what was removed |
 //!
-//! Every claim knows the number of the last purge when it was made, and every entry that of the last one when it was
-//! linked. A fetch reads the log from there on when it links what it brought; the walk passes by what was linked after
-//! the purge began. The log is a ring: a fetch that it no longer reaches back to comes to nothing.
+//! Every claim records the number of the last purge at the time it was taken, and every entry the one at the time it
+//! was linked. When a fetch links its object, it reads the log from that number on; the walk skips what was linked
+//! after the purge began. The log is a ring: a fetch that began before its oldest line stores nothing.
 //!
-//! The walk reads a filter of each bucket without its lock, and then only the buckets that may hold what it looks for.
-//! A bit is set in a filter before an entry is linked, and linking takes the arena lock as beginning a purge does: what
-//! was linked before the purge is seen.
+//! The walk reads the filter of each bucket without its lock, and then examines only the buckets that may hold a match.
+//! The bits of a filter are set before an entry is linked, and both linking and beginning a purge take the arena lock,
+//! so the walk sees everything that was linked before the purge.
 
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -28,58 +28,58 @@ use crate::store::memory::platform::AtomicU32;
 use crate::store::process::wakeups::{Wakeups, take_waiters};
 use crate::store::upkeep::membership::{Member, Shared};
 
-/// Buckets that are looked at together.
+/// Buckets that are examined together.
 const TOGETHER: usize = 32;
 
-/// What a purge is for: everything that any of these finds.
+/// What a purge selects: everything that matches any of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Targets {
-    /// All that is stored.
+    /// Everything stored.
     pub all: bool,
-    /// Whole keys, with all branches.
+    /// Whole keys, including all branches.
     pub keys: Vec<Box<[u8]>>,
-    /// Stems of keys ([`Region::set_stem`](crate::store::Region::set_stem)): all keys that have one of them.
+    /// Stems of keys ([`Region::set_stem`](crate::store::Region::set_stem)): all keys with one of these stems.
     pub stems: Vec<Box<[u8]>>,
-    /// Beginnings of keys.
+    /// Prefixes of keys.
     pub prefixes: Vec<Box<[u8]>>,
-    /// Labels that objects were given.
+    /// Labels of objects.
     pub labels: Vec<u64>,
 }
 
-/// What becomes of what a purge finds.
+/// What a purge does to the objects that it finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Lookups don't find it any more; readers keep it. Claims on it are void.
+    /// Lookups don't find them any longer; readers keep them. Claims on them are void.
     Remove,
-    /// [`Object::aged`](crate::store::Object::aged) tells when the purge began. It can be found as before.
+    /// [`Object::aged`](crate::store::Object::aged) returns the time of the purge. Lookups find them as before.
     Age,
 }
 
-/// A purge under way. It has no effect on what it has not walked to when it is dropped; what was fetched before it and is
-/// not stored yet stays purged.
+/// A purge in progress. If it is dropped early, it has no effect on what it has not reached; fetches that began before
+/// it remain affected.
 #[derive(Debug)]
 pub struct Purge {
     shared: Arc<Shared>,
-    /// Where the walk goes on.
+    /// The bucket at which the walk continues.
     cursor: usize,
     work: Work,
 }
 
-/// What to look for, what to do with it, and how much was done.
+/// What to select, what to do with it, and how much was done.
 #[derive(Debug)]
 struct Work {
     targets: Targets,
     effect: Effect,
-    /// Its last line in the log.
+    /// The number of its last line in the log.
     number: u64,
     now: Millis,
-    /// Bits of each label.
+    /// The filter bits of each label.
     filters: Vec<u32>,
     purged: u64,
 }
 
-/// Removes all objects of a key and of its branches, and their markers, and voids the claims on it. Returns how many objects
-/// could be found before.
+/// Removes all objects of a key and of its branches, and their markers, and voids the claims on them. Returns the
+/// number of objects that lookups could find before.
 pub(crate) fn remove_key(shared: &Shared, key: &[u8]) -> Result<u32, Busy> {
     let member = shared.member().ok_or(Busy)?;
     let mut guard = shared.arena_guard(member).ok_or(Busy)?;
@@ -108,7 +108,7 @@ impl Purge {
         shared.core.advance_clock(now);
         let mut work = Work {
             filters: targets.labels.iter().map(|l| bits(*l)).collect(),
-            // Zero is "never".
+            // Zero means "never".
             now: now.max(1),
             effect,
             number: 0,
@@ -127,8 +127,8 @@ impl Purge {
         })
     }
 
-    /// Goes on over up to `places` places (see [`Region::places`]); true when it is done. On an error nothing is lost:
-    /// call it again.
+    /// Continues over up to `places` places (see [`Region::places`](crate::store::Region::places)); returns true when
+    /// the purge is done. An error loses nothing: call it again.
     pub fn step(&mut self, places: u32) -> Result<bool, Busy> {
         let (shared, work) = (&*self.shared, &mut self.work);
         let (core, member) = (&shared.core, shared.member().ok_or(Busy)?);
@@ -153,7 +153,7 @@ impl Purge {
         Ok(self.cursor >= end)
     }
 
-    /// How many objects it has found so far.
+    /// The number of objects found so far.
     pub fn purged(&self) -> u64 {
         self.work.purged
     }
@@ -164,13 +164,13 @@ impl Work {
         self.looks_at_keys() || !self.targets.labels.is_empty()
     }
 
-    /// Whether each key has to be looked at.
+    /// Whether each key has to be compared.
     fn looks_at_keys(&self) -> bool {
         let targets = &self.targets;
         targets.all || !targets.prefixes.is_empty() || !targets.stems.is_empty()
     }
 
-    /// Collects buckets that may hold something; where to go on after them.
+    /// Collects buckets that may hold a match. Returns the bucket to continue from.
     fn look_ahead(
         &self,
         core: &Core,
@@ -196,7 +196,7 @@ impl Work {
         }
     }
 
-    /// Writes what it is for into the log; its number, before which all that is linked is its affair.
+    /// Writes the purge into the log. Returns its number: everything linked with a lower one is subject to it.
     fn log(&self, core: &Core) -> Option<u64> {
         let (log, targets) = (PurgeLog::of(core), &self.targets);
         let all = targets.all.then_some(Pattern::All).into_iter();
@@ -206,7 +206,7 @@ impl Work {
         let patterns = all.chain(stems).chain(prefixes).chain(labels);
         let aged_keys = match self.effect {
             Effect::Age => targets.keys.as_slice(),
-            // These are noted as they are removed.
+            // These keys are recorded when they are removed.
             Effect::Remove => &[],
         };
         let keys = aged_keys.iter().map(|k| Pattern::Key(k));
@@ -220,7 +220,7 @@ impl Work {
         Some(log.last())
     }
 
-    /// Whole keys are purged at once.
+    /// Whole keys are purged immediately.
     fn purge_keys(&mut self, shared: &Shared, member: &Member) -> Result<(), Busy> {
         let core = &shared.core;
         for key in std::mem::take(&mut self.targets.keys) {
@@ -238,7 +238,7 @@ impl Work {
         Ok(())
     }
 
-    /// Purges what it looks for in a bucket, and makes the bucket's filter anew from what stays.
+    /// Purges the matches in a bucket, and recomputes the bucket's filter from what remains.
     fn walk(&mut self, core: &Core, member: &Member, bucket: usize) -> Result<(), Busy> {
         let mut wakeups = core.wakeups(&member.local);
         let _shard = core.lock_shard(&member.local, bucket as u64).ok_or(Busy)?;
@@ -289,7 +289,8 @@ impl Work {
             Effect::Remove => {
                 if at.is_object() {
                     self.purged += 1;
-                    // Dead first: an object that can be found and is flagged could never be replaced.
+                    // `dead_at` first: an entry that is flagged as removed while lookups still find it could never be
+                    // replaced.
                     e.dead_at.store(0, Release);
                     e.flags.fetch_or(REMOVED, Release);
                     core.sweep_soon();
@@ -304,8 +305,8 @@ impl Work {
     }
 }
 
-/// Prefetches the first entries of buckets, several at a time to hide the latency of memory. It is not read: an entry may be made
-/// there at this moment.
+/// Prefetches the first entries of several buckets, to hide the latency of memory. They are not read, as an entry may
+/// just be written there.
 fn touch(core: &Core, buckets: &[usize]) {
     let mut heads = [0; TOGETHER];
     for (bucket, head) in buckets.iter().zip(&mut heads) {

@@ -1,13 +1,14 @@
-//! The arena guard: whoever holds the arena lock. It links, unlinks and frees entries and bodies.
+//! The arena guard: proof that the arena lock is held. It links, unlinks and frees entries and bodies.
 //!
-//! If its holder dies, the region is repaired before there is another guard (`upkeep/repair.rs`), so within this file the order
-//! of stores matters only to those that hold no arena lock: lookups, which see chains, pins and phases.
+//! If the holder dies, the region is repaired before there is another guard (`upkeep/repair.rs`). Within this file, the
+//! order of stores therefore matters only to those that read without the arena lock: lookups, which see chains, pins
+//! and phases.
 //!
 //! | the region | `take` | `take_dirty` |
 //! |---|---|---|
-//! | is in order | a guard | a guard |
-//! | was left by a holder that died | notes that a repair is due; [`Unavailable::Dirty`] | the same note; a guard, to repair with |
-//! | is due to be repaired | [`Unavailable::Dirty`] | a guard, to repair with |
+//! | is consistent | a guard | a guard |
+//! | was left by a holder that died | records that a repair is due; [`Unavailable::Dirty`] | records the same; a guard to repair with |
+//! | has a repair due | [`Unavailable::Dirty`] | a guard to repair with |
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
@@ -29,22 +30,22 @@ use crate::store::process::wakeups::{Mask, Wakeups, take_waiters};
 /// Why there is no guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unavailable {
-    /// The lock could not be taken in time.
+    /// The lock was not acquired in time.
     Busy,
-    /// A repair is due, or under way.
+    /// A repair is due or in progress.
     Dirty,
 }
 
 /// The arena lock, held.
 pub(crate) struct ArenaGuard<'a> {
     _lock: ArenaLock<'a>,
-    /// Woken after the lock is freed: fields are dropped in this order.
+    /// Delivered after the lock is released: fields are dropped in this order.
     pub(crate) wakeups: Wakeups<'a>,
     pub(crate) core: &'a Core,
     pub(crate) local: &'a Local,
 }
 
-/// Frees the arena lock. While panicking, it leaves word that a repair is needed.
+/// Releases the arena lock when dropped. During a panic, it records that a repair is due.
 struct ArenaLock<'a> {
     header: &'a Header,
     _guard: Guard<'a>,
@@ -61,7 +62,7 @@ impl Drop for ArenaLock<'_> {
 impl<'a> ArenaGuard<'a> {
     /// Takes the arena lock of a region that needs no repair. Never repairs.
     pub(crate) fn take(core: &'a Core, local: &'a Local) -> Result<ArenaGuard<'a>, Unavailable> {
-        // Nobody waits for a lock that would not help.
+        // There is no use in waiting for the lock of a region that needs a repair.
         if core.is_dirty() {
             return Err(Unavailable::Dirty);
         }
@@ -72,13 +73,13 @@ impl<'a> ArenaGuard<'a> {
         Ok(guard)
     }
 
-    /// Takes the arena lock, whether or not a repair is due: for the one that repairs.
+    /// Takes the arena lock even if a repair is due; for the process that repairs.
     pub(crate) fn take_dirty(core: &'a Core, local: &'a Local) -> Result<ArenaGuard<'a>, Busy> {
         let control = &core.header().arena;
         let guard = lock::acquire(&control.lock, local, core.processes()).ok_or(Busy)?;
         if guard.abandoned {
             control.dirty.store(1, Release);
-            // If it died at a repair, or at anything during one: what was seen is not true any more.
+            // The holder may have died during a repair: what that repair had found is no longer valid.
             control.leader.store(0, Release);
         }
         Ok(ArenaGuard {
@@ -108,7 +109,7 @@ impl<'a> ArenaGuard<'a> {
         self.core.lock_shard(self.local, hash)
     }
 
-    /// As [`ArenaGuard::lock_shard`], within a time budget.
+    /// Like [`ArenaGuard::lock_shard`], within a time budget.
     pub(crate) fn lock_shard_within(
         &self,
         hash: u64,
@@ -126,7 +127,7 @@ impl<'a> ArenaGuard<'a> {
         }
     }
 
-    /// Gives back what the last piece of a body does not use.
+    /// Frees what the last piece of a body does not use.
     pub(crate) fn trim(&self, last: u32, used: usize) -> Option<()> {
         let (room, head) = match self.core.body(last) {
             Some((body, ..)) => (&body.room, size_of::<Body>()),
@@ -139,7 +140,7 @@ impl<'a> ArenaGuard<'a> {
         self.arena().shrink(last, granules(head + used)?)
     }
 
-    /// Granules of an entry and its body.
+    /// The granules of an entry and its body.
     pub(crate) fn cost(&self, at: &EntryAt<'_>) -> u32 {
         let size = |block| self.arena().look(block).map_or(0, |(size, _)| size);
         let mut cost = size(at.block);
@@ -149,7 +150,7 @@ impl<'a> ArenaGuard<'a> {
             next = body.next.load(Acquire);
             let mut start = 0;
             while let Some((extent, ..)) = self.core.extent(next) {
-                // Pieces begin one behind the other; a damaged chain ends here.
+                // Pieces are contiguous; a damaged chain ends here.
                 let begins = extent.start.load(Relaxed);
                 if begins <= start {
                     break;
@@ -162,12 +163,12 @@ impl<'a> ArenaGuard<'a> {
         cost
     }
 
-    /// Says anew how much an entry counts for.
+    /// Updates the cost of an entry in its queue.
     pub(crate) fn update_cost(&self, at: &EntryAt<'_>) {
         self.queues().set_cost(at, self.cost(at));
     }
 
-    /// Makes an entry findable. Its shard is locked.
+    /// Links an entry, so that lookups can find it. Its shard is locked.
     pub(crate) fn link(&mut self, at: &EntryAt<'_>, main: bool) -> Option<()> {
         let bucket = self
             .core
@@ -197,8 +198,8 @@ impl<'a> ArenaGuard<'a> {
         Some(())
     }
 
-    /// Makes an entry unfindable, and frees it unless it is pinned. Its shard is locked.
-    /// False if it was so already.
+    /// Unlinks an entry, and frees it unless it is pinned. Its shard is locked. Returns false if it was already
+    /// unlinked.
     pub(crate) fn unlink(&mut self, at: &EntryAt<'_>) -> bool {
         if !at.is_linked() {
             return false;
@@ -222,7 +223,7 @@ impl<'a> ArenaGuard<'a> {
         true
     }
 
-    /// As `unlink`, and says that it was on purpose: claims on it are void.
+    /// Like `unlink`, but marks the entry as removed explicitly, which voids the claims on it.
     pub(crate) fn remove(&mut self, at: &EntryAt<'_>) -> bool {
         if !at.is_linked() {
             return false;
@@ -262,13 +263,13 @@ impl<'a> ArenaGuard<'a> {
         self.queues().pull(at);
         self.count_payload(-(at.head_len() as i64));
         let body = at.body();
-        // Free the entry first: a body whose only entry is gone is found by a repair, an entry without its body is not.
+        // The entry is freed first: a repair finds a body without an entry, but not an entry without its body.
         let _ = self.arena().free(at.block);
         self.drop_body(body);
         true
     }
 
-    /// Gives back one reference to a body; frees it with the last.
+    /// Drops one reference to a body, and frees the body with the last one.
     pub(crate) fn drop_body(&mut self, block: u32) {
         let Some((body, ..)) = self.core.body(block) else {
             return;
@@ -292,7 +293,8 @@ impl<'a> ArenaGuard<'a> {
         }
     }
 
-    /// Counts the bytes of a body that is complete, once: under the arena lock, so that no death makes the count drift.
+    /// Counts the bytes of a complete body, once; under the arena lock, so that the count stays right if a process
+    /// dies.
     pub(crate) fn count_body(&self, block: u32) {
         let Some((body, ..)) = self.core.body(block) else {
             return;
@@ -318,7 +320,8 @@ impl<'a> ArenaGuard<'a> {
         self.free_if_unpinned(at);
     }
 
-    /// Unlinks the oldest objects of the key and its branches beyond `most`: they lie in one bucket. The shard is locked.
+    /// Unlinks the oldest objects of the key and its branches beyond `most`; all of them are in one bucket. The shard
+    /// is locked.
     pub(crate) fn limit_variants(&mut self, newest: &EntryAt<'_>, most: u32) {
         let of_key = self.core.of_key(newest.e.hash.load(Relaxed), newest.key());
         let objects = of_key.iter().filter(|at| at.is_object());
@@ -328,7 +331,7 @@ impl<'a> ArenaGuard<'a> {
         }
     }
 
-    /// Whether a marker is held by nobody and remembers nothing.
+    /// Whether a marker is not claimed and remembers nothing.
     pub(crate) fn is_worthless(&self, at: &EntryAt<'_>) -> bool {
         at.e.lease.load(Acquire) == 0 && at.e.born.load(Relaxed) <= self.core.clock()
     }

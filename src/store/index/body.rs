@@ -1,4 +1,4 @@
-//! The end of a body that grows, and the waking of those who read along.
+//! The end of a growing body, and the waking of its readers.
 
 use std::sync::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
 use std::sync::atomic::fence;
@@ -21,7 +21,7 @@ impl<'a> Bodies<'a> {
         Bodies { core, local }
     }
 
-    /// Breaks a body of this process that grows, and wakes its readers.
+    /// Breaks a growing body of this process, and wakes its readers.
     pub(crate) fn break_off(self, body: &Body) {
         let phase = &body.phase;
         if phase
@@ -32,7 +32,8 @@ impl<'a> Bodies<'a> {
         }
     }
 
-    /// Makes an object unfindable. If the locks could not be taken, or a repair is due, a sweep finds it dead.
+    /// Removes an object from the index. If the locks can't be taken or a repair is due, a later sweep removes it as
+    /// dead.
     pub(crate) fn abandon(self, at: &EntryAt<'_>) {
         if !at.is_linked() {
             return;
@@ -47,9 +48,9 @@ impl<'a> Bodies<'a> {
         }
     }
 
-    /// Wakes those who watch the body; after its length or phase was stored.
+    /// Wakes the processes that watch the body. Call it after its length or phase was stored.
     pub(crate) fn wake_readers(self, body: &Body) {
-        // Pairs with the fence in `Object::watch`: we see the watcher's bit, or it sees what we stored.
+        // Pairs with the fence in `Object::watch`: either we see the watcher's bit, or it sees what we stored.
         fence(SeqCst);
         if body.waiters.iter().any(|w| w.load(Relaxed) != 0) {
             let waiters = take_waiters(&body.waiters);

@@ -1,4 +1,4 @@
-//! Makes entries and bodies, and evicts others where there is no room.
+//! Allocates entries and bodies, and evicts others to make room.
 
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -13,14 +13,14 @@ use crate::store::memory::bytes::GRANULE;
 use crate::store::memory::layout::{Millis, UNLINKED};
 use crate::store::process::table::pin_of;
 
-/// Largest piece of a body, so that evicting what lies about can make room for it.
+/// The largest piece of a body, in bytes, so that evicting whatever is stored can make room for it.
 const LARGEST_PIECE: usize = 1 << 20;
-/// Smallest piece that a body is split into when memory is in pieces.
+/// The smallest piece that a body is split into when memory is fragmented, in bytes.
 const SMALLEST_PIECE: usize = 4096;
-/// Evictions for a contiguous piece before smaller ones are taken.
+/// The number of evictions for a contiguous piece before smaller pieces are used.
 const EVICTIONS_FOR_ONE_PIECE: usize = 8;
 
-/// What an entry is made of.
+/// The parts of an entry.
 pub(crate) struct EntryParts<'a> {
     pub(crate) kind: u8,
     pub(crate) hash: u64,
@@ -32,14 +32,14 @@ pub(crate) struct EntryParts<'a> {
     pub(crate) born: Millis,
 }
 
-/// A piece of a body that was allocated.
+/// An allocated piece of a body.
 #[derive(Clone, Copy)]
 pub(crate) struct Piece {
     pub(crate) block: u32,
     pub(crate) room: usize,
 }
 
-/// Makes entries and bodies while it holds the arena lock.
+/// Allocates entries and bodies while the arena lock is held.
 pub(crate) struct Builder<'g, 'a> {
     guard: &'g mut ArenaGuard<'a>,
 }
@@ -49,7 +49,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         Builder { guard }
     }
 
-    /// A block of `size` granules, evicting as needed.
+    /// Allocates a block of `size` granules, evicting as needed.
     fn allocate(&mut self, size: u32) -> Option<u32> {
         loop {
             if let Some(block) = self.guard.arena().allocate(size) {
@@ -66,7 +66,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         self.guard.header().counts.refused.fetch_add(1, Relaxed);
     }
 
-    /// A block for at most `want` bytes behind a head of `head` bytes, in one piece if that comes cheap.
+    /// Allocates a block for at most `want` bytes after a head of `head` bytes, in one piece if few evictions suffice.
     fn allocate_piece(&mut self, head: usize, want: usize) -> Option<Piece> {
         let want = want.min(LARGEST_PIECE);
         let mut evictions = 0;
@@ -117,7 +117,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         let labels_at = at + size_of::<Entry>();
         let key_at = labels_at + head.labels.len() * LABEL;
         let mut label_at = (labels_at..).step_by(LABEL);
-        // SAFETY: the block was just allocated, nothing leads to it, and the arena lock is held.
+        // SAFETY: the block was just allocated, no other block refers to it, and the arena lock is held.
         let written = unsafe {
             memory.zero(at, size_of::<Entry>())
                 && head
@@ -152,7 +152,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         Some(())
     }
 
-    /// Makes a marker for `(key, sub)`, as [`Builder::entry`].
+    /// Makes a marker for `(key, sub)`, like [`Builder::entry`].
     pub(crate) fn marker(
         &mut self,
         hash: u64,
@@ -177,12 +177,12 @@ impl<'g, 'a> Builder<'g, 'a> {
         )
     }
 
-    /// Makes a growing body with one reference and room for at least one byte of `want` (all of it, if `want` is
+    /// Makes a growing body with one reference and room for at least one byte of `want` (for all of it, if `want` is
     /// the total: see [`Builder::extend`]).
     fn body(&mut self, total: u64, want: usize) -> Option<Piece> {
         let piece = self.allocate_piece(size_of::<Body>(), want)?;
         let at = content(piece.block);
-        // SAFETY: the block was just allocated, nothing leads to it, and the arena lock is held.
+        // SAFETY: the block was just allocated, no other block refers to it, and the arena lock is held.
         let zeroed = unsafe { self.guard.core.memory.zero(at, size_of::<Body>()) };
         let body: &Body = self.guard.core.memory.at(at).filter(|_| zeroed)?;
         body.refs.store(1, Relaxed);
@@ -194,7 +194,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         Some(piece)
     }
 
-    /// Adds a piece behind `last` (the body's own block, or an extent) of a body; it begins at `start`.
+    /// Appends a piece after `last` (the body's own block, or an extent); it begins at offset `start` of the body.
     pub(crate) fn extend(&mut self, last: u32, start: u64, want: usize) -> Option<Piece> {
         let piece = self.allocate_piece(size_of::<Extent>(), want)?;
         let extent: &Extent = self.guard.core.memory.at(content(piece.block))?;
@@ -210,8 +210,8 @@ impl<'g, 'a> Builder<'g, 'a> {
         Some(piece)
     }
 
-    /// Takes all the room for a body of known length, or the first piece of one that is not known.
-    /// Returns the first and the last piece and where the last begins.
+    /// Allocates all space for a body of known length, or the first piece of one of unknown length. Returns the first
+    /// and the last piece, and the offset of the last.
     pub(crate) fn reserve(&mut self, total: Option<u64>) -> Option<(Piece, Piece, u64)> {
         let want = total.map_or(SMALLEST_PIECE, |t| usize::try_from(t).unwrap_or(usize::MAX));
         let first = self.body(total.unwrap_or(UNKNOWN), want)?;
@@ -230,7 +230,7 @@ impl<'g, 'a> Builder<'g, 'a> {
     }
 }
 
-/// How much to add to a body of unknown length that has `len` bytes: as much again, within bounds.
+/// By how much to extend a body of unknown length that has `len` bytes: as much again, within bounds.
 pub(crate) fn growth(len: u64, needed: usize) -> usize {
     let again = usize::try_from(len).unwrap_or(LARGEST_PIECE);
     again

@@ -1,12 +1,12 @@
-//! Checksums of what lies in a file, by which a later start tells what came through whole.
+//! Checksums in a region in a file, by which a later start finds what is intact.
 //!
-//! | sum | of | made | checked |
+//! | checksum | of | computed | verified |
 //! |---|---|---|---|
-//! | of a body | its bytes | while they are written | at the first lookup in each later era, then not again |
-//! | of an entry | its labels, key, meta, times, and its body's length and sum | when it becomes current | when the file is taken |
-//! | the same, sealed | also its attributes, and the era | at a clean end | the same |
+//! | of a body | its bytes | while they are written | at the first lookup in each later era |
+//! | of an entry | its labels, key, meta, times, and its body's length and checksum | when it becomes current | when the file is taken over |
+//! | of an entry, sealed | also its attributes, and the era | when the region is closed cleanly | when the file is taken over |
 //!
-//! A region that lies in no file has none of these.
+//! A region that is not in a file has none of these.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::store::index::core::Core;
 use crate::store::memory::block::{Body, COMPLETE, EntryAt};
 
-/// The sum of a body in the making.
+/// The checksum of a body that is being written.
 pub(crate) struct Hasher(pub(crate) Box<Xxh3>);
 
 impl std::fmt::Debug for Hasher {
@@ -27,7 +27,7 @@ impl std::fmt::Debug for Hasher {
 /// What the checksum of an entry covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coverage {
-    /// All but what changes while it is stored.
+    /// Everything that does not change while the entry is stored.
     Lasting,
     /// Also its attributes, and the era.
     Sealed,
@@ -44,18 +44,18 @@ impl<'a> Checksums<'a> {
         Checksums { core }
     }
 
-    /// Whether the region lies in a file.
+    /// Whether the region is in a file.
     #[inline]
     pub(crate) fn is_durable(self) -> bool {
         self.core.header().durable.load(Relaxed) != 0
     }
 
-    /// Sums the bytes of a body as they come; `None` where nobody will ask.
+    /// Hashes the bytes of a body as they are written; `None` if the region is not in a file.
     pub(crate) fn body_hasher(self) -> Option<Hasher> {
         self.is_durable().then(|| Hasher(Box::new(Xxh3::new())))
     }
 
-    /// The sum of an entry, never 0.
+    /// The checksum of an entry, never 0.
     pub(crate) fn of_entry(self, at: &EntryAt<'_>, body: &Body, coverage: Coverage) -> u64 {
         let e = at.e;
         let mut hasher = Xxh3::with_seed(self.core.header().seed.load(Relaxed));
@@ -78,13 +78,14 @@ impl<'a> Checksums<'a> {
             for word in e.attributes.iter().chain([&e.aged]) {
                 hasher.update(&word.load(Relaxed).to_le_bytes());
             }
-            // The seal of an earlier era may come back where the machine stopped: what was purged since would, too.
+            // After a stop of the machine, the seal of an earlier era may be back on the disk; without the era, what
+            // was purged since would be restored too.
             hasher.update(&self.core.header().era.load(Relaxed).to_le_bytes());
         }
         hasher.digest().max(1)
     }
 
-    /// Writes the sum of an entry, if it is to have one.
+    /// Writes the checksum of an entry, if the region is in a file.
     pub(crate) fn write(self, at: &EntryAt<'_>, coverage: Coverage) {
         if !self.is_durable() {
             return;
@@ -94,7 +95,7 @@ impl<'a> Checksums<'a> {
         }
     }
 
-    /// The sum of a body's bytes as they lie there now.
+    /// The checksum of a body's bytes as they are now.
     fn of_body(self, block: u32, len: u64) -> Option<u64> {
         let mut hasher = Xxh3::new();
         let (mut at, mut left) = (block, len);
@@ -112,7 +113,8 @@ impl<'a> Checksums<'a> {
         Some(hasher.digest())
     }
 
-    /// Whether the bytes of an object are those that were committed. Reads them all, once an era, where they come from a file.
+    /// Whether the bytes of an object are those that were committed. Reads all of them once per era, if they come from
+    /// a file.
     pub(crate) fn is_sound(self, block: u32) -> bool {
         if !self.is_durable() {
             return true;

@@ -1,4 +1,4 @@
-//! The core: the memory of a region, where things lie in it, and the way from an offset to a checked entry.
+//! The core of a region: its memory, its layout, and the way from an offset to a checked entry.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -21,17 +21,17 @@ use crate::store::process::lock::{self, Guard};
 use crate::store::process::table::{Processes, Token};
 use crate::store::process::wakeups::{Mask, Wakeups};
 
-/// By how much the clocks of processes may differ.
+/// By how much the clocks of processes may differ, in milliseconds.
 const CLOCKS_DIFFER: Millis = 60_000;
-/// Entries of a chain that are looked at; a longer chain is a ring.
+/// The number of entries of a chain that are visited; a longer chain is damaged and forms a cycle.
 const LONGEST_CHAIN: usize = 1 << 20;
 /// Cache lines of an entry that a lookup reads: its head, and a key of usual length.
 const LINES_AHEAD: usize = 4;
 
-/// The stem of a key (see [`Core::set_stem`]); nothing if the key has none.
+/// Returns the stem of a key (see [`Core::set_stem`]); `None` if the key has none.
 pub(crate) type Stem = fn(&[u8]) -> Option<&[u8]>;
 
-/// A region as one process sees it.
+/// A region, as one process maps it.
 pub(crate) struct Core {
     pub(crate) memory: Memory,
     pub(crate) geometry: Geometry,
@@ -49,9 +49,9 @@ impl std::fmt::Debug for Core {
 }
 
 impl Core {
-    /// Wraps a region; `None` when its header does not lie in the memory.
+    /// Wraps a region; fails if the memory is too short for its header.
     pub(crate) fn new(memory: Memory, geometry: Geometry) -> Result<Core, StoreError> {
-        let header: &Header = memory.at(0).ok_or(StoreError::Corrupt("header"))?;
+        let header: &Header = memory.at(0).ok_or(StoreError::Corrupt("its header"))?;
         let hash_key = HashKey::from_seed(header.seed.load(Relaxed));
         Ok(Core {
             memory,
@@ -65,7 +65,7 @@ impl Core {
     pub(crate) fn header(&self) -> &Header {
         match self.memory.at(0) {
             Some(header) => header,
-            // `new` has read it there, and the memory does not shrink.
+            // `new` has read the header there, and the memory does not shrink.
             None => unreachable!("the header lies at the start of the memory"),
         }
     }
@@ -85,7 +85,7 @@ impl Core {
         }
     }
 
-    /// Sets the longest permitted body, in bytes; 0 is an eighth of the region.
+    /// Sets the maximum length of a body in bytes; 0 means an eighth of the region.
     pub(crate) fn set_max_object(&self, bytes: u64) {
         let bytes = if bytes == 0 {
             self.geometry.len as u64 / 8
@@ -95,12 +95,13 @@ impl Core {
         self.header().max_object.store(bytes, Relaxed);
     }
 
-    /// Tells which part of a key is its stem, for purges by stem. The first call counts.
+    /// Sets the function that returns the stem of a key, for purges by stem. The first call takes effect.
     pub(crate) fn set_stem(&self, stem: Stem) {
         let _ = self.stem.set(stem);
     }
 
-    /// Whether a key has this stem. Where nobody has said what a stem is, every key that begins so: to purge too much is right.
+    /// Whether a key has this stem. Without a stem function, every key that begins with it counts: purging too much is
+    /// safe.
     pub(crate) fn has_stem(&self, key: &[u8], stem: &[u8]) -> bool {
         match self.stem.get() {
             Some(of) => of(key) == Some(stem),
@@ -108,24 +109,24 @@ impl Core {
         }
     }
 
-    /// Collects processes to be woken.
+    /// Makes an empty set of processes to be woken.
     pub(crate) fn wakeups<'a>(&'a self, local: &'a Local) -> Wakeups<'a> {
         Wakeups::new(self.processes(), local)
     }
 
-    /// Whether a process died while it held the arena lock, and the repair is not done.
+    /// Whether a process died while it held the arena lock and the repair is not done.
     #[inline]
     pub(crate) fn is_dirty(&self) -> bool {
         self.header().arena.dirty.load(Acquire) != 0
     }
 
-    /// Whether the region was found to contradict itself.
+    /// Whether the region was found to be inconsistent.
     #[inline]
     pub(crate) fn is_poisoned(&self) -> bool {
         self.header().poisoned.load(Relaxed) != 0
     }
 
-    /// Has the next eviction look for dead entries first.
+    /// Makes the next eviction look for dead entries first.
     pub(crate) fn sweep_soon(&self) {
         self.header().soonest.store(0, Relaxed);
         self.header().soonest_seen.store(0, Relaxed);
@@ -136,14 +137,14 @@ impl Core {
         self.memory.sync(size_of::<Header>())
     }
 
-    /// Takes the seal away, also from the disk: pages of a sealed region that are written before would be believed.
+    /// Removes the seal, also from the disk: otherwise pages written from now on would be trusted as sealed.
     pub(crate) fn unseal(&self) -> io::Result<()> {
         self.header().clean.store(0, Relaxed);
         self.sync_header()
     }
 
-    /// Remembers the latest time that was brought. A host's clock that was far ahead for a while is not believed for
-    /// longer than that.
+    /// Advances the region's clock to `now`. If it is ahead of `now` by more than clocks may differ, a process's clock
+    /// was wrong for a while, and the region's clock is set back.
     pub(crate) fn advance_clock(&self, now: Millis) {
         let clock = &self.header().clock;
         let seen = clock.load(Relaxed);
@@ -173,7 +174,7 @@ impl Core {
             .at(self.geometry.ghosts_at + self.bucket_of(hash) * 4)
     }
 
-    /// The bits of the labels that entries of a bucket have.
+    /// The filter of a bucket: the bits of the labels of its entries.
     pub(crate) fn filter(&self, bucket: usize) -> Option<&AtomicU32> {
         self.memory.at(self.geometry.filters_at + bucket * 4)
     }
@@ -196,7 +197,7 @@ impl Core {
         lock::acquire(self.shard(self.bucket_of(hash))?, local, self.processes())
     }
 
-    /// Locks the shard of a hash if it can be had soon.
+    /// Locks the shard of a hash if that is possible without a long wait.
     pub(crate) fn lock_shard_soon(&self, local: &Local, hash: u64) -> Option<Guard<'_>> {
         lock::acquire_soon(
             self.shard(self.bucket_of(hash))?,
@@ -205,7 +206,7 @@ impl Core {
         )
     }
 
-    /// An entry by its block. Its head is checked: the key and meta lie within the block.
+    /// The entry in a block. Its head is checked: the key and meta lie within the block.
     #[inline]
     pub(crate) fn entry(&self, block: u32) -> Option<EntryAt<'_>> {
         if block < self.geometry.arena || block >= self.geometry.end {
@@ -234,7 +235,7 @@ impl Core {
         (found == kind).then_some((size, content(block)))
     }
 
-    /// A body by its block, with where its first bytes lie and how many there can be (within the block).
+    /// The body in a block, the offset of its first bytes, and how many there is room for (within the block).
     #[inline]
     pub(crate) fn body(&self, block: u32) -> Option<(&Body, usize, usize)> {
         let (size, at) = self.of_kind(block, Kind::Body)?;
@@ -244,7 +245,7 @@ impl Core {
         (size_of::<Body>() + room <= most).then_some((body, at + size_of::<Body>(), room))
     }
 
-    /// An extent by its block; as [`Core::body`].
+    /// The extent in a block, as [`Core::body`].
     #[inline]
     pub(crate) fn extent(&self, block: u32) -> Option<(&Extent, usize, usize)> {
         let (size, at) = self.of_kind(block, Kind::Extent)?;
@@ -254,7 +255,7 @@ impl Core {
         (size_of::<Extent>() + room <= most).then_some((extent, at + size_of::<Extent>(), room))
     }
 
-    /// The link to the next piece of a body, where this one's bytes lie, and how many there can be.
+    /// The link to the next piece of a body, the offset of this piece's bytes, and how many there is room for.
     pub(crate) fn piece(&self, block: u32) -> Option<(&AtomicU32, usize, usize)> {
         match self.body(block) {
             Some((body, at, room)) => Some((&body.next, at, room)),
@@ -264,7 +265,8 @@ impl Core {
         }
     }
 
-    /// Prefetches what a lookup reads of an entry: its head, and the key behind it. The block can be any: it is not read.
+    /// Prefetches what a lookup reads of an entry: its head, and the key behind it. Nothing is read, so the block may
+    /// hold anything.
     #[inline]
     pub(crate) fn prefetch_entry(&self, block: u32) {
         let at = block as usize * GRANULE;
@@ -280,7 +282,7 @@ impl Core {
         (0..2).for_each(|line| self.memory.prefetch(at + line * 64));
     }
 
-    /// Visits the linked entries of a bucket, the most recent first, until told to stop. The shard is locked.
+    /// Visits the linked entries of a bucket, most recent first, until told to stop. The shard is locked.
     #[inline]
     pub(crate) fn walk<'a, B>(
         &'a self,
@@ -303,7 +305,7 @@ impl Core {
         None
     }
 
-    /// The linked entries of a key and of its branches, the most recent first. The shard is locked.
+    /// The linked entries of a key and of its branches, most recent first. The shard is locked.
     pub(crate) fn of_key<'a>(&'a self, hash: u64, key: &[u8]) -> Vec<EntryAt<'a>> {
         let mut of_key = Vec::new();
         self.walk::<()>(self.bucket_of(hash), |at| {
@@ -315,7 +317,7 @@ impl Core {
         of_key
     }
 
-    /// Pins of an entry by processes that are not known to be dead.
+    /// The pins of an entry by processes that are not known to be dead.
     pub(crate) fn live_pins(&self, e: &Entry) -> Mask {
         let of = |w: usize| {
             let set = e.pins[w].load(Acquire) & !UNLINKED;
@@ -327,7 +329,7 @@ impl Core {
         [of(0), of(1)]
     }
 
-    /// Whether the lease is held at that time by a process not known to be gone.
+    /// Whether the lease is held at that time by a process that is not known to be dead.
     pub(crate) fn is_leased(&self, e: &Entry, now: Millis) -> bool {
         let lease = e.lease.load(Acquire);
         lease != 0
@@ -335,7 +337,7 @@ impl Core {
             && !self.processes().is_gone(lease_owner(lease))
     }
 
-    /// Phase of a body; growing without its writer is broken.
+    /// The phase of a body; a growing body whose writer is dead counts as broken.
     #[inline]
     pub(crate) fn phase(&self, body: &Body) -> u32 {
         match body.phase.load(Acquire) {
@@ -344,7 +346,7 @@ impl Core {
         }
     }
 
-    /// Whether an entry has expired for good, unless somebody holds its lease.
+    /// Whether an entry has reached its `dead_at` and its lease is not held.
     pub(crate) fn is_dead(&self, at: &EntryAt<'_>, now: Millis) -> bool {
         if at.e.dead_at.load(Relaxed) <= now {
             return true;
@@ -355,16 +357,16 @@ impl Core {
                 .is_none_or(|(b, ..)| self.phase(b) == BROKEN)
     }
 
-    /// A number never given before.
+    /// Returns a number that was never returned before.
     pub(crate) fn next_number(&self, counter: &AtomicU64) -> u64 {
         counter.fetch_add(1, Relaxed) + 1
     }
 }
 
-/// Bits of a lease word that number the lease; the token of its holder is above.
+/// The bits of a lease word that number the lease; the token of its holder is above them.
 const NONCE_BITS: u32 = 40;
 
-/// A lease word: who holds it and which lease it is.
+/// Makes a lease word of its holder and the number of the lease.
 pub(crate) fn lease_word(owner: Token, nonce: u64) -> u64 {
     u64::from(owner) << NONCE_BITS | nonce & ((1 << NONCE_BITS) - 1)
 }

@@ -1,9 +1,10 @@
-//! Which entry goes when there is no room: the dead first, then S3-FIFO (Yang et al., SOSP 2023) by bytes.
+//! Chooses what to evict: dead entries first, then by S3-FIFO (Yang et al., SOSP 2023), weighted by bytes.
 //!
-//! New entries go to the small queue, which gets about a tenth of the bytes; those asked for again before they reach
-//! its old end go on to the main queue, the others leave a fingerprint (`ghosts.rs`) and go. What comes back while its fingerprint
-//! is remembered goes to the main queue at once. The main queue gives an entry one more round for each time it was asked for.
-//! A hit only raises a small counter in the entry. A large entry has to be asked for more often to be kept.
+//! A new entry enters the small queue, which holds about a tenth of the bytes. An entry that is requested again before
+//! it reaches the queue's end moves to the main queue; any other is evicted and leaves a fingerprint (`ghosts.rs`). An
+//! entry that returns while its fingerprint is remembered enters the main queue at once. At the end of the main queue,
+//! an entry gets another round for each request. A hit only increments a small counter in the entry. A large entry has
+//! to be requested more often to be kept.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -15,17 +16,17 @@ use crate::store::memory::block::EntryAt;
 use crate::store::memory::bytes::GRANULE;
 use crate::store::memory::layout::Millis;
 
-/// Hits that are counted; as in the S3-FIFO paper.
+/// The maximum of the hit counter, as in the S3-FIFO paper.
 pub(crate) const MOST_HITS: u8 = 3;
-/// The small queue's share: one in this many.
+/// The small queue's share of the bytes: one in this many.
 const SMALL_SHARE: u64 = 10;
-/// Entries looked at for one eviction before hits no longer save one: bounds the time under the arena lock.
+/// Entries examined per eviction before hits no longer spare an entry; bounds the time under the arena lock.
 const SPARED: usize = 512;
-/// Entries looked at for one eviction before it fails: bounds the time when all are pinned.
+/// Entries examined per eviction before it fails; bounds the time if all of them are pinned.
 const LOOKED_AT: usize = 16 * 1024;
-/// An entry above this part of the arena is large.
+/// An entry larger than this fraction of the arena counts as large.
 const LARGE_PART: u64 = 128;
-/// Buckets swept for one eviction when something may be dead.
+/// Buckets swept per eviction if something may be dead.
 const SWEPT: u32 = 64;
 
 /// Counts a hit.
@@ -37,7 +38,7 @@ pub(crate) fn count_hit(at: &EntryAt<'_>) {
     }
 }
 
-/// Makes room while it holds the arena lock.
+/// Makes room while the arena lock is held.
 pub(crate) struct Eviction<'g, 'a> {
     guard: &'g mut ArenaGuard<'a>,
 }
@@ -51,7 +52,7 @@ impl<'g, 'a> Eviction<'g, 'a> {
         self.guard.queues()
     }
 
-    /// Frees something. False when nothing can be freed.
+    /// Frees something. Returns false if nothing can be freed.
     pub(crate) fn make_room(&mut self) -> bool {
         let now = self.guard.core.clock();
         if self.guard.header().soonest.load(Relaxed) <= now && self.sweep(now) > 0 {

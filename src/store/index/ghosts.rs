@@ -1,11 +1,11 @@
-//! Fingerprints of objects that were evicted from the small queue not long ago: the ghost queue of S3-FIFO, a table here.
+//! Fingerprints of objects recently evicted from the small queue: the ghost queue of S3-FIFO, implemented as a table.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::store::index::core::Core;
 use crate::store::index::queue::{MAIN, Queues, SMALL};
 
-/// Fingerprints are remembered for this many eighths of the number of entries.
+/// A fingerprint is remembered until this many eighths of the number of entries have been evicted.
 const MEMORY: u16 = 8;
 
 /// The fingerprints of a region. The arena lock is held.
@@ -35,7 +35,7 @@ impl<'a> Ghosts<'a> {
         }
     }
 
-    /// Whether an object of that hash was evicted from the small queue not long ago.
+    /// Whether an object with that hash was recently evicted from the small queue.
     pub(crate) fn remembers(&self, hash: u64) -> bool {
         let Some(ghost) = self.core.ghost(hash).map(|g| g.load(Relaxed)) else {
             return false;

@@ -1,4 +1,4 @@
-//! Counting: each process adds to a lane of its own, and whoever asks adds the lanes up.
+//! Counters: each process adds to a lane of its own, and readers add the lanes up.
 
 use std::collections::HashMap;
 
@@ -27,7 +27,7 @@ impl<'a> Lanes<'a> {
         (0..self.core.geometry.lanes).filter_map(move |number| self.lane(number))
     }
 
-    /// Adds to a word of this process.
+    /// Adds to a counter of this process.
     #[inline]
     pub(crate) fn tally(self, local: &Local, place: usize, n: u64) {
         if let Some(lane) = self.lane(local.slot()) {
@@ -35,7 +35,7 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    /// Counts a hit of a key among those that are asked for most.
+    /// Counts a hit of a key for the list of the most requested keys.
     #[inline]
     pub(crate) fn count_hot(self, local: &Local, hash: u64) {
         if let Some(lane) = self.lane(local.slot()) {
@@ -43,14 +43,14 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    /// The words of all processes, added up.
+    /// The counters, added up over all processes.
     pub(crate) fn tallies(self) -> [u64; TALLIES] {
         let mut sum = [0; TALLIES];
         self.all().for_each(|lane| lane.add_to(&mut sum));
         sum
     }
 
-    /// What is asked for most, by hash.
+    /// The most requested keys, by hash.
     pub(crate) fn hot(self) -> HashMap<u64, u64> {
         let mut hot = HashMap::new();
         for lane in self.all() {

@@ -1,14 +1,14 @@
 //! Leases: who may fetch, in one word of an entry.
 //!
-//! | lease word | meaning | who moves it on |
+//! | lease word | meaning | transitions |
 //! |---|---|---|
 //! | 0 | free | `take`: -> own token and a new nonce |
 //! | of a live process, before the deadline | held | its claim: -> 0 when it ends; a removal: -> 0 (void) |
-//! | of a live process, at or after the deadline | held until wanted | as above, or `take` by another: taken over |
-//! | of a process that is gone | abandoned | `take`: taken over; the reaper: -> 0 |
+//! | of a live process, at or after the deadline | held until another process wants it | as above, or `take` by another: taken over |
+//! | of a dead process | abandoned | `take`: taken over; the reaper: -> 0 |
 //!
-//! Waiters are registered under the shard's lock while the lease is held by another, and taken out under it by
-//! whoever ends it, so none is forgotten. When a process dies, everyone is woken.
+//! Waiters are registered under the shard's lock while another process holds the lease, and taken out under it by the
+//! process that ends the lease, so none is lost. When a process dies, all processes are woken.
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::fence;
@@ -21,7 +21,7 @@ use crate::store::process::local::Local;
 use crate::store::process::table::pin_of;
 use crate::store::process::wakeups::take_waiters;
 
-/// What is asked of a lease.
+/// The parameters of an attempt to take a lease.
 #[derive(Clone, Copy)]
 pub(crate) struct Ask {
     pub(crate) now: Millis,
@@ -29,7 +29,7 @@ pub(crate) struct Ask {
     pub(crate) wait: bool,
 }
 
-/// The answer: the lease word, or the deadline of the one who has it.
+/// The result: the lease word, or the deadline of the current holder.
 pub(crate) type Answer = Result<u64, Millis>;
 
 /// The leases of one process.
@@ -44,7 +44,7 @@ impl<'a> Leases<'a> {
         Leases { core, local }
     }
 
-    /// Takes the lease of an entry, if it is free. The shard is locked.
+    /// Takes the lease of an entry if it is free. The shard is locked.
     pub(crate) fn take(self, at: &EntryAt<'_>, ask: Ask) -> Answer {
         if self.core.is_leased(at.e, ask.now) && !(ask.wait && self.ended_meanwhile(at, ask.now)) {
             return Err(at.e.deadline.load(Relaxed));
@@ -59,12 +59,12 @@ impl<'a> Leases<'a> {
         Ok(lease)
     }
 
-    /// Registers this process to be woken. True if the lease has ended just now: its holder, which could not get the
-    /// shard's lock, may have looked for waiters before we registered.
+    /// Registers this process to be woken. Returns true if the lease has ended just now: a holder that did not get the
+    /// shard's lock may have looked for waiters before we registered.
     fn ended_meanwhile(self, at: &EntryAt<'_>, now: Millis) -> bool {
         let (w, bit) = pin_of(self.local.slot());
         at.e.waiters[w].fetch_or(bit, AcqRel);
-        // Pairs with the fence in `end`: it sees our bit, or we see its end.
+        // Pairs with the fence in `end`: either it sees our bit, or we see its end.
         fence(SeqCst);
         if self.core.is_leased(at.e, now) {
             return false;
@@ -80,7 +80,7 @@ impl<'a> Leases<'a> {
         }
     }
 
-    /// Moves the deadline of a lease that is still ours.
+    /// Moves the deadline of a lease, if it is still ours.
     pub(crate) fn extend(self, at: &EntryAt<'_>, lease: u64, deadline: Millis) {
         let Some(_shard) = self.core.lock_shard(self.local, at.e.hash.load(Relaxed)) else {
             return;
@@ -90,11 +90,11 @@ impl<'a> Leases<'a> {
         }
     }
 
-    /// Ends a lease if it is still ours, wakes who waited for it, and drops a marker that remembers nothing.
+    /// Ends a lease if it is still ours, wakes its waiters, and removes a marker that remembers nothing.
     pub(crate) fn end(self, at: &EntryAt<'_>, lease: u64) {
         let hash = at.e.hash.load(Relaxed);
         let mut wakeups = self.core.wakeups(self.local);
-        // Without the lock, if it could not be taken in time: a waiter that registers just now looks again.
+        // Without the lock, if it was not acquired in time: a waiter that registers at this moment checks again.
         let shard = self.core.lock_shard(self.local, hash);
         let ended =
             at.e.lease

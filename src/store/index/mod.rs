@@ -1,4 +1,4 @@
-//! The index: from an offset to a checked entry, and all that is done to entries.
+//! The index: from an offset to a checked entry, and all operations on entries.
 
 pub(crate) mod arena_guard;
 pub(crate) mod body;

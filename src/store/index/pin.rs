@@ -1,7 +1,7 @@
-//! Pins: one bit in the entry for each process, counted in private memory for the handles of one process.
+//! Pins: one bit per process in the entry; the handles of a process are counted in its private memory.
 //!
-//! Giving a pin back never repairs. While a repair is due, or the arena lock is taken, an unlinked entry keeps its pin and is
-//! put on a list; whoever does maintenance, begins a fill or sweeps in this process works the list off.
+//! Unpinning never repairs. While a repair is due or the arena lock is taken, an unlinked entry keeps its pin and is
+//! put on a list; this process works the list off when it does maintenance, begins a fill or sweeps.
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
@@ -12,7 +12,7 @@ use crate::store::memory::layout::UNLINKED;
 use crate::store::process::local::Local;
 use crate::store::process::table::pin_of;
 
-/// How many are unpinned in passing that could not be before.
+/// The maximum number of deferred unpins that are done in passing.
 pub(crate) const AT_ONCE: usize = 64;
 
 /// The pins of one process.
@@ -27,7 +27,7 @@ impl<'a> Pins<'a> {
         Pins { core, local }
     }
 
-    /// Pins an entry that is linked (its shard is locked) or that this process has pinned already.
+    /// Pins an entry that is linked (its shard is locked) or that this process has already pinned.
     #[inline]
     pub(crate) fn pin(self, at: &EntryAt<'_>) {
         let mut pins = self.local.pins(at.block);
@@ -39,12 +39,12 @@ impl<'a> Pins<'a> {
         }
     }
 
-    /// Counts one more handle to what this process has pinned already.
+    /// Counts another handle of an entry that this process has already pinned.
     pub(crate) fn pin_again(self, block: u32) {
         *self.local.pins(block).entry(block).or_insert(0) += 1;
     }
 
-    /// Gives back one handle.
+    /// Releases one handle.
     #[inline]
     pub(crate) fn unpin(self, block: u32) {
         let mut pins = self.local.pins(block);
@@ -56,18 +56,19 @@ impl<'a> Pins<'a> {
             Some(_) => pins.remove(&block),
             None => return,
         };
-        // The counts stay locked until the bit is cleared: another thread's pin comes before or after both.
+        // The counts stay locked until the bit is cleared, so that another thread's pin comes before or after both.
         let Some(at) = self.core.entry(block) else {
             return;
         };
         if !self.clear_if_linked(&at) {
-            // No lookup can pin it any more, so nobody here counts it anew: the bit is ours alone.
+            // No lookup can pin it any more, so no thread of this process counts it again: nothing else changes our
+            // bit.
             drop(pins);
             self.unpin_unlinked(block);
         }
     }
 
-    /// Clears our bit unless the entry is unlinked at that instant.
+    /// Clears our bit unless the entry is unlinked at that moment.
     fn clear_if_linked(self, at: &EntryAt<'_>) -> bool {
         let (w, bit) = pin_of(self.local.slot());
         let word = &at.e.pins[w];
@@ -81,7 +82,8 @@ impl<'a> Pins<'a> {
         false
     }
 
-    /// Clears our bit in an unlinked entry, and frees the entry if that was the last; later, if the arena is busy.
+    /// Clears our bit in an unlinked entry, and frees the entry if that was the last pin; deferred if the arena is
+    /// busy.
     #[cold]
     fn unpin_unlinked(self, block: u32) {
         if !self.try_unpin_unlinked(block) {
@@ -101,14 +103,14 @@ impl<'a> Pins<'a> {
         true
     }
 
-    /// Unpins what could not be unpinned before, up to so many.
+    /// Retries up to `most` deferred unpins.
     pub(crate) fn retry_deferred(self, most: usize) {
         for _ in 0..most {
             let Some(block) = self.local.deferred.lock().pop() else {
                 return;
             };
             if !self.try_unpin_unlinked(block) {
-                // The arena is still busy: it would be for the others, too.
+                // The arena is still busy, so the others would fail too.
                 return self.local.deferred.lock().push(block);
             }
         }

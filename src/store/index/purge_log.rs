@@ -1,14 +1,15 @@
-//! What was purged since a fetch began: the one place that says whether its response may still be stored.
+//! What was purged since a fetch began: the only place that decides whether its response may still be stored.
 //!
-//! A fetch takes a [`Stamp`] when it begins. Purges leave two traces, which the stamp is compared with:
+//! A fetch takes a [`Stamp`] when it begins. Purges leave two kinds of trace, with which the stamp is compared:
 //!
-//! | purged is | trace | precision |
+//! | purge | trace | precision |
 //! |---|---|---|
-//! | one key, removed | a counter, chosen by the key's hash, is raised | other keys share it: one in 1,024 |
-//! | by label, prefix or stem, or everything; or a key, aged | a line in a ring | exact, until the ring has gone round: then everything counts as removed |
+//! | of one key, removed | a counter, selected by the key's hash, is incremented | shared with other keys: one in 1,024 |
+//! | by label, prefix or stem, or of everything; or of a key, aged | a line in a ring | exact, until the ring has wrapped around: then everything counts as removed |
 //!
-//! A removal of one key finds the leases of that key and ends them, so its counter is asked only where there is no lease to end
-//! (see [`PurgeLog::is_key_removed`]): keys that share a counter do not disturb each other's fetches.
+//! A removal of one key finds the leases of that key and ends them. Its counter is therefore consulted only where there
+//! is no lease to end (see [`PurgeLog::is_key_removed`]), so keys that share a counter do not disturb each other's
+//! fetches.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -21,17 +22,17 @@ const STEM: u64 = 2;
 const PREFIX: u64 = 3;
 const LABEL: u64 = 4;
 const ALL: u64 = 5;
-/// Bits of a record's `what` that name its kind; above them is a length.
+/// The bits of a record's `what` that hold its kind; a length is above them.
 const KIND_BITS: u32 = 8;
 
-/// When a fetch began, as purges count.
+/// When a fetch began, in terms of the purge log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stamp {
     line: u64,
     key: u32,
 }
 
-/// What one line of the log is for.
+/// What one line of the log selects.
 #[derive(Clone, Copy)]
 pub(crate) enum Pattern<'a> {
     All,
@@ -41,7 +42,7 @@ pub(crate) enum Pattern<'a> {
     Label(u64),
 }
 
-/// What the log says of something that was fetched before.
+/// What the log implies for something fetched before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Past {
     Untouched,
@@ -49,7 +50,7 @@ enum Past {
     Removed,
 }
 
-/// The purges of a region.
+/// The purge log of a region.
 #[derive(Clone, Copy)]
 pub(crate) struct PurgeLog<'a> {
     core: &'a Core,
@@ -60,7 +61,7 @@ impl<'a> PurgeLog<'a> {
         PurgeLog { core }
     }
 
-    /// Now, for a fetch of this key.
+    /// The stamp for a fetch of this key that begins now.
     pub(crate) fn stamp(self, key: &[u8]) -> Stamp {
         Stamp {
             line: self.last(),
@@ -77,7 +78,7 @@ impl<'a> PurgeLog<'a> {
         self.core.epoch(hash).map_or(0, |e| e.load(Acquire))
     }
 
-    /// A key is being removed. The arena lock and its shard are held.
+    /// Records that a key is being removed. The arena lock and the key's shard are held.
     pub(crate) fn note_removed_key(self, hash: u64) {
         if let Some(epoch) = self.core.epoch(hash) {
             epoch.fetch_add(1, Relaxed);
@@ -89,8 +90,8 @@ impl<'a> PurgeLog<'a> {
         self.counter(self.core.hash_key.of_key(key)) != since.key
     }
 
-    /// Writes a line: what was fetched before comes in aged as of then, or not at all (0). The arena lock is held. Returns
-    /// the number of the line: all that is linked with a lower one is its affair.
+    /// Appends a line: what was fetched before is aged as of `aged`, or removed (0). The arena lock is held. Returns
+    /// the number of the line: everything linked with a lower number is subject to it.
     pub(crate) fn append(self, pattern: Pattern<'_>, aged: Millis) -> Option<u64> {
         let hash = |bytes: &[u8]| self.core.hash_key.hash(bytes);
         let of = |kind: u64, start: &[u8]| (kind | (start.len() as u64) << KIND_BITS, hash(start));
@@ -119,8 +120,8 @@ impl<'a> PurgeLog<'a> {
             .at(self.core.geometry.purges_at + at * size_of::<PurgeRecord>())
     }
 
-    /// What was fetched since then is about to be linked: it comes in aged if it was aged since, and not at all (false) if it
-    /// was removed. The arena lock is held.
+    /// Decides about an entry, fetched since then, that is about to be linked: it is aged if a purge aged it, and may
+    /// not be linked (false) if one removed it. The arena lock is held.
     pub(crate) fn admits(self, at: &EntryAt<'_>, since: Stamp) -> bool {
         match self.past(at, since) {
             Past::Untouched => true,
@@ -132,8 +133,8 @@ impl<'a> PurgeLog<'a> {
         }
     }
 
-    /// As [`PurgeLog::admits`], for a new head of `old`: a label that only the old one bears counts, too, as it is not to be
-    /// found any more.
+    /// Like [`PurgeLog::admits`], for a new head of `old`: a label that only the old head has counts too, as a purge
+    /// must not be undone by a renewal.
     pub(crate) fn admits_renewal(self, at: &EntryAt<'_>, old: &EntryAt<'_>, since: Stamp) -> bool {
         match (self.admits(at, since), self.past(old, since)) {
             (false, _) | (_, Past::Removed) => false,
@@ -149,7 +150,7 @@ impl<'a> PurgeLog<'a> {
 
     fn past(self, at: &EntryAt<'_>, since: Stamp) -> Past {
         let last = self.last();
-        // The oldest line may be half overwritten by one who died at it.
+        // The oldest line may be half overwritten by a process that died while writing it.
         if last.saturating_sub(since.line) >= self.core.geometry.purges as u64 {
             return Past::Removed;
         }

@@ -1,4 +1,4 @@
-//! Queues of entries, threaded through the entries by block number. The arena lock is held for all of it.
+//! Queues of entries, linked through the entries by block number. The arena lock is held for all operations.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -8,9 +8,9 @@ use crate::store::memory::layout::Queue;
 
 /// New entries, on probation.
 pub(crate) const SMALL: u8 = 0;
-/// Entries that were asked for again.
+/// Entries that were requested again.
 pub(crate) const MAIN: u8 = 1;
-/// Entries that lookups can't find.
+/// Unlinked entries.
 pub(crate) const LIMBO: u8 = 2;
 /// In no queue.
 pub(crate) const NONE: u8 = 3;
@@ -30,7 +30,7 @@ impl<'a> Queues<'a> {
         self.core.header().queues.get(queue as usize)
     }
 
-    /// Puts an entry at the young end.
+    /// Adds an entry at the young end.
     pub(crate) fn push(&self, queue: u8, at: &EntryAt<'_>) {
         let Some(q) = self.get(queue) else {
             return;
@@ -49,7 +49,7 @@ impl<'a> Queues<'a> {
             .fetch_add(u64::from(at.e.cost.load(Relaxed)), Relaxed);
     }
 
-    /// Takes an entry out of its queue.
+    /// Removes an entry from its queue.
     pub(crate) fn pull(&self, at: &EntryAt<'_>) {
         let Some(q) = self.get(at.e.queue.load(Relaxed)) else {
             return;
@@ -84,13 +84,13 @@ impl<'a> Queues<'a> {
         oldest
     }
 
-    /// Granules of a queue; bounded, so that a damaged count can be calculated with.
+    /// The granules of a queue; bounded, so that arithmetic with a damaged count does not overflow.
     pub(crate) fn cost(&self, queue: u8) -> u64 {
         let queue = self.get(queue);
         queue.map_or(0, |q| q.cost.load(Relaxed).min(1 << 40))
     }
 
-    /// Entries of a queue; not more than there can be.
+    /// The entries of a queue; at most as many as there can be.
     pub(crate) fn count(&self, queue: u8) -> u64 {
         let queue = self.get(queue);
         queue.map_or(0, |q| {
@@ -98,7 +98,7 @@ impl<'a> Queues<'a> {
         })
     }
 
-    /// Says anew what an entry costs in its queue.
+    /// Updates the cost of an entry in its queue.
     pub(crate) fn set_cost(&self, at: &EntryAt<'_>, new: u32) {
         if let Some(q) = self.get(at.e.queue.load(Relaxed)) {
             let old = at.e.cost.load(Relaxed);
@@ -108,7 +108,7 @@ impl<'a> Queues<'a> {
         }
     }
 
-    /// Empties them all, to be filled anew.
+    /// Empties all queues, to be rebuilt.
     pub(crate) fn clear(&self) {
         for q in &self.core.header().queues {
             q.head.store(0, Relaxed);

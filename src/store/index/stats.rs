@@ -1,4 +1,4 @@
-//! Counts that a region keeps.
+//! The counters and sizes of a region.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -6,16 +6,16 @@ use crate::store::index::core::Core;
 use crate::store::index::queue::LIMBO;
 use crate::store::memory::bytes::GRANULE;
 
-/// Counts of a region, read without a lock: each is right, together they may be a moment apart.
+/// Counters of a region, read without a lock: each one is exact, but they may differ by a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Bytes of the region.
+    /// The size of the region in bytes.
     pub size: u64,
-    /// Bytes that can hold objects.
+    /// The bytes available for objects.
     pub capacity: u64,
-    /// Bytes of the capacity in use.
+    /// The bytes in use.
     pub used: u64,
-    /// Bytes of keys, meta and complete bodies among the used.
+    /// The bytes of keys, meta and complete bodies among those in use.
     pub payload: u64,
     /// Objects that lookups can find.
     pub objects: u64,
@@ -23,34 +23,34 @@ pub struct Stats {
     pub markers: u64,
     /// Objects and markers that lookups can't find: being filled, or still being read.
     pub limbo: u64,
-    /// Objects evicted for room since the region was made.
+    /// Objects evicted for space since the region was made.
     pub evictions: u64,
-    /// Bytes evicted for room.
+    /// Bytes evicted for space.
     pub evicted_bytes: u64,
-    /// Dead objects and markers dropped.
+    /// Dead objects and markers removed.
     pub expired: u64,
     /// Objects made current.
     pub inserted: u64,
-    /// Requests for room that found none.
+    /// Allocations that failed for lack of space.
     pub refused: u64,
     /// Processes in the region.
     pub processes: u32,
-    /// Dead processes cleaned up after.
+    /// Dead processes reclaimed.
     pub reaped: u64,
-    /// Repairs after a process died in the middle of an allocation.
+    /// Repairs after a process died during an allocation.
     pub repairs: u64,
-    /// The longest permitted body, in bytes.
+    /// The maximum length of a body in bytes.
     pub max_object: u64,
-    /// Objects dropped as their key had too many variants.
+    /// Objects removed because their key had too many variants.
     pub variants: u64,
-    /// Objects that were found damaged, and dropped.
+    /// Objects found damaged and removed.
     pub damaged: u64,
-    /// Objects that the last start has taken over from the file; 0 where there is none.
+    /// Objects that the last start restored from the file; 0 without a file.
     pub restored: u64,
 }
 
 impl Stats {
-    /// The counts.
+    /// Reads the counters.
     pub(crate) fn of(core: &Core) -> Stats {
         let header = core.header();
         let counts = &header.counts;

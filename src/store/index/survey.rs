@@ -1,4 +1,4 @@
-//! Looking at all that is stored without touching it.
+//! Visits everything stored without changing anything.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,32 +10,33 @@ use crate::store::memory::layout::Millis;
 use crate::store::memory::platform::AtomicU32;
 use crate::store::process::local::Local;
 
-/// An object or marker, as a survey shows it. Good for the call that it is shown in.
+/// An object or marker, as a survey shows it; valid during the call that receives it.
 #[derive(Debug)]
 pub struct Surveyed<'a> {
-    /// An object; else a marker.
+    /// Whether it is an object; otherwise it is a marker.
     pub is_object: bool,
-    /// The hash by which [`Region::hot`](crate::store::Region::hot) knows its key.
+    /// The hash that [`Region::hot`](crate::store::Region::hot) reports for its key.
     pub hash: u64,
-    /// Its key.
+    /// The key.
     pub key: &'a [u8],
-    /// Its meta.
+    /// The meta bytes.
     pub meta: &'a [u8],
-    /// Its attributes.
+    /// The attributes.
     pub attributes: [u64; ATTRIBUTES],
-    /// When a purge aged it; 0 is never.
+    /// The time as of which a purge aged it; 0 if none did.
     pub aged: Millis,
-    /// Bytes of its body so far.
+    /// The bytes of its body so far.
     pub body: u64,
-    /// Bytes of its key, meta and labels, and of what the store needs to keep them.
+    /// The bytes of its key, meta and labels, and of the store's overhead for it.
     pub head: u64,
-    /// Its body is still being filled.
+    /// Whether its body is still being filled.
     pub is_growing: bool,
-    /// Somebody has a claim on it.
+    /// Whether a claim on it is held.
     pub is_claimed: bool,
 }
 
-/// Shows what is linked in so many buckets from `from` on; where to go on, or nothing at the end.
+/// Shows the linked entries in a range of buckets: so many, starting at `from`. Returns the bucket to continue from,
+/// `None` at the end.
 pub(crate) fn survey(
     core: &Core,
     local: &Local,

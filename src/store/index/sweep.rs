@@ -1,4 +1,4 @@
-//! The sweep: drops entries that have expired for good, some buckets at a time.
+//! The sweep: removes entries that have reached their `dead_at`, some buckets at a time.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering::Relaxed;
@@ -7,7 +7,7 @@ use crate::store::index::arena_guard::ArenaGuard;
 use crate::store::memory::block::EntryAt;
 use crate::store::memory::layout::Millis;
 
-/// Sweeps while it holds the arena lock.
+/// Sweeps while the arena lock is held.
 pub(crate) struct Sweep<'g, 'a> {
     guard: &'g mut ArenaGuard<'a>,
 }
@@ -17,7 +17,7 @@ impl<'g, 'a> Sweep<'g, 'a> {
         Sweep { guard }
     }
 
-    /// Drops the dead among the next `buckets` buckets; returns how many were dropped.
+    /// Removes the dead entries in the next `buckets` buckets; returns the number removed.
     pub(crate) fn some(&mut self, now: Millis, buckets: u32) -> u32 {
         let mut dropped = 0;
         for _ in 0..buckets {
@@ -54,7 +54,7 @@ impl<'g, 'a> Sweep<'g, 'a> {
     }
 
     fn may_be_swept(&self, at: &EntryAt<'_>, now: Millis) -> bool {
-        // A marker stays while there is a claim on it, whatever its deadline: its holder may still commit.
+        // A claimed marker stays, whatever the claim's deadline: its holder may still commit.
         let leased_until = if at.is_object() { now } else { 0 };
         self.guard.core.is_dead(at, now) && !self.guard.core.is_leased(at.e, leased_until)
     }

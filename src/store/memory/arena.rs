@@ -1,12 +1,13 @@
-//! The allocator: two-level segregated fits over blocks that know the size of the block before them.
+//! The allocator: two-level segregated fit (TLSF) over blocks that know the size of the preceding block.
 //!
-//! | step | done by | if the holder dies there |
+//! | step | writes | if the holder dies there |
 //! |---|---|---|
-//! | split | rest's header, then one store of the smaller size | the chain of blocks holds at every moment |
-//! | merge | one store of the larger size | the same |
-//! | free lists, sizes of blocks before, counters | several stores | made anew by `repair.rs` |
+//! | split | the rest's header, then a single store of the smaller size | the chain of blocks is consistent at every moment |
+//! | merge | a single store of the larger size | the same |
+//! | free lists, sizes of preceding blocks, counters | several stores | rebuilt by `repair.rs` |
 //!
-//! All of it happens under the arena lock. What is read back is checked; a contradiction poisons the region.
+//! Everything happens under the arena lock. Values read from the region are checked; an inconsistency poisons the
+//! region.
 
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -15,12 +16,12 @@ use crate::store::memory::bytes::{GRANULE, Memory};
 use crate::store::memory::layout::{ArenaControl, CLASS_BITS, CLASSES, Geometry, Header, LEVELS};
 use crate::store::memory::platform::AtomicU32;
 
-/// Blocks of a class that may be too small that are tried before the classes that never are.
+/// Blocks tried in a class whose blocks may be too small, before the classes whose blocks are always large enough.
 const TRIES: usize = 8;
-/// Least block: the header and two links.
+/// The minimum size of a block in granules: the header and two links.
 pub(crate) const MIN_BLOCK: u32 = 2;
 
-/// The allocator of a region. The arena lock must be held for everything that changes something.
+/// The allocator of a region. The arena lock must be held for every call that changes something.
 #[derive(Clone, Copy)]
 pub(crate) struct Arena<'a> {
     pub(crate) memory: &'a Memory,
@@ -28,7 +29,7 @@ pub(crate) struct Arena<'a> {
     pub(crate) geometry: &'a Geometry,
 }
 
-/// Level and class of a block of `size` granules.
+/// The level and class of a block of `size` granules.
 pub(crate) fn class_of(size: u32) -> (usize, usize) {
     if (size as usize) < CLASSES {
         return (0, size as usize);
@@ -43,7 +44,7 @@ impl<'a> Arena<'a> {
         &self.header.arena
     }
 
-    /// A block's header; `None` when the number lies outside the arena.
+    /// The header of a block; `None` if its number lies outside the arena.
     #[inline]
     pub(crate) fn block(self, at: u32) -> Option<&'a Block> {
         if at < self.geometry.arena || at > self.geometry.end {
@@ -52,7 +53,7 @@ impl<'a> Arena<'a> {
         self.memory.at(at as usize * GRANULE)
     }
 
-    /// A block's size and kind, if it lies within the arena with all its granules.
+    /// The size in granules and the kind of a block, if it lies within the arena entirely.
     #[inline]
     pub(crate) fn look(self, at: u32) -> Option<(u32, Kind)> {
         let (size, kind) = self.block(at)?.get()?;
@@ -73,7 +74,7 @@ impl<'a> Arena<'a> {
         self.control().heads.get(level)?.get(class)
     }
 
-    /// Makes the arena one free block.
+    /// Makes the arena a single free block.
     pub(crate) fn format(self) -> Option<()> {
         let (first, end) = (self.geometry.arena, self.geometry.end);
         let size = end - first;
@@ -89,7 +90,7 @@ impl<'a> Arena<'a> {
         self.insert(first, size)
     }
 
-    /// Empties the free lists, for them to be made anew.
+    /// Empties the free lists, to be rebuilt.
     pub(crate) fn clear_lists(self) {
         let c = self.control();
         c.levels.store(0, Relaxed);
@@ -97,16 +98,16 @@ impl<'a> Arena<'a> {
         c.heads.iter().flatten().for_each(|h| h.store(0, Relaxed));
     }
 
-    /// Writes to all of a free block: whoever reads it still is seen, and what it was is forgotten.
+    /// Overwrites a free block, so that Miri reports any access that still reads it.
     #[cfg(miri)]
     fn wipe(self, at: u32, size: u32) {
         let from = content(at);
         let end = (at + size) as usize * GRANULE;
-        // SAFETY: a free block is nobody's, and the arena lock is held.
+        // SAFETY: a free block is not referred to, and the arena lock is held.
         unsafe { self.memory.zero(from, end - from) };
     }
 
-    /// Puts a free block into its list.
+    /// Adds a free block to its list.
     pub(crate) fn insert(self, at: u32, size: u32) -> Option<()> {
         #[cfg(miri)]
         self.wipe(at, size);
@@ -151,8 +152,8 @@ impl<'a> Arena<'a> {
         Some(())
     }
 
-    /// A free block of at least `size`, from a list where all are large enough, or by a few tries in the list where
-    /// some may be.
+    /// Finds a free block of at least `size`: in a list where all blocks are large enough, or within a few tries in the
+    /// list where some may be.
     fn find(self, size: u32) -> Option<u32> {
         let (level, class) = class_of(size);
         self.try_class(level, class, size)
@@ -189,7 +190,7 @@ impl<'a> Arena<'a> {
         Some(self.head(level, class)?.load(Relaxed)).filter(|at| *at != 0)
     }
 
-    /// Size of a block that is among the largest free ones; 0 when there is none.
+    /// The size of one of the largest free blocks, in granules; 0 if there is none.
     pub(crate) fn largest(self) -> u32 {
         let c = self.control();
         let levels = c.levels.load(Relaxed);
@@ -206,7 +207,7 @@ impl<'a> Arena<'a> {
         self.look(at).map_or(0, |(size, _)| size)
     }
 
-    /// Takes a block of `size` granules (or one more); it is then `Raw`.
+    /// Allocates a block of `size` granules (or one more); its kind is then `Raw`.
     pub(crate) fn allocate(self, size: u32) -> Option<u32> {
         let size = size.max(MIN_BLOCK);
         let at = self.find(size)?;
@@ -222,7 +223,7 @@ impl<'a> Arena<'a> {
         Some(at)
     }
 
-    /// Makes a block of `found` granules one of `size` and frees the rest, if that can be a block.
+    /// Cuts a block of `found` granules down to `size`, and frees the rest if it is large enough to be a block.
     fn cut(self, at: u32, found: u32, size: u32, kind: Kind) -> Option<u32> {
         let rest = found - size;
         if rest < MIN_BLOCK {
@@ -240,7 +241,7 @@ impl<'a> Arena<'a> {
         Some(size)
     }
 
-    /// Gives a block back, merging it with free neighbours.
+    /// Frees a block, and merges it with free neighbours.
     pub(crate) fn free(self, at: u32) -> Option<()> {
         let (size, kind) = self.look(at)?;
         if matches!(kind, Kind::Free | Kind::End) {
@@ -274,14 +275,14 @@ impl<'a> Arena<'a> {
         self.insert(first, whole)
     }
 
-    /// Says what a block of ours is.
+    /// Sets the kind of an allocated block.
     pub(crate) fn set_kind(self, at: u32, kind: Kind) -> Option<()> {
         let (size, _) = self.look(at)?;
         self.block(at)?.word.store(Block::pack(size, kind), Release);
         Some(())
     }
 
-    /// Makes a block smaller.
+    /// Shrinks a block.
     pub(crate) fn shrink(self, at: u32, size: u32) -> Option<()> {
         let (found, kind) = self.look(at)?;
         let size = size.max(MIN_BLOCK);
@@ -301,7 +302,7 @@ impl<'a> Arena<'a> {
         self.header.poisoned.store(1, Release);
     }
 
-    /// Visits all blocks in order; `None` when they do not fill the arena.
+    /// Visits all blocks in order; `None` if they do not fill the arena exactly.
     pub(crate) fn each_block(self, mut visit: impl FnMut(u32, u32, Kind)) -> Option<()> {
         let mut at = self.geometry.arena;
         while at < self.geometry.end {
@@ -315,7 +316,7 @@ impl<'a> Arena<'a> {
         (at == self.geometry.end && self.look(at)?.1 == Kind::End).then_some(())
     }
 
-    /// Free blocks on the lists, for the walker.
+    /// The free blocks on the lists, for the consistency check.
     pub(crate) fn listed(self) -> Result<Vec<u32>, String> {
         let mut all = Vec::new();
         for level in 0..LEVELS {
@@ -350,7 +351,7 @@ impl<'a> Arena<'a> {
             }
             all.push(at);
             if all.len() > self.geometry.end as usize {
-                return Err("a free list is a wakeups".into());
+                return Err("a free list is a cycle".into());
             }
             (before, at) = (at, next.load(Relaxed));
         }

@@ -1,6 +1,6 @@
 //! A set of granules of the arena, in private memory.
 
-/// Words that are looked at for the next one.
+/// Words that are searched for the next member.
 const NEAR: usize = 8;
 
 /// A set of granules.
@@ -16,7 +16,7 @@ impl BitSet {
             bits: vec![0; (end - first) as usize / 64 + 1],
         }
     }
-    /// Adds one; false if it was there or is out of range.
+    /// Adds a granule; returns false if it is already a member or out of range.
     pub(crate) fn add(&mut self, at: u32) -> bool {
         let i = at.wrapping_sub(self.first) as usize;
         let Some(word) = self.bits.get_mut(i / 64) else {
@@ -26,7 +26,7 @@ impl BitSet {
         *word |= 1 << (i % 64);
         new
     }
-    /// The first one from there on, if it is near.
+    /// The first member at or after a granule, if it is near.
     pub(crate) fn next(&self, from: u32) -> Option<u32> {
         let i = from.wrapping_sub(self.first) as usize;
         let mut at = i / 64;
@@ -37,11 +37,11 @@ impl BitSet {
         }
         (word != 0).then(|| self.first + (at * 64) as u32 + word.trailing_zeros())
     }
-    /// As [`shorten`].
+    /// See [`shorten`].
     pub(crate) fn shorten(&mut self) -> bool {
         shorten(&mut self.bits)
     }
-    /// Prefetches the word that holds it; a hint only.
+    /// Prefetches the word of a granule; a hint only.
     pub(crate) fn prefetch(&self, at: u32) {
         if let Some(word) = self.bits.get(at.wrapping_sub(self.first) as usize / 64) {
             prefetch(word);
@@ -55,10 +55,10 @@ impl BitSet {
     }
 }
 
-/// Bytes of a list that are given back at once.
+/// Bytes of a list that are released at a time.
 const AT_ONCE: usize = 2 << 20;
 
-/// Gives the end of a list back to the system. False if nothing was left.
+/// Releases the end of a list to the system. Returns false if nothing was left.
 pub(crate) fn shorten<T>(list: &mut Vec<T>) -> bool {
     let some = list.capacity() > 0;
     let len = list.capacity().saturating_sub(AT_ONCE / size_of::<T>());
@@ -70,7 +70,7 @@ pub(crate) fn shorten<T>(list: &mut Vec<T>) -> bool {
 #[cfg(target_arch = "x86_64")]
 fn prefetch(word: &u64) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    // SAFETY: the address is a reference's; and a prefetch reads nothing that anyone could see.
+    // SAFETY: the address is that of a reference, and a prefetch has no observable effect.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(word).cast()) };
 }
 #[cfg(not(target_arch = "x86_64"))]

@@ -1,6 +1,6 @@
-//! The bytes of a region, reached by offset and never by pointer. Every access is checked against the length.
+//! The bytes of a region, accessed by offset and never by pointer. Every access is checked against the length.
 //!
-//! What lies in the region is read by several processes and may be damaged, so it is only ever seen as atomics (of
+//! Several processes access the region, and its contents may be damaged. It is therefore accessed only as atomics (for
 //! which every bit pattern is valid) or as bytes.
 
 use std::fs::File;
@@ -10,46 +10,47 @@ use std::ptr::NonNull;
 
 use crate::store::memory::platform::{AtomicU32, AtomicU64, step, torn_at};
 
-/// Types that may be laid over any bytes of the region.
+/// Types that any bytes of the region may be viewed as.
 ///
 /// # Safety
-/// The type is `repr(C)` and made of atomic integers only, so every bit pattern is valid and concurrent access is
-/// defined; its alignment is at most [`GRANULE`].
+/// The type is `repr(C)` and consists of atomic integers only, so that every bit pattern is valid and concurrent access
+/// is defined; its alignment is at most [`GRANULE`].
 pub(crate) unsafe trait Shared {}
 
-// SAFETY: an atomic integer of alignment 4.
+// SAFETY: an atomic integer of alignment 4, at most GRANULE.
 unsafe impl Shared for AtomicU32 {}
-// SAFETY: an atomic integer of alignment 8.
+// SAFETY: an atomic integer of alignment 8, at most GRANULE.
 unsafe impl Shared for AtomicU64 {}
 
-/// From how many bytes on memory is to have huge pages.
+/// The size in bytes from which on huge pages are requested.
 #[cfg(not(miri))]
 const LARGE: usize = 64 << 20;
 
-/// Unit of allocation and of references, in bytes.
+/// The unit of allocation and of references, in bytes.
 pub(crate) const GRANULE: usize = 16;
 
-/// A piece of memory that several processes may share.
+/// A range of memory that several processes may share.
 #[derive(Debug)]
 pub(crate) struct Memory {
     base: NonNull<u8>,
     len: usize,
     mapped: bool,
-    /// Its lock is held as long as the memory is mapped.
+    /// The file, whose lock is held as long as the memory is mapped.
     file: Option<File>,
 }
 
-// SAFETY: the memory is only reached through atomics, and through byte ranges that the store's protocol publishes
-// before they are read and never writes afterwards while they are pinned.
+// SAFETY: the memory is accessed only as atomics, and as byte ranges that the store publishes before they are read, and
+// never writes while they are pinned.
 unsafe impl Send for Memory {}
 // SAFETY: as for Send.
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    /// Wraps memory of the caller's.
+    /// Wraps memory that the caller owns.
     ///
     /// # Safety
-    /// `len` bytes at `base` are readable and writable for as long as the value lives; `base` is aligned to 64.
+    /// `len` bytes at `base` must be readable and writable as long as the value lives; `base` must be aligned to 64
+    /// bytes.
     pub(crate) unsafe fn borrowed(base: NonNull<u8>, len: usize) -> Memory {
         Memory {
             base,
@@ -64,7 +65,7 @@ impl Memory {
         Memory::mapped(len, libc::MAP_SHARED)
     }
 
-    /// Maps anonymous memory of this process alone, zeroed.
+    /// Maps anonymous private memory, zeroed.
     pub(crate) fn private(len: usize) -> io::Result<Memory> {
         Memory::mapped(len, libc::MAP_PRIVATE)
     }
@@ -79,7 +80,7 @@ impl Memory {
         })
     }
 
-    /// Maps the first `len` bytes of a file, which has them, and keeps it open.
+    /// Maps the first `len` bytes of a file, which must have them, and keeps it open.
     pub(crate) fn of_file(file: File, len: usize) -> io::Result<Memory> {
         let base = map(len, libc::MAP_SHARED, file.as_raw_fd())?;
         Ok(Memory {
@@ -90,7 +91,7 @@ impl Memory {
         })
     }
 
-    /// The file that it lies in.
+    /// The file that is mapped, if any.
     pub(crate) fn file(&self) -> Option<&File> {
         self.file.as_ref()
     }
@@ -99,14 +100,14 @@ impl Memory {
         self.len
     }
 
-    /// Asks for huge pages under it, where it is large: the reads of a lookup lie anywhere in it, and with small pages each also misses
-    /// the table of pages. The system may do nothing of the kind. Not for a file: of a huge page that lies in one all is written back
-    /// where a byte has changed.
+    /// Requests huge pages if the memory is large: a lookup reads a few places anywhere in it, and with small pages
+    /// each read also misses the TLB. The system may ignore the request. Not used for files: a huge page of a file is
+    /// written back entirely even if one byte has changed.
     pub(crate) fn want_huge_pages(&self) {
         #[cfg(not(miri))]
         if self.len >= LARGE && self.file.is_none() {
             let skipped = self.base.as_ptr().align_offset(PAGE);
-            // SAFETY: whole pages within the memory, whose content this leaves as it is.
+            // SAFETY: the range consists of whole pages within the memory, and the call does not change their contents.
             unsafe {
                 let at = self.base.as_ptr().add(skipped);
                 libc::madvise(at.cast(), self.len - skipped, libc::MADV_HUGEPAGE)
@@ -114,50 +115,50 @@ impl Memory {
         }
     }
 
-    /// Waits until the first `len` bytes are on the disk, if the memory is a file's.
+    /// Waits until the first `len` bytes are on the disk, if the memory maps a file.
     pub(crate) fn sync(&self, len: usize) -> io::Result<()> {
         if self.file.is_none() {
             return Ok(());
         }
-        // SAFETY: the mapping begins at the base and is at least so long; it is not changed.
+        // SAFETY: the mapping begins at the base and has at least this length; the call does not change it.
         match unsafe { libc::msync(self.base.as_ptr().cast(), len.min(self.len), libc::MS_SYNC) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
     }
 
-    /// A shared value at an offset; `None` when it does not lie in the region or is not aligned.
+    /// The value at an offset; `None` if it does not lie in the region or is not aligned.
     #[inline]
     pub(crate) fn at<T: Shared>(&self, off: usize) -> Option<&T> {
         let end = off.checked_add(size_of::<T>())?;
         if end > self.len || off % align_of::<T>() != 0 {
             return None;
         }
-        // SAFETY: `off..end` lies in the memory and is aligned (the base is aligned to 64); `T: Shared` accepts any
+        // SAFETY: `off..end` lies in the memory and is aligned (the base is aligned to 64); `T: Shared` allows any
         // bytes and any concurrent access.
         Some(unsafe { &*self.base.as_ptr().add(off).cast::<T>() })
     }
 
-    /// Shared values that lie in a row; `None` as for [`Memory::at`].
+    /// Consecutive values; `None` as for [`Memory::at`].
     pub(crate) fn row<T: Shared>(&self, off: usize, count: usize) -> Option<&[T]> {
         let end = off.checked_add(count.checked_mul(size_of::<T>())?)?;
         if end > self.len || off % align_of::<T>() != 0 {
             return None;
         }
-        // SAFETY: as in `at`, for each of them.
+        // SAFETY: as in `at`, for each value.
         Some(unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(off).cast::<T>(), count) })
     }
 
-    /// Bytes of the region.
+    /// A range of bytes of the region; `None` if it does not lie in the region.
     ///
     /// # Safety
-    /// Nobody writes these bytes while the slice lives (they are published, and pinned or under a lock).
+    /// The bytes must not be written while the slice lives (they are published, and pinned or under a lock).
     #[inline]
     pub(crate) unsafe fn bytes(&self, off: usize, len: usize) -> Option<&[u8]> {
         if off.checked_add(len)? > self.len {
             return None;
         }
-        // SAFETY: the range was checked; that nobody writes it is the caller's promise.
+        // SAFETY: the range was checked; the caller guarantees that it is not written.
         Some(unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(off), len) })
     }
 
@@ -167,17 +168,17 @@ impl Memory {
         #[cfg(target_arch = "x86_64")]
         if off < self.len {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            // SAFETY: the address lies in the memory; and a prefetch reads nothing that anyone could see.
+            // SAFETY: the address lies in the memory, and a prefetch has no observable effect.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(self.base.as_ptr().add(off).cast()) };
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = off;
     }
 
-    /// Copies bytes into the region; false when they would not lie in it.
+    /// Copies bytes into the region; returns false if they would not lie in it.
     ///
     /// # Safety
-    /// Nobody reads or writes the target meanwhile (it is not published yet, and this caller owns it).
+    /// The target must not be read or written meanwhile (it is unpublished, and the caller owns it).
     pub(crate) unsafe fn write(&self, off: usize, bytes: &[u8]) -> bool {
         match off.checked_add(bytes.len()) {
             Some(end) if end <= self.len => {}
@@ -187,8 +188,8 @@ impl Memory {
         let (first, second) = bytes.split_at(torn_at(bytes.len()));
         for (off, part) in [(off, first), (off + first.len(), second)] {
             step();
-            // SAFETY: the range was checked, and it is the caller's. `bytes` may lie in the region too (the key of
-            // another entry), and in a damaged one they may overlap: so this copy bears that.
+            // SAFETY: the range was checked, and the caller owns it. `bytes` may lie in the region too (the key of
+            // another entry), and in a damaged region they may overlap, which `ptr::copy` allows.
             unsafe {
                 self.base
                     .as_ptr()
@@ -199,7 +200,7 @@ impl Memory {
         true
     }
 
-    /// Sets bytes of the region to zero; false when they would not lie in it.
+    /// Sets bytes of the region to zero; returns false if they would not lie in it.
     ///
     /// # Safety
     /// As [`Memory::write`].
@@ -209,7 +210,7 @@ impl Memory {
             _ => return false,
         }
         step();
-        // SAFETY: the range was checked, and it is the caller's.
+        // SAFETY: the range was checked, and the caller owns it.
         unsafe { self.base.as_ptr().add(off).write_bytes(0, len) };
         true
     }
@@ -226,7 +227,7 @@ impl Drop for Memory {
 /// A word of private memory.
 type PrivateWord = std::sync::atomic::AtomicU64;
 
-/// A private page that reads as zero in a forked child: what it holds is of this process alone.
+/// A private page that reads as zero in a forked child, so that its contents belong to one process only.
 #[derive(Debug)]
 pub(crate) struct WipedPage {
     base: NonNull<u8>,
@@ -234,7 +235,7 @@ pub(crate) struct WipedPage {
 
 const PAGE: usize = 4096;
 
-// SAFETY: the page is only reached as an atomic.
+// SAFETY: the page is accessed only as an atomic.
 unsafe impl Send for WipedPage {}
 // SAFETY: as for Send.
 unsafe impl Sync for WipedPage {}
@@ -249,7 +250,7 @@ impl WipedPage {
 
     /// The word at the start of the page.
     pub(crate) fn word(&self) -> &PrivateWord {
-        // SAFETY: the page is mapped for as long as `self` lives, aligned, and zero is a valid value.
+        // SAFETY: the page is mapped as long as `self` lives and is aligned, and zero is a valid value.
         unsafe { self.base.cast::<PrivateWord>().as_ref() }
     }
 }
@@ -263,7 +264,7 @@ impl Drop for WipedPage {
 #[cfg(not(miri))]
 fn map(len: usize, flags: libc::c_int, fd: libc::c_int) -> io::Result<NonNull<u8>> {
     let prot = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: a new mapping at an address of the kernel's choice touches no memory in use.
+    // SAFETY: a new mapping at an address that the kernel chooses affects no memory in use.
     let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, fd, 0) };
     if at == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
@@ -277,17 +278,17 @@ fn unmap(base: NonNull<u8>, len: usize) {
     unsafe { libc::munmap(base.as_ptr().cast(), len) };
 }
 
-/// Wipes a private page in children.
+/// Makes a private page read as zero in forked children.
 #[cfg(not(miri))]
 fn wipe_on_fork(base: NonNull<u8>) -> io::Result<()> {
-    // SAFETY: the page was just mapped private and anonymous, as MADV_WIPEONFORK demands.
+    // SAFETY: the page was just mapped, private and anonymous as MADV_WIPEONFORK requires.
     match unsafe { libc::madvise(base.as_ptr().cast(), PAGE, libc::MADV_WIPEONFORK) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-// Miri has one process, and of mappings none that is shared: the heap stands for them.
+// Miri runs a single process and supports no shared mappings: the heap is used in their place.
 
 #[cfg(miri)]
 fn heap(len: usize) -> io::Result<std::alloc::Layout> {
@@ -296,7 +297,7 @@ fn heap(len: usize) -> io::Result<std::alloc::Layout> {
 
 #[cfg(miri)]
 fn map(len: usize, _: libc::c_int, _: libc::c_int) -> io::Result<NonNull<u8>> {
-    // SAFETY: no region is empty.
+    // SAFETY: the layout has a non-zero size, as no region is empty.
     let base = unsafe { std::alloc::alloc_zeroed(heap(len)?) };
     NonNull::new(base).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
 }
@@ -304,7 +305,7 @@ fn map(len: usize, _: libc::c_int, _: libc::c_int) -> io::Result<NonNull<u8>> {
 #[cfg(miri)]
 fn unmap(base: NonNull<u8>, len: usize) {
     if let Ok(layout) = heap(len) {
-        // SAFETY: allocated by `map` with this layout.
+        // SAFETY: the memory was allocated by `map` with this layout.
         unsafe { std::alloc::dealloc(base.as_ptr(), layout) };
     }
 }
@@ -325,7 +326,7 @@ mod tests {
         assert!(m.at::<AtomicU64>(4089).is_none());
         assert!(m.at::<AtomicU64>(4092).is_none());
         assert!(m.at::<AtomicU64>(usize::MAX - 3).is_none());
-        // SAFETY: nobody else has the memory.
+        // SAFETY: this thread alone uses the memory.
         unsafe {
             assert!(m.bytes(4000, 97).is_none());
             assert!(m.bytes(usize::MAX, 2).is_none());

@@ -1,8 +1,8 @@
-//! For tests: ends the process at a chosen write to shared memory, or lets a scheduler choose whose access is the next.
-//! Compiled with the feature `crash-points` only.
+//! Test support: ends the process at a chosen write to shared memory, or lets a scheduler choose which access comes
+//! next. Compiled with the feature `crash-points` only.
 //!
-//! Every atomic of a region is one of these, and every copy into it passes [`step`], so that no write can be
-//! forgotten: a step is taken before each, and in the middle of each copy.
+//! Every atomic of a region is one of these types, and every copy into it calls [`step`], so that no write can be
+//! missed: there is a step before each write, and one in the middle of each copy.
 
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{self, Relaxed};
@@ -15,14 +15,14 @@ static ARMED: AtomicBool = AtomicBool::new(false);
 static LEFT: Counter = Counter::new(u64::MAX);
 static TAKEN: Counter = Counter::new(0);
 
-/// From now on this process is killed before its `n`th write (0 is the next one).
+/// From now on, this process is killed before its `n`th write (0 is the next one).
 pub fn arm(n: u64) {
     TAKEN.store(0, Relaxed);
     LEFT.store(n, Relaxed);
     ARMED.store(true, Relaxed);
 }
 
-/// From now on nothing happens. Returns how many writes there were since [`arm`].
+/// Disarms the crash point. Returns the number of writes since [`arm`].
 pub fn disarm() -> u64 {
     ARMED.store(false, Relaxed);
     TAKEN.load(Relaxed)
@@ -32,35 +32,36 @@ std::thread_local! {
     static STEPS: std::cell::Cell<Option<u32>> = const { std::cell::Cell::new(None) };
 }
 
-/// From now on turns of a repair or of cleaning up, on this thread of the system's, have so many steps and no time; or the
-/// clock tells again.
+/// Sets the number of steps in each turn of a repair or of cleaning up on this operating-system thread, in place of a
+/// time limit; `None` restores the time limit.
 pub fn set_steps_per_budget(steps: Option<u32>) {
     STEPS.set(steps);
 }
 
-/// How many steps a time budget has, if that is for the test to say.
+/// The number of steps in a time budget, if a test sets it.
 pub(crate) fn steps_per_budget() -> Option<u32> {
     STEPS.get()
 }
 
-/// What there is outside of a region, where a test plays it: threads of one process stand for processes.
+/// Replaces the environment of a region in tests in which threads of one process stand for processes.
 #[derive(Debug)]
 pub struct World {
-    /// Before each access to shared memory: another may go on first. False: who makes it is dead, and writes nothing.
+    /// Called before each access to shared memory, so that another thread may run first. False: the process that makes
+    /// the access is dead, and writes nothing.
     pub turn: fn() -> bool,
-    /// Somebody waits for another: that one should go on.
+    /// Called when a thread waits for another one, which should run.
     pub wait: fn(),
-    /// The time.
+    /// Returns the time.
     pub now: fn() -> Duration,
-    /// Who makes the access.
+    /// Returns the process id of the caller.
     pub pid: fn() -> u32,
-    /// Whether that one is dead.
+    /// Returns whether a process is dead.
     pub has_ended: fn(u32) -> bool,
 }
 
 static WORLD: OnceLock<World> = OnceLock::new();
 
-/// From now on this whole process is in that world. Only the first call counts.
+/// Places this process in that environment. Only the first call has an effect.
 pub fn enter(world: World) {
     let _ = WORLD.set(world);
 }
@@ -70,21 +71,21 @@ fn turn() -> bool {
     WORLD.get().is_none_or(|world| (world.turn)())
 }
 
-/// As `std::hint::spin_loop`.
+/// Replaces `std::hint::spin_loop`.
 pub(crate) fn spin_loop() {
     WORLD
         .get()
         .map_or_else(std::hint::spin_loop, |world| (world.wait)());
 }
 
-/// As `std::thread::yield_now`.
+/// Replaces `std::thread::yield_now`.
 pub(crate) fn yield_now() {
     WORLD
         .get()
         .map_or_else(std::thread::yield_now, |world| (world.wait)());
 }
 
-/// As `Instant::now`.
+/// Replaces `Instant::now`.
 pub(crate) fn now() -> Instant {
     static START: OnceLock<Instant> = OnceLock::new();
     match WORLD.get() {
@@ -93,19 +94,19 @@ pub(crate) fn now() -> Instant {
     }
 }
 
-/// The number of this process.
+/// The id of this process.
 pub(crate) fn pid() -> u32 {
     WORLD
         .get()
         .map_or_else(std::process::id, |world| (world.pid)())
 }
 
-/// Whether a process has ended, if that is for the test to say.
+/// Whether a process has ended, if a test decides.
 pub(crate) fn has_ended(pid: u32) -> Option<bool> {
     WORLD.get().map(|world| (world.has_ended)(pid))
 }
 
-/// A lock of private memory, which lets others go on while it cannot be taken.
+/// A lock in private memory that lets other threads run while it is taken.
 pub(crate) struct Mutex<T>(parking_lot::Mutex<T>);
 
 impl<T> Mutex<T> {
@@ -124,7 +125,7 @@ impl<T> Mutex<T> {
     }
 }
 
-/// A write is about to be made.
+/// Announces a write.
 #[inline]
 pub(crate) fn step() {
     turn();
@@ -136,7 +137,7 @@ fn kill_if_due() {
     if ARMED.load(Relaxed) {
         TAKEN.fetch_add(1, Relaxed);
         if LEFT.fetch_sub(1, Relaxed) == 0 {
-            // SAFETY: ends this very process; nothing of it runs on.
+            // SAFETY: the call ends this process, and none of its code runs afterwards.
             unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
             loop {
                 std::hint::spin_loop();
@@ -145,17 +146,17 @@ fn kill_if_due() {
     }
 }
 
-/// The secret of every region: the same, so that the writes of an operation are the same each time.
+/// The seed of every region: constant, so that an operation makes the same writes each time.
 pub(crate) fn seed() -> u64 {
     42
 }
 
-/// Where a copy is cut in two: there is a step before each part.
+/// Where a copy is split: there is a step before each part.
 pub(crate) fn torn_at(len: usize) -> usize {
     len / 2
 }
 
-/// As [`step`], and whether the write is to be made.
+/// Like [`step`], and returns whether to make the write.
 #[inline]
 fn changes() -> bool {
     let lives = turn();
@@ -165,7 +166,7 @@ fn changes() -> bool {
 
 macro_rules! atomic {
     ($name:ident, $core:ty, $value:ty) => {
-        /// An atomic of the region, whose writes are counted.
+        /// An atomic of the region whose writes are counted.
         #[repr(transparent)]
         #[derive(Debug, Default)]
         pub struct $name($core);
@@ -184,9 +185,9 @@ macro_rules! atomic {
                     self.0.store(value, order);
                 }
             }
-            // What it guards cannot be taken by the dead.
+            // A dead process can't take what the exchange guards.
             atomic!(@exchange $value, compare_exchange, |_, now| Err(now));
-            // It is tried until it is done: to the dead it looks as if it were.
+            // Callers repeat this until it succeeds, so for a dead process it seems to succeed.
             atomic!(@exchange $value, compare_exchange_weak, |old, _| Ok(old));
             atomic!(@change $value, swap fetch_add fetch_or fetch_and fetch_max fetch_min);
         }
@@ -227,7 +228,7 @@ atomic!(AtomicU8, std::sync::atomic::AtomicU8, u8);
 atomic!(AtomicU32, std::sync::atomic::AtomicU32, u32);
 atomic!(AtomicU64, std::sync::atomic::AtomicU64, u64);
 
-/// For the attributes of objects, which belong to the user of the store.
+/// For the attributes of objects, which the user of the store accesses.
 impl std::ops::Deref for AtomicU64 {
     type Target = std::sync::atomic::AtomicU64;
     fn deref(&self) -> &Self::Target {

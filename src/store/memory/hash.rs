@@ -1,5 +1,5 @@
-//! The keyed hash of the index: folded multiplication, 16 bytes a step. Keys come from requests, so the seed is
-//! drawn at random for each region; a collision costs time only, as keys are compared in full.
+//! The keyed hash of the index: folded multiplication, 16 bytes per step. Keys come from requests, so each region has a
+//! random seed; a collision only costs time, as keys are compared in full.
 
 use crate::store::memory::key::trunk;
 
@@ -8,7 +8,7 @@ const fn fold(a: u64, b: u64) -> u64 {
     m as u64 ^ (m >> 64) as u64
 }
 
-/// Splits a seed into independent words (splitmix64).
+/// Derives independent words from a seed (splitmix64).
 const fn split(seed: u64, n: u64) -> u64 {
     let z = seed.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -23,7 +23,7 @@ fn word(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(w)
 }
 
-/// The secret that keys are hashed with.
+/// The secret with which keys are hashed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HashKey {
     a: u64,
@@ -46,7 +46,7 @@ impl HashKey {
         HashKey { a: 0, b: 0, c: 0 }
     }
 
-    /// The hash of a key: that of its trunk.
+    /// The hash of a key, which is that of its trunk.
     #[inline]
     pub(crate) fn of_key(self, key: &[u8]) -> u64 {
         self.hash(trunk(key))

@@ -5,8 +5,8 @@
 //! trunk | branch | its length (u32, LE) | 255    a branch of it
 //! ```
 //!
-//! Keys are compared in full. But all branches of a trunk have one hash, so that they lie in one bucket: what removes a key
-//! removes them too, and none has to be searched for.
+//! Keys are compared in full. All branches of a trunk have the same hash and so lie in one bucket: removing a key
+//! removes them too, without a search.
 
 /// The last byte of a key with a branch.
 pub(crate) const BRANCHED: u8 = u8::MAX;

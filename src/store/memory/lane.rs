@@ -1,46 +1,48 @@
-//! Where a process counts: cache lines that no other writes, unless a small region has fewer lanes than processes.
+//! Where a process counts: cache lines that no other process writes, unless a small region has fewer lanes than
+//! processes.
 //!
-//! A lane belongs to a place in the table of processes, and outlives whoever is in it: the next one adds on. So what a
-//! process had counted when it was killed stays, and there is nothing to be added up twice at its death.
+//! A lane belongs to a slot of the process table and outlives the process in it: the next one continues its counters.
+//! Whatever a process had counted when it was killed is kept, and nothing has to be added up at its death.
 //!
-//! Nothing else in the region hangs on these words, in whichever order they are seen; so they are the standard
-//! library's, also where a test chooses the order of all other accesses.
+//! Nothing else in the region depends on these words or on the order in which they are seen. They are therefore atomics
+//! of the standard library even in tests that choose the order of all other accesses.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::store::memory::bytes::Shared;
 
-/// Words that a process counts in. What each is for is the business of whoever counts.
+/// The number of counters of a process. Their meaning is defined by the user of the store.
 pub const TALLIES: usize = 320;
-/// Sets of hashes that are asked for most, and how many there are in a set.
+/// The number of sets of frequently requested hashes, and the number of hashes in a set.
 const SETS: usize = 64;
 const WAYS: usize = 4;
-/// After so many hits, earlier ones count half: what was asked for most last week makes room for what is today.
+/// After this many hits, all counts are halved, so that what was requested most some time ago makes room for what is
+/// requested now.
 const HALF_LIFE: u64 = 1 << 22;
 
-/// The words of one place in the table of processes.
+/// The counters of one slot of the process table.
 #[repr(C)]
 pub(crate) struct Lane {
     tallies: [AtomicU64; TALLIES],
-    /// Hits since the counts were halved.
+    /// The number of hits since the counts were last halved.
     hits: AtomicU64,
     _pad: [AtomicU64; 7],
     hot: [[Hot; WAYS]; SETS],
 }
 
-/// A hash, and how often it was asked for.
+/// A hash and its number of requests.
 #[repr(C)]
 struct Hot {
     hash: AtomicU64,
     hits: AtomicU64,
 }
 
-// SAFETY: repr(C) and atomics only.
+// SAFETY: the type is repr(C) and consists of atomics only.
 unsafe impl Shared for Lane {}
 
 impl Lane {
-    /// Adds to a word; nothing if there is no such word.
+    /// Adds to a counter; does nothing if the index is out of range.
     #[inline]
     pub(crate) fn add(&self, place: usize, n: u64) {
         if let Some(word) = self.tallies.get(place) {
@@ -48,14 +50,15 @@ impl Lane {
         }
     }
 
-    /// Adds the words to `sum`.
+    /// Adds the counters to `sum`.
     pub(crate) fn add_to(&self, sum: &mut [u64; TALLIES]) {
         for (sum, word) in sum.iter_mut().zip(&self.tallies) {
             *sum = sum.wrapping_add(word.load(Relaxed));
         }
     }
 
-    /// Counts a hit of a hash: Space-Saving (Metwally et al., ICDT 2005) within a set. Two threads at once may lose one hit.
+    /// Counts a hit of a hash: Space-Saving (Metwally et al., ICDT 2005) within a set. Of two concurrent hits, one may
+    /// be lost.
     #[inline]
     pub(crate) fn hit(&self, hash: u64) {
         let hits = self.hits.load(Relaxed) + 1;
@@ -81,7 +84,7 @@ impl Lane {
         }
     }
 
-    /// Calls `each` with the hashes that are asked for most, and how often.
+    /// Calls `each` with the most requested hashes and their counts.
     pub(crate) fn each_hot(&self, each: &mut dyn FnMut(u64, u64)) {
         for hot in self.hot.as_flattened() {
             let hits = hot.hits.load(Relaxed);

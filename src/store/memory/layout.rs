@@ -1,5 +1,5 @@
-//! Where everything lies in a region. All of it follows from the length alone, so nothing that is read back from
-//! the region decides where a fixed part lies.
+//! The layout of a region. It follows from the length alone, so that nothing read from the region determines where a
+//! fixed part lies.
 //!
 //! ```text
 //! Header | process table | shards | epochs | purges | lanes | buckets | ghosts | filters | arena ........ end block
@@ -8,47 +8,47 @@
 //! | part | guarded by |
 //! |---|---|
 //! | header counters, `clock`, slots, lanes | atomic |
-//! | the log of purges | the arena lock to write and to judge by it |
-//! | filters of buckets | bits are set under the arena lock before the entry is linked, and cleared under the lock of the shard |
-//! | `leader` | atomic; see `maintenance.rs` |
+//! | the purge log | the arena lock, to write it and to decide by it |
+//! | filters of buckets | bits are set under the arena lock before the entry is linked, and cleared under the shard's lock |
+//! | `leader` | atomic; see `upkeep/maintenance.rs` |
 //! | arena control, queues, blocks, `refs` of bodies, linking and unlinking of entries | the arena lock |
-//! | chains, leases, `waiters` of entries, setting a pin | the lock of the shard (with the arena lock to link and unlink) |
+//! | chains, leases, `waiters` of entries, setting a pin | the shard's lock (with the arena lock to link and unlink) |
 //! | clearing a pin | atomic while the entry is linked, else the arena lock |
-//! | bytes of a growing body beyond its length | its one writer |
+//! | bytes of a growing body beyond its length | its only writer |
 //!
-//! Locks are taken in the order arena, shard, private pin table; never otherwise.
+//! Locks are always taken in the order arena, shard, private pin table.
 
 use crate::store::error::StoreError;
 use crate::store::memory::bytes::{GRANULE, Shared};
 use crate::store::memory::lane::Lane;
 use crate::store::memory::platform::{AtomicU32, AtomicU64};
 
-/// Unix time in milliseconds, or a span of milliseconds.
+/// Unix time or a duration in milliseconds.
 pub type Millis = u64;
 
-/// First word of a region: "swrcache", little-endian.
+/// The first word of a region: "swrcache", little-endian.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"swrcache");
-/// Raised with every change of the layout.
+/// Incremented with every change of the layout.
 pub(crate) const VERSION: u32 = 6;
-/// Processes that can be in a region at once: 63 for each of two words, whose last bit is [`UNLINKED`].
+/// The maximum number of processes in a region: 63 in each of two words, whose last bit is [`UNLINKED`].
 pub(crate) const SLOTS: usize = 126;
-/// In a word of pins: the entry can't be found by lookups.
+/// In a pin word: lookups can't find the entry.
 pub(crate) const UNLINKED: u64 = 1 << 63;
-/// Void counters, for claims that have no lease.
+/// The number of removal counters, which void claims without a lease.
 pub(crate) const EPOCHS: usize = 1024;
-/// Bytes of the region for each purge that is remembered.
+/// Bytes of the region per remembered purge.
 const BYTES_PER_PURGE: usize = 64 * 1024;
 
-/// Bytes of the region for each lane: they take one in a hundred and fifty.
+/// Bytes of the region per lane: the lanes take one in a hundred and fifty.
 const BYTES_PER_LANE: usize = 1 << 20;
 
 const LINE: usize = 64;
 const MIN_ARENA: usize = 32 * 1024;
-/// Bytes of the region for each bucket of the index.
+/// Bytes of the region per bucket of the index.
 const BYTES_PER_BUCKET: usize = 1024;
 const MAX_SHARDS: usize = 256;
 
-/// Size classes of free blocks: 16 for each power of two.
+/// The size classes of free blocks: 16 per power of two.
 pub(crate) const CLASS_BITS: u32 = 4;
 pub(crate) const CLASSES: usize = 1 << CLASS_BITS;
 pub(crate) const LEVELS: usize = 30;
@@ -58,33 +58,33 @@ pub(crate) const LEVELS: usize = 30;
 pub(crate) struct Header {
     pub(crate) magic: AtomicU64,
     pub(crate) version: AtomicU32,
-    /// Not zero: the region was found to contradict itself and answers nothing any more.
+    /// Non-zero: the region was found to be inconsistent, and every operation fails.
     pub(crate) poisoned: AtomicU32,
     pub(crate) len: AtomicU64,
     pub(crate) seed: AtomicU64,
     pub(crate) max_object: AtomicU64,
-    /// How often the region was taken from a file that nobody had in use, plus one.
+    /// How often the region was taken over from a file that was not in use, plus one.
     pub(crate) era: AtomicU32,
-    /// Not zero: it lies in a file, and checksums are kept.
+    /// Non-zero: the region is in a file, and checksums are kept.
     pub(crate) durable: AtomicU32,
-    /// The run of the machine in which it was last taken from its file.
+    /// The boot id of the machine when the region was last taken over from its file.
     pub(crate) boot: [AtomicU64; 2],
-    /// Latest `now` that a writing call brought.
+    /// The latest `now` passed to a writing call.
     pub(crate) clock: AtomicU64,
-    /// Next object id.
+    /// The next object id.
     pub(crate) ids: AtomicU64,
-    /// Next lease nonce.
+    /// The next lease nonce.
     pub(crate) nonces: AtomicU64,
     /// No entry dies before this time.
     pub(crate) soonest: AtomicU64,
-    /// Least `dead_at` seen in the pass of the sweep that is under way.
+    /// The least `dead_at` seen in the current pass of the sweep.
     pub(crate) soonest_seen: AtomicU64,
     pub(crate) sweep_cursor: AtomicU64,
-    /// Not zero: the last process ended well and sealed it, and none has entered since.
+    /// Non-zero: the last process closed the region cleanly and sealed it, and none has entered since.
     pub(crate) clean: AtomicU32,
-    /// Of a region in a file: the PID namespace of those who are in it; 0 when unknown.
+    /// For a region in a file: the PID namespace of the processes in it; 0 if unknown.
     pub(crate) namespace: AtomicU32,
-    /// How many purges there were: the number of the last one.
+    /// The number of purges so far, which is the number of the last one.
     pub(crate) purges: AtomicU64,
     pub(crate) counts: Counts,
     pub(crate) arena: ArenaControl,
@@ -92,7 +92,7 @@ pub(crate) struct Header {
     pub(crate) slots: [Slot; SLOTS],
 }
 
-/// Counters for [`Stats`](crate::store::Stats).
+/// The counters for [`Stats`](crate::store::Stats).
 #[repr(C)]
 pub(crate) struct Counts {
     pub(crate) payload: AtomicU64,
@@ -105,26 +105,26 @@ pub(crate) struct Counts {
     pub(crate) refused: AtomicU64,
     pub(crate) reaped: AtomicU64,
     pub(crate) repairs: AtomicU64,
-    /// Objects dropped as their key had too many variants.
+    /// Objects removed because their key had too many variants.
     pub(crate) variants: AtomicU64,
-    /// Objects found damaged, and dropped.
+    /// Objects found damaged and removed.
     pub(crate) damaged: AtomicU64,
-    /// Objects that the last start has taken over from the file.
+    /// Objects that the last start restored from the file.
     pub(crate) restored: AtomicU64,
     _pad: [AtomicU64; 3],
 }
 
-/// The allocator's own state.
+/// The state of the allocator.
 #[repr(C)]
 pub(crate) struct ArenaControl {
     pub(crate) lock: AtomicU32,
-    /// Not zero: a holder died within, and nobody else gets an arena guard before it is repaired.
+    /// Non-zero: a holder of the lock died, and there is no arena guard for others until a repair is done.
     pub(crate) dirty: AtomicU32,
-    /// Granules in blocks that are not free.
+    /// The granules in blocks that are not free.
     pub(crate) used: AtomicU64,
     pub(crate) levels: AtomicU32,
     pub(crate) classes: [AtomicU32; LEVELS],
-    /// Who puts the region in order after a death, and the count of its pieces (see `maintenance.rs`).
+    /// The process that does the maintenance after a death, and the number of its turns (see `upkeep/maintenance.rs`).
     pub(crate) leader: AtomicU32,
     pub(crate) heads: [[AtomicU32; CLASSES]; LEVELS],
 }
@@ -135,68 +135,68 @@ pub(crate) struct Queue {
     pub(crate) head: AtomicU32,
     pub(crate) tail: AtomicU32,
     pub(crate) count: AtomicU64,
-    /// Granules of the entries and their bodies.
+    /// The granules of the entries and their bodies.
     pub(crate) cost: AtomicU64,
 }
 
-/// One process (see `table.rs`).
+/// A process (see `process/table.rs`).
 #[repr(C)]
 pub(crate) struct Slot {
     pub(crate) identity: AtomicU64,
-    /// Number of its waker plus one; 0 is none.
+    /// The number of its waker plus one; 0 for none.
     pub(crate) waker: AtomicU32,
-    /// The set that the waker is of; 0 is none.
+    /// The set that the waker belongs to; 0 for none.
     pub(crate) wakers: AtomicU32,
-    /// Where cleaning up after a dead process goes on; its token is above.
+    /// Where reclaiming what a dead process left continues; its token is in the upper bits.
     pub(crate) reap_cursor: AtomicU64,
 }
 
-/// A shard of the index: its lock, on a cache line of its own.
+/// A shard of the index: its lock, in a cache line of its own.
 #[repr(C)]
 pub(crate) struct Shard {
     pub(crate) lock: AtomicU32,
     _pad: [AtomicU32; 15],
 }
 
-/// What a purge was for, see `purge.rs`.
+/// A line of the purge log, see `index/purge_log.rs`.
 #[repr(C)]
 pub(crate) struct PurgeRecord {
     pub(crate) number: AtomicU64,
-    /// The kind in the low byte; above it, the length of a prefix.
+    /// The kind in the low byte, the length of a prefix above it.
     pub(crate) what: AtomicU64,
     /// A label, or the hash of a key or of a prefix.
     pub(crate) hash: AtomicU64,
-    /// When it aged what it was for; 0: it removed it.
+    /// The time as of which the purge aged what it selects; 0 if it removed it.
     pub(crate) aged: AtomicU64,
 }
 
-// SAFETY: repr(C) and atomics only.
+// SAFETY: the type is repr(C) and consists of atomics only.
 unsafe impl Shared for PurgeRecord {}
-// SAFETY: repr(C) and atomics only.
+// SAFETY: the type is repr(C) and consists of atomics only.
 unsafe impl Shared for Header {}
-// SAFETY: repr(C) and atomics only.
+// SAFETY: the type is repr(C) and consists of atomics only.
 unsafe impl Shared for Shard {}
 
-/// Offsets of the parts of a region.
+/// The offsets of the parts of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
     pub(crate) len: usize,
     pub(crate) shards: usize,
     pub(crate) shards_at: usize,
     pub(crate) epochs_at: usize,
-    /// How many purges are remembered.
+    /// The number of remembered purges.
     pub(crate) purges: usize,
     pub(crate) purges_at: usize,
-    /// Where processes count: a power of two.
+    /// The number of lanes, a power of two.
     pub(crate) lanes: usize,
     pub(crate) lanes_at: usize,
     pub(crate) buckets: usize,
     pub(crate) buckets_at: usize,
     pub(crate) ghosts_at: usize,
     pub(crate) filters_at: usize,
-    /// First granule of the arena.
+    /// The first granule of the arena.
     pub(crate) arena: u32,
-    /// Granule of the end block.
+    /// The granule of the end block.
     pub(crate) end: u32,
 }
 
@@ -205,13 +205,13 @@ const fn line_up(n: usize) -> usize {
 }
 
 impl Geometry {
-    /// The least length that can be laid out.
+    /// The minimum length of a region in bytes.
     pub(crate) fn min_len() -> usize {
         let (buckets, shards, purges) = (64, 4, 16);
         line_up(Geometry::fixed(buckets, shards, purges) + size_of::<Lane>() + MIN_ARENA)
     }
 
-    /// The most that 32-bit references reach.
+    /// The maximum length of a region in bytes, as far as 32-bit references reach.
     pub(crate) fn max_len() -> usize {
         (u32::MAX as usize - 1) * GRANULE
     }

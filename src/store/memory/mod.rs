@@ -1,4 +1,4 @@
-//! The bytes of a region: where everything lies, and access by checked offset.
+//! The bytes of a region: their layout, and access by checked offset.
 
 pub(crate) mod arena;
 pub(crate) mod bitset;

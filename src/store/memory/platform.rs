@@ -1,5 +1,6 @@
-//! The atomics that a region is made of, and what else comes from outside of it: the standard library's, or with the
-//! feature `crash-points` those of `crash.rs`, by which a test can end the process at any write, and choose who goes on.
+//! The atomics that a region consists of, and the other dependencies on the environment: those of the standard library,
+//! or with the feature `crash-points` those of `crash.rs`, which let a test end the process at any write and choose
+//! which thread runs next.
 
 #[cfg(feature = "crash-points")]
 pub(crate) use crate::store::memory::crash::{
@@ -18,40 +19,40 @@ pub(crate) use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 #[cfg(not(feature = "crash-points"))]
 pub(crate) use std::thread::yield_now;
 
-/// The time, for patience.
+/// The time, for timeouts.
 #[cfg(not(feature = "crash-points"))]
 #[inline]
 pub(crate) fn now() -> std::time::Instant {
     std::time::Instant::now()
 }
 
-/// Whether a process has ended, where that is not for the system to say.
+/// Whether a process has ended, if a test decides.
 #[cfg(not(feature = "crash-points"))]
 #[inline]
 pub(crate) fn has_ended(_pid: u32) -> Option<bool> {
     None
 }
 
-/// How many steps a time budget has, where that is not for the clock to say.
+/// The number of steps in a time budget, if a test sets it.
 #[cfg(not(feature = "crash-points"))]
 #[inline]
 pub(crate) fn steps_per_budget() -> Option<u32> {
     None
 }
 
-/// The secret of a new region.
+/// The seed of a new region.
 #[cfg(not(feature = "crash-points"))]
 pub(crate) fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id())
 }
 
-/// A write that is no atomic is about to be made.
+/// Announces a write that is not atomic.
 #[cfg(not(feature = "crash-points"))]
 #[inline]
 pub(crate) fn step() {}
 
-/// Where a copy is cut in two.
+/// Where a copy is split.
 #[cfg(not(feature = "crash-points"))]
 #[inline]
 pub(crate) fn torn_at(len: usize) -> usize {

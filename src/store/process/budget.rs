@@ -1,19 +1,19 @@
-//! Time budgets: how much of a longer work is done at a time, so that no caller waits for the whole.
+//! Time budgets: how much of a long task is done at a time, so that no caller has to wait for all of it.
 
 use std::time::{Duration, Instant};
 
 use crate::store::memory::platform::{now, steps_per_budget};
 
-/// How long work that goes on to its end waits for locks in all.
+/// How long a task that runs to completion waits for locks in total.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// What is left of a time budget.
+/// A time budget.
 pub(crate) struct TimeBudget {
-    /// `None`: it goes on to the end of the work.
+    /// `None`: the task runs to completion.
     until: Option<Instant>,
-    /// When it has no patience left.
+    /// When it stops waiting for locks.
     waits_until: Option<Instant>,
-    /// Steps until the end, where a test says how many there are.
+    /// The number of remaining steps, if a test sets it.
     steps: Option<u32>,
 }
 
@@ -27,7 +27,7 @@ impl TimeBudget {
         }
     }
 
-    /// All that there is to do.
+    /// A budget for all of the task.
     pub(crate) fn whole() -> TimeBudget {
         TimeBudget {
             until: None,
@@ -42,7 +42,8 @@ impl TimeBudget {
         now < *self.waits_until.get_or_insert(now + PATIENCE)
     }
 
-    /// A step, some ten microseconds at the most, has been done. Whether there is time for another one.
+    /// Called after each step, which takes about ten microseconds at most. Returns whether there is time for another
+    /// one.
     pub(crate) fn goes_on(&mut self) -> bool {
         match (self.until, &mut self.steps) {
             (None, _) => true,

@@ -1,8 +1,8 @@
-//! What a process knows of its own place in a region: its token, its waker, and how often it has pinned what.
+//! The private state of a process in a region: its token, its waker, and how often it has pinned each entry.
 //!
-//! In the region a process has one bit for each entry; how many handles it has to it is counted here. All of this is
-//! private memory: a forked child inherits a copy, but not the page that makes it current, so the child starts
-//! with nothing and handles it inherited do nothing when they are dropped.
+//! In the region, a process has one pin bit per entry; the number of its handles is counted here. All of this is
+//! private memory. A forked child inherits a copy, but not the page that makes it current: the child starts with
+//! nothing, and dropping an inherited handle has no effect.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -15,7 +15,7 @@ use crate::store::process::wakers::{WakerId, Wakers};
 
 const STRIPES: usize = 64;
 
-/// Hashes a block number; the keys are not chosen by anybody.
+/// Hashes a block number; block numbers are not chosen by clients.
 #[derive(Default)]
 pub(crate) struct BlockHasher(u64);
 
@@ -35,17 +35,17 @@ impl Hasher for BlockHasher {
     }
 }
 
-/// Counts of handles by block.
+/// The number of handles by block.
 pub(crate) type Pins = HashMap<u32, u32, BuildHasherDefault<BlockHasher>>;
 
-/// What a process knows of its own place in a region.
+/// The private state of a process in a region.
 pub(crate) struct Local {
     pub(crate) token: Token,
     pub(crate) wakers: Option<(Arc<Wakers>, WakerId)>,
     pins: [Mutex<Pins>; STRIPES],
-    /// Unlinked entries that could not be unpinned, because the arena was busy.
+    /// Unlinked entries that could not be unpinned yet because the arena was busy.
     pub(crate) deferred: Mutex<Vec<u32>>,
-    /// The process that held a lock for too long the last time, and when that was.
+    /// The process that most recently held a lock for too long, and when.
     pub(crate) stopped: Mutex<Option<(Token, Instant)>>,
 }
 
@@ -64,19 +64,19 @@ impl Local {
         slot_of(self.token)
     }
 
-    /// The counts that a block's is among.
+    /// The counts that include those of a block.
     #[inline]
     pub(crate) fn pins(&self, block: u32) -> MutexGuard<'_, Pins> {
         self.pins[(block.wrapping_mul(0x9e37_79b9) >> 26) as usize % STRIPES].lock()
     }
 
-    /// The blocks of all that this process has pinned.
+    /// The blocks of all entries that this process has pinned.
     pub(crate) fn pinned(&self) -> Vec<u32> {
         let of = |pins: &Mutex<Pins>| pins.lock().keys().copied().collect::<Vec<_>>();
         self.pins.iter().flat_map(of).collect()
     }
 
-    /// Whether this process has no pin at all.
+    /// Whether this process has no pin.
     pub(crate) fn holds_nothing(&self) -> bool {
         self.deferred.lock().is_empty() && self.pins.iter().all(|p| p.lock().is_empty())
     }

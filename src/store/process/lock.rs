@@ -1,12 +1,12 @@
-//! A lock that survives its holder.
+//! A lock that survives the death of its holder.
 //!
-//! | word | meaning | who moves it on |
+//! | word | meaning | transitions |
 //! |---|---|---|
-//! | 0 | free | anyone: -> own token |
+//! | 0 | free | any process: -> own token |
 //! | token of a live process | held | the holder: -> 0 |
-//! | token of a process that is gone | abandoned | anyone who sees it: -> own token, and learns that it was abandoned |
+//! | token of a dead process | abandoned | any process that notices: -> own token; it learns that the lock was abandoned |
 //!
-//! Waiting is bounded: a holder that is stopped must not stall the event loops of the others.
+//! Waiting is bounded: a stopped holder must not stall the event loops of the other processes.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
@@ -17,17 +17,17 @@ use crate::store::process::table::{Processes, Token};
 
 /// How long to wait for a lock before giving up.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// How long to wait for one whose holder has just been waited for without success: it is probably stopped.
+/// How long to wait for a holder that was just waited for without success: it is probably stopped.
 const LITTLE_PATIENCE: Duration = Duration::from_micros(100);
-/// For how long a holder is taken to be stopped before it is waited for with patience again.
+/// How long a holder is considered stopped before it is waited for again with full patience.
 const STOPPED_FOR: Duration = Duration::from_millis(200);
-/// How often to ask the system whether the holder lives.
+/// How often to ask the system whether the holder is alive.
 const CHECK_EVERY: Duration = Duration::from_millis(2);
 
-/// A held lock; `Drop` frees it.
+/// A held lock; dropping it releases the lock.
 pub(crate) struct Guard<'a> {
     word: &'a AtomicU32,
-    /// The holder before died with the lock.
+    /// Whether the previous holder died while it held the lock.
     pub(crate) abandoned: bool,
 }
 
@@ -38,7 +38,7 @@ impl Drop for Guard<'_> {
     }
 }
 
-/// Takes the lock if it is free, abandoned by a process known to be gone, or soon freed; never waits long.
+/// Takes the lock if it is free, abandoned by a process known to be dead, or released soon; never waits long.
 pub(crate) fn acquire_soon<'a>(
     word: &'a AtomicU32,
     own: Token,
@@ -110,7 +110,7 @@ fn acquire_slowly<'a>(
         }
         let stuck = holder != 0 && seems_stopped(local, holder, now);
         if now - began > if stuck { LITTLE_PATIENCE } else { PATIENCE } {
-            // It may have died since it was looked at last.
+            // It may have died since the last check.
             if stuck && holder != own && processes.check(holder) {
                 continue;
             }

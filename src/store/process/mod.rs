@@ -1,4 +1,4 @@
-//! The processes in a region: who they are, how they lock, and how they wake each other.
+//! The processes in a region: their identity, locks, and wake-ups.
 
 pub(crate) mod budget;
 pub(crate) mod local;

@@ -1,21 +1,21 @@
-//! The processes in a region: a table of processes, and whether they still live.
+//! The process table of a region, and whether its processes are alive.
 //!
-//! A slot is one word, so that taking it is one step:
+//! A slot is one word, so that it is taken in a single step:
 //!
-//! | bits | what |
+//! | bits | content |
 //! |---|---|
 //! | 0..22 | pid (Linux: below 2^22) |
-//! | 22..46 | start time in clock ticks since boot, low bits; 0 when /proc could not be read |
+//! | 22..46 | start time in clock ticks since boot, low bits; 0 if /proc could not be read |
 //! | 46..62 | generation: how often the slot has been taken |
 //! | 62..64 | state |
 //!
-//! | state | who moves it on | what holds |
+//! | state | transitions | invariant |
 //! |---|---|---|
-//! | Free | `take`: -> Live, generation + 1 | no pin, lease, fill or lock of the slot is anywhere |
-//! | Live | `mark_dying`: -> Dying, by anyone who sees the process dead; `free`: -> Free, by itself when it holds nothing | the process may hold anything |
-//! | Dying | `free`: -> Free, by the reaper after a whole walk over the entries; `take_from_dead`: -> Live, generation + 1, to clean it when no slot is free | the process runs no more; its leases and fills count for nothing |
+//! | Free | `take`: -> Live, generation + 1 | the slot has no pin, lease, fill or lock |
+//! | Live | `mark_dying`: -> Dying, by any process that finds this one dead; `free`: -> Free, by the process itself when it holds nothing | the process may hold anything |
+//! | Dying | `free`: -> Free, by the reaper after a complete walk over the entries; `take_from_dead`: -> Live, generation + 1, to reclaim it if no slot is free | the process no longer runs; its leases and fills are void |
 //!
-//! A *token* names a process for the time that it is in: slot and generation, never 0. Locks and leases carry it.
+//! A *token* names a process while it is in the region: slot and generation, never 0. Locks and leases carry it.
 
 use std::fs;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -29,7 +29,7 @@ const GENERATION_BITS: u32 = 16;
 const GENERATION_AT: u32 = PID_BITS + START_BITS;
 const STATE_AT: u32 = GENERATION_AT + GENERATION_BITS;
 
-/// Names a process in the region: slot in the low 8 bits, generation above; never 0.
+/// Names a process in the region: its slot in the low 8 bits, its generation above; never 0.
 pub(crate) type Token = u32;
 pub(crate) const TOKEN_BITS: u32 = 8 + GENERATION_BITS;
 
@@ -40,7 +40,7 @@ pub(crate) enum State {
     Dying,
 }
 
-/// A slot's word, taken apart.
+/// The fields of a slot's word.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SlotWord(u64);
 
@@ -77,16 +77,16 @@ impl SlotWord {
     }
 }
 
-/// A process, told apart from a later one of the same pid.
+/// A process, distinguished from a later one with the same pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessId {
     pub(crate) pid: u32,
-    /// Start time in clock ticks, low 24 bits; 0 when unknown.
+    /// The start time in clock ticks, low 24 bits; 0 if unknown.
     pub(crate) start: u64,
 }
 
 impl ProcessId {
-    /// This process.
+    /// The calling process.
     pub(crate) fn own() -> ProcessId {
         let pid = pid();
         let start = match read_stat(pid) {
@@ -96,7 +96,7 @@ impl ProcessId {
         ProcessId { pid, start }
     }
 
-    /// Whether the process has ended for certain. Reads `/proc`: some ten microseconds.
+    /// Whether the process has certainly ended. Reads `/proc`, which takes about ten microseconds.
     pub(crate) fn has_ended(self) -> bool {
         if let Some(ended) = has_ended(self.pid) {
             return ended;
@@ -104,7 +104,7 @@ impl ProcessId {
         match read_stat(self.pid) {
             Stat::Ended => true,
             Stat::Runs(start) => self.start != 0 && start != 0 && start != self.start,
-            // No entry in /proc: gone, or hidden from us (hidepid).
+            // /proc has no entry: the process is gone, or hidden from us (hidepid).
             Stat::Unknown => no_such_process(self.pid),
         }
     }
@@ -124,12 +124,12 @@ enum Stat {
     Unknown,
 }
 
-/// Reads state, number of threads and start time: fields 3, 20 and 22 of `/proc/PID/stat`, proc(5).
+/// Reads the state, the number of threads and the start time: fields 3, 20 and 22 of `/proc/PID/stat`, proc(5).
 fn read_stat(pid: u32) -> Stat {
     let Ok(text) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
         return Stat::Unknown;
     };
-    // The second field, the name in parentheses, may hold anything; the last ')' ends it.
+    // The second field, the name in parentheses, may contain anything; the last ')' ends it.
     let Some((_, rest)) = text.rsplit_once(')') else {
         return Stat::Unknown;
     };
@@ -137,7 +137,7 @@ fn read_stat(pid: u32) -> Stat {
     let (state, threads, start) = (fields.next(), fields.nth(16), fields.nth(1));
     let number = |s: Option<&str>| s.and_then(|s| s.parse::<u64>().ok());
     match (state, number(threads), number(start)) {
-        // A zombie whose other threads still run is no dead process.
+        // A zombie whose other threads still run is not dead.
         (Some("Z" | "X" | "x"), Some(0 | 1), _) => Stat::Ended,
         (Some(_), _, Some(start)) => Stat::Runs(start & ((1 << START_BITS) - 1)),
         _ => Stat::Unknown,
@@ -148,7 +148,7 @@ fn no_such_process(pid: u32) -> bool {
     let Ok(pid) = libc::pid_t::try_from(pid) else {
         return true;
     };
-    // SAFETY: signal 0 only asks whether the process exists.
+    // SAFETY: signal 0 only checks whether the process exists.
     let answer = unsafe { libc::kill(pid, 0) };
     answer != 0 && std::io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
 }
@@ -166,16 +166,16 @@ pub(crate) fn pin_of(slot: usize) -> (usize, u64) {
     ((slot / 63) & 1, 1 << (slot % 63))
 }
 
-/// By what a process is woken.
+/// The waker of a process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct WakerRef {
-    /// Number plus one; 0 is none.
+    /// The number plus one; 0 for none.
     pub(crate) number: u32,
-    /// The set that it is of.
+    /// The set that the waker belongs to.
     pub(crate) set: u32,
 }
 
-/// The table of processes of a region.
+/// The process table of a region.
 #[derive(Clone, Copy)]
 pub(crate) struct Processes<'a> {
     pub(crate) header: &'a Header,
@@ -200,8 +200,8 @@ impl<'a> Processes<'a> {
         (0..SLOTS).find_map(take)
     }
 
-    /// Takes the slot of a dead process that has not been cleaned up after, to do just that. It goes on where others have
-    /// come to, and whoever comes after it goes on where it has come to: it leaves no traces of its own.
+    /// Takes the slot of a dead process that has not been reclaimed, to do just that. It continues where others
+    /// stopped, and others can continue where it stops: it leaves no traces of its own.
     pub(crate) fn take_from_dead(self, waker: WakerRef) -> Option<Token> {
         let life = ProcessId::own();
         let (token, dead) =
@@ -222,7 +222,7 @@ impl<'a> Processes<'a> {
         if old.state() != from {
             return None;
         }
-        // Generation 0 is left out, so that no token is 0.
+        // Generation 0 is skipped, so that no token is 0.
         let generation = match (old.generation() + 1) & ((1 << GENERATION_BITS) - 1) {
             0 => 1,
             g => g,
@@ -236,7 +236,7 @@ impl<'a> Processes<'a> {
         Some((token_of(i, new), token_of(i, old)))
     }
 
-    /// Gives a slot to the reaper.
+    /// Marks a slot for the reaper.
     pub(crate) fn give_up(self, token: Token) {
         let id = self.identity(slot_of(token));
         if token_of(slot_of(token), id) == token && id.state() == State::Live {
@@ -244,21 +244,23 @@ impl<'a> Processes<'a> {
         }
     }
 
-    /// The same with a slot of this process: one that a forked child has inherited is its parent's.
+    /// Does the same with a slot of this process; a slot that a forked child inherited belongs to its parent.
     pub(crate) fn give_up_own(self, token: Token) {
         if self.identity(slot_of(token)).pid() == pid() {
             self.give_up(token);
         }
     }
 
-    /// Whether the process that the token names is known to be gone. Looks at the table only: a few nanoseconds.
+    /// Whether the process that the token names is known to be dead. Reads the table only, which takes a few
+    /// nanoseconds.
     #[inline]
     pub(crate) fn is_gone(self, token: Token) -> bool {
         let id = self.identity(slot_of(token));
         id.state() != State::Live || token_of(slot_of(token), id) != token
     }
 
-    /// Asks the system whether the process that the token names has ended, and marks it so. True when it is gone.
+    /// Asks the system whether the process that the token names has ended, and marks it if so. Returns true if it is
+    /// dead.
     pub(crate) fn check(self, token: Token) -> bool {
         if self.is_gone(token) {
             return true;
@@ -267,7 +269,7 @@ impl<'a> Processes<'a> {
         id.life().has_ended() && (self.mark_dying(slot_of(token), id) || self.is_gone(token))
     }
 
-    /// Looks at every live process; returns how many were newly found dead.
+    /// Checks every live process; returns the number newly found dead.
     pub(crate) fn find_dead(self) -> u32 {
         let dead = |i: &usize| {
             let id = self.identity(*i);
@@ -286,13 +288,13 @@ impl<'a> Processes<'a> {
             .is_ok()
     }
 
-    /// Slots to be cleaned up after.
+    /// The slots to be reclaimed.
     pub(crate) fn dying(self) -> impl Iterator<Item = usize> + 'a {
         (0..SLOTS).filter(move |i| self.identity(*i).state() == State::Dying)
     }
 
-    /// Those of a set of pins whose processes are dead. The slot's own word decides, so that a pin counts for nothing
-    /// from the very step that marks its process, and counts again only for the next one that has taken the slot.
+    /// The members of a pin set whose processes are dead. The slot's word decides, so that a pin becomes void in the
+    /// very step that marks its process, and counts again only for the next process that takes the slot.
     pub(crate) fn dying_among(self, w: usize, set: u64) -> u64 {
         let (mut left, mut dying) = (set, 0);
         while left != 0 {
@@ -305,8 +307,8 @@ impl<'a> Processes<'a> {
         dying
     }
 
-    /// Where the cleaning after a dead process goes on: a bucket, or behind those a place in limbo (see `clean.rs`). Another one's
-    /// place in the same slot is the beginning.
+    /// Where reclaiming what a dead process left continues: a bucket, or beyond those a position in limbo (see
+    /// `upkeep/clean.rs`). For a token other than the slot's last, it is the beginning.
     pub(crate) fn reap_cursor(self, token: Token) -> usize {
         let word = self.slot(token).map_or(0, |s| s.reap_cursor.load(Relaxed));
         if word >> 32 == u64::from(token) {
@@ -316,7 +318,7 @@ impl<'a> Processes<'a> {
         }
     }
 
-    /// Whether the cleaning after a dead process has begun.
+    /// Whether reclaiming what a dead process left has begun.
     pub(crate) fn has_reap_cursor(self, token: Token) -> bool {
         self.slot(token)
             .is_some_and(|s| s.reap_cursor.load(Relaxed) >> 32 == u64::from(token))
@@ -329,7 +331,7 @@ impl<'a> Processes<'a> {
         }
     }
 
-    /// Limbo has got another order: what was cleaned of it is not known any more.
+    /// The order of limbo has changed: how much of it was cleaned is no longer known.
     pub(crate) fn clean_limbo_anew(self, buckets: usize) {
         for slot in &self.header.slots {
             let word = slot.reap_cursor.load(Relaxed);
@@ -344,19 +346,20 @@ impl<'a> Processes<'a> {
         token_of(slot, self.identity(slot))
     }
 
-    /// Frees a slot whose process holds nothing any more.
+    /// Frees a slot whose process holds nothing.
     pub(crate) fn free(self, token: Token) {
         let Some(slot) = self.slot(token) else { return };
         let id = self.identity(slot_of(token));
         if token_of(slot_of(token), id) != token {
             return;
         }
-        // In one step, as another process may be taking the slot over. Its waker stays: who takes it sets its own.
+        // In one step, as another process may be taking the slot over. The waker remains: the next process sets its
+        // own.
         let free = id.with_state(State::Free).0;
         let _ = slot.identity.compare_exchange(id.0, free, AcqRel, Relaxed);
     }
 
-    /// Forgets every process: none of them lives.
+    /// Removes every process: none of them is alive.
     pub(crate) fn clear(self) {
         for (i, slot) in self.header.slots.iter().enumerate() {
             let free = self.identity(i).with_state(State::Free);
@@ -366,7 +369,7 @@ impl<'a> Processes<'a> {
         }
     }
 
-    /// Whether a live process beside `own` can't be woken by this set of wakers.
+    /// Whether this set of wakers can't wake some live process other than `own`.
     pub(crate) fn has_strangers(self, own: usize, set: u32) -> bool {
         let slots = self.header.slots.iter().enumerate();
         slots

@@ -1,10 +1,10 @@
-//! Wakers: one eventfd a process, made before the fork, by which processes wake each other.
+//! Wakers: one eventfd per process, made before the fork, by which processes wake each other.
 //!
-//! | owner word | meaning | who moves it on |
+//! | owner word | meaning | transitions |
 //! |---|---|---|
 //! | 0 | free | `claim`: -> the claimer |
 //! | pid and start time of a live process | owned | `release` by the owner: -> 0 |
-//! | pid and start time of an ended one | abandoned | `claim`: -> the claimer |
+//! | pid and start time of a dead process | abandoned | `claim`: -> the claimer |
 
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
@@ -20,11 +20,11 @@ use crate::store::process::table::ProcessId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WakerId(pub(crate) u32);
 
-/// A set of eventfds that all processes forked after [`Wakers::new`] share, and a shared table of who owns which.
+/// A set of eventfds that all processes forked after [`Wakers::new`] share, with a shared table of their owners.
 #[derive(Debug)]
 pub struct Wakers {
     wakers: Vec<File>,
-    /// Tells this set from others.
+    /// Distinguishes this set from others.
     pub(crate) id: u32,
     owners: Memory,
 }
@@ -35,12 +35,12 @@ fn eventfd() -> io::Result<File> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the descriptor was just made and belongs to nobody else.
+    // SAFETY: the descriptor was just made and has no other owner.
     Ok(unsafe { File::from_raw_fd(fd) })
 }
 
 impl Wakers {
-    /// Makes `n` wakers (`EFD_NONBLOCK | EFD_CLOEXEC`). Call it before the fork. For a host that replaces its processes
+    /// Makes `n` wakers (`EFD_NONBLOCK | EFD_CLOEXEC`). Call it before the fork. For a host that starts new processes
     /// while old ones finish, `n` is at least twice the number of processes.
     pub fn new(n: usize) -> io::Result<Wakers> {
         let wakers = (0..n).map(|_| eventfd()).collect::<io::Result<Vec<_>>>()?;
@@ -55,7 +55,7 @@ impl Wakers {
         self.owners.at(waker.0 as usize * 8)
     }
 
-    /// Takes a waker that is free or whose owner has ended, for this process; `None` when all are owned.
+    /// Takes a waker that is free or whose owner has died; `None` if all are owned.
     pub fn claim(&self) -> Option<WakerId> {
         let own = ProcessId::own().to_word();
         let waker = (0..self.wakers.len() as u32)
@@ -74,7 +74,7 @@ impl Wakers {
         free && owner.compare_exchange(old, own, AcqRel, Relaxed).is_ok()
     }
 
-    /// The descriptor to watch for reading, -1 for a waker of another set. It belongs to the `Wakers`; don't close it.
+    /// The descriptor to watch for reading; -1 for a waker of another set. The `Wakers` owns it; don't close it.
     pub fn fd(&self, waker: WakerId) -> RawFd {
         self.wakers
             .get(waker.0 as usize)
@@ -84,20 +84,20 @@ impl Wakers {
     /// Makes the descriptor readable. Never blocks.
     pub fn wake(&self, waker: WakerId) {
         if let Some(mut file) = self.wakers.get(waker.0 as usize) {
-            // EAGAIN means that the counter is full: it is readable already.
+            // EAGAIN means that the counter is full: the descriptor is already readable.
             let _ = file.write(&1u64.to_ne_bytes());
         }
     }
 
-    /// Makes the descriptor unreadable again. Drain first, then look what has changed.
+    /// Makes the descriptor unreadable again. Drain it first, then check what has changed.
     pub fn drain(&self, waker: WakerId) {
         if let Some(mut file) = self.wakers.get(waker.0 as usize) {
-            // EAGAIN means that it was not readable.
+            // EAGAIN means that the descriptor was not readable.
             let _ = file.read(&mut [0; 8]);
         }
     }
 
-    /// Gives the waker back, if this process owns it.
+    /// Releases the waker, if this process owns it.
     pub fn release(&self, waker: WakerId) {
         if let Some(owner) = self.owner(waker) {
             let _ = owner.compare_exchange(ProcessId::own().to_word(), 0, AcqRel, Relaxed);
@@ -115,12 +115,12 @@ mod tests {
             events: libc::POLLIN,
             revents: 0,
         };
-        // SAFETY: one pollfd is passed, and it lives on the stack.
+        // SAFETY: the one pollfd that is passed lives on the stack.
         unsafe { libc::poll(&raw mut p, 1, 0) == 1 }
     }
 
     #[test]
-    fn a_rung_bell_is_readable_until_it_is_drained() {
+    fn a_woken_waker_is_readable_until_it_is_drained() {
         let wakers = Wakers::new(2).expect("wakers");
         let b = wakers.claim().expect("free");
         assert!(!readable(&wakers, b));

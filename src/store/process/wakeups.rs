@@ -1,4 +1,4 @@
-//! Waking the processes that wait for something, after the locks are released.
+//! Wakes waiting processes after the locks are released.
 
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
@@ -11,7 +11,7 @@ use crate::store::process::wakers::WakerId;
 /// A set of process slots, one bit each.
 pub(crate) type Mask = [u64; 2];
 
-/// Every process.
+/// All processes.
 pub(crate) const EVERYONE: Mask = [!UNLINKED, !UNLINKED];
 
 /// Takes the waiters out of a mask in the region.
@@ -19,7 +19,7 @@ pub(crate) fn take_waiters(waiters: &[AtomicU64; 2]) -> Mask {
     [waiters[0].swap(0, AcqRel), waiters[1].swap(0, AcqRel)]
 }
 
-/// Processes to be woken. They are woken when this is dropped: declare it before the locks that it has to outlive.
+/// Processes to be woken when this is dropped. Declare it before the locks that must be released first.
 pub(crate) struct Wakeups<'a> {
     processes: Processes<'a>,
     local: &'a Local,

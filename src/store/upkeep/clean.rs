@@ -1,19 +1,21 @@
-//! Cleaning up after processes that died, and after ones that leave.
+//! Reclaims what processes left that died, and what a leaving process still holds.
 //!
-//! A slot marked Dying counts for nothing at once: its leases are free, its fills are broken, its pins hold nothing.
-//! The walk that takes these traces away, so that the slot can be used again, goes on in turns (`maintenance.rs`), under the arena
-//! lock, over all buckets and then over limbo. How far it has come is kept in the slot:
+//! A slot marked Dying is void at once: its leases are free, its fills are broken, its pins hold nothing. The walk that
+//! removes these traces, so that the slot can be used again, proceeds in turns (`maintenance.rs`), under the arena
+//! lock, over all buckets and then over limbo. The slot records how far it has come:
 //!
-//! | place | what is next |
+//! | position | what is next |
 //! |---|---|
 //! | below the number of buckets | that bucket |
 //! | the number of buckets | limbo, from its old end |
-//! | one more, and `n` | the oldest `n` of limbo. What was visited and stays goes to the young end |
+//! | the number of buckets + 1 + `n` | the oldest `n` of limbo; entries that were visited and stay go to the young end |
 //!
-//! What comes to limbo meanwhile has been cleaned in its bucket. A repair gives limbo another order: then it begins anew.
+//! An entry that enters limbo meanwhile was cleaned in its bucket. A repair changes the order of limbo, after which
+//! limbo is walked from the beginning.
 //!
-//! A process that leaves has pinned all that it has a lease on or fills, so that the table of its pins leads to it. What it
-//! waits for wakes its slot once more, which does no harm: the next process in the slot looks and finds nothing.
+//! A process that leaves has pinned everything that it leases or fills, so the table of its pins leads to all of it.
+//! Whatever it waits for wakes its slot once more, which is harmless: the next process in the slot checks and finds
+//! nothing.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
@@ -28,21 +30,21 @@ use crate::store::process::budget::TimeBudget;
 use crate::store::process::table::{Token, pin_of, slot_of};
 use crate::store::process::wakeups::{EVERYONE, take_waiters};
 
-/// Buckets cleaned under one hold of the arena lock.
+/// Buckets cleaned per hold of the arena lock.
 const BATCH: usize = 256;
-/// Buckets of a step.
+/// Buckets per step.
 const STEP: usize = 16;
 
-/// How far cleaning up after one process has come.
+/// How far reclaiming one process has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cleaned {
     Some,
     OutOfTime,
-    /// Its slot may be given to another.
+    /// All of it is done: its slot may be given to another process.
     All,
 }
 
-/// Cleans up after one process while it holds the arena lock.
+/// Reclaims what one process left, while the arena lock is held.
 pub(crate) struct Cleaner<'g, 'a> {
     guard: &'g mut ArenaGuard<'a>,
     token: Token,
@@ -53,7 +55,7 @@ impl<'g, 'a> Cleaner<'g, 'a> {
         Cleaner { guard, token }
     }
 
-    /// Goes on with cleaning up after a dead process.
+    /// Continues reclaiming what a dead process left.
     pub(crate) fn run(&mut self, budget: &mut TimeBudget) -> Result<Cleaned, Busy> {
         let processes = self.guard.core.processes();
         let buckets = self.guard.core.geometry.buckets;
@@ -100,7 +102,7 @@ impl<'g, 'a> Cleaner<'g, 'a> {
         Cleaned::All
     }
 
-    /// [`Busy`] when the shard could not be taken.
+    /// Cleans the entries of a bucket; [`Busy`] if the shard's lock was not acquired.
     fn clean_bucket(&mut self, bucket: usize, budget: &mut TimeBudget) -> Result<(), Busy> {
         if self
             .guard
@@ -128,7 +130,7 @@ impl<'g, 'a> Cleaner<'g, 'a> {
         }
     }
 
-    /// Takes away all traces of a process from an entry. True if the process was filling it.
+    /// Removes all traces of a process from an entry. Returns true if the process was filling it.
     fn clean(&mut self, at: &EntryAt<'_>) -> bool {
         let (w, bit) = pin_of(slot_of(self.token));
         at.e.pins[w].fetch_and(!bit, AcqRel);
@@ -141,8 +143,8 @@ impl<'g, 'a> Cleaner<'g, 'a> {
         self.break_body_of(at)
     }
 
-    /// Whether what `owner` has is to go with `token`: it is the same process, or one that had the slot before and was
-    /// not cleaned up after to the end, as the next one died at that.
+    /// Whether what `owner` holds is to be reclaimed with `token`: it is the same process, or an earlier one in the
+    /// slot that was not reclaimed completely because the next one died meanwhile.
     fn is_trace(&self, owner: Token) -> bool {
         owner == self.token
             || (slot_of(owner) == slot_of(self.token) && self.guard.core.processes().is_gone(owner))
@@ -166,7 +168,7 @@ impl<'g, 'a> Cleaner<'g, 'a> {
         let Some((body, ..)) = self.guard.core.body(at.body()) else {
             return false;
         };
-        // Another thread of a process that leaves may be completing it: what is complete stays so.
+        // Another thread of a leaving process may be completing the body; a complete body stays complete.
         if !self.is_trace(body.owner.load(Relaxed))
             || body
                 .phase
@@ -175,7 +177,7 @@ impl<'g, 'a> Cleaner<'g, 'a> {
         {
             return false;
         }
-        // As in `wake_readers`: we see the watcher's bit, or it sees the phase.
+        // As in `wake_readers`: either we see the watcher's bit, or it sees the phase.
         fence(SeqCst);
         self.guard.wakeups.add(take_waiters(&body.waiters));
         true
@@ -186,7 +188,7 @@ impl<'g, 'a> Cleaner<'g, 'a> {
         for lock in shards.filter_map(|shard| self.guard.core.shard(shard)) {
             let holder = lock.load(Acquire);
             if holder != 0 && self.is_trace(holder) {
-                // Chains hold at every moment, so a shard's lock needs no repair.
+                // Chains are consistent at every moment, so an abandoned shard lock needs no repair.
                 let _ = lock.compare_exchange(holder, 0, AcqRel, Relaxed);
             }
         }

@@ -1,4 +1,4 @@
-//! Laying out a new region, and attaching to one that is there.
+//! Lays out a new region, and attaches to an existing one.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -12,13 +12,13 @@ use crate::store::memory::layout::{Geometry, Header, MAGIC, VERSION};
 use crate::store::memory::platform::seed;
 use crate::store::upkeep::membership::Shared;
 
-/// Lays out a new region in memory that nobody uses. `max_object` as for [`Core::set_max_object`].
+/// Lays out a new region in unused memory. `max_object` as for [`Core::set_max_object`].
 pub(crate) fn format(memory: Memory, max_object: u64) -> Result<Arc<Shared>, StoreError> {
     let geometry = Geometry::of(memory.len())?;
     memory.want_huge_pages();
-    // SAFETY: nobody uses the memory yet, by the promise made to `create`.
+    // SAFETY: nothing uses the memory yet, as the caller of `create` guarantees.
     unsafe { memory.zero(0, geometry.arena as usize * GRANULE) };
-    let header: &Header = memory.at(0).ok_or(StoreError::Corrupt("header"))?;
+    let header: &Header = memory.at(0).ok_or(StoreError::Corrupt("its header"))?;
     header.version.store(VERSION, Relaxed);
     header.era.store(1, Relaxed);
     header.len.store(memory.len() as u64, Relaxed);
@@ -31,13 +31,13 @@ pub(crate) fn format(memory: Memory, max_object: u64) -> Result<Arc<Shared>, Sto
         .core
         .arena()
         .format()
-        .ok_or(StoreError::Corrupt("arena"))?;
-    // Last of all: memory with the magic is a whole region.
+        .ok_or(StoreError::Corrupt("its arena"))?;
+    // Last of all: memory with the magic number is a complete region.
     shared.core.header().magic.store(MAGIC, Release);
     Ok(shared)
 }
 
-/// Attaches to a region that is in the memory already.
+/// Attaches to the region in the memory.
 pub(crate) fn attach(memory: Memory) -> Result<Arc<Shared>, StoreError> {
     let geometry = Geometry::of(memory.len())?;
     check(&memory, &geometry)?;
@@ -49,9 +49,9 @@ fn wrap(memory: Memory, geometry: Geometry) -> Result<Arc<Shared>, StoreError> {
     Ok(Arc::new(Shared::new(core)?))
 }
 
-/// Checks that memory holds a region of this layout and length.
+/// Checks that the memory holds a region of this layout and length.
 fn check(memory: &Memory, geometry: &Geometry) -> Result<(), StoreError> {
-    let header: &Header = memory.at(0).ok_or(StoreError::Corrupt("header"))?;
+    let header: &Header = memory.at(0).ok_or(StoreError::Corrupt("its header"))?;
     if header.magic.load(Acquire) != MAGIC {
         return Err(StoreError::Foreign);
     }
@@ -67,7 +67,7 @@ fn check(memory: &Memory, geometry: &Geometry) -> Result<(), StoreError> {
         return Err(StoreError::Length { found, given });
     }
     if header.poisoned.load(Relaxed) != 0 {
-        return Err(StoreError::Corrupt("it was found so before"));
+        return Err(StoreError::Corrupt("it was found damaged before"));
     }
     let arena = Arena {
         memory,
@@ -76,6 +76,6 @@ fn check(memory: &Memory, geometry: &Geometry) -> Result<(), StoreError> {
     };
     match (arena.look(geometry.arena), arena.look(geometry.end)) {
         (Some(_), Some((1, Kind::End))) => Ok(()),
-        _ => Err(StoreError::Corrupt("the ends of the arena")),
+        _ => Err(StoreError::Corrupt("the ends of its arena")),
     }
 }

@@ -1,29 +1,31 @@
-//! Regions in files: they outlive the processes, and a new binary goes on with them.
+//! Regions in files, which outlive the processes and can be taken over by a new binary.
 //!
 //! | the file | what happens |
 //! |---|---|
-//! | is not there, or is empty | made new |
-//! | nobody has it, and it is a region of this layout and length | taken over (`recover.rs`) |
-//! | this process has it, or the one that started it left it open | shared: the region goes on as it is |
-//! | others have it who let anyone join ([`Share::Anyone`]), as the caller does | shared, too |
-//! | others have it otherwise | [`StoreError::InUse`]; it is left alone |
-//! | holds something else | [`StoreError::Foreign`]; it is left alone |
-//! | is a region that cannot be used: another layout or length, cut short, contradicting itself, or in use when the machine stopped | replaced by a new file, with the reason |
+//! | does not exist, or is empty | it is made |
+//! | is not in use, and holds a region of this layout and length | it is taken over (`recover.rs`) |
+//! | is in use by this process, or left open by the process that started it | it is shared: the region continues to be used as it is |
+//! | is in use by processes that let anyone join ([`Share::Anyone`]), as the caller does | it is shared, too |
+//! | is in use otherwise | [`StoreError::InUse`]; it is not touched |
+//! | holds something else | [`StoreError::Foreign`]; it is not touched |
+//! | holds an unusable region: of another layout or length, truncated, inconsistent, or in use when the machine stopped | it is replaced by a new file, and the reason is reported |
 //!
-//! Who has a file is told by locks that belong to what `open` made (`F_OFD_SETLK`, fcntl(2)): they are held as long as
-//! any process, forked or started by this one, has it open or mapped; and end with the last one, however that ends.
+//! Locks on the open file description (`F_OFD_SETLK`, fcntl(2)) tell who uses a file: they are held as long as any
+//! process that was forked or started by the one that took them has the file open or mapped, and end with the last of
+//! these processes, however it ends.
 //!
-//! | byte | exclusively | shared |
+//! | byte | exclusive | shared |
 //! |---|---|---|
-//! | 0 | while a file is looked at, taken or made | - |
-//! | 1 | by a family of processes | by all who let anyone join |
+//! | 0 | while a file is examined, taken over or made | - |
+//! | 1 | by a family of processes | by all that let anyone join |
 //!
-//! A file is never changed in length: a new one is made beside it (`PATH.new`) and takes its name when it is ready, so
-//! nobody sees half a shared, and who still has the old one keeps it. What was found at the path is held until then: a file
-//! that another made meanwhile is not replaced.
+//! The length of a file never changes. A new file is made beside the old one (`PATH.new`) and renamed when it is ready,
+//! so that no process sees half a region, and a process that still uses the old one keeps it. The old file is kept open
+//! until then: a file that another process made in the meantime is not replaced.
 //!
-//! What a stop of the machine leaves is a mixture of pages from different times. Two of them are waited for: the header of a
-//! new file, before it gets its name; and the header that says that a file is in use again, before anything is changed.
+//! After a stop of the machine, the file is a mixture of pages from different times. Two writes are therefore waited
+//! for: the header of a new file, before it is renamed; and the header that records that a file is in use again, before
+//! anything else is changed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -45,55 +47,55 @@ use crate::store::upkeep::membership::Shared;
 use crate::store::upkeep::options::{OnExec, RegionOptions, Share};
 use crate::store::upkeep::recover::recover;
 
-/// How long to wait for another who looks at the file: so many pauses.
+/// How long to wait for another process that examines the file, in pauses.
 const PATIENCE: u32 = 1000;
 const PAUSE: Duration = Duration::from_millis(5);
-/// Tries to open a file that others replace meanwhile.
+/// How often to try to open a file that others replace meanwhile.
 const TRIES: usize = 16;
 
-/// Held while this process opens a file: another thread must not find it open and half taken (see `ours`).
+/// Held while this process opens a file: another thread must not find it open and half taken over (see `ours`).
 static OPENING: Mutex<()> = Mutex::new(());
 
-/// What was found where a region in a file was wanted.
+/// What was found in place of the region to be opened.
 #[derive(Debug)]
 pub enum Found {
     /// Nothing: the region is new.
     Nothing,
-    /// A region that nobody had in use.
+    /// A region that was not in use.
     Region {
-        /// Objects that were taken over.
+        /// The number of objects restored.
         kept: u64,
-        /// Objects that were damaged, or still being filled.
+        /// The number of objects dropped because they were damaged or incomplete.
         dropped: u64,
-        /// Whether its last process ended well.
+        /// Whether the last process closed it cleanly.
         clean: bool,
     },
-    /// A region that is in use by this process, by the one that started it, or by others who let anyone join.
+    /// A region in use by this process, by the one that started it, or by others that let anyone join.
     Shared,
-    /// A region that cannot be used: the file was replaced.
+    /// An unusable region: the file was replaced.
     Useless(StoreError),
 }
 
-/// What one look at a path gave.
+/// The result of one look at a path.
 enum Look {
     Ready(Arc<Shared>, Found),
-    /// A new one has to be made in the place of what was seen.
+    /// A new file has to be made in place of what was found.
     Make(Found, Existing),
-    /// The file was replaced meanwhile.
+    /// The file was replaced in the meantime: look again.
     Again,
 }
 
-/// What a new file takes the place of. It is kept open, so that it can be told from another.
+/// What a new file replaces. It is kept open, so that it can be distinguished from another file.
 enum Existing {
     Nothing,
-    /// Others, or this process, may have it.
+    /// Other processes, or this one, may use it.
     File(File),
-    /// It is locked against everybody.
+    /// It is locked, so that no other process can use it.
     Unused(File),
 }
 
 impl Existing {
-    /// Whether the path still names it.
+    /// Whether the path still leads to it.
     fn is_at(&self, path: &Path) -> io::Result<bool> {
         match self {
             Existing::File(file) | Existing::Unused(file) => is_at(file, path),
@@ -105,7 +107,8 @@ impl Existing {
     }
 }
 
-/// A region in a file, which outlives the processes. Its lock is held until the last process that has it has ended.
+/// Opens or makes a region in a file, which outlives the processes. The file is locked until the last process that uses
+/// it has ended.
 pub(crate) fn open_region(
     path: &Path,
     len: usize,
@@ -120,7 +123,7 @@ pub(crate) fn open_region(
                 return Ok((shared, found));
             }
             Look::Again => continue,
-            // Others may count on it.
+            // Other processes may rely on it.
             Look::Make(Found::Useless(why @ StoreError::Length { .. }), _)
                 if opt.share == Share::Anyone =>
             {
@@ -154,7 +157,7 @@ fn look(path: &Path, len: usize, opt: &RegionOptions) -> Result<Look, StoreError
         return Ok(Look::Again);
     }
     if lock(&file, IN_USE, libc::F_WRLCK).is_err() {
-        // Others have it.
+        // Other processes use it.
         if opt.share == Share::Family {
             return Err(StoreError::InUse);
         }
@@ -194,7 +197,7 @@ fn open(options: &mut OpenOptions, path: &Path, on_exec: OnExec) -> io::Result<F
         .mode(0o600)
         .open(path)?;
     if on_exec == OnExec::Keep {
-        // SAFETY: changes a flag of a descriptor that is ours.
+        // SAFETY: the call changes a flag of a descriptor that this process owns.
         let kept = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFD, 0) };
         if kept < 0 {
             return Err(io::Error::last_os_error());
@@ -203,12 +206,12 @@ fn open(options: &mut OpenOptions, path: &Path, on_exec: OnExec) -> io::Result<F
     Ok(file)
 }
 
-/// The byte that is locked while a file is looked at.
+/// The byte that is locked while a file is examined.
 const LOOKING: libc::off_t = 0;
-/// The byte that tells who has it.
+/// The byte whose lock tells who uses the file.
 const IN_USE: libc::off_t = 1;
 
-/// Locks a byte, changes its lock, or frees it.
+/// Locks a byte, changes the kind of its lock, or unlocks it.
 fn lock(file: &File, byte: libc::off_t, kind: libc::c_int) -> Result<(), StoreError> {
     // SAFETY: all-zero is a valid value of this C struct.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
@@ -216,7 +219,7 @@ fn lock(file: &File, byte: libc::off_t, kind: libc::c_int) -> Result<(), StoreEr
     lock.l_whence = libc::SEEK_SET as libc::c_short;
     lock.l_start = byte;
     lock.l_len = 1;
-    // SAFETY: reads one struct on the stack.
+    // SAFETY: the call reads one struct, which lives on the stack.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) } == 0 {
         return Ok(());
     }
@@ -227,7 +230,7 @@ fn lock(file: &File, byte: libc::off_t, kind: libc::c_int) -> Result<(), StoreEr
     }
 }
 
-/// The file has been looked at. Errors change nothing: a lock that is there stays.
+/// Ends the examination of the file. An error changes nothing: an existing lock stays.
 fn settle(shared: &Shared, share: Share) {
     if let Some(file) = shared.core.memory.file() {
         if share == Share::Anyone {
@@ -237,7 +240,7 @@ fn settle(shared: &Shared, share: Share) {
     }
 }
 
-/// Locks a byte that another holds for a while at most.
+/// Locks a byte that others hold for a short time only.
 fn lock_patiently(file: &File, byte: libc::off_t) -> Result<(), StoreError> {
     for _ in 0..PATIENCE {
         match lock(file, byte, libc::F_WRLCK) {
@@ -248,7 +251,7 @@ fn lock_patiently(file: &File, byte: libc::off_t) -> Result<(), StoreError> {
     Err(StoreError::InUse)
 }
 
-/// Whether the path still names this file.
+/// Whether the path still leads to this file.
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let own = file.metadata()?;
     match fs::symlink_metadata(path) {
@@ -258,7 +261,7 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// The same open file, if this process has it already or was started with it.
+/// The same open file description, if this process has the file open already or was started with it.
 fn ours(meta: &fs::Metadata, on_exec: OnExec) -> Option<File> {
     let number = |name: std::ffi::OsString| name.to_str()?.parse::<RawFd>().ok();
     let is_it = |fd: &RawFd| {
@@ -273,9 +276,9 @@ fn ours(meta: &fs::Metadata, on_exec: OnExec) -> Option<File> {
         OnExec::Close => libc::F_DUPFD_CLOEXEC,
         OnExec::Keep => libc::F_DUPFD,
     };
-    // SAFETY: fcntl takes no pointers here; a descriptor that was closed meanwhile is an error.
+    // SAFETY: fcntl takes no pointers here; a descriptor that was closed meanwhile yields an error.
     let own = unsafe { libc::fcntl(fd, how, 3) };
-    // SAFETY: the descriptor was just made for us.
+    // SAFETY: the descriptor was just made and has no other owner.
     (own >= 0).then(|| unsafe { File::from_raw_fd(own) })
 }
 
@@ -285,7 +288,8 @@ fn is_writable(fd: RawFd) -> bool {
     flags >= 0 && flags & libc::O_ACCMODE == libc::O_RDWR
 }
 
-/// `None`: it is empty. An error inside: it is a shared, and of no use. `Foreign`: it is something else.
+/// Identifies the contents: `None` if the file is empty; an inner error if it holds an unusable region; `Foreign` if it
+/// holds something else.
 fn identify(file: &File, len: usize) -> Result<Option<Result<(), StoreError>>, StoreError> {
     let given = len as u64;
     let found = file.metadata()?.len();
@@ -304,7 +308,7 @@ fn identify(file: &File, len: usize) -> Result<Option<Result<(), StoreError>>, S
     ))
 }
 
-/// Sets the limit of a region that others have; those who let anyone join have agreed on it.
+/// Sets the object limit of a region that others use, or checks it: processes that let anyone join must agree on it.
 fn agree(shared: &Shared, opt: &RegionOptions) -> Result<(), StoreError> {
     let found = shared.core.header().max_object.load(Relaxed);
     match (opt.share, opt.max_object) {
@@ -329,7 +333,7 @@ fn attach(file: File, len: usize) -> Result<Arc<Shared>, StoreError> {
     create::attach(Memory::of_file(file, len)?)
 }
 
-/// Takes a region that nobody is in.
+/// Takes over a region that no process is in.
 fn take(file: File, len: usize, opt: &RegionOptions) -> Result<(Arc<Shared>, Found), StoreError> {
     let shared = attach(file, len)?;
     shared.core.set_max_object(opt.max_object);
@@ -340,7 +344,7 @@ fn take(file: File, len: usize, opt: &RegionOptions) -> Result<(Arc<Shared>, Fou
     if !clean && !same_boot {
         return Err(StoreError::Unsettled);
     }
-    // A copy of it may have holes.
+    // A copy of the file may have holes.
     if let Some(file) = shared.core.memory.file() {
         reserve(file, len)?;
     }
@@ -370,19 +374,20 @@ fn sign(shared: &Shared, boot: Option<[u64; 2]>) {
     (0..2).for_each(|i| header.boot[i].store(boot[i], Relaxed));
 }
 
-/// Whether this process can tell which processes of the region live: those of another PID namespace all seem to be gone.
+/// Whether this process can tell which processes of the region are alive: those of another PID namespace all seem to be
+/// dead.
 fn sees_processes_of(shared: &Shared) -> bool {
     let theirs = shared.core.header().namespace.load(Relaxed);
     let own = namespace();
     theirs == own || theirs == 0 || own == 0
 }
 
-/// The PID namespace of this process, namespaces(7); 0 when unknown.
+/// The PID namespace of this process, namespaces(7); 0 if unknown.
 fn namespace() -> u32 {
     fs::metadata("/proc/self/ns/pid").map_or(0, |m| m.ino() as u32)
 }
 
-/// Which run of the machine this is.
+/// The id of the machine's current boot.
 fn boot() -> Option<[u64; 2]> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
@@ -390,7 +395,7 @@ fn boot() -> Option<[u64; 2]> {
     Some([half(digits.get(..16))?, half(digits.get(16..32))?])
 }
 
-/// Makes a new file beside the path and gives it the path's name. `None` when another was faster.
+/// Makes a new file beside the path and renames it to the path. `None` if another process was faster.
 fn make(
     path: &Path,
     len: usize,
@@ -411,7 +416,7 @@ fn make(
     if holds_something_else(&file)? {
         return Err(StoreError::Foreign);
     }
-    // From here on nobody else gives the path a new file.
+    // From here on, no other process gives the path a new file.
     if !seen.is_at(path)? {
         fs::remove_file(&beside)?;
         return Ok(None);
@@ -430,11 +435,11 @@ fn format(
     path: &Path,
     seen: Existing,
 ) -> Result<Arc<Shared>, StoreError> {
-    // What is left there is of one who died before it was ready.
+    // It was left by a process that died before it was ready.
     file.set_len(0)?;
     match (reserve(&file, len), seen) {
         (Err(e), Existing::Unused(useless)) if lacks_room(&e) => {
-            // The room that it takes is the one that is needed.
+            // The new file needs the space that the old one takes.
             fs::remove_file(path)?;
             drop(useless);
             reserve(&file, len)?;
@@ -447,7 +452,8 @@ fn format(
     Ok(shared)
 }
 
-/// Whether a file that is to be written anew is none that a maker of regions left, who died before or after the magic.
+/// Whether the file to be overwritten was not left by a process that died while making a region, before or after the
+/// magic number.
 fn holds_something_else(file: &File) -> io::Result<bool> {
     let mut magic = [0; 8];
     let there = file.read_at(&mut magic, 0)?;
@@ -458,14 +464,15 @@ fn lacks_room(e: &io::Error) -> bool {
     matches!(e.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
 }
 
-/// Takes all the room on the disk now: a write to a mapped page that finds none would be a fault.
+/// Allocates all of the file's space on the disk now, since a write to a mapped page would cause a fault if the disk
+/// were full.
 fn reserve(file: &File, len: usize) -> io::Result<()> {
     let len = libc::off_t::try_from(len).map_err(io::Error::other)?;
     loop {
-        // SAFETY: takes no pointers.
+        // SAFETY: the call takes no pointers.
         match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, len) } {
             0 => return Ok(()),
-            // A signal came in between; what was taken before stays.
+            // A signal interrupted the call; what was allocated before stays.
             libc::EINTR => {}
             e => return Err(io::Error::from_raw_os_error(e)),
         }

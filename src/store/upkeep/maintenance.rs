@@ -1,20 +1,21 @@
-//! Who puts a region in order after a death, when, and how much of it at a time.
+//! Decides which process restores a region after a death, when, and how much of it at a time.
 //!
-//! There are two tasks: the repair, when a process has died with the arena lock (`repair.rs`), and cleaning up, after any
-//! death (`clean.rs`). Both go in turns, each with a time budget, and one process at a time is in charge of them. Its
-//! token and a count of its turns are one word in the region:
+//! There are two tasks: the repair, if a process died while it held the arena lock (`repair.rs`), and reclaiming what
+//! it left, after any death (`clean.rs`). Both proceed in turns, each with a time budget, and one process at a time
+//! leads them. Its token and a count of its turns form one word in the region:
 //!
-//! | word | meaning | who moves it on |
+//! | word | meaning | transitions |
 //! |---|---|---|
-//! | 0 | nobody is in charge | `take_lead`: -> own token |
-//! | own token | this process goes on, with the next turn | `take_lead`: the count rises; `give_up_lead` at the end: -> 0 |
-//! | another's, and it moves | that one goes on; others get no arena guard while a repair is to be done | that one |
-//! | another's, gone or not moved for [`PATIENCE`] | it is dead or stopped | `take_lead`: -> own token, begins anew |
-//! | any, when the arena's lock was left by the dead | what was seen is not true any more | whoever finds that: -> 0, begins anew |
+//! | 0 | no process leads | `take_lead`: -> own token |
+//! | own token | this process leads, and does the next turn | `take_lead`: the count rises; `give_up_lead` at the end: -> 0 |
+//! | another's, and it changes | that process leads; others get no arena guard while a repair is due | that process |
+//! | another's, dead or unchanged for [`PATIENCE`] | that process is dead or stopped | `take_lead`: -> own token, starts over |
+//! | any, when a dead process left the arena lock | what was found is no longer valid | the process that finds it: -> 0, starts over |
 //!
-//! Only who holds the arena lock *and* is named by the word goes on with a repair, and a word that has moved meanwhile
-//! (somebody else was in charge) voids what this process has seen so far. One that is stopped between two turns and comes
-//! back finds that; one that is stopped within a turn has the lock, so that nobody begins before it comes back or dies.
+//! A process continues a repair only while it holds the arena lock *and* the word names it. If the word has changed in
+//! between (another process led), what this process has found so far is void. A process that was stopped between two
+//! turns notices that; one that is stopped within a turn holds the lock, so no other process starts before it continues
+//! or dies.
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
@@ -31,27 +32,27 @@ use crate::store::process::wakeups::{EVERYONE, Wakeups};
 use crate::store::upkeep::clean::{Cleaned, Cleaner};
 use crate::store::upkeep::repair::Repair;
 
-/// How long a turn is that a caller does on its way.
+/// The duration of a turn that is done in passing, within another call.
 pub(crate) const BUDGET: Duration = Duration::from_millis(1);
-/// The same in a small region, which it makes whole.
+/// The duration of such a turn in a small region, which completes the task.
 const BUDGET_IF_SMALL: Duration = Duration::from_millis(10);
-/// Bytes of a region that is small.
+/// The maximum size of a small region in bytes.
 const SMALL: usize = 8 << 20;
-/// How long callers do no turn after the last one.
+/// How long no further turn is done in passing after one.
 const COOLDOWN: Duration = Duration::from_millis(10);
-/// For how long one that is in charge may do nothing. Hosts look every second.
+/// How long a leading process may do nothing. Hosts call `reap` every second.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What a process knows of the maintenance under way; private memory.
+/// What a process knows about the maintenance in progress; private memory.
 #[derive(Default)]
 pub(crate) struct Progress {
-    /// The repair that this process has under way, and the word that it had last.
+    /// The repair that this process leads, and the word at its last turn.
     repair: Option<(Box<Repair>, u32)>,
     /// When its last turn ended.
     rested: Option<Instant>,
-    /// The word of another in charge, and since when it has not moved.
+    /// The word while another process leads, and since when it has not changed.
     seen: Option<(u32, Instant)>,
-    /// Counts this process's turns.
+    /// The number of this process's turns.
     turns: u32,
 }
 
@@ -66,8 +67,8 @@ pub(crate) struct Maintenance<'a> {
 }
 
 impl<'a> Maintenance<'a> {
-    /// Takes the arena lock. `None` when that can't be done in time, and while there is something to repair, of which this may
-    /// do a turn.
+    /// Takes the arena lock. `None` if it was not acquired in time, or if a repair is due, of which this call may do a
+    /// turn.
     pub(crate) fn arena_guard(self) -> Option<ArenaGuard<'a>> {
         match ArenaGuard::take(self.core, self.local) {
             Ok(guard) => Some(guard),
@@ -78,14 +79,15 @@ impl<'a> Maintenance<'a> {
         }
     }
 
-    /// As [`Maintenance::arena_guard`], with a time budget to repair in. [`Unavailable::Dirty`]: this process is in charge of
-    /// the repair, which is not done yet. [`Unavailable::Busy`]: another process is, or has the lock.
+    /// Like [`Maintenance::arena_guard`], with a time budget for the repair. [`Unavailable::Dirty`]: this process leads
+    /// the repair, which is not done yet. [`Unavailable::Busy`]: another process leads it, or holds the lock.
     pub(crate) fn arena_guard_within(
         self,
         budget: &mut TimeBudget,
     ) -> Result<ArenaGuard<'a>, Unavailable> {
         let lock = &self.core.header().arena.lock;
-        // Nobody waits for a lock that would not help; nor for that of another thread at its turn.
+        // There is no use in waiting for the lock of a region that another process repairs, or another thread of this
+        // one.
         if self.core.is_dirty()
             && (self.is_led_by_another() || lock.load(Relaxed) == self.local.token)
         {
@@ -99,7 +101,7 @@ impl<'a> Maintenance<'a> {
         Ok(guard)
     }
 
-    /// Whether the dead have left something to do.
+    /// Whether dead processes left something to do.
     fn needs_work(self) -> bool {
         self.core.is_dirty() || self.core.processes().dying().next().is_some()
     }
@@ -137,7 +139,7 @@ impl<'a> Maintenance<'a> {
         }
     }
 
-    /// Wakes everyone if some were just found dead, and goes on cleaning up.
+    /// Wakes all processes if some were just found dead, and continues reclaiming.
     pub(crate) fn after_deaths(self, found: u32) {
         if found > 0 {
             self.wake_everyone();
@@ -146,8 +148,8 @@ impl<'a> Maintenance<'a> {
         Pins::of(self.core, self.local).retry_deferred(AT_ONCE);
     }
 
-    /// Wakes everyone for each of the dead once: whoever waits for something of theirs asks again and gets it. Who found one dead
-    /// may have had no time to say so (it waited for a lock, or died itself).
+    /// Wakes all processes once for each dead one: a process that waits for something that it held tries again and gets
+    /// it. The process that found it dead may not have announced it (it waited for a lock, or died itself).
     pub(crate) fn announce_deaths(self) {
         let processes = self.core.processes();
         for dead in processes.dying().map(|slot| processes.token_in(slot)) {
@@ -158,7 +160,7 @@ impl<'a> Maintenance<'a> {
         }
     }
 
-    /// The time budget of a turn that a caller does on its way.
+    /// The time budget of a turn that is done in passing.
     pub(crate) fn budget(self) -> TimeBudget {
         TimeBudget::of(if self.core.geometry.len <= SMALL {
             BUDGET_IF_SMALL
@@ -170,11 +172,11 @@ impl<'a> Maintenance<'a> {
     /// Whether this process has just done a turn of a repair.
     pub(crate) fn cools_down(self) -> bool {
         let ended = self.progress.lock().rested;
-        // Where a test counts steps, the time is of no account.
+        // If a test counts steps, the time does not matter.
         ended.is_some_and(|ended| now() - ended < COOLDOWN) && steps_per_budget().is_none()
     }
 
-    /// Whether another process is in charge, lives, and goes on.
+    /// Whether another process leads, is alive, and makes progress.
     pub(crate) fn is_led_by_another(self) -> bool {
         let word = self.core.header().arena.leader.load(Acquire);
         let token = word & TOKEN_MASK;
@@ -196,7 +198,7 @@ impl<'a> Maintenance<'a> {
         Wakeups::now(self.core.processes(), self.local, EVERYONE);
     }
 
-    /// Has this process in charge from now on, or tells the others that it goes on. False if another is.
+    /// Makes this process the leader, or announces its next turn. Returns false if another process leads.
     fn take_lead(self) -> bool {
         let leader = &self.core.header().arena.leader;
         let before = leader.load(Acquire);
@@ -211,7 +213,7 @@ impl<'a> Maintenance<'a> {
             .is_ok()
     }
 
-    /// This process is not in charge any more.
+    /// Ends the lead of this process.
     pub(crate) fn give_up_lead(self) {
         let seen = self.progress.lock().repair.take();
         drop(seen);
@@ -222,7 +224,7 @@ impl<'a> Maintenance<'a> {
         }
     }
 
-    /// Goes on with the repair for one turn; `Ok` when it is done.
+    /// Continues the repair for one turn; `Ok` when it is done.
     fn repair(
         self,
         guard: &mut ArenaGuard<'_>,

@@ -1,4 +1,4 @@
-//! A process's membership in a region, and what all of its handles share.
+//! The membership of a process in a region, and what all its handles share.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicPtr;
@@ -21,11 +21,11 @@ use crate::store::process::wakeups::{EVERYONE, Wakeups};
 use crate::store::upkeep::clean::{Cleaned, Cleaner};
 use crate::store::upkeep::maintenance::{Maintenance, Progress};
 
-/// A process's membership in a region.
+/// The membership of a process in a region.
 pub(crate) struct Member {
     pub(crate) local: Local,
     progress: Mutex<Progress>,
-    /// The membership before this one, kept for handles made then.
+    /// The previous membership, kept for handles made during it.
     previous: *mut Member,
 }
 
@@ -39,12 +39,12 @@ impl Member {
     }
 }
 
-/// What the handles of one process share: the region, and this process's membership in it.
+/// What the handles of one process share: the region, and the process's membership in it.
 pub(crate) struct Shared {
     pub(crate) core: Core,
     /// Holds a pointer to the current member; zero before `join`, and in a forked child.
     page: WipedPage,
-    /// All members that this process has been, the last first.
+    /// All members that this process has been, the last one first.
     members: AtomicPtr<Member>,
 }
 
@@ -63,14 +63,15 @@ impl Shared {
         })
     }
 
-    /// This process's membership: `None` before `join`, after `leave`, and when the region is damaged.
+    /// The membership of this process: `None` before `join`, after `leave`, and if the region is damaged.
     #[inline]
     pub(crate) fn member(&self) -> Option<&Member> {
         let at = self.page.word().load(Acquire) as *const Member;
         if self.core.is_poisoned() {
             return None;
         }
-        // SAFETY: the word holds 0 or a pointer that `join` made from a box, which is freed only with `self`.
+        // SAFETY: the word holds 0 or a pointer that `join` made from a box, which is freed only when `self` is
+        // dropped.
         unsafe { at.as_ref() }
     }
 
@@ -119,7 +120,7 @@ impl Shared {
             .is_err()
         {
             self.core.processes().free(token);
-            // SAFETY: the box was made above and given to nobody.
+            // SAFETY: the box was made above and not shared.
             drop(unsafe { Box::from_raw(new) });
             return Ok(());
         }
@@ -140,7 +141,7 @@ impl Shared {
         let token = self.core.processes().take_from_dead(waker);
         let cleaner = Member::new(Local::new(token.ok_or(StoreError::NoSlot)?, wakers.clone()));
         self.clean_own_slot(&cleaner);
-        // Where it is clean, it has been freed.
+        // If it was reclaimed completely, the slot has already been freed.
         self.core.processes().give_up(cleaner.local.token);
         let token = self.core.processes().take(waker);
         Ok(Member::new(Local::new(
@@ -149,13 +150,14 @@ impl Shared {
         )))
     }
 
-    /// Goes on, within a budget, with cleaning the slot that this member has taken from a dead process; frees it at the end.
+    /// Continues, within a budget, reclaiming the slot that this member has taken from a dead process; frees it at the
+    /// end.
     fn clean_own_slot(&self, member: &Member) {
         let token = member.local.token;
         let maintenance = self.maintenance(member);
         let mut budget = maintenance.budget();
         Wakeups::now(self.core.processes(), &member.local, EVERYONE);
-        // A repair that nobody else does is done to its end: what this one has seen of it goes with the slot.
+        // A repair that no other process leads is completed: what this one has found of it is lost with the slot.
         while let Ok(mut guard) = maintenance.arena_guard_within(&mut TimeBudget::whole()) {
             match Cleaner::new(&mut guard, token).run(&mut budget) {
                 Ok(Cleaned::Some) => {}
@@ -180,15 +182,15 @@ impl Shared {
         }
     }
 
-    /// Makes no member current.
+    /// Ends the current membership.
     pub(crate) fn forget_member(&self) {
         self.page.word().store(0, Release);
     }
 
-    /// Ends what this process holds; gives its slot back unless handles remain.
+    /// Ends what this process holds; releases its slot unless handles remain.
     pub(crate) fn leave(&self) {
         let Some(member) = self.member() else { return };
-        // A repair that is due comes first: what is unpinned may have to be freed.
+        // A repair that is due comes first, since unpinning may have to free entries.
         drop(self.arena_guard(member));
         self.pins(member).retry_deferred(usize::MAX);
         let pinned = member.local.pinned();
@@ -202,7 +204,7 @@ impl Shared {
         }
     }
 
-    /// Ends the lease and the fill of a process that lives; its pin stays.
+    /// Ends the lease and the fill of a live process; its pin stays.
     fn give_up(&self, member: &Member, at: &EntryAt<'_>) {
         let token = member.local.token;
         match self.core.body(at.body()) {
@@ -226,10 +228,10 @@ impl Drop for Shared {
         self.leave();
         let mut at = *self.members.get_mut();
         while !at.is_null() {
-            // SAFETY: every member on the list came from a box, and no handle is left that could point to it.
+            // SAFETY: every member on the list came from a box, and no handle is left that could refer to it.
             let member = unsafe { Box::from_raw(at) };
             at = member.previous;
-            // It may have left while handles were held; the last of them is gone.
+            // It may have left while handles were held; the last of them has now been dropped.
             self.core.processes().give_up_own(member.local.token);
         }
     }

@@ -1,4 +1,4 @@
-//! What keeps a region in order: repairs, cleaning up after processes, files, the consistency check.
+//! What keeps a region in order: repair, reclaiming what dead processes left, files, the consistency check.
 
 pub(crate) mod clean;
 pub(crate) mod create;

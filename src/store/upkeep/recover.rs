@@ -1,13 +1,14 @@
-//! Taking a region from a file that nobody has in use, and sealing it at the end.
+//! Takes over a region from a file that is not in use, and seals it at the end.
 //!
-//! Nothing is believed: the blocks must fill the arena, an object must have its sum and a body that is whole, and all
-//! else is made anew. What does not fit is dropped. The bytes of bodies are read at their first lookup (`checksum.rs`).
+//! Nothing is trusted: the blocks must fill the arena, an object must have a matching checksum and a complete body, and
+//! everything else is rebuilt. Objects that don't pass are dropped. The bytes of a body are verified at its first
+//! lookup (`index/checksum.rs`).
 //!
-//! | the last process ended | the attributes of objects | what stays |
+//! | the last process ended | the attributes of objects | what is kept |
 //! |---|---|---|
-//! | well: it sealed the region | are summed | all objects |
+//! | cleanly, and sealed the region | are covered by the checksum | all objects |
 //! | by a signal; the machine still runs | are as they were last written | all objects that were current |
-//! | with the machine | are not known | nothing: the file is given up before this |
+//! | with the machine | are unknown | nothing: the file was rejected before this |
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -24,23 +25,23 @@ use crate::store::process::budget::TimeBudget;
 use crate::store::upkeep::membership::Shared;
 use crate::store::upkeep::repair::Repair;
 
-/// What a recovery left and took.
+/// What a recovery kept and dropped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Recovered {
     pub(crate) kept: u64,
     pub(crate) dropped: u64,
 }
 
-/// Bodies that were looked at.
+/// The bodies examined so far.
 struct Bodies {
     starts: BitSet,
     whole: BitSet,
     broken: BitSet,
-    /// Extents of whole bodies: none belongs to two.
+    /// The extents of complete bodies: none may belong to two bodies.
     extents: BitSet,
 }
 
-/// Takes over what is right in a region that no process is in; `None` when its blocks do not add up.
+/// Takes over the intact objects of a region that no process is in; `None` if its blocks are inconsistent.
 pub(crate) fn recover(shared: &Shared, sealed: Coverage) -> Option<Recovered> {
     let core = &shared.core;
     let header = core.header();
@@ -84,7 +85,7 @@ impl Recovery<'_> {
                 entries.extend(self.core.entry(at).map(|e| (e.e.id.load(Relaxed), at)));
             }
         })?;
-        // A chain has the most recent first.
+        // A chain has the most recent entry first.
         entries.sort_unstable();
         for bucket in 0..geometry.buckets {
             self.core.bucket(bucket)?.store(0, Relaxed);
@@ -118,7 +119,7 @@ impl Recovery<'_> {
         Some(recovered)
     }
 
-    /// Puts an object back into its chain, held by nobody.
+    /// Links an object into its chain again, with no holder.
     fn revive(self, at: &EntryAt<'_>) -> Option<()> {
         let e = at.e;
         let bucket = self
@@ -129,7 +130,7 @@ impl Recovery<'_> {
             .chain(&e.pins)
             .chain(&e.waiters)
             .for_each(|w| w.store(0, Relaxed));
-        // The purges before are done with.
+        // Earlier purges have had their effect.
         e.purges.store(0, Relaxed);
         e.freq.store(e.freq.load(Relaxed).min(MOST_HITS), Relaxed);
         Checksums::of(self.core).write(at, Coverage::Lasting);
@@ -141,7 +142,7 @@ impl Recovery<'_> {
 
     fn start_anew(self, latest: u64) {
         let header = self.core.header();
-        // No handle, claim or purge is left that could be mistaken. What is not summed is not believed.
+        // No handle, claim or purge remains that could be confused. Values without a checksum are not trusted.
         header.ids.store(latest, Relaxed);
         header.nonces.store(0, Relaxed);
         header.purges.store(0, Relaxed);
@@ -157,7 +158,7 @@ impl Recovery<'_> {
         };
         let says = at.e.sum.load(Relaxed);
         let is = |coverage| says == Checksums::of(self.core).of_entry(at, body, coverage);
-        // Unsealed, it may be that the end was in the middle of sealing.
+        // Without the seal, the last process may have died while sealing.
         let summed =
             is(Coverage::Sealed) || (self.sealed == Coverage::Lasting && is(Coverage::Lasting));
         summed
@@ -165,7 +166,7 @@ impl Recovery<'_> {
             && self.is_whole(at.body(), bodies)
     }
 
-    /// Whether a body is complete and its pieces are its own.
+    /// Whether a body is complete and its pieces belong to it alone.
     fn is_whole(self, block: u32, bodies: &mut Bodies) -> bool {
         if bodies.whole.has(block) || bodies.broken.has(block) {
             return bodies.whole.has(block);

@@ -1,26 +1,28 @@
-//! Repair after a process died while it held the arena lock: everything that the arena lock guards is made anew from what
-//! is true at every moment: the sizes in the chain of blocks, the chains of the index, the pins, and the links from entries
-//! to bodies and from extent to extent. What is not reached from there is freed. A repair that is cut short is just begun
-//! anew.
+//! Repairs a region after a process died while it held the arena lock. Everything that the arena lock guards is rebuilt
+//! from what is consistent at every moment: the sizes in the chain of blocks, the chains of the index, the pins, and
+//! the links from entries to bodies and from extent to extent. What can't be reached from these is freed. A repair that
+//! is interrupted is simply started over.
 //!
-//! It goes in turns, each under the arena lock; who does it and when is in `maintenance.rs`. From the first turn to the
-//! last nobody else gets an arena guard, so what the arena lock guards changes only by the repair. What goes on between the
-//! turns, and beside them, is what needs no arena lock, and it takes nothing from what a turn has found:
+//! A repair proceeds in turns, each under the arena lock; `maintenance.rs` decides which process does it and when. From
+//! the first turn to the last, no other process gets an arena guard, so what the arena lock guards is changed by the
+//! repair only. What other processes do between and during the turns needs no arena lock, and invalidates nothing that
+//! a turn has found:
 //!
 //! | stage | what it finds and writes | what others may do meanwhile |
 //! |---|---|---|
-//! | blocks | where blocks begin | nothing moves or makes a block |
-//! | chains | which entries are linked; drops from the chains what is not whole, or was being unlinked | lookups and leases have the shard's lock, as this has for each chain. Nobody links or unlinks, so what it has found linked stays so. A purge may flag an entry that is linked: then it stays, as without a repair, until a sweep |
-//! | entries | which of the others somebody pins, and what belongs to those that stay | no lookup finds an unlinked entry, so nobody pins it anew. Who gives its pin back finds it unlinked, and keeps the bit until the arena lock can be taken again (`pin.rs`): what was found pinned stays. If that one dies, cleaning up frees it later. Before the bits say that it is unlinked, a pin may be given back as if it were linked: that comes before the look at the pins, or sees the bits. The dead hold nothing, whatever their bits say; who takes the slot of a dead one has no handle before it has cleaned up, which needs the arena lock |
-//! | queues | puts them in order | nobody else reads a queue |
-//! | free | makes one block of those that don't stay, side by side | nobody reaches these: no chain leads to them, and nobody holds a pin on them |
+//! | blocks | where blocks begin | no process moves or makes a block |
+//! | chains | which entries are linked; unlinks those that are incomplete or were being unlinked | lookups and leases take the shard's lock, as this stage does for each chain. No process links or unlinks, so what was found linked stays linked. A purge may flag a linked entry, which then stays, as without a repair, until a sweep |
+//! | entries | which of the other entries are pinned, and what belongs to the entries that stay | no lookup finds an unlinked entry, so none is pinned anew. A process that unpins one finds it unlinked, and keeps its bit until the arena lock is available again (`index/pin.rs`), so what was found pinned stays pinned; if that process dies, reclaiming frees the entry later. Before the bits say that an entry is unlinked, it may be unpinned like a linked one: that happens either before the pins are examined, or sees the bits. Dead processes hold nothing, whatever their bits say; a process that takes the slot of a dead one has no handle before it has reclaimed the slot, which needs the arena lock |
+//! | queues | puts the entries in order | no other process reads a queue |
+//! | free | makes one block of adjacent blocks that don't stay | no process reaches these: no chain leads to them, and no pin holds them |
 //!
-//! Bodies: a writer fills room that it has had before, and publishes and ends it in words that the repair only reads (`len`,
-//! `phase`) or does not need; it gets no more room meanwhile. Renewed heads share a body: its references are counted anew
-//! from zero, and nobody else looks at them. Leases, waiters, attributes and times of entries are no business of a repair.
+//! Bodies: a writer fills space that it reserved before, and publishes and ends the body in words that the repair only
+//! reads (`len`, `phase`) or does not need; it gets no more space meanwhile. Renewed heads share a body: its references
+//! are counted anew from zero, and no other process reads the count. A repair does not touch the leases, waiters,
+//! attributes and times of entries.
 //!
-//! If the process dies, within a turn or between two, the next one finds blocks, chains, pins and links true, as each of its
-//! writes leaves them so, and begins anew.
+//! If the repairing process dies, within a turn or between two, the next one finds blocks, chains, pins and links
+//! consistent, as each of its writes leaves them so, and starts over.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -37,32 +39,32 @@ use crate::store::memory::layout::UNLINKED;
 use crate::store::process::budget::TimeBudget;
 use crate::store::process::wakeups::take_waiters;
 
-/// How many things are looked at in a step: several are prefetched at a time to hide the latency of memory.
+/// The number of items per step: several are prefetched together to hide the latency of memory.
 const TOGETHER: usize = if cfg!(feature = "crash-points") {
     4
 } else {
     32
 };
-/// Granules of the smallest entry.
+/// The size of the smallest entry in granules.
 const ENTRY_GRANULES: usize = size_of::<Entry>() / GRANULE;
-/// Entries that are sorted at once.
+/// The number of entries that are sorted together.
 const RUN: usize = 1024;
 
-/// A repair under way: what it has found so far, in private memory.
+/// A repair in progress, with what it has found so far, in private memory.
 pub(crate) struct Repair {
-    /// How many repairs there had been before.
+    /// The number of earlier repairs.
     number: u64,
-    /// Where blocks begin.
+    /// The beginnings of blocks.
     starts: BitSet,
-    /// Linked entries; then also those that are pinned, and the bodies of both.
+    /// The linked entries; later also the pinned ones, and the bodies of both.
     kept: BitSet,
     entries: Vec<u32>,
-    /// Ids and blocks of the entries that stay, in runs that are sorted by id.
+    /// The ids and blocks of the entries that stay, in runs sorted by id.
     aged: Vec<(u64, u32)>,
     /// How many of these are in runs.
     sorted: usize,
-    /// The least id of each run, where it stands, and where the run ends. Ids rise with time: the queues come out in the
-    /// order of age.
+    /// For each run: its least id, the position of that id, and the end of the run. Ids increase with time, so the
+    /// queues are rebuilt in the order of age.
     runs: BinaryHeap<Reverse<(u64, usize, usize)>>,
     objects: u64,
     markers: u64,
@@ -75,7 +77,7 @@ enum Stage {
     Blocks(u32),
     /// The next bucket.
     Chains(usize),
-    /// The next of the entries.
+    /// The next one of the entries.
     Entries(usize),
     Queues,
     Free(Holes),
@@ -83,13 +85,13 @@ enum Stage {
     Done,
 }
 
-/// How far the free blocks have been made anew.
+/// How far the free blocks have been rebuilt.
 #[derive(Default)]
 struct Holes {
     at: u32,
-    /// Where the hole begins that `at` lies behind.
+    /// The beginning of the hole that lies before `at`.
     hole: Option<u32>,
-    /// Granules of the block before.
+    /// The size of the preceding block in granules.
     before: u32,
     used: u64,
 }
@@ -98,7 +100,7 @@ impl Repair {
     pub(crate) fn new(guard: &ArenaGuard<'_>) -> Repair {
         let geometry = guard.core.geometry;
         let bits = || BitSet::new(geometry.arena, geometry.end);
-        // About as many; more would be moved, which takes some milliseconds.
+        // An estimate; exceeding it would move the list, which takes some milliseconds.
         let entries = [SMALL, MAIN, LIMBO]
             .map(|q| guard.queues().count(q))
             .iter()
@@ -137,8 +139,8 @@ impl Repair {
         self.number
     }
 
-    /// Goes on for one turn; true when all is done. [`Busy`] when a shard is held by a process that is stopped (what was
-    /// found so far stays good), or when the blocks do not add up, which poisons the region.
+    /// Does one turn; returns true when all is done. [`Busy`] if a stopped process holds a shard (what was found so far
+    /// remains valid), or if the blocks are inconsistent, which poisons the region.
     pub(crate) fn go_on(
         &mut self,
         guard: &mut ArenaGuard<'_>,
@@ -253,7 +255,7 @@ impl Repair {
         !at.is_object() || (self.starts.has(at.body()) && core.body(at.body()).is_some())
     }
 
-    /// Which entries stay, with their bodies.
+    /// Finds the entries that stay, with their bodies.
     fn find_kept(&mut self, guard: &mut ArenaGuard<'_>) {
         let Stage::Entries(next) = self.stage else {
             return;
@@ -318,7 +320,7 @@ impl Repair {
             match core.extent(next).filter(|_| self.starts.has(next)) {
                 Some((extent, ..)) if self.kept.add(next) => link = &extent.next,
                 _ => {
-                    // Nothing, or not an extent of ours: the body ends here.
+                    // No extent of this body: the body ends here.
                     if next != 0 {
                         link.store(0, Release);
                     }
@@ -337,7 +339,7 @@ impl Repair {
         self.sorted = end;
     }
 
-    /// The block of the oldest entry that has not been given yet.
+    /// The block of the oldest entry that has not been returned yet.
     fn next_oldest(&mut self) -> Option<u32> {
         let Reverse((_, at, end)) = self.runs.pop()?;
         let (_, block) = self.aged[at];
@@ -347,7 +349,7 @@ impl Repair {
         Some(block)
     }
 
-    /// Puts entries into their queues, the oldest first.
+    /// Adds entries to their queues, oldest first.
     fn put_in_order(&mut self, guard: &ArenaGuard<'_>) {
         let core = guard.core;
         let mut next = [0; TOGETHER];
@@ -374,7 +376,7 @@ impl Repair {
         }
     }
 
-    /// Frees the blocks that do not stay, and makes the free lists anew.
+    /// Frees the blocks that don't stay, and rebuilds the free lists.
     fn free_rest(&mut self, guard: &ArenaGuard<'_>) -> Option<()> {
         let Stage::Free(holes) = &mut self.stage else {
             return Some(());
@@ -387,7 +389,7 @@ impl Repair {
                 self.settle(guard);
                 return Some(());
             }
-            // Better not by its head alone: so it need not have come before one goes on.
+            // Preferably not from its header, so that the header need not have been loaded before going on.
             let next = match self.starts.next(holes.at + 1) {
                 Some(next) => next,
                 None => holes.at + guard.arena().look(holes.at)?.0,
@@ -405,7 +407,7 @@ impl Repair {
         Some(())
     }
 
-    /// The counts, last of all.
+    /// Rebuilds the counters, last of all.
     fn settle(&mut self, guard: &ArenaGuard<'_>) {
         let Stage::Free(holes) = &self.stage else {
             return;
@@ -421,7 +423,7 @@ impl Repair {
         self.stage = Stage::GiveBack;
     }
 
-    /// Gives private memory back, not all at once: the system needs some milliseconds for that.
+    /// Releases private memory in parts, since releasing all of it takes the system some milliseconds.
     fn give_back(&mut self) {
         let left = shorten(&mut self.aged)
             || shorten(&mut self.entries)
@@ -447,10 +449,10 @@ impl Holes {
         arena.insert(hole, size)
     }
 
-    /// Tells the block at `at` how large the one before is.
+    /// Sets the size of the preceding block in the block at `at`.
     fn follow(&self, guard: &ArenaGuard<'_>) -> Option<()> {
         let prev = &guard.arena().block(self.at)?.prev;
-        // Most are right, and a page that is not written to is not copied to the disk.
+        // Most are right already, and a page that is not written to is not written to the disk.
         if prev.load(Relaxed) != self.before {
             prev.store(self.before, Relaxed);
         }
@@ -458,14 +460,14 @@ impl Holes {
     }
 }
 
-/// The next buckets from there on that hold something, with their first entries (prefetched), and where to go on after them.
+/// The next non-empty buckets from a bucket on, with their first entries (prefetched), and the bucket to continue from.
 fn taken_buckets<'f>(
     core: &Core,
     from: usize,
     found: &'f mut [(usize, u32); TOGETHER],
 ) -> (&'f [(usize, u32)], usize) {
     let (mut count, mut after) = (0, from);
-    // Not too many empty ones either in one step.
+    // Limits the number of empty buckets per step too.
     for bucket in (from..core.geometry.buckets).take(16 * TOGETHER) {
         after = bucket + 1;
         let first = core.bucket(bucket).map_or(0, |b| b.load(Acquire));

@@ -1,4 +1,4 @@
-//! Sealing a region in a file at a clean end, so that a later start believes all that is in it.
+//! Seals a region in a file when it is closed cleanly, so that a later start can trust everything in it.
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::fence;
@@ -8,7 +8,8 @@ use crate::store::memory::block::Kind;
 use crate::store::process::budget::TimeBudget;
 use crate::store::upkeep::membership::Shared;
 
-/// Sums everything for a later start, if no other process is in the region. False if it did not come to that.
+/// Computes all checksums for a later start, unless another process is in the region. Returns whether the region is
+/// sealed.
 pub(crate) fn seal(shared: &Shared) -> bool {
     let core = &shared.core;
     if !Checksums::of(core).is_durable() || core.is_poisoned() {
@@ -23,7 +24,8 @@ pub(crate) fn seal(shared: &Shared) -> bool {
         return false;
     }
     core.header().clean.store(1, Relaxed);
-    // Pairs with the fence in `Region::enter`: who came meanwhile takes the mark away, or we see it here.
+    // Pairs with the fence in `Region::enter`: a process that enters meanwhile either removes the mark, or we see it
+    // here.
     fence(SeqCst);
     if core.processes().live() > 0 {
         core.header().clean.store(0, Relaxed);

@@ -1,7 +1,7 @@
-//! A look into the file of a region that others may have in use: a copy of it, in memory of this process alone.
+//! A copy of the region in a file that others may be using, in private memory of this process.
 //!
-//! The file is opened to be read, no lock of it is taken, and nothing is ever written to it. What is copied while it
-//! changes is a mixture of times; so nothing of the copy is believed that has not its sums, as when a region is taken over.
+//! The file is opened for reading only, no lock is taken, and nothing is written to it. What is copied while it changes
+//! is a mixture of different times; as in a takeover, nothing in the copy is trusted unless its checksum matches.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -18,12 +18,12 @@ use crate::store::upkeep::file::Found;
 use crate::store::upkeep::membership::Shared;
 use crate::store::upkeep::recover::recover;
 
-/// Bytes that are copied at a time.
+/// Bytes copied at a time.
 const PIECE: usize = 1 << 20;
-/// Copies that are made until the blocks of one make sense: an allocation may be under way while it is made.
+/// How many copies are made until the blocks of one are consistent: an allocation may be in progress during a copy.
 const TRIES: usize = 5;
 
-/// A copy of the region in a file, in memory of this process: as much of it as the file has in use.
+/// Copies the part of a file's region that is in use into private memory of this process.
 pub(crate) fn snapshot(path: &Path) -> Result<(Arc<Shared>, Found), StoreError> {
     let file = OpenOptions::new()
         .read(true)
@@ -53,9 +53,9 @@ fn copy(file: &File, len: usize) -> Result<Memory, StoreError> {
     while at < len {
         let want = piece.len().min(len - at);
         file.read_exact_at(&mut piece[..want], at as u64)?;
-        // What was never used stays unused here.
+        // Memory that was never used remains untouched here.
         if piece[..want].iter().any(|byte| *byte != 0) {
-            // SAFETY: nobody else has the memory.
+            // SAFETY: this thread alone uses the memory.
             unsafe { memory.write(at, &piece[..want]) };
         }
         at += want;

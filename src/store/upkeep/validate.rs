@@ -1,4 +1,4 @@
-//! The walker: visits everything under all locks and checks that it holds together.
+//! The consistency check: visits everything under all locks and verifies the invariants.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -16,7 +16,7 @@ use crate::store::process::lock;
 use crate::store::process::table::{State, pin_of, slot_of};
 use crate::store::upkeep::membership::Shared;
 
-/// Fails with a message unless the condition holds.
+/// Returns an error with a message unless the condition holds.
 macro_rules! ensure {
     ($cond:expr, $($message:tt)+) => {
         if !$cond {
@@ -34,19 +34,19 @@ pub struct Summary {
     pub markers: u64,
     /// Objects and markers that lookups can't find.
     pub limbo: u64,
-    /// Objects that grow.
+    /// Growing objects.
     pub growing: u64,
     /// Pins: pairs of an object or marker and a process.
     pub pins: u64,
-    /// Live or expired claims.
+    /// Claims, including expired ones.
     pub claims: u64,
-    /// Bytes in use.
+    /// The bytes in use.
     pub used: u64,
-    /// Bytes free.
+    /// The free bytes.
     pub free: u64,
-    /// Free pieces.
+    /// The number of free blocks.
     pub holes: u64,
-    /// Locks that were held when the walk began.
+    /// Locks that were held when the check began.
     pub held_locks: u64,
 }
 
@@ -54,14 +54,14 @@ pub struct Summary {
 struct Survey {
     starts: BitSet,
     entries: Vec<u32>,
-    /// References that entries make to bodies.
+    /// The number of references from entries to bodies.
     refs: HashMap<u32, u32>,
     extents: BitSet,
     extent_count: u64,
     free: Vec<u32>,
 }
 
-/// Walks everything under all locks and checks that it holds together.
+/// Visits everything under all locks and verifies the invariants.
 pub(crate) fn validate(shared: &Shared) -> Result<Summary, String> {
     let core = &shared.core;
     let held_locks = held_locks(core);
@@ -211,7 +211,7 @@ fn check_queues(guard: &ArenaGuard<'_>, survey: &Survey, linked: &BitSet) -> Res
                 "entry {next} is in queue {queue}"
             );
             count += 1;
-            ensure!(count <= survey.entries.len(), "queue {queue} is a wakeups");
+            ensure!(count <= survey.entries.len(), "queue {queue} is a cycle");
             cost += u64::from(at.e.cost.load(Relaxed));
             before = next;
             next = at.e.newer.load(Relaxed);

@@ -1,4 +1,4 @@
-//! `include/swrcache.h` is what cbindgen makes of src/ffi, and says the same as Rust does.
+//! `include/swrcache.h` is what cbindgen generates from src/ffi, and agrees with the Rust code.
 #![cfg(feature = "ffi")]
 
 mod generate;
@@ -16,7 +16,7 @@ fn header() -> PathBuf {
     root().join("include/swrcache.h")
 }
 
-/// `SWRCACHE_WRITE_HEADER=1` writes it instead (`make header`).
+/// With `SWRCACHE_WRITE_HEADER=1`, writes the header instead (`make header`).
 #[test]
 fn the_committed_header_is_what_the_source_says() {
     let generated = generated();
@@ -30,7 +30,7 @@ fn the_committed_header_is_what_the_source_says() {
     );
 }
 
-/// Every function says what it does beside its signature, and no Rust is left in what it says.
+/// The comment of every function says what it does, and contains no Rust syntax.
 #[test]
 fn every_function_is_documented_for_c() {
     let text = fs::read_to_string(header()).expect("include/swrcache.h");
@@ -112,7 +112,7 @@ fn layouts() -> Vec<Layout> {
     }
 }
 
-/// Sizes and offsets are asked of the C compiler; constants of bindgen.
+/// The C compiler reports sizes and offsets, bindgen the constants.
 #[test]
 fn c_and_rust_agree_on_every_struct() {
     let mut program = String::from("#include <stddef.h>\n#include \"swrcache.h\"\n");
@@ -158,7 +158,7 @@ fn c_and_rust_agree_on_every_struct() {
     fs::remove_file(&file).expect("removed");
 }
 
-/// The members that bindgen reads in C are those of Rust, in the same order.
+/// The members that bindgen finds in C are those of Rust, in the same order.
 #[test]
 fn bindgen_reads_back_every_struct_and_constant() {
     let bindings = bindings();
@@ -322,7 +322,7 @@ fn every_function_tells_of_threads_null_and_errors() {
     }
 }
 
-/// `tests/c` calls them all, each with a NULL where it takes a pointer.
+/// `tests/c` calls every function, and each with a NULL if it takes a pointer.
 #[test]
 fn every_function_is_misused() {
     let files = fs::read_dir(root().join("tests/c")).expect("the program");
@@ -342,7 +342,7 @@ fn every_function_is_misused() {
             "swrcache_last_error",
             "swrcache_status_name",
         ];
-        // Both lookups go by one pointer.
+        // Both lookups are called through one pointer.
         let both = name.starts_with("swrcache_lookup") && nulls.contains("lookup(NULL");
         let with_null = nulls
             .lines()

@@ -1,20 +1,20 @@
-//! Which file of a room uses which: read from the text, as far as that goes.
+//! Which files of a room use each other, as far as the text tells.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A module of a room, from the room on: `["memory", "arena"]`; the room's own `mod.rs` is empty.
+/// A module of a room, relative to the room: `["memory", "arena"]`; the room's own `mod.rs` is empty.
 pub(crate) type Module = Vec<String>;
 
 /// The files of a room, by module.
 pub(crate) struct Room {
-    /// How the room is called from the crate's root: `["store"]`.
+    /// The path of the room from the crate's root: `["store"]`.
     name: Vec<String>,
     files: BTreeMap<Module, String>,
-    /// What the face of a module (its `pub use`) leads to, by module and name.
+    /// Where the re-exports (`pub use`) of a module lead, by module and name.
     faces: BTreeMap<(Module, String), Module>,
 }
 
-/// The lines of code of a file, numbered from 1: no comments, nothing of test modules.
+/// The lines of code of a file, numbered from 1, without comments and test modules.
 pub(crate) fn code(text: &str) -> Vec<(usize, &str)> {
     let mut lines = text.lines().enumerate().map(|(i, line)| (i + 1, line));
     let mut kept = Vec::new();
@@ -29,7 +29,7 @@ pub(crate) fn code(text: &str) -> Vec<(usize, &str)> {
     kept
 }
 
-/// Skips an item as rustfmt writes it: it ends on its first line, or with a brace that is indented as it is.
+/// Skips an item as rustfmt formats it: it ends on its first line, or with a brace at the same indentation.
 fn skip_item<'t>(lines: &mut impl Iterator<Item = (usize, &'t str)>, indent: &str) {
     let mut item = lines.skip_while(|(_, line)| line.trim_start().starts_with(['#', '/']));
     let first = item.next().map_or("", |(_, line)| line);
@@ -40,7 +40,7 @@ fn skip_item<'t>(lines: &mut impl Iterator<Item = (usize, &'t str)>, indent: &st
 }
 
 impl Room {
-    /// A room of files, by their paths from the room on.
+    /// Makes a room of files, given by their paths relative to the room.
     pub(crate) fn new(name: &str, files: impl IntoIterator<Item = (String, String)>) -> Room {
         let module = |path: &str| -> Module {
             let path = path.trim_end_matches(".rs");
@@ -76,7 +76,7 @@ impl Room {
         room
     }
 
-    /// The paths of the `use` lines of a module that are its face, or of those that are not.
+    /// The paths of a module's re-exports, or of its other `use` lines.
     fn uses(&self, at: &Module, face: bool) -> Vec<Vec<String>> {
         let text = &self.files[at];
         let mut paths = Vec::new();
@@ -92,7 +92,7 @@ impl Room {
         paths
     }
 
-    /// A path as it reads from the room on; nothing if it leads out of the room.
+    /// A path relative to the room; `None` if it leads out of the room.
     fn in_room(&self, at: &Module, path: &[String]) -> Option<Module> {
         let mut here = at.clone();
         let mut rest = path;
@@ -111,7 +111,7 @@ impl Room {
                 }
             }
             first => {
-                // A child of this module; all else is another crate's, or has been brought in by a `use`.
+                // A child of this module; anything else belongs to another crate, or was imported by a `use`.
                 here.push(first.to_owned());
                 self.files.get(&here)?;
                 here.pop();
@@ -121,7 +121,7 @@ impl Room {
         Some(here)
     }
 
-    /// The module in which what a path names is written.
+    /// The module that declares what a path names.
     fn module_of(&self, path: &Module) -> Module {
         let mut path = path.clone();
         for _ in 0..16 {
@@ -161,7 +161,7 @@ impl Room {
             .collect()
     }
 
-    /// Which modules each module uses. A face uses nothing by what it only passes on.
+    /// The modules that each module uses. Re-exports do not count as uses.
     pub(crate) fn arrows(&self) -> BTreeMap<Module, BTreeSet<Module>> {
         let arrows = |at: &Module| {
             let passed_on: BTreeSet<_> = self.uses(at, true).into_iter().collect();
@@ -176,7 +176,7 @@ impl Room {
             .collect()
     }
 
-    /// A circle of modules that use each other.
+    /// Finds a cycle of modules that use each other.
     pub(crate) fn circle(&self) -> Option<Vec<Module>> {
         let arrows = self.arrows();
         let mut done = BTreeSet::new();
@@ -185,7 +185,7 @@ impl Room {
             .find_map(|at| walk(at, &arrows, &mut Vec::new(), &mut done))
     }
 
-    /// `impl` blocks of a type that is declared in another file: calls can run along them without an import.
+    /// The `impl` blocks of types declared in another file, through which calls need no import.
     pub(crate) fn strays(&self) -> Vec<String> {
         let mut strays = Vec::new();
         for (at, text) in &self.files {
@@ -209,7 +209,7 @@ impl Room {
     }
 }
 
-/// The type of an `impl` of no trait.
+/// The type of an inherent `impl`.
 fn inherent(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("impl")?;
     let rest = match rest.strip_prefix('<') {
@@ -231,7 +231,7 @@ fn inherent(line: &str) -> Option<&str> {
     Some(&rest[..end.unwrap_or(rest.len())]).filter(|name| !name.is_empty())
 }
 
-/// The paths of a tree of a `use` line.
+/// Expands the tree of a `use` line into paths.
 fn expand(tree: &str, before: &[String], paths: &mut Vec<Vec<String>>) {
     let tree = tree.trim();
     let Some(open) = tree.find('{') else {
@@ -269,7 +269,7 @@ fn expand(tree: &str, before: &[String], paths: &mut Vec<Vec<String>>) {
             from = i + 1;
         }
     }
-    // What is cut off of the end belongs to the last one.
+    // The rest belongs to the last one.
     let last = &inside[from..];
     let open = last.matches('{').count() - last.matches('}').count();
     expand(&format!("{last}{}", "}".repeat(open)), &before, paths);

@@ -1,4 +1,4 @@
-//! Each room reaches only where it may (see the crate's documentation).
+//! Each room uses only what it may (see the crate's documentation).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ mod toolchain;
 
 use graph::{Room, code};
 
-/// Rooms whose files use each other in no circle, and in which a type's `impl` stands in the type's own file; and how
-/// each is called from its crate's root.
+/// The rooms whose files form no cycle and in which a type's `impl` is in the type's own file, with the path of each
+/// from its crate's root.
 const LAYERED: &[(&str, &str)] = &[
     ("src/http", "http"),
     ("src/store", "store"),
@@ -17,10 +17,10 @@ const LAYERED: &[(&str, &str)] = &[
     ("src/ffi", "ffi"),
 ];
 
-/// The floors of the store, from the top down: none uses a higher one.
+/// The layers of the store from the top down: none uses a higher one.
 const FLOORS: &[&str] = &["region", "handle", "upkeep", "index", "process", "memory"];
 
-/// A room, and words that its code may not contain.
+/// A room, and the words that its code may not contain.
 const RULES: &[(&str, &[&str])] = &[
     (
         "src/http",
@@ -88,8 +88,7 @@ const RULES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Where a word is right all the same: how long a lock is waited for, and how long a piece of work takes, is no matter of
-/// freshness.
+/// Exceptions: how long to wait for a lock, and how long a task may run, are not questions of freshness.
 const EXCEPT: &[(&str, &str)] = &[
     ("src/store/memory/platform.rs", "Instant::now"),
     ("src/store/memory/crash.rs", "Instant::now"),

@@ -1,5 +1,6 @@
-//! What is built for users compiles with the oldest Rust that the manifest names. clippy's `incompatible_msrv` finds methods of the
-//! standard library that are newer; this finds what the grammar of that Rust lacks. `make msrv` asks the compiler itself.
+//! What is built for users compiles with the oldest Rust that the manifest names. clippy's `incompatible_msrv` finds
+//! methods of the standard library that are newer; this test finds syntax that is newer. `make msrv` runs that
+//! compiler.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::path::Path;
 use syn::visit::{self, Visit};
 use syn::{BinOp, Expr, ExprBinary};
 
-/// Conditions that chain a `let` with others, which Rust has had since 1.88.
+/// Conditions that chain a `let` with others, allowed since Rust 1.88.
 #[derive(Default)]
 struct LetChains(usize);
 

@@ -1,4 +1,4 @@
-//! Deaths at the beginning and the end of a region in a file.
+//! Deaths while a region in a file is opened and closed.
 
 use swrcache::store::*;
 
@@ -7,8 +7,8 @@ use crate::world::BYSTANDERS;
 
 pub(crate) const TESTS: &[Test] = tests![crash_in_taking_and_sealing_a_file,];
 
-/// The file of a region that all died in is taken, and sealed; one dies at each write of that, and the next one finds
-/// every object all the same. In the making of a new file, too.
+/// The file of a region whose processes all died is taken over and sealed. A process dies at each write of that, and
+/// the next one still finds every object. The same for the making of a new file.
 fn crash_in_taking_and_sealing_a_file() {
     let dir = std::env::temp_dir().join(format!("swrcache-crash-{}", std::process::id()));
     std::fs::create_dir_all(&dir).expect("a folder");

@@ -1,4 +1,4 @@
-//! Deaths of those who bring what is to be stored.
+//! Deaths of processes that fill objects.
 
 use swrcache::store::*;
 

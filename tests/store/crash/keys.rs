@@ -1,4 +1,4 @@
-//! Deaths in what is done to keys and by them.
+//! Deaths during operations on keys.
 
 use swrcache::store::*;
 

@@ -1,6 +1,6 @@
 //! Every write of every operation, once: a child process is killed before its first write to the region, then before
-//! its second, and so on until the operation comes to its end. After each death the region must be whole, give
-//! back every byte, hold no lock, serve no wrong byte, and have no key that can't be fetched any more.
+//! its second, and so on until the operation completes. After each death the region must be consistent, return every
+//! byte, have no lock held, serve no wrong byte, and have no key that can't be fetched any more.
 
 use std::process::ExitCode;
 
@@ -32,16 +32,16 @@ fn main() -> ExitCode {
 
 const NOW: Millis = 10;
 
-/// The rest of an operation, every write of which is a place to die at.
+/// The remainder of an operation, which is interrupted at each of its writes.
 type Armed<'a> = Box<dyn FnOnce() + 'a>;
 
 /// What an operation prepares in the child that is to die in it.
 struct Operation {
     name: &'static str,
-    /// Whether it may take objects that it is not about.
+    /// Whether it may evict objects that it is not about.
     evicts: bool,
-    /// Every so many writes, where an operation repeats a few of them many times; a twentieth of that in the long form
-    /// ([`everywhere`]): every tenth where each try costs a hundred processes, every one elsewhere.
+    /// Only every so many writes are tried for an operation that repeats a few writes many times; a twentieth of that
+    /// in the complete run ([`everywhere`]): every tenth where each try takes a hundred processes, every one elsewhere.
     stride: u64,
     prepare: fn(&Region) -> Armed<'_>,
 }
@@ -55,7 +55,7 @@ const fn operation(name: &'static str, prepare: fn(&Region) -> Armed<'_>) -> Ope
     }
 }
 
-/// Whether no write is left out (`make test-chaos`).
+/// Whether no write is skipped (`make test-chaos`).
 fn everywhere() -> bool {
     std::env::var_os("SWRCACHE_EVERY_WRITE").is_some()
 }
@@ -95,7 +95,7 @@ fn enter(region: &Region) {
     region.enter(None).expect("enter");
 }
 
-/// A fill that is under way.
+/// A fill in progress.
 fn half(region: &Region, key: &[u8], publish: Publish) -> Fill {
     let mut fill =
         Fill::begin(claim(region, key), new(&meta(5, key), None, publish)).expect("room");
@@ -120,10 +120,10 @@ fn crash_at_each_write(operation: &Operation) {
         assert!(matches!(ended, None | Some(0)), "{what}: it failed");
         let was_in = world.region.stats().processes > 1;
         world.look_at_once(&what);
-        world.bells.drain(world.bell);
+        world.wakers.drain(world.waker);
         world.region.reap();
         assert!(
-            world.rung() || !was_in,
+            world.was_woken() || !was_in,
             "{what}: nobody was told of the death"
         );
         world.end(operation, &what);

@@ -1,4 +1,4 @@
-//! Deaths of those who read, come, go and clean up.
+//! Deaths of processes that read, enter, leave and reclaim.
 
 use swrcache::store::*;
 
@@ -88,7 +88,7 @@ fn crash_in_entering_and_leaving() {
     });
 }
 
-/// Dies with a claim, a fill that is found, one that is not, and pins.
+/// Dies while it holds a claim, a published and an unpublished fill, and pins.
 fn die_with_everything(region: &Region) {
     let child = Child::fork(|| {
         enter(region);

@@ -1,4 +1,4 @@
-//! Deaths of those who make room, and of those who repair after them.
+//! Deaths of processes that evict, and of those that repair after them.
 
 use swrcache::store::*;
 
@@ -51,14 +51,14 @@ fn fill_up(region: &Region) {
     }
 }
 
-/// One dies in a fill with evictions, the next one in the repair.
+/// A process dies in a fill with evictions, the next one in the repair.
 fn crash_in_repairs() {
     for first in [60, 110, 200, 260] {
         let mut n = 0;
         loop {
             let what = format!("repair after a death before write {first}, before write {n}");
             let world = World::new();
-            // The second one is in the region already, and finds the lock of the dead.
+            // The second process is already in the region, and finds the lock that the dead one held.
             let (ready, go) = (Gate::new(), Gate::new());
             let two = Child::fork(|| {
                 enter(&world.region);

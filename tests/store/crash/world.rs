@@ -1,4 +1,4 @@
-//! A region with others in it, whom no death may touch.
+//! A region with other processes in it, which no death may affect.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ pub(crate) const BYSTANDERS: [&[u8]; 4] = [
     b"a much longer key than the others have",
 ];
 
-/// A region with others in it, whom no death may touch.
+/// A region with other processes in it, which no death may affect.
 pub(crate) struct World {
     pub(crate) region: Region,
-    pub(crate) bells: Arc<Wakers>,
-    pub(crate) bell: WakerId,
+    pub(crate) wakers: Arc<Wakers>,
+    pub(crate) waker: WakerId,
     current: Object,
     lingering: Object,
     growing: Fill,
@@ -29,10 +29,10 @@ impl World {
         let region = Region::anonymous(Region::min_len() + 64 * 1024, &RegionOptions::default())
             .expect("region");
         region.set_max_object(64 * 1024);
-        let bells = Arc::new(Wakers::new(4).expect("bells"));
-        let bell = bells.claim().expect("a bell");
+        let wakers = Arc::new(Wakers::new(4).expect("wakers"));
+        let waker = wakers.claim().expect("a waker");
         region
-            .enter(Some((Arc::clone(&bells), bell)))
+            .enter(Some((Arc::clone(&wakers), waker)))
             .expect("enter");
         for (i, key) in BYSTANDERS.iter().enumerate() {
             put(&region, key, i as u64, 700 * i as u64);
@@ -50,8 +50,8 @@ impl World {
         let claim = claim(&region, b"claimed by another");
         World {
             region,
-            bells,
-            bell,
+            wakers,
+            waker,
             current,
             lingering,
             growing,
@@ -64,7 +64,7 @@ impl World {
         summary.unwrap_or_else(|e| panic!("{what}: {e}"))
     }
 
-    /// What the others see before anybody has cleaned up.
+    /// What the other processes see before anything is reclaimed.
     pub(crate) fn look_at_once(&self, what: &str) {
         [&self.current, &self.lingering]
             .into_iter()
@@ -93,7 +93,7 @@ impl World {
     pub(crate) fn end(mut self, operation: &Operation, what: &str) {
         self.recover(what);
         let s = self.validate(what);
-        // Ours: two handles, the fill, the claim's marker.
+        // Our own pins: two handles, the fill, the claim's marker.
         assert_eq!(
             (s.pins, s.growing, s.claims, s.held_locks),
             (4, 1, 1, 0),
@@ -136,13 +136,13 @@ impl World {
         assert_eq!(self.region.stats().payload, 0, "{what}");
     }
 
-    pub(crate) fn rung(&self) -> bool {
+    pub(crate) fn was_woken(&self) -> bool {
         let mut poll = libc::pollfd {
-            fd: self.bells.fd(self.bell),
+            fd: self.wakers.fd(self.waker),
             events: libc::POLLIN,
             revents: 0,
         };
-        // SAFETY: one pollfd on the stack.
+        // SAFETY: the one pollfd that is passed lives on the stack.
         unsafe { libc::poll(&raw mut poll, 1, 0) == 1 }
     }
 }

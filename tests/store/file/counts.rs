@@ -1,4 +1,4 @@
-//! What is counted outlives a restart; and a look from outside changes nothing.
+//! Counters survive a restart; and a snapshot changes nothing.
 
 use super::*;
 use std::os::unix::fs::MetadataExt;
@@ -22,7 +22,7 @@ fn counts_outlive_every_end() {
                 region.leave();
                 assert!(region.seal());
             } else {
-                // SAFETY: ends this child.
+                // SAFETY: the call ends this child.
                 unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
             }
         });
@@ -52,7 +52,7 @@ fn a_snapshot_shows_what_is_stored_and_changes_nothing() {
         (meta.ino(), meta.mtime_nsec(), meta.len()),
         (after.ino(), after.mtime_nsec(), after.len())
     );
-    // Those who are in it go on, and so does who reads along from a file that may not be written to.
+    // The processes in the region continue, and a snapshot can be taken of a read-only file.
     assert_eq!(there(&region, 20), 20);
     drop((held, growing));
     region.validate().expect("valid");

@@ -1,4 +1,4 @@
-//! Files that are none of ours, damaged, or without room.
+//! Files that are foreign, damaged, or on a full disk.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -77,7 +77,7 @@ fn a_useless_file_is_replaced() {
         );
         assert!(!folder.0.join("zone.new").exists());
     }
-    // Another length was asked for.
+    // Another length was requested.
     let folder = Folder::new();
     fill(&folder.zone());
     let (region, found) = open(&folder.zone(), 2 * LEN);
@@ -88,7 +88,7 @@ fn a_useless_file_is_replaced() {
     check_empty(&region);
 }
 
-/// A copy may have no room on the disk where it has only zeros: a write there could fail later.
+/// A copy of the file may have holes in place of zeros: a later write there could fail.
 fn holes_of_a_copy_are_filled() {
     let folder = Folder::new();
     fill(&folder.zone());
@@ -106,7 +106,8 @@ fn holes_of_a_copy_are_filled() {
     assert_eq!(there(&region, 50), 50);
 }
 
-/// Bytes anywhere in the file are changed: what is found afterwards is right, and everything else goes on.
+/// Bytes anywhere in the file are changed: whatever is found afterwards is right, and everything else continues to
+/// work.
 fn damage_is_never_served() {
     let folder = Folder::new();
     fill(&folder.zone());
@@ -117,7 +118,7 @@ fn damage_is_never_served() {
     let (mut useless, mut lost, mut served) = (0, 0, 0);
     for round in 0..rounds {
         let mut bytes = whole.clone();
-        // Most of the file is empty: half of the damage is where something is.
+        // Most of the file is empty: half of the damage is done where something is stored.
         let used = 200_000;
         for _ in 0..1 + random.below(20) {
             let end = if random.below(2) == 0 {
@@ -150,7 +151,7 @@ fn damage_is_never_served() {
             region
                 .validate()
                 .unwrap_or_else(|e| panic!("round {round}: {e}"));
-            // SAFETY: ends this child.
+            // SAFETY: the call ends this child.
             unsafe { libc::_exit(if kind == 1 { 2 } else { 10 + count as i32 }) };
         });
         match child.wait() {
@@ -168,7 +169,7 @@ fn damage_is_never_served() {
     assert!(served > 0 && lost > 0);
 }
 
-/// The room is taken when the file is made, so that no write to the mapping can fail later.
+/// Space is allocated when the file is made, so that no write to the mapping can fail later.
 fn no_room_on_the_disk() {
     let folder = Folder::new();
     let (region, _) = open(&folder.zone(), LEN);
@@ -176,7 +177,7 @@ fn no_room_on_the_disk() {
     assert!(blocks * 512 >= LEN as u64, "{blocks} blocks");
     drop(region);
     let refused = try_open(&folder.0.join("huge"), 60 << 30);
-    // Where there is as much, it is fine.
+    // If the disk has that much space, opening succeeds.
     if let Err(why) = &refused {
         assert!(matches!(why, StoreError::Os(_)), "{why:?}");
         assert!(!folder.0.join("huge").exists() && !folder.0.join("huge.new").exists());

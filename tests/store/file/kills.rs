@@ -1,4 +1,4 @@
-//! Deaths of all that have a file.
+//! Deaths of all processes that use a file.
 
 use std::path::Path;
 use std::time::Instant;
@@ -9,14 +9,14 @@ use super::*;
 
 pub(crate) const TESTS: &[Test] = tests![killed_with_all_its_processes,];
 
-/// All processes of an instance are killed at once, at any moment; the next one finds what is right and nothing else.
+/// All processes of an instance are killed at once, at any moment; the next instance finds only what is right.
 fn killed_with_all_its_processes() {
     let kills =
         std::env::var("SWRCACHE_KILLS").map_or(60, |k| k.parse::<u64>().expect("a number") / 10);
     let folder = Folder::new();
     let mut random = Random(3);
     let (mut kept, mut dropped) = (0, 0);
-    // SAFETY: takes no pointers.
+    // SAFETY: the call takes no pointers.
     let test = unsafe { libc::getpid() };
     for _ in 0..kills {
         let seed = random.next();
@@ -28,7 +28,7 @@ fn killed_with_all_its_processes() {
                 "{found:?}"
             );
             ready.open(1);
-            // SAFETY: takes no pointers.
+            // SAFETY: the call takes no pointers.
             let own = unsafe { libc::getpid() };
             let more: Vec<Child> = (1..3)
                 .map(|i| Child::fork(|| churn(&region, seed + i, own)))
@@ -60,7 +60,7 @@ fn killed_with_all_its_processes() {
     assert!(kept > 0);
 }
 
-/// Opens it as soon as the last process that had it is gone.
+/// Opens the file as soon as the last process that used it is gone.
 fn reopen(path: &Path) -> (Region, Found) {
     let began = Instant::now();
     loop {
@@ -76,9 +76,9 @@ fn reopen(path: &Path) -> (Region, Found) {
 }
 
 fn churn(region: &Region, seed: u64, parent: libc::pid_t) {
-    // SAFETY: asks the kernel to kill this process with its parent.
+    // SAFETY: the call asks the kernel to kill this process when its parent dies; it takes no pointers.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-    // SAFETY: takes no pointers. The parent may have been killed before.
+    // SAFETY: the call takes no pointers. The parent may have been killed before.
     if unsafe { libc::getppid() } != parent {
         return;
     }
@@ -89,7 +89,7 @@ fn churn(region: &Region, seed: u64, parent: libc::pid_t) {
         match random.below(6) {
             0 => _ = region.remove_key(&key(i)),
             1 => _ = region.sweep(1, 50),
-            // Busy while the holder of a lock is kept from running, or dies: then nothing is stored either.
+            // Busy while the holder of a lock is stopped or dies: nothing is stored then either.
             _ if try_look(region, i) == Ok(false) => drop(try_put(region, i)),
             _ => {}
         }

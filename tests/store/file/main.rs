@@ -1,4 +1,4 @@
-//! Regions in files: what a later start finds, and what it makes of files that are damaged.
+//! Regions in files: what a later start finds, and how it handles damaged files.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -68,12 +68,12 @@ fn length(i: u64) -> u64 {
     i * 97 % 3000
 }
 
-/// Stores object `i`, whose every byte follows from its number.
+/// Stores object `i`, whose bytes are determined by its number.
 fn put(region: &Region, i: u64) -> Object {
     try_put(region, i).expect("room, and current")
 }
 
-/// The same, or nothing where others keep the region busy, fill it, or remove the key meanwhile.
+/// Stores object `i`; `None` if other processes keep the region busy, fill it, or remove the key meanwhile.
 fn try_put(region: &Region, i: u64) -> Option<Object> {
     let total = (i % 2 == 0).then_some(length(i));
     let mut fill = Fill::begin(
@@ -90,12 +90,12 @@ fn try_put(region: &Region, i: u64) -> Option<Object> {
     fill.commit(1).ok()
 }
 
-/// Whether object `i` is found; if so it must be right to the last byte.
+/// Whether object `i` is found; if so, every byte of it must be right.
 fn is_there(region: &Region, i: u64) -> bool {
     try_look(region, i).expect("not busy")
 }
 
-/// The same, where others may keep the region busy.
+/// Like [`is_there`], if other processes may keep the region busy.
 fn try_look(region: &Region, i: u64) -> Result<bool, Busy> {
     let Some(object) = region.lookup(&key(i), 1, &mut |_| true)?.object else {
         return Ok(false);

@@ -1,4 +1,4 @@
-//! Who may have a file together.
+//! Which processes may use a file together.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -54,7 +54,7 @@ fn a_child_and_its_parent_share_a_file() {
     });
     assert_eq!(child.wait(), Some(0));
     assert!(is_there(&region, 2));
-    // One that goes on after the first has ended still has the lock.
+    // A process that continues after the first one has ended still holds the lock.
     let go = Gate::new();
     let child = Child::fork(|| {
         region.enter(None).expect("enter");
@@ -93,7 +93,7 @@ fn anyone_may_join_who_lets_anyone() {
         let opened = Region::file(&folder.zone(), len, &opt);
         opened.inspect(|(region, _)| region.enter(None).expect("enter"))
     };
-    // They start at once: one makes it, the others join.
+    // They start at the same time: one makes the file, the others join.
     let (ready, go) = (Gate::new(), Gate::new());
     let children: Vec<Child> = (0..4)
         .map(|i| {
@@ -122,7 +122,7 @@ fn anyone_may_join_who_lets_anyone() {
         .into_iter()
         .for_each(|c| assert_eq!(c.wait(), Some(0)));
     drop(region);
-    // Who was the last to have it has it alone.
+    // The last process that uses the file uses it alone.
     let (region, found) = open(&folder.zone(), LEN);
     assert!(matches!(found, Found::Region { kept: 4, .. }), "{found:?}");
     assert!(matches!(anyone(LEN), Ok((_, Found::Shared))), "our own");
@@ -142,7 +142,7 @@ fn threads_that_open_a_file_together_share_it() {
             all.wait();
             let opened = Region::file(&folder.zone(), LEN, &opt);
             let entered = matches!(&opened, Ok((region, _)) if region.enter(None).is_ok());
-            // All have it before one looks, and all have looked before one lets go.
+            // All have opened it before one looks, and all have looked before one closes it.
             all.wait();
             let processes = opened
                 .as_ref()
@@ -165,7 +165,7 @@ fn threads_that_open_a_file_together_share_it() {
     }
 }
 
-/// As one that closes all descriptors that it does not know, to become a daemon.
+/// Like a daemon that closes all descriptors that it does not know.
 fn a_file_without_descriptors_is_in_use_all_the_same() {
     let folder = Folder::new();
     let (held, go) = (Gate::new(), Gate::new());
@@ -174,14 +174,14 @@ fn a_file_without_descriptors_is_in_use_all_the_same() {
         put(&region, 1);
         for fd in 3..256 {
             if fs::read_link(format!("/proc/self/fd/{fd}")).is_ok_and(|to| to == folder.zone()) {
-                // SAFETY: only the region has it, which holds it for its lock alone.
+                // SAFETY: only the region uses the descriptor, and only for its lock.
                 unsafe { libc::close(fd) };
             }
         }
         held.open(1);
         go.pass();
         assert!(is_there(&region, 1));
-        // SAFETY: ends the child; the region must not close what it has no more.
+        // SAFETY: the call ends the child without dropping the region, whose descriptor is closed already.
         unsafe { libc::_exit(0) };
     });
     held.pass();
@@ -208,7 +208,7 @@ fn who_leaves_with_handles_is_gone_with_the_last_of_them() {
     assert_eq!(first.validate().expect("valid").pins, 0);
 }
 
-/// In two PID namespaces each would take the other for dead.
+/// Each of two PID namespaces would consider the processes of the other dead.
 fn processes_that_cannot_see_each_other_do_not_share() {
     let folder = Folder::new();
     let opt = RegionOptions {
@@ -225,7 +225,7 @@ fn processes_that_cannot_see_each_other_do_not_share() {
     held.pass();
     let join = || Region::file(&folder.zone(), LEN, &opt);
     assert!(matches!(join(), Ok((_, Found::Shared))));
-    // The place of the namespace: behind the clean mark.
+    // The offset of the namespace: after the clean mark.
     overwrite(&folder.zone(), 116, &[1, 0, 0, 0]);
     let refused = join();
     assert!(matches!(refused, Err(StoreError::InUse)), "{refused:?}");

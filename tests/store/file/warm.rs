@@ -61,7 +61,7 @@ fn a_file_comes_up_warm() {
     );
 }
 
-/// Claims, markers, growing objects, pins and removed objects that are still read end with their processes.
+/// Claims, markers, growing objects, pins, and removed objects that are still read end with their processes.
 fn what_was_under_way_is_gone() {
     let folder = Folder::new();
     let (region, _) = open(&folder.zone(), LEN);
@@ -76,7 +76,7 @@ fn what_was_under_way_is_gone() {
     growing.write(&body(21, 0..10)).expect("room");
     let claim = region.claim_key(&key(22), 0, 1, FAR, false);
     region.set_marker(&key(23), 0, FAR, FAR, 1);
-    // As if all its processes had been killed: nobody says goodbye.
+    // As if all its processes had been killed: nothing is closed.
     std::mem::forget((removed, growing, claim));
     fs::copy(folder.zone(), folder.0.join("copy")).expect("a copy");
     let (region, found) = open(&folder.0.join("copy"), LEN);
@@ -105,7 +105,7 @@ fn what_was_under_way_is_gone() {
     assert_eq!(region.validate().expect("valid").used, 0);
 }
 
-/// What the disk has of a region that was in use when the machine stopped is not known.
+/// After a stop of the machine while a region was in use, the contents of the disk are unknown.
 fn a_file_from_before_a_crash_of_the_machine() {
     for clean in [true, false] {
         let folder = Folder::new();
@@ -127,7 +127,7 @@ fn a_file_from_before_a_crash_of_the_machine() {
             );
             drop(region);
         }
-        // The place of the boot id: behind magic, version, poisoned, length, seed, max_object, era and durable.
+        // The offset of the boot id: after magic, version, poisoned, length, seed, max_object, era and durable.
         overwrite(&folder.zone(), 48, &[7; 16]);
         let (region, found) = open(&folder.zone(), LEN);
         if clean {
@@ -177,7 +177,8 @@ fn what_is_not_summed_keeps_nothing_from_a_purge() {
     let whole = fs::read(folder.zone()).expect("a file");
     let key = key(7);
     let at = whole.windows(key.len()).position(|w| w == key);
-    // Before the key: the number of the last purge when it was linked, and the time when one aged it, which is summed.
+    // Before the key: the number of the last purge when the entry was linked, and the time as of which one aged it,
+    // which the checksum covers.
     overwrite(&folder.zone(), at.expect("stored") as u64 - 16, &[0xff; 8]);
     let (region, _) = open(&folder.zone(), LEN);
     assert!(is_there(&region, 7));
@@ -190,7 +191,7 @@ fn what_is_not_summed_keeps_nothing_from_a_purge() {
     assert_eq!(there(&region, 50), 0);
 }
 
-/// 64 MiB here; the benchmark has 1 GiB with 200,000 objects.
+/// 64 MiB here; the benchmark uses 1 GiB with 200,000 objects.
 fn a_large_file_comes_up_in_no_time() {
     let folder = Folder::new();
     let len = 64 << 20;

@@ -1,12 +1,13 @@
-//! The store's own code under a scheduler that chooses, at every access to shared memory, who makes the next one.
+//! Runs the store's own code under a scheduler that decides, at every access to shared memory, which thread makes the
+//! next one.
 //!
 //! Threads stand for processes: each has its own handle to the same memory, and one that dies makes no more writes, at
-//! whatever access that was. The time, who lives and who waits are the scheduler's (`crash::enter`), so that a run
-//! depends on its schedule alone; one that fails prints its seed, and `SHUTTLE_RANDOM_SEED` makes it again. Accesses are
-//! sequentially consistent here. `make miri` runs the same on threads of Miri's, in the weaker order of the language, and
-//! sees races, too.
+//! whichever access that was. The scheduler determines the time, which processes are alive and which ones wait
+//! (`crash::enter`), so that a run depends on its schedule alone; one that fails prints its seed, and
+//! `SHUTTLE_RANDOM_SEED` repeats it. Accesses are sequentially consistent here. `make miri` runs the same tests on
+//! Miri's threads, with the weaker memory order of the language, and also detects data races.
 //!
-//! `SWRCACHE_SCHEDULES` says how many schedules of each kind; `make test-chaos` wants thousands.
+//! `SWRCACHE_SCHEDULES` sets the number of schedules of each kind; `make test-chaos` runs thousands.
 
 use std::sync::{Arc, Mutex};
 
@@ -33,7 +34,7 @@ use world::{WORLD, mortal};
 
 const NOW: Millis = 10;
 
-/// A head that tells the key, the length and the bytes of the body.
+/// A head that contains the key, and the length and the bytes of the body.
 fn meta(key: &[u8], nonce: u64, len: u64) -> Vec<u8> {
     [&nonce.to_le_bytes(), &len.to_le_bytes(), key].concat()
 }
@@ -46,7 +47,8 @@ fn new(meta: &[u8], total: Option<u64>, publish: Publish) -> NewObject<'_> {
     }
 }
 
-/// What is there must be the beginning of what the head tells, and all of it if it is whole. How much there was.
+/// What is published must be a prefix of the body that the head describes, and all of it if it is complete. Returns its
+/// length.
 fn check(object: &Object) -> u64 {
     let word =
         |i: usize| u64::from_le_bytes(object.meta()[i..i + 8].try_into().expect("eight bytes"));
@@ -65,7 +67,7 @@ fn check(object: &Object) -> u64 {
     at
 }
 
-/// Checks what is held now and after a while.
+/// Checks an object now and after a while.
 fn hold(object: &Object) {
     let len = check(object);
     for _ in 0..below(200) {
@@ -95,13 +97,13 @@ fn get(region: &Region, key: &[u8]) -> Option<Object> {
     region.lookup(key, NOW, &mut |_| true).ok()?.object
 }
 
-/// Runs it in many orders.
+/// Runs it under many schedules.
 fn explore(run: fn()) {
     crash::enter(WORLD);
     run_all(run);
 }
 
-/// What a reader holds stays as it is, while it is replaced, removed and its place taken, and any of them dies.
+/// What a reader holds does not change while it is replaced or removed, its memory is reused, and any process dies.
 #[test]
 fn what_is_held_stays() {
     explore(|| {
@@ -137,7 +139,7 @@ fn what_is_held_stays() {
     });
 }
 
-/// Threads of one process share its one pin: what one gives back is still held for the other.
+/// Threads of one process share its single pin: what one thread unpins is still pinned for another.
 #[test]
 fn threads_share_a_pin() {
     explore(|| {
@@ -147,7 +149,7 @@ fn threads_share_a_pin() {
             let region = p.region.clone();
             let other = spawn(move || {
                 world::live_as(2);
-                // Many short holds, beside a few long ones.
+                // Many short pins, beside a few long ones.
                 (0..12).for_each(|_| drop(get(&region, b"key")));
             });
             (0..3).for_each(|_| get(&p.region, b"key").iter().for_each(hold));
@@ -164,7 +166,7 @@ fn threads_share_a_pin() {
     });
 }
 
-/// A lock whose holder dies is taken over by one, and what was half done is made whole; everybody evicts.
+/// A lock whose holder died is taken over by one process, and what was half done is repaired; all processes evict.
 #[test]
 fn locks_are_taken_over() {
     explore(|| {
@@ -186,7 +188,7 @@ fn locks_are_taken_over() {
     });
 }
 
-/// A key has one fetcher, whoever waits is rung when that one ends, however it does, and in the end it is fetched.
+/// A key has one fetcher at a time. Waiters are woken when it ends, however it ends, and eventually the key is fetched.
 #[test]
 fn one_fetches_and_nobody_is_forgotten() {
     static FETCHER: Mutex<Option<u32>> = Mutex::new(None);
@@ -202,7 +204,7 @@ fn one_fetches_and_nobody_is_forgotten() {
         } else {
             Publish::AtCommit
         };
-        // Whoever gives up has ended before the next one can win.
+        // A process that gives up has ended its claim before the next one can win it.
         let give_up = || *FETCHER.lock().expect("no panic") = None;
         if how == 1 {
             give_up();
@@ -239,7 +241,7 @@ fn one_fetches_and_nobody_is_forgotten() {
                     }
                     match p.region.claim_key(b"key", 0, NOW, FAR, true) {
                         Ok(Attempt::Won(claim)) => fetch(p, claim, pid),
-                        Ok(Attempt::Held { .. }) => p.await_ring(),
+                        Ok(Attempt::Held { .. }) => p.await_wakeup(),
                         Err(Busy) => yield_now(),
                     }
                 }
@@ -250,7 +252,7 @@ fn one_fetches_and_nobody_is_forgotten() {
     });
 }
 
-/// Who reads along is rung for every piece and for the end, whatever the end is.
+/// Readers are woken for every piece and for the end, whatever the end is.
 #[test]
 fn readers_follow_to_the_end() {
     explore(|| {
@@ -274,7 +276,7 @@ fn readers_follow_to_the_end() {
             };
             let whole = (0..3).all(|_| {
                 let there = write(&mut fill, 5, 300);
-                // Who is rung for each piece reads it before the next one.
+                // A process that is woken for each piece reads it before the next one.
                 while have_read
                     .iter()
                     .any(|n| (n.load(SeqCst) as u64) < fill.len())
@@ -299,8 +301,8 @@ fn readers_follow_to_the_end() {
                         break object;
                     }
                     match p.region.claim_key(b"key", 0, NOW, FAR, true) {
-                        Ok(Attempt::Held { deadline }) if deadline == FAR => p.await_ring(),
-                        // The writer has ended, and there is nothing of it.
+                        Ok(Attempt::Held { deadline }) if deadline == FAR => p.await_wakeup(),
+                        // The writer has ended without leaving anything.
                         Ok(Attempt::Won(_)) => return read.store(usize::MAX, SeqCst),
                         _ => yield_now(),
                     }
@@ -314,7 +316,7 @@ fn readers_follow_to_the_end() {
                     match phase {
                         Completeness::Complete => break assert_eq!(check(&object), 900),
                         Completeness::Broken => break,
-                        Completeness::Growing => p.await_ring(),
+                        Completeness::Growing => p.await_wakeup(),
                     }
                 }
                 read.store(usize::MAX, SeqCst);
@@ -325,7 +327,7 @@ fn readers_follow_to_the_end() {
     });
 }
 
-/// Places of processes are taken, given back, and taken from the dead; two never have the same.
+/// Process slots are taken, released, and taken from dead processes; two processes never have the same slot.
 #[test]
 fn processes_come_and_go() {
     explore(|| {
@@ -337,8 +339,8 @@ fn processes_come_and_go() {
                 let held = get(&p.region, &[pid as u8]);
                 p.region.leave();
                 drop(held);
-                let bells = Some((Arc::clone(&p.bells), p.bell));
-                p.region.enter(bells).expect("a place");
+                let wakers = Some((Arc::clone(&p.wakers), p.waker));
+                p.region.enter(wakers).expect("a place");
                 get(&p.region, &[pid as u8])
                     .iter()
                     .for_each(|o| _ = check(o));
@@ -349,7 +351,7 @@ fn processes_come_and_go() {
     });
 }
 
-/// What a purge found, or what was being fetched when it began, is not there after it.
+/// What a purge found, or what was being fetched when it began, is not found after it.
 #[test]
 fn a_purge_wins() {
     explore(|| {
@@ -370,7 +372,7 @@ fn a_purge_wins() {
                 };
                 write(&mut fill, 5, 300);
                 let current = fill.commit(NOW).is_ok();
-                // It was there at some time: then the purge, if it came later, has found it.
+                // It was current at some time: if the purge came later, it has found it.
                 assert!(!current || purged.load(SeqCst) < 2 || get(&p.region, b"key").is_none());
             })
         };

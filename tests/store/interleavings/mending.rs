@@ -1,4 +1,4 @@
-//! A repair and cleaning up, in stints of a single step, against all that goes on beside them and between them.
+//! A repair and reclaiming in turns of a single step, against everything that happens during and between them.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::support::FAR;
 use crate::world::mortal;
 use crate::{NOW, check, explore, get, hold, put};
 
-/// Steps that a process mends at the most, with lookups between them. Miri takes its time for each.
+/// The maximum number of steps that a process does, with lookups between them. Miri is slow at each.
 const STEPS: usize = if cfg!(miri) { 16 } else { 80 };
 
-/// What is done between two steps.
+/// What happens between two steps.
 fn look(p: &Process, i: usize) -> Option<Object> {
     let object = get(&p.region, &[b'a' + (i % 4) as u8])?;
     check(&object);
@@ -23,7 +23,8 @@ fn look(p: &Process, i: usize) -> Option<Object> {
     Some(object)
 }
 
-/// Some die while they store something; others mend, look and hold, and die, too, or stand still until they are replaced.
+/// Some processes die while they store something; others repair, look up and hold, and also die, or are stopped until
+/// they are replaced.
 #[test]
 fn lookups_go_on_beside_a_repair() {
     static REPAIRS: AtomicU64 = AtomicU64::new(0);
@@ -42,14 +43,14 @@ fn lookups_go_on_beside_a_repair() {
         };
         let mender = |pid: u32| {
             run.process(pid, move |p| {
-                // Miri's threads have one each.
+                // With Miri, each has a thread of its own.
                 crash::set_steps_per_budget(Some(1));
                 mortal(3000);
                 let mut held = None;
                 for i in 0..STEPS {
                     p.region.reap();
                     let _ = p.region.maintain(Duration::ZERO);
-                    // Sometimes the last handle to what is not to be found any more.
+                    // Sometimes this drops the last handle of an unlinked object.
                     held = look(p, i).or(held);
                 }
                 held.iter().for_each(hold);

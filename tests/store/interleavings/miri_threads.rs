@@ -1,5 +1,5 @@
-//! Miri's threads. Miri lets another go on whenever it likes, and shows an access what the language's order allows; so
-//! nothing here may order the accesses of two threads, but a death and who sees it.
+//! Miri's threads. Miri may switch threads at any point, and lets an access see whatever the language's memory order
+//! allows. Nothing here may therefore order the accesses of two threads, except a death and its discovery.
 
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 pub(crate) use std::thread::{JoinHandle, spawn, yield_now};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::world::{FIRST, Fate};
 
-/// A number below `n`, by Miri's seed.
+/// A number below `n`, determined by Miri's seed.
 pub(crate) fn below(n: u64) -> u64 {
     RandomState::new().hash_one(0) % n
 }
@@ -21,15 +21,15 @@ pub(crate) fn run_all(run: fn()) {
     run();
 }
 
-/// Who is dead, a bit each.
+/// The dead processes, one bit each.
 static DEAD: AtomicU64 = AtomicU64::new(0);
 
 std::thread_local! {
     static PID: Cell<u32> = const { Cell::new(FIRST) };
     static ACCESS: Cell<Duration> = const { Cell::new(Duration::ZERO) };
-    /// The time when there is no access left before something happens. Each thread has a time of its own.
+    /// The time when no access is left before something happens. Each thread has a time of its own.
     static THEN: Cell<Duration> = const { Cell::new(Duration::ZERO) };
-    /// How many accesses are left until then. The only word that an access touches: all else would take too long.
+    /// The number of accesses until then. The only word that an access touches: anything more would be too slow.
     static LEFT: Cell<u32> = const { Cell::new(0) };
     static FATE: Cell<Option<Fate>> = const { Cell::new(None) };
     static PERISHED: Cell<bool> = const { Cell::new(false) };
@@ -39,7 +39,7 @@ pub(crate) fn forget_all() {
     DEAD.store(0, Release);
 }
 
-/// From now on this thread is that process, and an access takes so long.
+/// From now on, this thread stands for that process, and an access takes that long.
 pub(crate) fn be(pid: u32, access: Duration) {
     PID.set(pid);
     PERISHED.set(false);
@@ -47,7 +47,7 @@ pub(crate) fn be(pid: u32, access: Duration) {
     destine(None);
 }
 
-/// The process of this thread.
+/// The process that this thread stands for.
 pub(crate) fn own() -> u32 {
     PID.get()
 }
@@ -56,13 +56,13 @@ pub(crate) fn is_dead(pid: u32) -> bool {
     DEAD.load(Acquire) >> pid & 1 == 1
 }
 
-/// Others see that it is dead, and all that it did.
+/// Other processes see that it is dead, and everything that it did.
 pub(crate) fn bury(pid: u32) {
     DEAD.fetch_or(1 << pid, Release);
 }
 
-/// The process of this thread makes no more accesses that count. Those that it makes on its way out do not write; they
-/// come before it is buried all the same, so that they are in nobody's way.
+/// From now on, the accesses of this thread's process have no effect. Those that it makes while unwinding do not write;
+/// they come before it is buried nevertheless, so that they disturb no other process.
 pub(crate) fn perish() {
     PERISHED.set(true);
     LEFT.set(0);
@@ -72,7 +72,7 @@ pub(crate) fn lives() -> bool {
     !PERISHED.get()
 }
 
-/// What happens to this process after how many more accesses.
+/// What happens to this process, and after how many more accesses.
 pub(crate) fn destine(fate: Option<(u64, Fate)>) {
     let (left, fate) = fate.map_or((u32::MAX, None), |(n, fate)| (n as u32, Some(fate)));
     THEN.set(now() + ACCESS.get() * left);
@@ -82,7 +82,7 @@ pub(crate) fn destine(fate: Option<(u64, Fate)>) {
 
 pub(crate) fn now() -> Duration {
     if !lives() {
-        // It waits for nobody.
+        // It waits for no other process.
         THEN.set(THEN.get() + Duration::from_secs(1));
     }
     THEN.get().saturating_sub(ACCESS.get() * LEFT.get())
@@ -90,12 +90,12 @@ pub(crate) fn now() -> Duration {
 
 pub(crate) fn choose() {}
 
-/// Lets the others go on for a while, by Miri's own clock, which goes on with each of their steps.
+/// Lets the others run for a while, by Miri's own clock, which advances with each of their steps.
 pub(crate) fn pause() {
     std::thread::sleep(Duration::from_secs(1));
 }
 
-/// An access is about to be made; false: by one who is dead.
+/// Called before an access; returns false if the process is dead.
 pub(crate) fn turn() -> bool {
     let left = LEFT.get();
     if left > 0 {

@@ -14,10 +14,10 @@ use crate::world::{self, Death};
 
 const LEN: usize = 64 << 10;
 
-/// Memory that all have.
+/// Memory that all threads share.
 struct Shared(NonNull<u8>);
 
-// SAFETY: only regions reach it, and they are made for this.
+// SAFETY: the memory is accessed through regions only, which are made for concurrent access.
 unsafe impl Send for Shared {}
 // SAFETY: as for Send.
 unsafe impl Sync for Shared {}
@@ -28,44 +28,44 @@ fn layout() -> Layout {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // SAFETY: allocated with this layout; who has a region in it has a clone of its Arc, too.
+        // SAFETY: the memory was allocated with this layout, and every region in it holds a clone of its Arc.
         unsafe { dealloc(self.0.as_ptr(), layout()) };
     }
 }
 
-/// A run: the memory, the bells, and the first process's handle.
+/// A run: the memory, the wakers, and the first process's handle.
 pub(crate) struct Run {
     pub(crate) region: Region,
-    pub(crate) bells: Arc<Wakers>,
+    pub(crate) wakers: Arc<Wakers>,
     left: Arc<AtomicUsize>,
     memory: Arc<Shared>,
 }
 
-/// A process's handle and its bell.
+/// The handle of a process and its waker.
 pub(crate) struct Process {
     pub(crate) region: Region,
-    pub(crate) bells: Arc<Wakers>,
-    pub(crate) bell: WakerId,
+    pub(crate) wakers: Arc<Wakers>,
+    pub(crate) waker: WakerId,
     _memory: Arc<Shared>,
 }
 
 impl Run {
     pub(crate) fn new() -> Run {
         world::begin();
-        // SAFETY: the layout has a size.
+        // SAFETY: the layout has a non-zero size.
         let memory = unsafe { alloc_zeroed(layout()) };
         let memory = Shared(NonNull::new(memory).expect("memory"));
-        // SAFETY: this much is there and aligned, for as long as `memory` lives.
+        // SAFETY: the memory has this length and alignment, as long as `memory` lives.
         let region = unsafe { Region::create(memory.0, LEN, &RegionOptions::default()) };
         let run = Run {
             region: region.expect("a region"),
-            bells: Arc::new(Wakers::new(6).expect("bells")),
+            wakers: Arc::new(Wakers::new(6).expect("wakers")),
             left: Arc::default(),
             memory: Arc::new(memory),
         };
-        let bell = run.bells.claim().expect("a bell");
-        let bells = Some((Arc::clone(&run.bells), bell));
-        run.region.enter(bells).expect("a place");
+        let waker = run.wakers.claim().expect("a waker");
+        let wakers = Some((Arc::clone(&run.wakers), waker));
+        run.region.enter(wakers).expect("a place");
         run
     }
 
@@ -75,22 +75,22 @@ impl Run {
         pid: u32,
         work: impl FnOnce(&Process) + Send + 'static,
     ) -> JoinHandle<()> {
-        let (memory, bells) = (Arc::clone(&self.memory), Arc::clone(&self.bells));
+        let (memory, wakers) = (Arc::clone(&self.memory), Arc::clone(&self.wakers));
         let left = Arc::clone(&self.left);
         left.fetch_add(1, SeqCst);
         spawn(move || {
             world::live_as(pid);
             let life = AssertUnwindSafe(|| {
-                // SAFETY: as in `new`; the process keeps the memory.
+                // SAFETY: as in `new`; the process holds the memory.
                 let region = unsafe { Region::attach(memory.0, LEN) }.expect("a region");
-                let bell = bells.claim().expect("a bell");
+                let waker = wakers.claim().expect("a waker");
                 region
-                    .enter(Some((Arc::clone(&bells), bell)))
+                    .enter(Some((Arc::clone(&wakers), waker)))
                     .expect("a place");
                 let process = Process {
                     region,
-                    bells,
-                    bell,
+                    wakers,
+                    waker,
                     _memory: memory,
                 };
                 work(&process);
@@ -107,7 +107,8 @@ impl Run {
         })
     }
 
-    /// Looks for the dead until all are gone; then everything must be whole, and can be had back. What was counted.
+    /// Reclaims until all dead processes are gone; then everything must be consistent, and all memory can be used
+    /// again. Returns the counters.
     pub(crate) fn end(self, processes: impl IntoIterator<Item = JoinHandle<()>>) -> Stats {
         while self.left.load(SeqCst) > 0 {
             self.region.reap();
@@ -144,10 +145,10 @@ impl Run {
 }
 
 impl Process {
-    /// Waits until this process is rung. If it never is, the run never ends, which the scheduler sees.
-    pub(crate) fn await_ring(&self) {
-        let (fd, mut count) = (self.bells.fd(self.bell), 0u64);
-        // SAFETY: reads into eight bytes on the stack; the descriptor does not block.
+    /// Waits until this process is woken. If it never is, the run never ends, which the scheduler detects.
+    pub(crate) fn await_wakeup(&self) {
+        let (fd, mut count) = (self.wakers.fd(self.waker), 0u64);
+        // SAFETY: the call reads into eight bytes on the stack, from a descriptor that does not block.
         while unsafe { libc::read(fd, (&raw mut count).cast(), 8) } != 8 {
             yield_now();
         }

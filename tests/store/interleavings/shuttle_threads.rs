@@ -1,4 +1,4 @@
-//! The scheduler's threads. All of them share one of the system's.
+//! The scheduler's threads, all of which share one operating-system thread.
 
 pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 pub(crate) use shuttle::thread::{JoinHandle, spawn, yield_now};
@@ -19,7 +19,7 @@ pub(crate) fn below(n: u64) -> u64 {
     shuttle::rand::thread_rng().gen_range(0..n)
 }
 
-/// Under schedules that choose anew at each access, and under such that let one go on for long.
+/// Runs it under schedules that choose anew at each access, and under such that let one thread run for long.
 pub(crate) fn run_all(run: fn()) {
     let count = std::env::var("SWRCACHE_SCHEDULES").map_or(20, |n| n.parse().expect("a number"));
     let under = |scheduler: Box<dyn Scheduler + Send>| {
@@ -36,12 +36,12 @@ pub(crate) fn run_all(run: fn()) {
 #[derive(Default)]
 struct State {
     time: Duration,
-    /// How much the next access lets it go on.
+    /// By how much the next access advances the time.
     access: Duration,
     /// The process of each thread; 0 is the first one.
     pids: [u32; MOST],
     dead: [bool; MOST],
-    /// After how many more accesses something happens to a process.
+    /// The number of accesses after which something happens to a process.
     fates: [Option<(u64, Fate)>; MOST],
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn forget_all() {
     STATE.take();
 }
 
-/// From now on this thread is that process, and an access takes so long.
+/// From now on, this thread stands for that process, and an access takes that long.
 pub(crate) fn be(pid: u32, access: Duration) {
     let thread: usize = shuttle::current::me().into();
     with(|state, _| {
@@ -70,7 +70,7 @@ pub(crate) fn be(pid: u32, access: Duration) {
     });
 }
 
-/// The process of this thread.
+/// The process that this thread stands for.
 pub(crate) fn own() -> u32 {
     with(|_, pid| pid as u32)
 }
@@ -79,12 +79,12 @@ pub(crate) fn is_dead(pid: u32) -> bool {
     with(|state, _| state.dead[pid as usize])
 }
 
-/// Others see that it is dead.
+/// Other processes see that it is dead.
 pub(crate) fn bury(pid: u32) {
     with(|state, _| state.dead[pid as usize] = true);
 }
 
-/// The process of this thread makes no more accesses that count.
+/// From now on, the accesses of this thread's process have no effect.
 pub(crate) fn perish() {
     bury(own());
 }
@@ -93,7 +93,7 @@ pub(crate) fn lives() -> bool {
     !is_dead(own())
 }
 
-/// What happens to this process after how many more accesses.
+/// What happens to this process, and after how many more accesses.
 pub(crate) fn destine(fate: Option<(u64, Fate)>) {
     with(|state, pid| state.fates[pid] = fate);
 }
@@ -102,24 +102,24 @@ pub(crate) fn destine(fate: Option<(u64, Fate)>) {
 pub(crate) fn now() -> Duration {
     with(|state, pid| {
         if state.dead[pid] {
-            // It waits for nobody.
+            // It waits for no other process.
             state.time += Duration::from_secs(1);
         }
         state.time
     })
 }
 
-/// Any access of the scheduler's own lets it choose.
+/// Any access of the scheduler's own types lets it choose.
 pub(crate) fn choose() {
     AtomicBool::new(false).load(SeqCst);
 }
 
-/// Lets the others go on.
+/// Lets the others run.
 pub(crate) fn pause() {
     yield_now();
 }
 
-/// An access is about to be made; false: by one who is dead.
+/// Called before an access; returns false if the process is dead.
 pub(crate) fn turn() -> bool {
     if !lives() {
         return false;

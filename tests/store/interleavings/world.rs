@@ -1,4 +1,4 @@
-//! What there is outside of the store: the time, and who lives.
+//! The environment of the store: the time, and which processes are alive.
 
 use std::panic::resume_unwind;
 use std::time::Duration;
@@ -9,23 +9,24 @@ use crate::threads::*;
 
 /// The first process of each run, which outlives the others.
 pub(crate) const FIRST: u32 = 1;
-/// How much an access lets the time go on: patience outlasts most holds of a lock, or hardly any.
+/// By how much an access advances the time: either nearly all or hardly any holds of a lock end before the patience of
+/// a waiter.
 const ACCESS: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(1)];
-/// For how many turns of the others one stands still.
+/// For how many turns of the others a process stands still.
 const STILL: u32 = 600;
 
-/// What unwinds a process that dies.
+/// Unwinds a process that dies.
 pub(crate) struct Death;
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Fate {
     Dies,
-    /// It stands still for a while.
+    /// The process stands still for a while.
     Stops,
 }
 
 impl Fate {
-    /// It befalls the process of this thread.
+    /// Applies it to the process of this thread.
     pub(crate) fn befall(self) {
         match self {
             Fate::Stops => (0..STILL).for_each(|_| yield_now()),
@@ -55,12 +56,12 @@ pub(crate) fn begin() {
     live_as(FIRST);
 }
 
-/// From now on this thread is that process.
+/// From now on, this thread stands for that process.
 pub(crate) fn live_as(pid: u32) {
     be(pid, ACCESS[below(2) as usize]);
 }
 
-/// From now on this process has at most so many accesses to live, or until it stands still; or it goes on well.
+/// From now on, this process dies or stands still within at most so many accesses; or nothing happens to it.
 pub(crate) fn mortal(most: u64) {
     let (n, fate) = match below(5) {
         0 => return,
@@ -70,7 +71,7 @@ pub(crate) fn mortal(most: u64) {
     destine(Some((n, fate)));
 }
 
-/// It lives, after all.
+/// The process no longer dies.
 pub(crate) fn immortal() {
     destine(None);
 }

@@ -1,4 +1,4 @@
-//! Who may fetch, and what ends that.
+//! Claims: who may fetch, and what ends a claim.
 
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -1,4 +1,4 @@
-//! What processes count, and looking at all that is stored.
+//! Counters, and surveys of everything stored.
 
 use super::*;
 use std::collections::HashMap;
@@ -9,13 +9,13 @@ fn words_add_up_and_none_is_out_of_reach() {
     region.tally(0, 2);
     region.tally(0, 3);
     region.tally(TALLIES - 1, 1);
-    // There is no such word: nothing is counted, and nothing else is hit.
+    // There is no such counter: nothing is counted, and no other counter changes.
     region.tally(TALLIES, 9);
     region.tally(usize::MAX, 9);
     let sum = region.tallies();
     assert_eq!((sum[0], sum[TALLIES - 1]), (5, 1));
     assert_eq!(sum.iter().sum::<u64>(), 6);
-    // Who has left adds nothing; what it had counted stays, and the next one adds on.
+    // A process that has left adds nothing; what it had counted stays, and the next one continues from there.
     region.leave();
     region.tally(0, 100);
     region.enter(None).expect("a slot");
@@ -24,7 +24,7 @@ fn words_add_up_and_none_is_out_of_reach() {
     valid(&region);
 }
 
-/// The hits of each key, by what a survey shows.
+/// The hits of each key, by the hash that a survey shows.
 fn hits(region: &Region) -> HashMap<Vec<u8>, u64> {
     let hot = region.hot();
     let mut hits = HashMap::new();

@@ -1,4 +1,4 @@
-//! A region that something has written over.
+//! A region whose memory was overwritten.
 
 use swrcache::store::*;
 
@@ -14,12 +14,12 @@ impl Piece {
     }
     fn base(&mut self) -> std::ptr::NonNull<u8> {
         let at = self.0.as_mut_ptr().cast::<u8>();
-        // SAFETY: the vector is 64 bytes longer than what is used of it.
+        // SAFETY: the vector is 64 bytes longer than the part that is used.
         std::ptr::NonNull::new(unsafe { at.add(at.align_offset(64)) }).expect("not null")
     }
 }
 
-/// All operations, whatever they answer.
+/// All operations, whatever they return.
 fn exercise(region: &Region, kept: &[Object], seed: u64) {
     for object in kept {
         let _ = (
@@ -70,7 +70,7 @@ fn a_damaged_region_harms_nobody() {
     for seed in 0..600u64 {
         let mut piece = Piece::new();
         let base = piece.base();
-        // SAFETY: the memory outlives the handles, and nothing else uses it but the damage below.
+        // SAFETY: the memory outlives the handles, and only the damage below accesses it otherwise.
         let region =
             unsafe { Region::create(base, Piece::LEN, &RegionOptions::default()) }.expect("create");
         region.enter(None).expect("enter");
@@ -82,7 +82,8 @@ fn a_damaged_region_harms_nobody() {
             x ^= x << 13;
             x ^= x >> 7;
             x ^= x << 17;
-            // Anything behind the first line: the counters, lists, slots, buckets, blocks. Half of it in the header.
+            // Anything after the first line: counters, lists, slots, buckets, blocks. Half of the damage is in the
+            // header.
             let span = if x >> 63 == 0 {
                 1500
             } else {
@@ -95,7 +96,7 @@ fn a_damaged_region_harms_nobody() {
                 2 => (x >> 40) as u32 % 9000,
                 _ => u32::MAX,
             };
-            // SAFETY: within the memory; no slice of it is alive here, all else in it is read as atomics.
+            // SAFETY: the word lies within the memory; no slice of it is alive here, and all other accesses are atomic.
             unsafe { base.as_ptr().cast::<u32>().add(word).write(value) };
         }
         exercise(&region, &kept[..15], x);

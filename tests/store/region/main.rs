@@ -1,4 +1,4 @@
-//! The store by its public face, in one process, without sleeps.
+//! The store through its public interface, in one process, without sleeping.
 
 use swrcache::store::*;
 

@@ -1,4 +1,4 @@
-//! What is found, by whom, and for how long.
+//! Which objects are found, by which lookups, and for how long.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -177,11 +177,11 @@ fn markers_remember_for_their_time() {
     let count = |now| region.count_in_marker(b"k", 0, now + 3_600_000, now);
     assert_eq!((count(60), count(61)), (1, 2));
     region.set_marker(b"k", 2, 42, 200, 62);
-    // There is no fourth one of the user's.
+    // There is no fourth attribute for the user.
     region.set_marker(b"k", 3, 9, 200, 62);
     region.clear_marker(b"k", 3);
     assert_eq!(view(100).attributes, [2, 0, 42, 0]);
-    // A claim on it comes and goes without its being forgotten.
+    // A claim on the marker is taken and released without the marker being forgotten.
     drop(won(region
         .claim_key(b"k", 0, 100, 200, false)
         .expect("not busy")));
@@ -194,9 +194,9 @@ fn markers_remember_for_their_time() {
 fn a_region_is_attached_with_what_it_holds() {
     let len = 1 << 20;
     let layout = std::alloc::Layout::from_size_align(len, 4096).expect("layout");
-    // SAFETY: the layout has a size.
+    // SAFETY: the layout has a non-zero size.
     let base = std::ptr::NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }).expect("memory");
-    // SAFETY: the memory is ours until the end of the test, where no handle is left.
+    // SAFETY: the memory stays allocated until the end of the test, when no handle is left.
     unsafe {
         assert!(matches!(
             Region::attach(base, len),

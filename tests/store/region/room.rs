@@ -1,4 +1,4 @@
-//! The bound, and who goes when there is no room.
+//! The size limit, and what is evicted when there is no room.
 
 use swrcache::store::*;
 

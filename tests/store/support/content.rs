@@ -1,10 +1,10 @@
-//! What the tests put into the store, so that each byte that is read tells whether it is right.
+//! What the tests store, so that each byte that is read shows whether it is right.
 
 use std::ops::Range;
 
 use swrcache::store::*;
 
-/// A time that no test comes to.
+/// A time that no test reaches.
 pub(crate) const FAR: Millis = 1_000_000_000;
 
 /// Splitmix64.
@@ -22,7 +22,7 @@ impl Random {
     }
 }
 
-/// The byte that a body of that nonce has there.
+/// The byte at an offset of the body with that nonce.
 fn byte(nonce: u64, at: u64) -> u8 {
     (nonce
         .wrapping_mul(31)
@@ -31,7 +31,7 @@ fn byte(nonce: u64, at: u64) -> u8 {
         >> 56) as u8
 }
 
-/// Part of the body of that nonce. Under Miri, where each byte takes long to make, all of it is the same byte.
+/// A range of the body with that nonce. Under Miri, where each byte takes long to make, all bytes are the same.
 pub(crate) fn body(nonce: u64, range: Range<u64>) -> Vec<u8> {
     if cfg!(miri) {
         return vec![byte(nonce, 0); (range.end - range.start) as usize];
@@ -39,7 +39,7 @@ pub(crate) fn body(nonce: u64, range: Range<u64>) -> Vec<u8> {
     range.map(|at| byte(nonce, at)).collect()
 }
 
-/// A head that tells the nonce of the body, and the key.
+/// A head that contains the nonce of the body, and the key.
 pub(crate) fn meta(nonce: u64, key: &[u8]) -> Vec<u8> {
     [&nonce.to_le_bytes(), key].concat()
 }
@@ -48,7 +48,7 @@ pub(crate) fn nonce_of(object: &Object) -> u64 {
     u64::from_le_bytes(object.meta()[..8].try_into().expect("eight bytes"))
 }
 
-/// An object without labels, for as long as possible.
+/// An object without labels that does not expire.
 pub(crate) fn new(meta: &[u8], total: Option<u64>, publish: Publish) -> NewObject<'_> {
     NewObject {
         meta,
@@ -62,14 +62,14 @@ pub(crate) fn new(meta: &[u8], total: Option<u64>, publish: Publish) -> NewObjec
     }
 }
 
-/// A region of memory that this process has entered.
+/// A region in memory that this process has entered.
 pub(crate) fn region(len: usize) -> Region {
     let region = Region::anonymous(len, &RegionOptions::default()).expect("region");
     region.enter(None).expect("enter");
     region
 }
 
-/// All that there is of a body.
+/// The published bytes of a body.
 pub(crate) fn bytes(object: &Object) -> Vec<u8> {
     let (mut cursor, mut all) = (Cursor::default(), Vec::new());
     while let part @ [_, ..] = object.read(&mut cursor, 700) {
@@ -78,7 +78,7 @@ pub(crate) fn bytes(object: &Object) -> Vec<u8> {
     all
 }
 
-/// Each byte that there is of the body must be that nonce's. How many there are.
+/// Checks that every published byte is that of the nonce. Returns the number of bytes.
 pub(crate) fn check_bytes(object: &Object, nonce: u64) -> u64 {
     let (mut cursor, mut at) = (Cursor::default(), 0);
     while let part @ [_, ..] = object.read(&mut cursor, 1000) {
@@ -92,8 +92,8 @@ pub(crate) fn check_bytes(object: &Object, nonce: u64) -> u64 {
     at
 }
 
-/// The head must be the key's, the body the one that it promises, and all must be there that was there when the body
-/// was found to be whole. How many bytes there are.
+/// Checks that the head is that of the key, that the body is the one that the head describes, and that all of it is
+/// published if it was found to be complete. Returns the number of bytes.
 pub(crate) fn check(object: &Object) -> u64 {
     assert_eq!(object.meta()[8..], *object.key(), "the head of another key");
     let state = object.body();

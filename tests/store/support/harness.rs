@@ -1,5 +1,5 @@
-//! A forked child of a threaded test harness must not allocate, so tests that fork have a main of their own,
-//! single-threaded, that speaks enough of the harness's language for `cargo test` and `cargo nextest`.
+//! A forked child of a multi-threaded test harness must not allocate. Tests that fork therefore have a single-threaded
+//! `main` of their own, which implements enough of the harness's interface for `cargo test` and `cargo nextest`.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -13,7 +13,7 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-/// Runs the tests that the arguments choose.
+/// Runs the tests that the arguments select.
 pub(crate) fn run(tests: &[&[Test]]) -> ExitCode {
     let tests = tests.concat();
     let args: Vec<String> = std::env::args().skip(1).collect();

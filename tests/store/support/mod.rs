@@ -1,4 +1,4 @@
-//! What the tests of the store stand on.
+//! What the tests of the store have in common.
 
 #![allow(
     dead_code,
