@@ -1,4 +1,4 @@
-//! Each configuration in a document passes `nginx -t`, in every context in which it may stand, and in no other.
+//! Each configuration in a document passes `nginx -t`, in every context in which it may stand, and in no other; some are run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -234,4 +234,61 @@ fn documents_are_read_as_nginx_reads_them() {
         pieces("a\n```nginx\nx;\n```\nb\n```sh\ny\n```\n\n```nginx\nz;\n```\n"),
         ["x;", "z;"]
     );
+}
+
+/// The first configuration of a page of the cookbook, in front of this origin.
+fn cookbook(page: &str, origin: &Origin) -> Nginx {
+    let path = format!("{}/docs/cookbook/{page}", env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(path).expect("a page");
+    let piece = pieces(&text)[0].replace("http://app", &format!("http://{}", origin.addr));
+    whole(&piece, context(&statements(&piece))).start()
+}
+
+#[test]
+fn documents_over_proxy_cache() {
+    let origin = Origin::start();
+    origin.on("/page", Reply::cached("max-age=600", "page"));
+    let control = "max-age=1, stale-while-revalidate=600";
+    origin.script(
+        "/soon",
+        [
+            Reply::cached(control, "old"),
+            Reply::cached("max-age=600", "new"),
+        ],
+    );
+    let nginx = cookbook("over-proxy-cache.md", &origin);
+    nginx.get("/page").is(200, "MISS, MISS", "page");
+    nginx.get("/page").is(200, "MISS, HIT", "page");
+    nginx.get("/page").is(200, "HIT, HIT", "page");
+    assert_eq!(origin.hits("/page"), 1);
+
+    // A refresh goes through the disk, whose copy is as old, to the origin; both have the new one then.
+    nginx.get("/soon").is(200, "MISS, MISS", "old");
+    eventually("the new page", || nginx.get("/soon").text() == "new");
+    nginx.get("/soon").is(200, "HIT, HIT", "new");
+    assert_eq!(origin.hits("/soon"), 2);
+}
+
+#[test]
+fn documents_behind_a_cdn() {
+    let origin = Origin::start();
+    let page = Reply::cached("no-store", "page").header("Cache-Tag", "a b");
+    origin.on(
+        "/",
+        page.header("Surrogate-Control", "max-age=60")
+            .header("CDN-Cache-Control", "max-age=5"),
+    );
+    let nginx = cookbook("behind-a-cdn.md", &origin);
+    for status in ["fwd=uri-miss", "hit"] {
+        let response = nginx.get("/");
+        assert!(
+            response
+                .header("Cache-Status")
+                .is_some_and(|s| s.contains(status)),
+            "{response:?}"
+        );
+        assert_eq!(response.all("Cache-Tag"), ["a b"]);
+        assert_eq!(response.all("CDN-Cache-Control"), ["max-age=5"]);
+        assert!(response.header("Surrogate-Control").is_none());
+    }
 }

@@ -224,6 +224,30 @@ fn the_document_of_variables_has_each_one_and_no_other() {
     }
 }
 
+// ---------------------------------------------------------------------------------------------------------------- targets
+
+/// What the lines that begin with `make` ask for.
+fn targets(text: &str) -> BTreeSet<&str> {
+    let commands = text
+        .lines()
+        .map(|line| line.trim().trim_start_matches("- run: "));
+    let made = commands.filter_map(|line| line.strip_prefix("make "));
+    made.map(|target| target.split('#').next().unwrap_or_default().trim())
+        .collect()
+}
+
+#[test]
+fn hosted_ci_makes_what_ci_makes() {
+    let (run, hosted) = (read(".ci/run"), read(".github/workflows/ci.yml"));
+    let (_, list) = hosted.split_once("target: [").expect("its targets");
+    let (list, _) = list.split_once(']').expect("their end");
+    let mut made = targets(&hosted);
+    assert!(made.remove("${{ matrix.target }}"), "{made:?}");
+    made.extend(list.split(',').map(str::trim));
+    assert_eq!(made, targets(&run));
+    assert!(targets(&read("README.md")).contains("test"));
+}
+
 // ----------------------------------------------------------------------------------------------------------------- links
 
 /// Every document, below the root.
@@ -315,4 +339,42 @@ fn links_and_anchors_are_found() {
         "# A `b`: c?\n[x](y.md#z) `[no](link)` [`code`](#a-b-c)\n```\n[no](link)\n# no\n```\n";
     assert_eq!(links(text), ["y.md#z", "#a-b-c"]);
     assert_eq!(anchors(text), BTreeSet::from(["a-b-c".to_owned()]));
+}
+
+/// A document names the files of the project by their paths from the root.
+#[test]
+fn every_path_that_a_document_names_is_there() {
+    let mut all = Vec::new();
+    documents(root(), &mut all);
+    let mut gone = Vec::new();
+    let mut looked_at = 0;
+    for document in &all {
+        let text = prose(&fs::read_to_string(document).expect("a document"));
+        let names = text.split('`').skip(1).step_by(2);
+        let folders = [
+            "src/",
+            "docs/",
+            "tests/",
+            "scripts/",
+            "bench/",
+            "nginx-conf/",
+            "examples/",
+            "fuzz/",
+            "packaging/",
+        ];
+        for name in names.filter(|name| folders.iter().any(|folder| name.starts_with(folder))) {
+            looked_at += 1;
+            let path = name.split([' ', ':']).next().unwrap_or_default();
+            if !root().join(path).exists() {
+                gone.push(format!(
+                    "{}: {name}",
+                    document.strip_prefix(root()).expect("ours").display()
+                ));
+            }
+        }
+    }
+    assert!(
+        gone.is_empty() && looked_at > 50,
+        "{looked_at} paths; {gone:#?}"
+    );
 }
