@@ -203,7 +203,7 @@ def summary(results):
     for size, rates in results["http"].items():
         if size in ("1024", str(128 << 10)):
             ours, best = rates[OURS], with_best(rates)[BEST]
-            row(f"HITs of {human(int(size))} a second, on one core", median(ours), median(best), lambda rate: f"{rate:,.0f}")
+            row(f"HITs in a second, bodies of {human(int(size))}, on one core", median(ours), median(best), lambda rate: f"{rate:,.0f}")
     expiry = results["expiry"]
     row("the next request on the connection that met an expired page, whose origin takes 3 s",
         *(median(expiry[name]["next"]) for name in (OURS, CACHE)), lambda seconds: f"{milliseconds(seconds)} ms")

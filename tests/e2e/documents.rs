@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use crate::support::*;
 
@@ -247,7 +248,10 @@ fn cookbook(page: &str, origin: &Origin) -> Nginx {
 #[test]
 fn documents_over_proxy_cache() {
     let origin = Origin::start();
-    origin.on("/page", Reply::cached("max-age=600", "page"));
+    // As if it had lain on the disk for so long.
+    let date = httpdate::fmt_http_date(SystemTime::now() - Duration::from_secs(100));
+    let page = Reply::cached("max-age=600", "page");
+    origin.on("/page", page.header("Date", &date));
     let control = "max-age=1, stale-while-revalidate=600";
     origin.script(
         "/soon",
@@ -259,7 +263,13 @@ fn documents_over_proxy_cache() {
     let nginx = cookbook("over-proxy-cache.md", &origin);
     nginx.get("/page").is(200, "MISS, MISS", "page");
     nginx.get("/page").is(200, "MISS, HIT", "page");
-    nginx.get("/page").is(200, "HIT, HIT", "page");
+    let hit = nginx.get("/page");
+    hit.is(200, "HIT, HIT", "page");
+    let age: u64 = hit
+        .header("Age")
+        .and_then(|age| age.parse().ok())
+        .expect("an age");
+    assert!(age >= 100, "{hit:?}");
     assert_eq!(origin.hits("/page"), 1);
 
     // A refresh goes through the disk, whose copy is as old, to the origin; both have the new one then.
