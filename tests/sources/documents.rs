@@ -15,9 +15,39 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
+/// Every file below a folder whose name ends so.
+fn files(folder: &Path, end: &str, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        let is_ours = !["target", "build", "node_modules"].contains(&&*name);
+        if path.is_dir() && is_ours && (!name.starts_with('.') || name == ".github") {
+            files(&path, end, found);
+        } else if name.ends_with(end) {
+            found.push(path);
+        }
+    }
+}
+
+/// What of the module's sources has `mark` in it.
+fn source_of(mark: &str) -> String {
+    let mut all = Vec::new();
+    files(&root().join("src/nginx/src"), ".rs", &mut all);
+    let texts = all
+        .iter()
+        .map(|path| fs::read_to_string(path).expect("a source"));
+    texts.filter(|text| text.contains(mark)).collect()
+}
+
+const COMMANDS: &str = "static COMMANDS: Commands = Commands([";
+
 // ------------------------------------------------------------------------------------------------------------ directives
 
-/// A directive as `src/nginx/src/config/directives.rs` has it.
+/// A directive as the module's table has it.
 struct Directive<'a> {
     name: &'a str,
     /// The engine's name of it, where the engine reads its words.
@@ -39,9 +69,7 @@ const CONTEXTS: [(&str, &str); 3] = [
 ];
 
 fn directives(source: &str) -> Vec<Directive<'_>> {
-    let (_, table) = source
-        .split_once("static COMMANDS: Commands = Commands([")
-        .expect("the table");
+    let (_, table) = source.split_once(COMMANDS).expect("the table");
     let (table, _) = table.split_once("ngx_command_t::empty()").expect("its end");
     let macros = ["location!(", "engine!(", "command!("];
     let mut found = Vec::new();
@@ -84,10 +112,7 @@ fn entry<'a>(section: (&str, &'a str), label: &str) -> &'a str {
 
 #[test]
 fn the_document_of_directives_has_each_one_and_no_other() {
-    let (source, document) = (
-        read("src/nginx/src/config/directives.rs"),
-        read("docs/directives.md"),
-    );
+    let (source, document) = (source_of(COMMANDS), read("docs/directives.md"));
     let known: Vec<&str> = directives(&source).iter().map(|d| d.name).collect();
     let mut sorted = known.clone();
     sorted.sort_unstable();
@@ -107,10 +132,7 @@ fn the_document_of_directives_has_each_one_and_no_other() {
 
 #[test]
 fn each_directive_has_its_syntax_contexts_and_an_example() {
-    let (source, document) = (
-        read("src/nginx/src/config/directives.rs"),
-        read("docs/directives.md"),
-    );
+    let (source, document) = (source_of(COMMANDS), read("docs/directives.md"));
     let sections = sections(&document);
     for directive in directives(&source) {
         let name = directive.name;
@@ -157,11 +179,7 @@ fn policy(own: &str, words: &str) -> Result<String, String> {
 
 #[test]
 fn each_documented_default_is_that_of_the_code() {
-    let (source, document) = (
-        read("src/nginx/src/config/directives.rs"),
-        read("docs/directives.md"),
-    );
-    let location = read("src/nginx/src/config/location.rs");
+    let (source, document) = (source_of(COMMANDS), read("docs/directives.md"));
     let default = Policy::default();
     assert!(default.valid.is_empty() && default.ignore == IgnoreFields::NONE);
     for directive in directives(&source) {
@@ -189,7 +207,10 @@ fn each_documented_default_is_that_of_the_code() {
                 "{documented}"
             ),
             (None, "off") => {}
-            (None, text) => assert!(location.contains(&format!("\"{text}\"")), "{documented}"),
+            (None, text) => assert!(
+                !source_of(&format!("\"{text}\"")).is_empty(),
+                "{documented}"
+            ),
         }
     }
 }
@@ -198,10 +219,7 @@ fn each_documented_default_is_that_of_the_code() {
 
 #[test]
 fn the_document_of_variables_has_each_one_and_no_other() {
-    let (source, document) = (
-        read("src/nginx/src/api/variables.rs"),
-        read("docs/variables.md"),
-    );
+    let (source, document) = (source_of("const VARIABLES:"), read("docs/variables.md"));
     let (_, table) = source.split_once("const VARIABLES:").expect("the table");
     let (table, _) = table.split_once("\n];").expect("its end");
     let known: BTreeSet<&str> = table
@@ -251,21 +269,10 @@ fn hosted_ci_makes_what_ci_makes() {
 // ----------------------------------------------------------------------------------------------------------------- links
 
 /// Every document, below the root.
-fn documents(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let name = path
-            .file_name()
-            .expect("a name")
-            .to_string_lossy()
-            .into_owned();
-        let is_ours = !["target", "build", "node_modules", "mutants.out"].contains(&&*name);
-        if path.is_dir() && is_ours && (!name.starts_with('.') || name == ".github") {
-            documents(&path, found);
-        } else if name.ends_with(".md") {
-            found.push(path);
-        }
-    }
+fn documents() -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    files(root(), ".md", &mut all);
+    all
 }
 
 /// A document without its blocks of code.
@@ -299,8 +306,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_link_between_documents_leads_somewhere() {
-    let mut all = Vec::new();
-    documents(root(), &mut all);
+    let all = documents();
     assert!(all.len() > 12, "{all:?}");
     let mut broken = Vec::new();
     let mut looked_at = 0;
@@ -344,12 +350,10 @@ fn links_and_anchors_are_found() {
 /// A document names the files of the project by their paths from the root.
 #[test]
 fn every_path_that_a_document_names_is_there() {
-    let mut all = Vec::new();
-    documents(root(), &mut all);
     let mut gone = Vec::new();
     let mut looked_at = 0;
-    for document in &all {
-        let text = prose(&fs::read_to_string(document).expect("a document"));
+    for document in documents() {
+        let text = prose(&fs::read_to_string(&document).expect("a document"));
         let names = text.split('`').skip(1).step_by(2);
         let folders = [
             "src/",
