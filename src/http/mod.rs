@@ -16,6 +16,7 @@
 //! | [`staleness`] | what the response allows once it is stale | RFC 9111 §4.2.4, RFC 5861 |
 //! | [`storable`] | whether a response may be stored, and if not, why | RFC 9111 §3 |
 //! | [`hop_by_hop`] | which fields are stored | RFC 9110 §7.6.1, RFC 9111 §3.1 |
+//! | [`authority`], [`media_type`] | the port of an authority, the charset of a media type | RFC 3986, RFC 9110 |
 //! | [`limits`] | limits on the header of a stored response | - |
 //! | [`vary`] | which stored response a request selects | RFC 9111 §4.1 |
 //! | [`conditional`], [`range`] | a client's preconditions and ranges | RFC 9110 §13, §14 |
@@ -26,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 pub mod age;
+pub mod authority;
 pub mod cache_control;
 pub mod cache_groups;
 pub mod cache_status;
@@ -38,6 +40,7 @@ pub mod freshness;
 pub mod hop_by_hop;
 pub mod invalidation;
 pub mod limits;
+pub mod media_type;
 pub mod range;
 pub mod request_control;
 pub mod retry_after;
