@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The store under Miri, which sees undefined behaviour, races, and what the language's weak order of accesses allows.
+# The store under Miri, which sees undefined behaviour, races, and what the language's weak order of accesses allows; and what of the
+# nginx module needs no nginx.
 # Needs a nightly Rust with Miri: `rustup component add --toolchain nightly miri rust-src`.
 #
 #   scripts/miri.sh [SEEDS [NAME]]    so many orders (4 unless told otherwise) of the tests whose names have NAME in them
@@ -19,7 +20,7 @@ fi
 export MIRIFLAGS="-Zmiri-isolation-error=hide -Zmiri-permissive-provenance -Zmiri-many-seeds=0..$seeds"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-if ! timeout $((seeds * 900)) cargo +nightly miri test --features crash-points --test store_interleavings \
+if ! timeout $((seeds * 900)) cargo +nightly miri test --features crash-points --test store_interleavings --test nginx_mailbox \
     --target-dir "${CARGO_TARGET_DIR:-$PWD/target}/miri" ${2:+"$2"} >"$log" 2>&1; then
     cat "$log"
     echo "miri: it failed, or took longer than $((seeds * 15)) minutes" >&2

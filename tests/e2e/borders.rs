@@ -215,6 +215,28 @@ fn no_cache_by_a_field_of_the_response_to_a_refresh() {
     assert_eq!(nginx.get("/").header("X-Reason"), Some("hit-for-miss"));
 }
 
+/// A refresh begins behind the visitor's answer, and does not go by what that has computed of the stored response.
+#[test]
+fn no_cache_by_what_the_answer_of_a_visitor_has_computed() {
+    let origin = Origin::start();
+    let stale = "max-age=60, stale-while-revalidate=600";
+    let no = Reply::cached(stale, "new").header("X-No", "1");
+    origin.script("/", [Reply::aged(100, stale, "old"), no]);
+    let nginx = Conf::caching_with(
+        &origin,
+        "swr_no_cache $no; add_header X-Is $no; add_header X-Cache $swr_cache_status;",
+    )
+    .http("map $upstream_http_x_no $no { default 0; 1 1; }")
+    .start();
+    nginx.get("/").is(200, "MISS", "old");
+    let response = nginx.get("/");
+    assert_eq!(response.header("X-Is"), Some("0"));
+    response.is(200, "UPDATING", "old");
+    let response = nginx.await_status("/", "MISS");
+    assert_eq!(response.header("X-Is"), Some("1"));
+    response.is(200, "MISS", "new");
+}
+
 /// The end of a fetch is not the end of its client's connection.
 #[test]
 fn lingering_stays_with_the_client() {

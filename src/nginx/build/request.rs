@@ -1,4 +1,4 @@
-//! Every field of `ngx_http_request_t` in any nginx that is tested, and what a fetch has of it (`fill` in `src/fetch/connection.rs`).
+//! Every field of `ngx_http_request_t` in any nginx that is tested, and what a fetch has of it (`fill` in `src/fetch/request_copy.rs`).
 
 /// What a fetch has of a field of its client's request.
 pub(crate) enum Treatment {

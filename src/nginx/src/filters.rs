@@ -7,30 +7,29 @@ use nginx_sys::{
     ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_http_top_body_filter,
     ngx_http_top_header_filter, ngx_int_t,
 };
-use swrcache::engine::Part;
 
 use crate::api::answer::add_field;
-use crate::api::explain;
-use crate::client::deliver::push_status;
+use crate::api::explain::{self, Explained};
+use crate::client::record::Client;
+use crate::fetch::carrier::Carrier;
 use crate::fetch::charset;
 use crate::sys::boundary::guard;
 use crate::sys::header_list::delete;
+use crate::sys::one_thread::OneThread;
 use crate::sys::pool::str_of;
-use crate::sys::record::{Ctx, Role};
+use crate::sys::record::Record;
 use crate::sys::request::Req;
 
+/// The filters that stood at the top before ours.
 struct Next {
     header: Cell<ngx_http_output_header_filter_pt>,
     body: Cell<ngx_http_output_body_filter_pt>,
 }
 
-// SAFETY: nginx runs one thread in a worker.
-unsafe impl Sync for Next {}
-
-static NEXT: Next = Next {
+static NEXT: OneThread<Next> = OneThread::new(Next {
     header: Cell::new(None),
     body: Cell::new(None),
-};
+});
 
 /// Puts the filters before all others (see `ngx_module_order`).
 pub(crate) fn install() {
@@ -52,35 +51,19 @@ unsafe extern "C" fn header(r: *mut ngx_http_request_t) -> ngx_int_t {
     let swallowed = guard("a response header", Some(failed), || {
         // SAFETY: nginx passes a live request.
         let r = unsafe { Req::new(r) };
-        match &mut Ctx::here(r)?.role {
-            Role::Fetch(fetch) => {
-                let rc = fetch.on_header();
-                fetch.has_lent_charset = charset::lend(r, NEXT.header.get());
-                Some(rc)
-            }
-            Role::Explain(explained) => {
-                let text = explain::answers_before(r, explained)?;
-                Some(send_instead(r, &text).unwrap_or(failed))
-            }
-            Role::Purge(_) => None,
-            Role::Client(client) => {
-                client.origin_answered();
-                client.hide_own_fields();
-                if client.seen.passed.is_some() && r.is_main() && r.conf().status_header() {
-                    let fwd_status = u16::try_from(r.raw().headers_out.status).ok();
-                    let part = match (client.seen.pass, client.seen.asked) {
-                        (Some(reason), _) => Some(Part::Passed { reason, fwd_status }),
-                        (None, fetch) => fetch.map(|fetch| Part::Relayed {
-                            fetch,
-                            reason: client.seen.reason.unwrap_or(fetch.reason()),
-                            fwd_status,
-                        }),
-                    };
-                    part.and_then(|part| push_status(r, &part));
-                }
-                None
-            }
+        let record = Record::here(r)?;
+        if let Some(client) = record.get::<Client>() {
+            client.on_header();
+            return None;
         }
+        if let Some(carrier) = record.get::<Carrier>() {
+            let rc = carrier.on_header();
+            let lent = charset::lend(r, NEXT.header.get());
+            carrier.has_lent_charset.set(lent);
+            return Some(rc);
+        }
+        let text = explain::answers_before(r, record.get()?)?;
+        Some(send_instead(r, &text).unwrap_or(failed))
     });
     match (swallowed, NEXT.header.get()) {
         (Some(rc), _) => rc,
@@ -131,16 +114,15 @@ unsafe extern "C" fn body(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -
     let swallowed = guard("a response body", Some(failed), || {
         // SAFETY: nginx passes a live request.
         let r = unsafe { Req::new(r) };
-        match &mut Ctx::of(r)?.role {
-            Role::Fetch(fetch) => {
-                if std::mem::take(&mut fetch.has_lent_charset) {
-                    charset::take_back(r);
-                }
-                Some(fetch.on_body(chain))
+        let record = Record::of(r)?;
+        if let Some(carrier) = record.get::<Carrier>() {
+            if carrier.has_lent_charset.take() {
+                charset::take_back(r);
             }
-            Role::Explain(explained) if explained.is_replaced() => Some(NGX_OK as ngx_int_t),
-            Role::Explain(_) | Role::Client(_) | Role::Purge(_) => None,
+            return Some(carrier.on_body(chain));
         }
+        let is_replaced = record.get().is_some_and(Explained::is_replaced);
+        is_replaced.then_some(NGX_OK as ngx_int_t)
     });
     match (swallowed, NEXT.body.get()) {
         (Some(rc), _) => rc,

@@ -18,8 +18,10 @@
 mod api;
 mod client;
 mod config;
+mod directives;
 mod fetch;
 mod filters;
 mod module;
+mod phases;
 mod sys;
 mod worker;

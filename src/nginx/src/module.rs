@@ -3,19 +3,23 @@
 use std::ffi::{c_char, c_void};
 use std::ptr;
 
-use nginx_sys::{NGX_HTTP_MODULE, ngx_http_module_t, ngx_int_t, ngx_module_t, ngx_uint_t};
+use nginx_sys::{
+    NGX_ERROR, NGX_HTTP_MODULE, NGX_OK, ngx_conf_t, ngx_http_module_t, ngx_int_t, ngx_module_t,
+    ngx_uint_t,
+};
 
-use crate::api::{explain, statistics, variables};
-use crate::client::entry;
-use crate::config::directives::COMMANDS;
+use crate::api::{explain, variables};
 use crate::config::{location, proxy_target};
-use crate::filters;
+use crate::directives::COMMANDS;
+use crate::sys::boundary::guard;
+use crate::sys::module_index;
 use crate::worker::process;
+use crate::{filters, phases};
 
 static MODULE_CONTEXT: ngx_http_module_t = ngx_http_module_t {
     preconfiguration: Some(variables::register),
     postconfiguration: Some(postconfiguration),
-    create_main_conf: Some(location::create_main),
+    create_main_conf: Some(create_main_conf),
     init_main_conf: None,
     create_srv_conf: None,
     merge_srv_conf: None,
@@ -25,7 +29,7 @@ static MODULE_CONTEXT: ngx_http_module_t = ngx_http_module_t {
 
 /// The one module of this file.
 #[expect(non_upper_case_globals, reason = "nginx's naming of modules")]
-pub(crate) static mut ngx_http_swr_cache_module: ngx_module_t = ngx_module_t {
+static mut ngx_http_swr_cache_module: ngx_module_t = ngx_module_t {
     ctx: ptr::addr_of!(MODULE_CONTEXT).cast_mut().cast(),
     commands: COMMANDS.0.as_ptr().cast_mut(),
     type_: NGX_HTTP_MODULE as ngx_uint_t,
@@ -57,36 +61,31 @@ static mut ngx_module_names: [*const c_char; 2] =
 static mut ngx_module_order: [*const c_char; 2] =
     [c"ngx_http_swr_cache_module".as_ptr(), ptr::null()];
 
-/// The module's place in the `ctx` of a request and in the configuration of a context.
-pub(crate) fn ctx_index() -> usize {
-    // SAFETY: nginx writes the index while it reads its configuration, before any request.
-    unsafe { (*ptr::addr_of!(ngx_http_swr_cache_module)).ctx_index }
-}
-
-/// The tag by which nginx knows our shared memory zones.
-pub(crate) fn tag() -> *mut c_void {
-    ptr::addr_of_mut!(ngx_http_swr_cache_module).cast()
+/// The first of the module that nginx calls when it reads a configuration.
+///
+/// # Safety
+/// `cf` is what nginx reads the configuration with, and has a pool.
+unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: nginx has written the index (ngx_http_block).
+    module_index::assign(unsafe { (*ptr::addr_of!(ngx_http_swr_cache_module)).ctx_index });
+    proxy_target::look_on(cf);
+    // SAFETY: the caller's promise.
+    unsafe { location::create_main(cf) }
 }
 
 /// The configuration has been read.
 ///
 /// # Safety
 /// `cf` is what nginx has read it with.
-unsafe extern "C" fn postconfiguration(cf: *mut nginx_sys::ngx_conf_t) -> ngx_int_t {
-    crate::sys::boundary::guard(
-        "postconfiguration",
-        nginx_sys::NGX_ERROR as ngx_int_t,
-        || match entry::install(cf)
-            .and_then(|()| statistics::install(cf))
-            .and_then(|()| explain::install(cf))
-        {
-            Some(()) => {
-                filters::install();
-                variables::install(cf);
-                proxy_target::let_go();
-                nginx_sys::NGX_OK as ngx_int_t
-            }
-            None => nginx_sys::NGX_ERROR as ngx_int_t,
-        },
-    )
+unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    guard("postconfiguration", NGX_ERROR as ngx_int_t, || {
+        if phases::install(cf).is_none() {
+            return NGX_ERROR as ngx_int_t;
+        }
+        filters::install();
+        variables::install(cf);
+        explain::install(cf);
+        proxy_target::let_go();
+        NGX_OK as ngx_int_t
+    })
 }

@@ -1,10 +1,10 @@
 //! Whole answers of our own.
 
 use nginx_sys::{NGX_ERROR, NGX_OK, ngx_buf_t, ngx_chain_t, ngx_create_temp_buf, ngx_int_t};
-use nginx_sys::{ngx_list_push, ngx_table_elt_t};
 
 use crate::sys::pool::borrow;
 use crate::sys::request::Req;
+use crate::sys::response_header::push;
 
 pub(crate) const JSON: &str = "application/json";
 
@@ -35,18 +35,5 @@ pub(crate) fn send(r: Req, status: u32, media_type: &'static str, text: &str) ->
 
 /// Adds a header field to the response.
 pub(crate) fn add_field(r: Req, name: &'static str, value: &'static str) -> Option<()> {
-    // SAFETY: gives NULL or room for a table element.
-    let field = unsafe {
-        ngx_list_push(&mut r.raw().headers_out.headers)
-            .cast::<ngx_table_elt_t>()
-            .as_mut()?
-    };
-    *field = ngx_table_elt_t {
-        hash: 1,
-        key: borrow(name.as_bytes()),
-        value: borrow(value.as_bytes()),
-        // SAFETY: all-zero is a valid value of the rest: no lower-case key is needed in a response, and no next one.
-        ..unsafe { std::mem::zeroed() }
-    };
-    Some(())
+    push(r, borrow(name.as_bytes()), borrow(value.as_bytes())).map(|_| ())
 }

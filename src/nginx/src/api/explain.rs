@@ -6,16 +6,14 @@
 //! `return` of the rewrite module) is told of, and not sent.
 
 use std::cell::Cell;
+use std::mem;
 use std::ptr;
 
 use nginx_sys::{
-    NGX_DECLINED, NGX_DONE, NGX_ERROR, NGX_HTTP_BAD_REQUEST, NGX_HTTP_GET,
-    NGX_HTTP_MAX_URI_CHANGES, NGX_HTTP_OK, ngx_conf_t, ngx_create_temp_buf, ngx_cycle,
-    ngx_http_addr_conf_t, ngx_http_connection_t, ngx_http_core_access_phase,
-    ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_core_module,
+    NGX_DONE, NGX_ERROR, NGX_HTTP_BAD_REQUEST, NGX_HTTP_GET, NGX_HTTP_MAX_URI_CHANGES, NGX_HTTP_OK,
+    ngx_conf_t, ngx_create_temp_buf, ngx_cycle, ngx_http_addr_conf_t, ngx_http_connection_t,
     ngx_http_get_variable_index, ngx_http_handler, ngx_http_headers_in_t, ngx_http_in_addr_t,
-    ngx_http_parse_request_line, ngx_http_phases_NGX_HTTP_PREACCESS_PHASE, ngx_http_port_t,
-    ngx_http_process_request_uri, ngx_http_request_t, ngx_http_variable_value_t, ngx_int_t,
+    ngx_http_parse_request_line, ngx_http_port_t, ngx_http_process_request_uri, ngx_int_t,
     ngx_listening_t, ngx_str_t, sockaddr, socklen_t,
 };
 use serde_json::{Value, json};
@@ -24,37 +22,38 @@ use swrcache::engine::{Method, Request};
 
 use crate::api::answer::{JSON, send};
 use crate::client::arrival;
-use crate::client::entry::{add, key_for, may_enter};
-use crate::config::location::{LocConf, any_true};
-use crate::fetch::connection;
-use crate::sys::boundary::guard;
+use crate::client::entry::may_enter;
+use crate::client::key::key_for;
+use crate::config::location::LocConf;
+use crate::config::value::any_true;
 use crate::sys::clock::now;
 use crate::sys::header_list::List;
-use crate::sys::pool::{bytes_of, str_of};
-use crate::sys::record::{Ctx, Role};
-use crate::sys::request::Req;
+use crate::sys::one_thread::OneThread;
+use crate::sys::pool::str_of;
+use crate::sys::record::{self, Kind};
+use crate::sys::request::{Req, is_ok};
+use crate::sys::{request_header, variables};
 
 /// Where `$scheme` stands among the variables of a request: its value is that of the URL.
-struct Index(Cell<ngx_int_t>);
-
-// SAFETY: nginx runs one thread in a worker.
-unsafe impl Sync for Index {}
-
-static SCHEME: Index = Index(Cell::new(-1));
+static SCHEME: OneThread<Cell<ngx_int_t>> = OneThread::new(Cell::new(-1));
 
 /// What is remembered of a request that is explained.
 pub(crate) struct Explained {
     /// The URL is an https one.
     https: bool,
     /// What the request was itself, until it is answered.
-    own: Option<Own>,
+    own: Cell<Option<Own>>,
     /// Our answer took the place of another, of which nothing is sent.
-    replaced: bool,
+    replaced: Cell<bool>,
+}
+
+impl Kind for Explained {
+    const FOLLOWS: bool = true;
 }
 
 impl Explained {
     pub(crate) fn is_replaced(&self) -> bool {
-        self.replaced
+        self.replaced.get()
     }
 }
 
@@ -116,14 +115,11 @@ struct Url {
     target: Vec<u8>,
 }
 
-/// Puts the handler first into its phase (see [`add`]).
-pub(crate) fn install(cf: *mut ngx_conf_t) -> Option<()> {
+/// Makes ready, when the configuration has been read.
+pub(crate) fn install(cf: *mut ngx_conf_t) {
     // SAFETY: nginx only reads the name.
-    SCHEME
-        .0
-        .set(unsafe { ngx_http_get_variable_index(cf, &mut str_of(b"scheme")) });
-    *add(cf, ngx_http_phases_NGX_HTTP_PREACCESS_PHASE)?.last_mut()? = Some(pass_by_access);
-    Some(())
+    let index = unsafe { ngx_http_get_variable_index(cf, &mut str_of(b"scheme")) };
+    SCHEME.set(index);
 }
 
 /// Begins: in the content handler of `swr_cache_stats`.
@@ -147,10 +143,10 @@ pub(crate) fn begin(r: Req, explain: &Explain) -> Option<ngx_int_t> {
     }
     let explained = Explained {
         https: url.https,
-        own: Some(own),
-        replaced: false,
+        own: Cell::new(Some(own)),
+        replaced: Cell::new(false),
     };
-    Ctx::attach(r, Role::Explain(explained))?;
+    record::attach(r, explained)?;
     let raw = r.raw();
     raw.set_internal(0);
     raw.set_uri_changes(NGX_HTTP_MAX_URI_CHANGES + 1);
@@ -159,7 +155,7 @@ pub(crate) fn begin(r: Req, explain: &Explain) -> Option<ngx_int_t> {
     set_scheme(r, url.https);
     // SAFETY: a live request, made anew as nginx makes one whose header it has read.
     unsafe {
-        if crate::sys::request::is_ok(ngx_http_process_request_uri(r.as_ptr())) {
+        if is_ok(ngx_http_process_request_uri(r.as_ptr())) {
             ngx_http_handler(r.as_ptr());
         }
     }
@@ -221,10 +217,10 @@ fn dress(r: Req, url: &Url, explain: &Explain) -> Option<()> {
     raw.method = NGX_HTTP_GET as usize;
     raw.method_name = str_of(b"GET");
     choose_port(r, url)?;
-    connection::clear_fields(r)?;
-    connection::add_host(r, &url.authority)?;
+    request_header::clear_fields(r)?;
+    request_header::add_host(r, &url.authority)?;
     let mut fields = explain.headers.iter();
-    fields.try_for_each(|(name, value)| connection::add_field(r, name, value))
+    fields.try_for_each(|(name, value)| request_header::add_field(r, name, value))
 }
 
 /// The servers to choose from are those of the address that this request came to, if its port is that of the URL; else those of
@@ -299,17 +295,18 @@ fn parse(r: Req, url: &Url) -> bool {
         raw.set_empty_path_in_uri(0);
         raw.exten = ngx_str_t::default();
         raw.args = ngx_str_t::default();
-        crate::sys::request::is_ok(ngx_http_parse_request_line(r.as_ptr(), buf))
+        is_ok(ngx_http_parse_request_line(r.as_ptr(), buf))
     }
 }
 
 fn set_scheme(r: Req, https: bool) {
-    let Ok(index) = usize::try_from(SCHEME.0.get()) else {
+    let Ok(index) = usize::try_from(SCHEME.get()) else {
         return;
     };
     let value: &'static [u8] = if https { b"https" } else { b"http" };
-    // SAFETY: an index of the variables of this configuration, for each of which a request has a place.
-    let variable = unsafe { &mut *r.raw().variables.add(index) };
+    let Some(variable) = variables::indexed(r).get_mut(index) else {
+        return;
+    };
     variable.data = value.as_ptr().cast_mut();
     variable.set_len(value.len() as u32);
     variable.set_valid(1);
@@ -319,63 +316,27 @@ fn set_scheme(r: Req, https: bool) {
 
 /// All that was evaluated is of another request.
 fn forget_variables(r: Req) {
-    // SAFETY: a request has a value for each variable of the configuration; all-zero is one that is not evaluated.
-    unsafe {
-        let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
-        let core: *const ngx_http_core_main_conf_t = (*r.raw().main_conf.add(index)).cast();
-        let count = (*core).variables.nelts;
-        let values: *mut ngx_http_variable_value_t = r.raw().variables;
-        ptr::write_bytes(values, 0, count);
+    for value in variables::indexed(r) {
+        // SAFETY: all-zero is a value that is not evaluated.
+        *value = unsafe { mem::zeroed() };
     }
 }
 
-fn explained<'a>(r: Req) -> Option<&'a mut Explained> {
-    match &mut Ctx::of(r)?.role {
-        Role::Explain(explained) => Some(explained),
-        Role::Client(_) | Role::Fetch(_) | Role::Purge(_) => None,
-    }
+/// Whether the request is one that is explained.
+pub(crate) fn is_explained(r: Req) -> bool {
+    record::of::<Explained>(r).is_some()
 }
 
 /// Whether a request is begun for one that is only explained (`mirror`).
 pub(crate) fn is_for_nothing(r: Req) -> bool {
-    !r.is_main() && explained(r.main()).is_some()
-}
-
-/// The first step of the phase before access: goes on behind those of access, limits and the like.
-///
-/// # Safety
-/// `r` is a live request.
-unsafe extern "C" fn pass_by_access(r: *mut ngx_http_request_t) -> ngx_int_t {
-    let declined = NGX_DECLINED as ngx_int_t;
-    guard("an explanation", declined, || {
-        // SAFETY: nginx passes a live request.
-        let r = unsafe { Req::new(r) };
-        if explained(r).is_none() {
-            return declined;
-        }
-        let access = ngx_http_core_access_phase as *const () as usize;
-        // SAFETY: nginx's list of steps, of which the request is at this one; `next` of each is the first of a later phase
-        // (ngx_http_init_phase_handlers), and ours in the phase before the content stands behind all of these.
-        unsafe {
-            let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
-            let core: *const ngx_http_core_main_conf_t = (*r.raw().main_conf.add(index)).cast();
-            let steps = (*core).phase_engine.handlers;
-            let mut next = (*steps.add(r.raw().phase_handler as usize)).next;
-            while (*steps.add(next)).checker.map(|f| f as usize) == Some(access) {
-                next = (*steps.add(next)).next;
-            }
-            // nginx goes on at the step behind the one that declines.
-            r.raw().phase_handler = next as ngx_int_t - 1;
-        }
-        declined
-    })
+    !r.is_main() && is_explained(r.main())
 }
 
 /// Where the cache would come in: answers a request that is explained.
 pub(crate) fn at_the_cache(r: Req) -> Option<ngx_int_t> {
-    let explained = explained(r)?;
+    let explained: &Explained = record::of(r)?;
     let own = explained.own.take()?;
-    let said = say(r, r.conf(), explained.https)
+    let said = say(r, LocConf::of(r), explained.https)
         .unwrap_or_else(|| json!({ "says": "The zone can't be read here; requests are proxied." }));
     own.put_back(r);
     let rc = send(r, NGX_HTTP_OK, JSON, &format!("{said}\n"));
@@ -423,19 +384,13 @@ fn say(r: Req, conf: &'static LocConf, https: bool) -> Option<Value> {
 }
 
 fn location_name(r: Req) -> String {
-    // SAFETY: every request has a core location configuration, which lives as long as the cycle.
-    let name = unsafe {
-        let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
-        let core: *const ngx_http_core_loc_conf_t = (*r.raw().loc_conf.add(index)).cast();
-        bytes_of(&(*core).name)
-    };
-    String::from_utf8_lossy(name).into_owned()
+    String::from_utf8_lossy(r.location_name()).into_owned()
 }
 
 /// The header filter: something answers that is not ours. It is told of instead; nothing of it is sent.
-pub(crate) fn answers_before(r: Req, explained: &mut Explained) -> Option<Vec<u8>> {
+pub(crate) fn answers_before(r: Req, explained: &Explained) -> Option<Vec<u8>> {
     let own = explained.own.take()?;
-    explained.replaced = true;
+    explained.replaced.set(true);
     let status = r.raw().headers_out.status;
     let said = json!({
         "says": format!("nginx answers with {status} before the cache is asked."),

@@ -16,9 +16,9 @@ use crate::config::location::LocConf;
 use crate::sys::boundary::guard;
 use crate::sys::clock::now;
 use crate::sys::pool::bytes_of;
-use crate::sys::record::{Ctx, Role};
+use crate::sys::record::{self, Kind};
 use crate::sys::request::{Req, is_ok};
-use crate::worker::background_job;
+use crate::worker::background_job::{self, Asker};
 
 /// What a request to purge asks for.
 struct Asked {
@@ -26,10 +26,11 @@ struct Asked {
     how: PurgeMode,
 }
 
-/// A request that waits for the end of a purge.
-pub(crate) struct Asker {
-    pub(crate) r: Req,
-    how: PurgeMode,
+/// The record of a purge by method: what came of it.
+pub(crate) struct PurgeByMethod(pub(crate) Reason);
+
+impl Kind for PurgeByMethod {
+    const FOLLOWS: bool = false;
 }
 
 /// The content handler of `swr_cache_purge`.
@@ -76,17 +77,18 @@ unsafe extern "C" fn body_is_read(r: *mut ngx_http_request_t) {
 }
 
 fn begin(r: Req, asked: Asked) {
-    let asker = Asker { r, how: asked.how };
-    let about = format!("{} in zone \"{}\"", asked.what, zone_name(r.conf()));
-    let cache = r.conf().purged_zone().and_then(|zone| zone.cache());
-    let purge = cache.map(|cache| cache.purge(asked.what, asked.how, now()));
+    let how = asked.how;
+    let about = format!("{} in zone \"{}\"", asked.what, zone_name(LocConf::of(r)));
+    let cache = LocConf::of(r).purged_zone().and_then(|zone| zone.cache());
+    let purge = cache.map(|cache| cache.purge(asked.what, how, now()));
     match purge {
         Some(purge) if r.on_end(forget, r.as_ptr().cast()).is_some() => {
-            background_job::start(purge, Some(asker), about);
+            let answer = Box::new(move |purged| done(r, how, purged));
+            background_job::start(purge, Some(Asker { r, answer }), about);
         }
         _ => {
-            background_job::failed(&about);
-            done(&asker, None);
+            background_job::log_failure(&about);
+            done(r, how, None);
         }
     }
 }
@@ -103,22 +105,18 @@ unsafe extern "C" fn forget(r: *mut c_void) {
 }
 
 /// A purge has ended; `None`: it could not be carried out.
-pub(crate) fn done(asker: &Asker, purged: Option<u64>) {
-    let zone = zone_name(asker.r.conf());
+fn done(r: Req, how: PurgeMode, purged: Option<u64>) {
+    let zone = zone_name(LocConf::of(r));
     match purged {
         Some(purged) => {
-            let soft = asker.how == PurgeMode::Soft;
+            let soft = how == PurgeMode::Soft;
             let said = json!({ "purged": purged, "soft": soft, "zone": zone });
-            answer(asker.r, NGX_HTTP_OK, &said);
+            answer(r, NGX_HTTP_OK, &said);
         }
         None => {
             let why =
                 format!("the zone \"{zone}\" was busy, perhaps not all was purged: try again");
-            answer(
-                asker.r,
-                NGX_HTTP_SERVICE_UNAVAILABLE,
-                &json!({ "error": why }),
-            );
+            answer(r, NGX_HTTP_SERVICE_UNAVAILABLE, &json!({ "error": why }));
         }
     }
 }
@@ -154,7 +152,7 @@ pub(crate) fn by_method(
     let zone = String::from_utf8_lossy(zone.name());
     let Some(purged) = purged else {
         note(r, Reason::PurgeFailed);
-        background_job::failed(&format!("\"{}\" in zone \"{zone}\"", key::display(key)));
+        background_job::log_failure(&format!("\"{}\" in zone \"{zone}\"", key::display(key)));
         return Some(NGX_HTTP_SERVICE_UNAVAILABLE as ngx_int_t);
     };
     note(
@@ -173,7 +171,7 @@ pub(crate) fn by_method(
 
 /// Has the log tell what came of a purge by method.
 fn note(r: Req, reason: Reason) {
-    Ctx::attach(r, Role::Purge(reason));
+    record::attach(r, PurgeByMethod(reason));
 }
 
 /// Sends a JSON document and ends the request.

@@ -1,8 +1,8 @@
-//! The content handler of `swr_cache_stats`, and the counting of responses.
+//! The content handler of `swr_cache_stats`.
 //!
 //! What is stored is walked over in pieces between the worker's events, so that its clients don't notice; the request waits.
 
-use std::cell::UnsafeCell;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::c_void;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nginx_sys::{
     NGX_DONE, NGX_ERROR, NGX_HTTP_BAD_REQUEST, NGX_HTTP_GET, NGX_HTTP_HEAD,
     NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_ALLOWED, NGX_HTTP_NOT_FOUND, NGX_HTTP_OK, NGX_OK,
-    ngx_conf_t, ngx_event_t, ngx_http_phases_NGX_HTTP_LOG_PHASE, ngx_http_request_t, ngx_int_t,
+    ngx_event_t, ngx_http_request_t, ngx_int_t,
 };
 use serde_json::json;
 use swrcache::engine::stats::{
@@ -20,20 +20,20 @@ use swrcache::http::fields::first;
 
 use crate::api::answer::{JSON, add_field, send};
 use crate::api::explain;
-use crate::client::entry::add;
+use crate::config::location::LocConf;
 use crate::config::zone::Zone;
 use crate::sys::boundary::guard;
 use crate::sys::clock::now;
+use crate::sys::event::{PIECE, PostedEvent};
 use crate::sys::header_list::List;
+use crate::sys::one_thread::OneThread;
 use crate::sys::pool::bytes_of;
-use crate::sys::posted_event::{PIECE, Turns};
-use crate::sys::record::Ctx;
 use crate::sys::request::Req;
 
 /// Places that are looked at between two looks at the clock.
 const PLACES: u32 = 256;
 /// When to try again where a lock is held by a process that is stopped, in milliseconds.
-const LATER: usize = 20;
+const LATER: u64 = 20;
 /// How often to try: half a minute long. Then the zone is told of as far as it was seen.
 const TRIES: u32 = 1500;
 /// A tree is good for so many times what it took to make it: who asks again and again does not keep a worker busy.
@@ -57,50 +57,19 @@ struct Walk {
     tries: u32,
 }
 
-#[derive(Default)]
 struct State {
     walk: Option<Walk>,
     /// The last tree: when it was made, and how long that took.
     last: Option<(Instant, Duration, Tree)>,
 }
 
-struct Place(UnsafeCell<Option<State>>);
+/// No borrow is held across a call into nginx.
+static STATE: OneThread<RefCell<State>> = OneThread::new(RefCell::new(State {
+    walk: None,
+    last: None,
+}));
 
-// SAFETY: nginx runs one thread in a worker.
-unsafe impl Sync for Place {}
-
-static STATE: Place = Place(UnsafeCell::new(None));
-static TURNS: Turns = Turns::new(on_turn);
-
-/// No caller keeps the reference across a call into nginx or another function of this file that takes it.
-fn state() -> &'static mut State {
-    // SAFETY: see Place.
-    unsafe { (*STATE.0.get()).get_or_insert_default() }
-}
-
-/// Puts the counting into the log phase: a response is counted when it is over.
-pub(crate) fn install(cf: *mut ngx_conf_t) -> Option<()> {
-    if !cfg!(feature = "uncounted") {
-        *add(cf, ngx_http_phases_NGX_HTTP_LOG_PHASE)?.last_mut()? = Some(count);
-    }
-    Some(())
-}
-
-/// A response is over.
-///
-/// # Safety
-/// `r` is a request that is being logged.
-unsafe extern "C" fn count(r: *mut ngx_http_request_t) -> ngx_int_t {
-    guard("counting a response", NGX_OK as ngx_int_t, || {
-        // SAFETY: nginx passes a request that still has its pool.
-        let r = unsafe { Req::new(r) };
-        match Ctx::client(r) {
-            Some(client) if r.is_main() => client.count(),
-            _ => {}
-        }
-        NGX_OK as ngx_int_t
-    })
-}
+static TURN: PostedEvent = PostedEvent::new(on_turn);
 
 /// The content handler of `swr_cache_stats`.
 ///
@@ -131,7 +100,7 @@ fn answer(r: Req) -> Option<ngx_int_t> {
         Ok(query) => query,
         Err(why) => return refuse(r, NGX_HTTP_BAD_REQUEST, &why),
     };
-    let zones = r.conf().zones();
+    let zones = LocConf::of(r).zones();
     let is_unknown = |name: &&Vec<u8>| !zones.iter().any(|zone| zone.name() == name.as_slice());
     if let Some(name) = query.zone.as_ref().filter(is_unknown) {
         let why = format!(
@@ -143,14 +112,20 @@ fn answer(r: Req) -> Option<ngx_int_t> {
     if let Some(explain) = &query.explain {
         return explain::begin(r, explain);
     }
-    match &state().last {
-        Some((made, took, tree)) if *took > SOON && made.elapsed() < *took * WORTH => {
-            let (media_type, text) = render(tree, &query);
-            return send(r, NGX_HTTP_OK, media_type, &text);
-        }
-        _ => {}
+    match rendered(&query) {
+        Some((media_type, text)) => send(r, NGX_HTTP_OK, media_type, &text),
+        None => wait(Asker { r, query }, zones),
     }
-    wait(Asker { r, query }, zones)
+}
+
+/// The answer from the last tree, if that is good still.
+fn rendered(query: &Query) -> Option<(&'static str, String)> {
+    match &STATE.borrow().last {
+        Some((made, took, tree)) if *took > SOON && made.elapsed() < *took * WORTH => {
+            Some(render(tree, query))
+        }
+        _ => None,
+    }
 }
 
 fn refuse(r: Req, status: u32, why: &str) -> Option<ngx_int_t> {
@@ -163,9 +138,10 @@ fn wait(asker: Asker, zones: &[Box<Zone>]) -> Option<ngx_int_t> {
     r.on_end(forget, r.as_ptr().cast())?;
     let main = r.main().raw();
     main.set_count(main.count() + 1);
-    let walk = state().walk.get_or_insert_with(|| Walk::over(zones));
+    let mut state = STATE.borrow_mut();
+    let walk = state.walk.get_or_insert_with(|| Walk::over(zones));
     walk.askers.push(asker);
-    TURNS.next();
+    TURN.next();
     Some(NGX_DONE as ngx_int_t)
 }
 
@@ -177,7 +153,7 @@ unsafe extern "C" fn forget(r: *mut c_void) {
     guard("the statistics", (), || {
         // SAFETY: the request that `wait` gave, at its end.
         let r = unsafe { Req::new(r.cast()) };
-        if let Some(walk) = &mut state().walk {
+        if let Some(walk) = &mut STATE.borrow_mut().walk {
             walk.askers.retain(|asker| asker.r != r);
         }
     });
@@ -203,7 +179,7 @@ impl Walk {
     }
 
     /// A piece of it; how long to wait before the next one, or nothing when it is done.
-    fn go_on(&mut self) -> Option<usize> {
+    fn go_on(&mut self) -> Option<u64> {
         let began = Instant::now();
         let mut pause = None;
         while began.elapsed() < PIECE && pause.is_none() {
@@ -228,22 +204,21 @@ impl Walk {
 
 extern "C" fn on_turn(_: *mut ngx_event_t) {
     guard("the statistics", (), || {
-        let Some(walk) = &mut state().walk else {
-            return;
-        };
-        match walk.go_on() {
-            Some(0) => TURNS.next(),
-            Some(pause) => TURNS.later(pause),
-            None => done(),
+        let go_on = |state: &mut State| state.walk.as_mut().map(Walk::go_on);
+        let went = go_on(&mut STATE.borrow_mut());
+        match went {
+            Some(Some(0)) => TURN.next(),
+            Some(Some(pause)) => TURN.later(pause),
+            Some(None) => done(),
+            None => {}
         }
     });
 }
 
 /// All zones are walked over.
 fn done() {
-    let Some(walk) = state().walk.take() else {
-        return;
-    };
+    let walk = STATE.borrow_mut().walk.take();
+    let Some(walk) = walk else { return };
     let tree = stats::tree(walk.done, now());
     for asker in walk.askers {
         let (media_type, text) = render(&tree, &asker.query);
@@ -252,7 +227,7 @@ fn done() {
             asker.r.finalize(rc.unwrap_or(NGX_ERROR as ngx_int_t));
         });
     }
-    state().last = Some((Instant::now(), walk.took, tree));
+    STATE.borrow_mut().last = Some((Instant::now(), walk.took, tree));
 }
 
 fn render(tree: &Tree, query: &Query) -> (&'static str, String) {

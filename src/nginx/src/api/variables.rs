@@ -1,73 +1,31 @@
 //! `$swr_cache_status` and its siblings; and nginx's own variables of the origin's response, where a client has no upstream.
 
-use std::cell::Cell;
-
 use nginx_sys::{
     NGX_ERROR, NGX_HTTP_VAR_NOCACHEABLE, NGX_OK, ngx_conf_t, ngx_hash_key_t, ngx_http_add_variable,
-    ngx_http_conf_ctx_t, ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_request_t,
-    ngx_http_variable_t, ngx_http_variable_value_t, ngx_int_t,
+    ngx_http_request_t, ngx_http_variable_t, ngx_http_variable_value_t, ngx_int_t,
 };
 
 use swrcache::engine::key;
 
+use crate::api::purge::PurgeByMethod;
 use crate::client::arrival;
-use crate::client::request::Client;
-use crate::config::proxy_target::{self, Target};
+use crate::client::record::Client;
+use crate::config::proxy_target::{self, Proxied};
+use crate::config::value::note_look_ahead;
+use crate::fetch::cache_below::CACHE_STATUS;
 use crate::sys::boundary::guard;
+use crate::sys::conf;
+use crate::sys::one_thread::OneThread;
 use crate::sys::pool::{bytes_of, str_of};
-use crate::sys::record::{Ctx, Role};
-use crate::sys::request::{Req, is_ok};
+use crate::sys::record::{self, Record};
+use crate::sys::request::Req;
+use crate::sys::variables::{Wrapped, set};
 
-/// A function of nginx's that computes a variable.
-type Get = unsafe extern "C" fn(
-    *mut ngx_http_request_t,
-    *mut ngx_http_variable_value_t,
-    usize,
-) -> ngx_int_t;
-
-/// One of nginx's variables that tell of the origin's response, with nginx's own function for it.
-struct OfNginx(Cell<Option<Get>>);
-
-// SAFETY: nginx runs one thread in a worker, and reads its configuration on one.
-unsafe impl Sync for OfNginx {}
-
-impl OfNginx {
-    const fn new() -> OfNginx {
-        OfNginx(Cell::new(None))
-    }
-
-    /// Puts `ours` in the place of nginx's function.
-    fn wrap(&self, variable: &mut ngx_http_variable_t, ours: Get) {
-        self.0.set(variable.get_handler.replace(ours));
-    }
-
-    /// Calls nginx's function.
-    ///
-    /// # Safety
-    /// The request is live, and `v` the value to fill.
-    unsafe fn get(&self, r: Req, v: *mut ngx_http_variable_value_t, data: usize) -> ngx_int_t {
-        match self.0.get() {
-            // SAFETY: the caller's promise; `data` is what nginx set beside the function, or the name for a prefix.
-            Some(get) => unsafe { get(r.as_ptr(), v, data) },
-            None => NGX_ERROR as ngx_int_t,
-        }
-    }
-}
-
-static HEADER: OfNginx = OfNginx::new();
-static TRAILER: OfNginx = OfNginx::new();
-static COOKIE: OfNginx = OfNginx::new();
-static CACHE_STATUS: OfNginx = OfNginx::new();
-static PROXY_HOST: OfNginx = OfNginx::new();
-static PROXY_PORT: OfNginx = OfNginx::new();
-
-/// Somebody has asked for a response that is not there yet.
-static LOOKED_AHEAD: Looked = Looked(Cell::new(false));
-
-struct Looked(Cell<bool>);
-
-// SAFETY: nginx runs one thread in a worker.
-unsafe impl Sync for Looked {}
+static HEADER: OneThread<Wrapped> = OneThread::new(Wrapped::new());
+static TRAILER: OneThread<Wrapped> = OneThread::new(Wrapped::new());
+static COOKIE: OneThread<Wrapped> = OneThread::new(Wrapped::new());
+static PROXY_HOST: OneThread<Wrapped> = OneThread::new(Wrapped::new());
+static PROXY_PORT: OneThread<Wrapped> = OneThread::new(Wrapped::new());
 
 type Text = fn(&Client) -> Option<Vec<u8>>;
 
@@ -78,21 +36,22 @@ const REASON: usize = 1;
 /// The variables, in the order of their numbers.
 const VARIABLES: [(&str, Text); 6] = [
     ("swr_cache_status", |c| {
-        c.seen.status.map(|s| s.as_str().into())
+        c.facts.status.get().map(|s| s.as_str().into())
     }),
     ("swr_cache_reason", |c| {
-        c.seen.reason.map(|r| r.as_str().into())
+        c.facts.reason.get().map(|r| r.as_str().into())
     }),
     ("swr_cache_age", |c| {
-        c.seen.age.map(|n| n.to_string().into())
+        c.facts.age.get().map(|n| n.to_string().into())
     }),
     ("swr_cache_ttl", |c| {
-        c.seen.ttl.map(|n| n.to_string().into())
+        c.facts.ttl.get().map(|n| n.to_string().into())
     }),
-    ("swr_cache_key", |c| Some(key::text(c.key()).to_vec())),
+    ("swr_cache_key", |c| Some(key::text(c.key).to_vec())),
     ("swr_cache_fetch_time", |c| {
-        c.seen
+        c.facts
             .fetch_took
+            .get()
             .map(|ms| format!("{}.{:03}", ms / 1000, ms % 1000).into())
     }),
 ];
@@ -121,14 +80,11 @@ pub(crate) unsafe extern "C" fn register(cf: *mut ngx_conf_t) -> ngx_int_t {
 /// The configuration has been read: nginx's variables of the origin's response become right in a client's request too. nginx copies
 /// the functions to where it calls them after this (ngx_http_variables_init_vars).
 pub(crate) fn install(cf: *mut ngx_conf_t) {
-    // SAFETY: in postconfiguration, `cf.ctx` is the http context and the core module's main configuration is there; its array holds
-    // variables, and its list of keys has a variable to each.
+    let core = conf::core_main(cf);
+    // SAFETY: the core module's array holds variables, and its list of keys has a variable to each.
     unsafe {
-        let ctx: *mut ngx_http_conf_ctx_t = (*cf).ctx.cast();
-        let index = (*std::ptr::addr_of!(ngx_http_core_module)).ctx_index;
-        let core: *mut ngx_http_core_main_conf_t = (*(*ctx).main_conf.add(index)).cast();
-        let prefixes: *mut ngx_http_variable_t = (*core).prefix_variables.elts.cast();
-        for n in 0..(*core).prefix_variables.nelts {
+        let prefixes: *mut ngx_http_variable_t = core.prefix_variables.elts.cast();
+        for n in 0..core.prefix_variables.nelts {
             let variable = &mut *prefixes.add(n);
             match bytes_of(&variable.name) {
                 b"upstream_http_" => HEADER.wrap(variable, get_header),
@@ -137,7 +93,7 @@ pub(crate) fn install(cf: *mut ngx_conf_t) {
                 _ => {}
             }
         }
-        let keys = &(*(*core).variables_keys).keys;
+        let keys = &(*core.variables_keys).keys;
         let first: *mut ngx_hash_key_t = keys.elts.cast();
         for n in 0..keys.nelts {
             let variable: *mut ngx_http_variable_t = (*first.add(n)).value.cast();
@@ -198,7 +154,7 @@ unsafe extern "C" fn get_cookie(
 /// # Safety
 /// `r` is a live request, and `v` the value to fill.
 unsafe fn read(
-    of_nginx: &OfNginx,
+    of_nginx: &Wrapped,
     r: *mut ngx_http_request_t,
     v: *mut ngx_http_variable_value_t,
     data: usize,
@@ -212,13 +168,13 @@ unsafe fn read(
             arrival::note_look_back(r);
             return get();
         }
-        match Ctx::client(r).and_then(Client::origin_header) {
+        match record::of(r).and_then(Client::origin_header) {
             Some(header) => {
                 arrival::note_look_back(r);
                 header.shown_to(r, get)
             }
             None => {
-                LOOKED_AHEAD.0.set(true);
+                note_look_ahead();
                 get()
             }
         }
@@ -239,10 +195,14 @@ unsafe extern "C" fn get_cache_status(
         let (r, rc) = unsafe { (Req::new(r), CACHE_STATUS.get(Req::new(r), v, data)) };
         // SAFETY: the value, which nginx's function has filled.
         let v = unsafe { &mut *v };
-        match Ctx::client(r) {
+        match record::of::<Client>(r) {
             Some(client) if v.not_found() != 0 => {
-                let own = || client.seen.status.map(|status| status.as_str().into());
-                give(r, v, client.seen.below.clone().or_else(own));
+                let own = client
+                    .facts
+                    .status
+                    .get()
+                    .map(|status| status.as_str().as_bytes());
+                set(r, v, client.facts.cache_below.get().or(own));
             }
             _ => {}
         }
@@ -260,7 +220,7 @@ unsafe extern "C" fn get_proxy_host(
     data: usize,
 ) -> ngx_int_t {
     // SAFETY: the same is asked.
-    unsafe { target(&PROXY_HOST, r, v, data, |target| target.host) }
+    unsafe { target(&PROXY_HOST, r, v, data, |proxied| proxied.host) }
 }
 
 /// `$proxy_port`.
@@ -273,7 +233,7 @@ unsafe extern "C" fn get_proxy_port(
     data: usize,
 ) -> ngx_int_t {
     // SAFETY: the same is asked.
-    unsafe { target(&PROXY_PORT, r, v, data, |target| target.port) }
+    unsafe { target(&PROXY_PORT, r, v, data, |proxied| proxied.port) }
 }
 
 /// What nginx has from `proxy_pass`, where that has had its turn; else what it would have.
@@ -281,11 +241,11 @@ unsafe extern "C" fn get_proxy_port(
 /// # Safety
 /// `r` is a live request, and `v` the value to fill.
 unsafe fn target(
-    of_nginx: &OfNginx,
+    of_nginx: &Wrapped,
     r: *mut ngx_http_request_t,
     v: *mut ngx_http_variable_value_t,
     data: usize,
-    part: fn(Target) -> Vec<u8>,
+    part: fn(Proxied) -> Vec<u8>,
 ) -> ngx_int_t {
     guard("a variable", NGX_ERROR as ngx_int_t, || {
         // SAFETY: the caller's promise.
@@ -295,70 +255,10 @@ unsafe fn target(
         // SAFETY: the value, which nginx's function has filled.
         let v = unsafe { &mut *v };
         if v.not_found() != 0 {
-            give(r, v, proxy_target::target(r).map(part));
+            set(r, v, proxy_target::target(r).map(part).as_deref());
         }
         rc
     })
-}
-
-/// What nginx's own cache did for a request.
-pub(crate) fn cache_status(r: Req) -> Option<Vec<u8>> {
-    // SAFETY: all-zero is a valid start for this C struct.
-    let mut v: ngx_http_variable_value_t = unsafe { std::mem::zeroed() };
-    // SAFETY: a live request, and a value to fill.
-    let rc = unsafe { CACHE_STATUS.get(r, &mut v, 0) };
-    (is_ok(rc) && v.not_found() == 0).then(|| v.as_bytes().to_vec())
-}
-
-/// Evaluates something before the response is there. If that looked for the response, nothing of what was computed is remembered
-/// with the request: nginx would take it for the truth later, too.
-pub(crate) fn without_traces<T>(r: Req, evaluate: impl FnOnce() -> T) -> T {
-    LOOKED_AHEAD.0.set(false);
-    let before = indexed(r).to_vec();
-    let value = evaluate();
-    if LOOKED_AHEAD.0.take() {
-        indexed(r).copy_from_slice(&before);
-    }
-    value
-}
-
-/// The values that a request has for the variables which the configuration names.
-pub(crate) fn indexed<'a>(r: Req) -> &'a mut [ngx_http_variable_value_t] {
-    let n = known(r).len();
-    if n == 0 {
-        return &mut [];
-    }
-    // SAFETY: a request has a value for each indexed variable of its configuration; short-lived, as `Req::raw`.
-    unsafe { std::slice::from_raw_parts_mut(r.raw().variables, n) }
-}
-
-/// The variables that the configuration names.
-pub(crate) fn known<'a>(r: Req) -> &'a [ngx_http_variable_t] {
-    // SAFETY: the array of the core module's main configuration, which lives as long as the cycle.
-    unsafe {
-        let index = (*std::ptr::addr_of!(ngx_http_core_module)).ctx_index;
-        let core: *const ngx_http_core_main_conf_t = (*r.raw().main_conf.add(index)).cast();
-        match (*core).variables.nelts {
-            0 => &[],
-            n => std::slice::from_raw_parts((*core).variables.elts.cast(), n),
-        }
-    }
-}
-
-fn give(r: Req, v: &mut ngx_http_variable_value_t, text: Option<Vec<u8>>) {
-    let copy = text
-        .filter(|t| !t.is_empty())
-        .and_then(|text| r.pool().copy(&text));
-    match copy {
-        Some(s) => {
-            v.data = s.data;
-            v.set_len(s.len as u32);
-            v.set_valid(1);
-            v.set_no_cacheable(0);
-            v.set_not_found(0);
-        }
-        None => v.set_not_found(1),
-    }
 }
 
 /// The value of a variable.
@@ -373,13 +273,20 @@ unsafe extern "C" fn get(
     guard("a variable", NGX_ERROR as ngx_int_t, || {
         // SAFETY: nginx passes a live request and the value to fill.
         let (r, v) = unsafe { (Req::new(r), &mut *v) };
-        let text = Ctx::of(r).and_then(|ctx| match (&ctx.role, number) {
-            (Role::Client(client), number) => (VARIABLES.get(number)?.1)(client),
-            (Role::Purge(_), STATUS) => Some(b"PURGE".to_vec()),
-            (Role::Purge(reason), REASON) => Some(reason.as_str().into()),
-            _ => None,
-        });
-        give(r, v, text);
+        let text = Record::of(r).and_then(|record| text(record, number));
+        set(r, v, text.as_deref());
         NGX_OK as ngx_int_t
     })
+}
+
+fn text(record: Record, number: usize) -> Option<Vec<u8>> {
+    if let Some(client) = record.get::<Client>() {
+        return (VARIABLES.get(number)?.1)(client);
+    }
+    let PurgeByMethod(reason) = record.get()?;
+    match number {
+        STATUS => Some(b"PURGE".to_vec()),
+        REASON => Some(reason.as_str().into()),
+        _ => None,
+    }
 }

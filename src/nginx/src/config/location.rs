@@ -5,18 +5,15 @@ use std::ffi::{c_char, c_void};
 use std::ptr;
 
 use nginx_sys::{
-    NGX_HTTP_IMS_OFF, NGX_LOG_EMERG, ngx_array_t, ngx_conf_log_error, ngx_conf_t,
-    ngx_http_compile_complex_value, ngx_http_compile_complex_value_t, ngx_http_complex_value,
-    ngx_http_complex_value_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_module,
-    ngx_str_t,
+    NGX_HTTP_IMS_OFF, NGX_LOG_EMERG, ngx_array_t, ngx_conf_log_error, ngx_conf_t, ngx_str_t,
 };
 use swrcache::engine::{Directives, Policy};
 
-use crate::config::proxy_target;
+use crate::config::value::Value;
 use crate::config::zone::Zone;
-use crate::fetch::report::Lines;
-use crate::module::ctx_index;
 use crate::sys::boundary::guard;
+use crate::sys::conf::{self, FAILED};
+use crate::sys::log::{Limit, log_error};
 use crate::sys::pool::{Pool, bytes_of};
 use crate::sys::request::Req;
 
@@ -31,11 +28,9 @@ pub(crate) struct MainConf {
 impl MainConf {
     /// The configuration being read.
     pub(crate) fn of<'a>(cf: *mut ngx_conf_t) -> &'a mut MainConf {
-        // SAFETY: inside `http`, `cf.ctx` is the http context, whose `main_conf` holds what `create_main` made.
-        unsafe {
-            let ctx: *mut ngx_http_conf_ctx_t = (*cf).ctx.cast();
-            &mut *(*(*ctx).main_conf.add(ctx_index())).cast::<MainConf>()
-        }
+        // SAFETY: the main configuration is what `create_main` made; nginx reads its configuration on one thread, and no caller keeps
+        // the reference while another directive is read.
+        unsafe { &mut *conf::main_of(cf) }
     }
 
     pub(crate) fn zone(&self, name: &[u8]) -> Option<&Zone> {
@@ -44,46 +39,6 @@ impl MainConf {
             .map(Box::as_ref)
             .find(|z| z.name() == name)
     }
-}
-
-/// A value with variables, compiled when the configuration was read.
-#[derive(Clone, Copy)]
-pub(crate) struct Value(pub(crate) *mut ngx_http_complex_value_t);
-
-impl Value {
-    /// Compiles a text with variables; nothing if there is an unknown one, which nginx logs, or no memory.
-    pub(crate) fn compile(cf: *mut ngx_conf_t, text: &[u8]) -> Option<Value> {
-        // SAFETY: the pool of the cycle being read; the compiled value lives in it.
-        let pool = unsafe { Pool::new((*cf).pool) };
-        let out = pool.zeroed::<ngx_http_complex_value_t>()?;
-        let mut source = pool.copy(text)?;
-        let mut compile = ngx_http_compile_complex_value_t {
-            cf,
-            value: &mut source,
-            complex_value: out,
-            // SAFETY: all-zero is the documented start value of this struct.
-            ..unsafe { std::mem::zeroed() }
-        };
-        // SAFETY: all pointers are live.
-        let rc = unsafe { ngx_http_compile_complex_value(&mut compile) };
-        crate::sys::request::is_ok(rc).then_some(Value(out))
-    }
-
-    /// The value for this request, in its pool; `None` when memory is out.
-    pub(crate) fn of<'a>(self, r: Req) -> Option<&'a [u8]> {
-        let mut out = ngx_str_t::default();
-        // SAFETY: compiled by ngx_http_compile_complex_value in the pool of the cycle.
-        let rc = unsafe { ngx_http_complex_value(r.as_ptr(), self.0, &mut out) };
-        // SAFETY: the bytes are in the request's pool or the configuration, which outlive the use.
-        crate::sys::request::is_ok(rc).then(|| unsafe { &*ptr::from_ref(bytes_of(&out)) })
-    }
-}
-
-/// Whether one of the conditions holds: not empty and not "0" (ngx_http_test_predicates).
-pub(crate) fn any_true(values: &[Value], r: Req) -> bool {
-    values
-        .iter()
-        .any(|v| v.of(r).is_some_and(|s| !s.is_empty() && s != b"0"))
 }
 
 /// `swr_cache`.
@@ -143,12 +98,19 @@ pub(crate) struct LocConf {
     /// Background refreshes of this location in flight in this worker.
     pub(crate) refreshing: Cell<u32>,
     /// What the log has told of those that were put off.
-    pub(crate) put_off: Lines,
+    pub(crate) put_off: Limit,
     /// The parameter of the location's `proxy_pass`.
     pub(crate) proxied: Option<Value>,
 }
 
 impl LocConf {
+    /// What the directives made of the request's location.
+    pub(crate) fn of(r: Req) -> &'static LocConf {
+        // SAFETY: nginx made a location configuration for every location by `create_location`; it lives as long as the cycle, which
+        // outlives its requests, and is not changed once it has been read.
+        unsafe { &*r.location_conf() }
+    }
+
     /// The zone that this request's location names, if the cache is on.
     pub(crate) fn zone(&self, r: Req) -> Option<&'static Zone> {
         match self.settings.zone {
@@ -162,10 +124,11 @@ impl LocConf {
                 // SAFETY: as above.
                 let found = unsafe { self.main.as_ref()? }.zone(name);
                 if found.is_none() {
-                    r.log_error(&format!(
-                        "swr_cache zone \"{}\" not found",
-                        String::from_utf8_lossy(name)
-                    ));
+                    let name = String::from_utf8_lossy(name);
+                    let text = format!(
+                        "swr_cache: no zone \"{name}\" is declared; the request is not cached"
+                    );
+                    log_error(r, &text);
                 }
                 found
             }
@@ -189,10 +152,7 @@ impl LocConf {
         let Some(values) = &self.settings.key else {
             return "$scheme$host$request_uri".to_owned();
         };
-        // SAFETY: compiled when the configuration was read, in the pool of the cycle.
-        let texts = values
-            .iter()
-            .map(|value| bytes_of(unsafe { &(*value.0).value }));
+        let texts = values.iter().map(|value| value.source());
         texts.map(String::from_utf8_lossy).collect()
     }
 
@@ -246,13 +206,7 @@ impl LocConf {
 /// nginx's `if_modified_since`, unless it is `off`. `exact`, which is nginx's default, is taken as `before` is: a date later than
 /// the response's own says that the client has the response (RFC 9110 §13.1.3).
 fn counts_dates(cf: *mut ngx_conf_t) -> bool {
-    // SAFETY: while nginx merges, `cf.ctx` has the configuration of the location, and the core module's has been merged.
-    unsafe {
-        let ctx: *mut ngx_http_conf_ctx_t = (*cf).ctx.cast();
-        let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
-        let core: *const ngx_http_core_loc_conf_t = (*(*ctx).loc_conf.add(index)).cast();
-        (*core).if_modified_since != NGX_HTTP_IMS_OFF as usize
-    }
+    conf::core_location(cf).if_modified_since != NGX_HTTP_IMS_OFF as usize
 }
 
 fn undeclared(directive: &str, name: &[u8]) -> String {
@@ -260,6 +214,11 @@ fn undeclared(directive: &str, name: &[u8]) -> String {
     format!(
         "\"{directive}\" names the zone \"{name}\", which no \"swr_cache_zone zone={name}:SIZE\" declares"
     )
+}
+
+/// Whether a block within a location, to which nginx gives the `proxy_pass` of that (`if`, `limit_except`; ngx_http_proxy_merge_loc_conf).
+fn is_nameless(cf: *mut ngx_conf_t) -> bool {
+    conf::core_location(cf).noname() != 0
 }
 
 /// Puts an error into nginx's log with the file and line being read.
@@ -290,7 +249,6 @@ fn keep<T>(cf: *mut ngx_conf_t, value: T) -> *mut c_void {
 /// # Safety
 /// `cf` is what nginx reads the configuration with, and has a pool.
 pub(crate) unsafe extern "C" fn create_main(cf: *mut ngx_conf_t) -> *mut c_void {
-    proxy_target::look_on(cf);
     keep(cf, MainConf::default())
 }
 
@@ -309,7 +267,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
             purges: None,
             main: ptr::null(),
             refreshing: Cell::new(0),
-            put_off: Lines::none(),
+            put_off: Limit::new(),
             proxied: None,
         },
     )
@@ -324,23 +282,18 @@ pub(crate) unsafe extern "C" fn merge_location(
     above: *mut c_void,
     here: *mut c_void,
 ) -> *mut c_char {
-    guard(
-        "merging the configuration",
-        crate::config::directives::FAILED,
-        || {
-            // SAFETY: nginx passes what `create_location` made for the two contexts.
-            let (above, here) =
-                unsafe { (&*above.cast::<LocConf>(), &mut *here.cast::<LocConf>()) };
-            if proxy_target::is_nameless(cf) {
-                here.proxied = here.proxied.or(above.proxied);
+    guard("merging the configuration", FAILED, || {
+        // SAFETY: nginx passes what `create_location` made for the two contexts.
+        let (above, here) = unsafe { (&*above.cast::<LocConf>(), &mut *here.cast::<LocConf>()) };
+        if is_nameless(cf) {
+            here.proxied = here.proxied.or(above.proxied);
+        }
+        match here.merge(above, cf) {
+            Ok(()) => ptr::null_mut(),
+            Err(message) => {
+                report(cf, &message);
+                FAILED
             }
-            match here.merge(above, cf) {
-                Ok(()) => ptr::null_mut(),
-                Err(message) => {
-                    report(cf, &message);
-                    crate::config::directives::FAILED
-                }
-            }
-        },
-    )
+        }
+    })
 }

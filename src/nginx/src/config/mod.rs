@@ -1,6 +1,7 @@
-//! The `swr_cache_*` directives and what they make of a location and of a zone.
+//! What the `swr_cache_*` directives make of a location and of a zone.
 
-pub(crate) mod directives;
 pub(crate) mod location;
 pub(crate) mod proxy_target;
+pub(crate) mod value;
+pub(crate) mod words;
 pub(crate) mod zone;

@@ -8,28 +8,25 @@ use std::ffi::{CStr, c_char, c_void};
 use std::ptr;
 
 use nginx_sys::{
-    ngx_command_t, ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_module,
-    ngx_module_t, ngx_parse_url, ngx_pool_cleanup_add, ngx_str_t, ngx_url_t,
+    ngx_command_t, ngx_conf_t, ngx_module_t, ngx_parse_url, ngx_pool_cleanup_add, ngx_str_t,
+    ngx_url_t,
 };
 
-use crate::config::location::{LocConf, Value};
-use crate::fetch::tls::symbol;
-use crate::module::ctx_index;
+use crate::config::location::LocConf;
+use crate::config::value::Value;
 use crate::sys::boundary::guard;
+use crate::sys::conf::{self, FAILED};
+use crate::sys::one_thread::OneThread;
 use crate::sys::pool::{borrow, bytes_of};
 use crate::sys::request::{Req, is_ok};
+use crate::sys::symbol::symbol;
 
 const PROXY: &CStr = c"ngx_http_proxy_module";
 
 type Set = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
 
 /// What nginx does when it reads `proxy_pass`, while this module looks on.
-struct Original(Cell<Option<Set>>);
-
-// SAFETY: nginx reads its configuration on one thread.
-unsafe impl Sync for Original {}
-
-static ORIGINAL: Original = Original(Cell::new(None));
+static ORIGINAL: OneThread<Cell<Option<Set>>> = OneThread::new(Cell::new(None));
 
 /// Looks on from now until [`let_go`], at the latest until the configuration is given up: this library may then be unloaded.
 pub(crate) fn look_on(cf: *mut ngx_conf_t) {
@@ -41,13 +38,13 @@ pub(crate) fn look_on(cf: *mut ngx_conf_t) {
     cleanup.handler = Some(on_cleanup);
     let is_ours = |set: Set| ptr::fn_addr_eq(set, proxy_pass as Set);
     if !command.set.is_some_and(is_ours) {
-        ORIGINAL.0.set(command.set.replace(proxy_pass));
+        ORIGINAL.set(command.set.replace(proxy_pass));
     }
 }
 
 /// The `http` block has been read.
 pub(crate) fn let_go() {
-    if let (Some(command), Some(original)) = (command(), ORIGINAL.0.take()) {
+    if let (Some(command), Some(original)) = (command(), ORIGINAL.take()) {
         command.set = Some(original);
     }
 }
@@ -84,8 +81,8 @@ unsafe extern "C" fn proxy_pass(
     command: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
-    let Some(original) = ORIGINAL.0.get() else {
-        return crate::config::directives::FAILED;
+    let Some(original) = ORIGINAL.get() else {
+        return FAILED;
     };
     // SAFETY: what nginx passes is handed on.
     let result = unsafe { original(cf, command, conf) };
@@ -97,11 +94,9 @@ unsafe extern "C" fn proxy_pass(
 
 /// Remembers the parameter with the location.
 fn note(cf: *mut ngx_conf_t) {
-    // SAFETY: inside a location `cf.ctx` is its http context, with the configuration that `create_location` made; the words of the
-    // directive are strings.
+    // SAFETY: inside a location, its configuration is the one that `create_location` made; the words of the directive are strings.
     let (conf, words) = unsafe {
-        let ctx: *mut ngx_http_conf_ctx_t = (*cf).ctx.cast();
-        let conf: *mut LocConf = (*(*ctx).loc_conf.add(ctx_index())).cast();
+        let conf: *mut LocConf = conf::location_of(cf);
         (&mut *conf, (*(*cf).args).as_slice::<ngx_str_t>())
     };
     conf.proxied = words
@@ -109,19 +104,8 @@ fn note(cf: *mut ngx_conf_t) {
         .and_then(|url| Value::compile(cf, bytes_of(url)));
 }
 
-/// Whether a block within a location, to which nginx gives the `proxy_pass` of that (`if`, `limit_except`; ngx_http_proxy_merge_loc_conf).
-pub(crate) fn is_nameless(cf: *mut ngx_conf_t) -> bool {
-    // SAFETY: while configurations are merged, `cf.ctx` has those of the inner block, the core module's among them.
-    unsafe {
-        let ctx: *mut ngx_http_conf_ctx_t = (*cf).ctx.cast();
-        let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
-        let core: *const ngx_http_core_loc_conf_t = (*(*ctx).loc_conf.add(index)).cast();
-        (*core).noname() != 0
-    }
-}
-
 /// Where `proxy_pass` goes.
-pub(crate) struct Target {
+pub(crate) struct Proxied {
     /// `$proxy_host`: with the port where it is not the scheme's.
     pub(crate) host: Vec<u8>,
     /// `$proxy_port`: empty for a socket in the file system.
@@ -129,8 +113,8 @@ pub(crate) struct Target {
 }
 
 /// The target of the request's location; nothing where the location has no `proxy_pass`, or a bad one.
-pub(crate) fn target(r: Req) -> Option<Target> {
-    let conf = r.conf();
+pub(crate) fn target(r: Req) -> Option<Proxied> {
+    let conf = LocConf::of(r);
     let text = conf.proxied.filter(|_| conf.is_on())?.of(r)?;
     let starts = |scheme: &str| {
         let (start, rest) = text.split_at_checked(scheme.len())?;
@@ -153,20 +137,20 @@ pub(crate) fn target(r: Req) -> Option<Target> {
         return None;
     }
     if url.family == libc::AF_UNIX {
-        return Some(Target {
+        return Some(Proxied {
             host: b"localhost".to_vec(),
             port: Vec::new(),
         });
     }
     let host = bytes_of(&url.host);
     if url.no_port() != 0 || url.port == scheme_port {
-        return Some(Target {
+        return Some(Proxied {
             host: host.to_vec(),
             port: scheme_port.to_string().into_bytes(),
         });
     }
     let port = bytes_of(&url.port_text);
-    Some(Target {
+    Some(Proxied {
         host: [host, b":", port].concat(),
         port: port.to_vec(),
     })

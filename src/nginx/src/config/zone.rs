@@ -27,9 +27,12 @@ use nginx_sys::{
 use swrcache::engine::Cache;
 use swrcache::store::{Found, OnExec, Region, RegionOptions};
 
-use crate::sys::boundary::{guard, log_cycle};
+use crate::sys::boundary::guard;
+use crate::sys::log::log_cycle;
+use crate::sys::module_index::tag;
 use crate::sys::pool::{Pool, bytes_of};
-use crate::worker::process;
+use crate::sys::request::is_ok;
+use crate::worker::wakeup;
 
 /// The optional parameters of `swr_cache_zone`.
 #[derive(Default)]
@@ -119,7 +122,7 @@ impl Zone {
                 Some(_) => 8 * ngx_pagesize,
                 None => size,
             };
-            ngx_shared_memory_add(cf, &mut owned, size, crate::module::tag()).as_mut()
+            ngx_shared_memory_add(cf, &mut owned, size, tag()).as_mut()
         };
         let shm = shm.ok_or_else(|| format!("can't have the zone \"{shown}\""))?;
         let zone = Box::new(Zone {
@@ -162,7 +165,7 @@ impl Zone {
         // SAFETY: written by nginx at the start of each process.
         let pid = unsafe { ngx_pid };
         if self.entered.get() != pid {
-            cache.region().enter(process::bell()).ok()?;
+            cache.region().enter(wakeup::own()).ok()?;
             self.entered.set(pid);
         }
         Some(cache)
@@ -186,7 +189,7 @@ impl Zone {
             let text = format!(
                 "swr_cache_zone \"{name}\": its memory was found damaged, requests are proxied; a reload makes it anew"
             );
-            log_cycle(NGX_LOG_CRIT as usize, &text);
+            log_cycle(NGX_LOG_CRIT, &text);
         }
     }
 
@@ -334,7 +337,7 @@ fn each_of_ours(list: &mut ngx_list_t, mut f: impl FnMut(&mut ngx_shm_zone_t)) {
             let zones: *mut ngx_shm_zone_t = here.elts.cast();
             (0..here.nelts)
                 .map(|i| &mut *zones.add(i))
-                .filter(|zone| zone.tag == crate::module::tag())
+                .filter(|zone| zone.tag == tag())
                 .for_each(&mut f);
             part = here.next;
         }
@@ -368,7 +371,7 @@ pub(crate) fn file_path(cf: *mut ngx_conf_t, value: &[u8]) -> Result<PathBuf, St
         .ok_or("ran out of memory")?;
     // SAFETY: the cycle being read; the name is given a copy of its own where it changes.
     let rc = unsafe { ngx_conf_full_name((*cf).cycle, &mut name, 0) };
-    if !crate::sys::request::is_ok(rc) {
+    if !is_ok(rc) {
         return Err("ran out of memory".into());
     }
     let path = PathBuf::from(OsStr::from_bytes(bytes_of(&name)));

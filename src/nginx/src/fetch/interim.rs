@@ -7,25 +7,23 @@
 //!
 //! What passes the cache untouched is nginx's own affair, as before.
 
+use std::cell::Cell;
 use std::mem;
 
 use nginx_sys::{
     NGX_AGAIN, NGX_ERROR, NGX_HTTP_SWITCHING_PROTOCOLS, NGX_HTTP_UPSTREAM_INVALID_HEADER,
-    NGX_HTTP_VERSION_11, ngx_hash_find, ngx_hash_key, ngx_http_request_t, ngx_http_upstream_t,
-    ngx_int_t,
+    NGX_HTTP_VERSION_11, ngx_hash_find, ngx_hash_key, ngx_http_request_t,
+    ngx_http_upstream_headers_in_t, ngx_http_upstream_t, ngx_int_t,
 };
 #[cfg(nginx_has = "ngx_http_core_loc_conf_s.early_hints")]
-use nginx_sys::{
-    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_send_early_hints,
-    ngx_http_top_early_hints_filter,
-};
+use nginx_sys::{ngx_http_send_early_hints, ngx_http_top_early_hints_filter};
 
 use swrcache::http::{Exclusions, Fields, limits};
 
 use crate::sys::boundary::guard;
 use crate::sys::header_list::{self, new_list};
 use crate::sys::pool::bytes_of;
-use crate::sys::record::Ctx;
+use crate::sys::record;
 use crate::sys::request::{Req, is_ok};
 
 type Callback = unsafe extern "C" fn(*mut ngx_http_request_t) -> ngx_int_t;
@@ -33,29 +31,41 @@ type Callback = unsafe extern "C" fn(*mut ngx_http_request_t) -> ngx_int_t;
 /// So many before the final response are no help any more: the header counts as invalid.
 const MOST: u32 = 32;
 
-/// The upstream's own callbacks, where ours stand in for them.
-#[derive(Default)]
-pub(crate) struct Interim {
-    parse: Option<Callback>,
+/// Shows the client that leads a fetch an interim response.
+type Tell = fn(Req, &ngx_http_upstream_headers_in_t);
+
+/// A note of a fetch's request: the upstream's own callbacks, where ours stand in for them.
+struct Interim {
+    parse: Cell<Option<Callback>>,
     again: Option<Callback>,
-    seen: u32,
+    seen: Cell<u32>,
+    tell: Tell,
 }
 
-/// Watches for interim responses to a fetch that has just been started.
-pub(crate) fn watch(r: Req) {
-    let (Some(upstream), Some(fetch)) = (upstream(r), Ctx::fetch(r)) else {
-        return;
-    };
+/// Watches for interim responses to a fetch that has just been started; `tell` is called with each.
+pub(crate) fn watch(r: Req, tell: Tell) -> Option<()> {
+    let upstream = upstream(r)?;
     // SAFETY: an upstream has its configuration.
     let module = bytes_of(unsafe { &(*upstream.conf).module });
     let has_interim = module == b"proxy" || module == b"grpc";
     if has_interim && upstream.process_header.is_some() && upstream.reinit_request.is_some() {
-        fetch.interim = Interim {
-            parse: upstream.process_header.replace(process_header),
-            again: upstream.reinit_request.replace(reinit_request),
-            seen: 0,
-        };
+        record::note(
+            r,
+            Interim {
+                parse: Cell::new(upstream.process_header),
+                again: upstream.reinit_request,
+                seen: Cell::new(0),
+                tell,
+            },
+        )?;
+        upstream.process_header = Some(process_header);
+        upstream.reinit_request = Some(reinit_request);
     }
+    Some(())
+}
+
+fn interim<'a>(r: Req) -> Option<&'a Interim> {
+    record::noted(r)
 }
 
 fn upstream<'a>(r: Req) -> Option<&'a mut ngx_http_upstream_t> {
@@ -88,11 +98,12 @@ unsafe extern "C" fn reinit_request(r: *mut ngx_http_request_t) -> ngx_int_t {
 }
 
 fn parse(r: Req) -> Option<ngx_int_t> {
+    let interim = interim(r)?;
     loop {
-        let own = Ctx::fetch(r)?.interim.parse?;
+        let own = interim.parse.get()?;
         // SAFETY: what the upstream had set for this very request.
         let rc = unsafe { own(r.as_ptr()) };
-        step_before(r)?;
+        step_before(r, interim)?;
         let upstream = upstream(r)?;
         // The upstream has made itself ready for the next header then.
         let is_known = is_early_hints(rc);
@@ -100,21 +111,26 @@ fn parse(r: Req) -> Option<ngx_int_t> {
         if !has_more {
             return Some(rc);
         }
-        let fetch = Ctx::fetch(r)?;
-        fetch.interim.seen += 1;
-        if fetch.interim.seen > MOST {
+        interim.seen.set(interim.seen.get() + 1);
+        if interim.seen.get() > MOST {
             return Some(NGX_HTTP_UPSTREAM_INVALID_HEADER as ngx_int_t);
         }
         hide(upstream);
-        fetch.tell(&upstream.headers_in);
+        (interim.tell)(r, &upstream.headers_in);
         if !is_known {
             begin_again(r).filter(|rc| is_ok(*rc))?;
         }
         forget_header(r)?;
-        if upstream.buffer.pos == upstream.buffer.last {
+        if has_read_all(r)? {
             return Some(NGX_AGAIN as ngx_int_t);
         }
     }
+}
+
+/// Whether all that has come from the origin has been parsed.
+fn has_read_all(r: Req) -> Option<bool> {
+    let buffer = &upstream(r)?.buffer;
+    Some(buffer.pos == buffer.last)
 }
 
 /// `101` ends the protocol, and is no interim response to a fetch.
@@ -147,20 +163,21 @@ fn hide(upstream: &mut ngx_http_upstream_t) {
 }
 
 fn begin_again(r: Req) -> Option<ngx_int_t> {
-    let own = Ctx::fetch(r)?.interim.again?;
+    let interim = interim(r)?;
+    let own = interim.again?;
     // SAFETY: what the upstream had set for this very request.
     let rc = unsafe { own(r.as_ptr()) };
-    step_before(r)?;
+    step_before(r, interim)?;
     Some(rc)
 }
 
 /// Puts our step back before the parser that the upstream has set meanwhile.
-fn step_before(r: Req) -> Option<()> {
+fn step_before(r: Req, interim: &Interim) -> Option<()> {
     let upstream = upstream(r)?;
     let set = upstream.process_header.replace(process_header);
     // Ours, if nothing was set: then the old one is right still.
     if !set.is_some_and(|set| std::ptr::fn_addr_eq(set, process_header as Callback)) {
-        Ctx::fetch(r)?.interim.parse = set;
+        interim.parse.set(set);
     }
     Some(())
 }
@@ -206,8 +223,7 @@ fn hint(r: Req, fields: &dyn Fields) -> Option<()> {
     let mut whole = new_list(r.pool(), &mut out.headers, 8);
     each_of_its_own(fields, &mut |name, value| {
         let pool = r.pool();
-        let push =
-            || crate::client::deliver::push(r, pool.copy(name)?, pool.copy(value)?).map(|_| ());
+        let push = || push(r, pool.copy(name)?, pool.copy(value)?).map(|_| ());
         whole = whole.and_then(|()| push());
     });
     if whole.is_some() {
@@ -229,12 +245,7 @@ fn hint(r: Req, fields: &dyn Fields) -> Option<()> {
 /// Whether `early_hints` says here who gets them.
 #[cfg(nginx_has = "ngx_http_core_loc_conf_s.early_hints")]
 fn is_said(r: Req) -> bool {
-    // SAFETY: the core module's configuration of the request's location.
-    unsafe {
-        let index = (*(&raw const ngx_http_core_module)).ctx_index;
-        let core: *const ngx_http_core_loc_conf_t = (*r.raw().loc_conf.add(index)).cast();
-        !(*core).early_hints.is_null()
-    }
+    !r.core_conf().early_hints.is_null()
 }
 
 #[cfg(not(nginx_has = "ngx_http_core_loc_conf_s.early_hints"))]

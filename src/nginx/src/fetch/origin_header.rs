@@ -10,7 +10,7 @@ use nginx_sys::{ngx_http_upstream_t, ngx_list_t, ngx_table_elt_t};
 use swrcache::engine::Stored;
 
 use crate::sys::header_list::{List, new_list, push_to};
-use crate::sys::pool::Pool;
+use crate::sys::pool::{Pool, bytes_of};
 use crate::sys::request::Req;
 
 /// A stand-in for `r->upstream`, in the pool of that request.
@@ -85,7 +85,7 @@ impl OriginHeader {
 
     fn add(&self, pool: Pool, e: &ngx_table_elt_t) -> Option<()> {
         let copy = copy_to(&mut self.raw().headers_in.headers, pool, e)?;
-        let is_cookie = crate::sys::pool::bytes_of(&e.key).eq_ignore_ascii_case(b"set-cookie");
+        let is_cookie = bytes_of(&e.key).eq_ignore_ascii_case(b"set-cookie");
         if is_cookie && e.hash != 0 {
             return self.add_cookie(pool, copy);
         }

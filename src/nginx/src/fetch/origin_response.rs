@@ -3,13 +3,13 @@
 use nginx_sys::{
     NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_MODIFIED, NGX_HTTP_OK,
     NGX_HTTP_UPSTREAM_IGN_XA_CHARSET, NGX_HTTP_UPSTREAM_IGN_XA_LIMIT_RATE, ngx_http_request_t,
-    ngx_http_upstream_t,
+    ngx_http_upstream_t, ngx_list_t, ngx_str_t,
 };
 use swrcache::engine::{Failure, Response, Withheld};
 use swrcache::http::Fields;
 
 use crate::sys::clock;
-use crate::sys::header_list::{List, Visible};
+use crate::sys::header_list::List;
 use crate::sys::pool::bytes_of;
 use crate::sys::request::Req;
 
@@ -199,4 +199,43 @@ fn is_by_encoding(raw: &ngx_http_request_t) -> bool {
 #[cfg(not(nginx_has = "ngx_http_request_s.set_gzip_vary"))]
 fn is_by_encoding(_: &ngx_http_request_t) -> bool {
     false
+}
+
+/// The fields of `headers_out` and those that nginx keeps beside the list.
+#[derive(Clone, Copy)]
+struct Visible<'a> {
+    list: &'a ngx_list_t,
+    content_type: &'a ngx_str_t,
+    /// Less than the whole if parameters follow, among them the `charset` that nginx has noted.
+    content_type_len: usize,
+    charset: &'a ngx_str_t,
+    content_length: Option<&'a [u8]>,
+    last_modified: Option<&'a [u8]>,
+    /// `Vary: Accept-Encoding` beside them (gzip_static).
+    by_encoding: bool,
+}
+
+impl Fields for Visible<'_> {
+    fn each(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
+        let media_type = bytes_of(self.content_type);
+        if !media_type.is_empty() {
+            match bytes_of(self.charset) {
+                charset if !charset.is_empty() && media_type.len() == self.content_type_len => f(
+                    b"Content-Type",
+                    &[media_type, b"; charset=", charset].concat(),
+                ),
+                _ => f(b"Content-Type", media_type),
+            }
+        }
+        if let Some(length) = self.content_length {
+            f(b"Content-Length", length);
+        }
+        if let Some(date) = self.last_modified {
+            f(b"Last-Modified", date);
+        }
+        if self.by_encoding {
+            f(b"Vary", b"Accept-Encoding");
+        }
+        List::of(self.list).each(f);
+    }
 }

@@ -6,22 +6,17 @@
 //!
 //! A fetch starts behind the rewrite phases. One that comes to them has been redirected: by its target, to the first of the
 //! server (ngx_http_internal_redirect), or to that of a named location (ngx_http_named_location). `error_page` is never looked
-//! up for a fetch ([`crate::fetch::connection`]): its response is then nginx's own page, and `err_status` says for what.
+//! up for a fetch ([`request_copy`]): its response is then nginx's own page, and `err_status` says for what.
 
 use nginx_sys::{
-    NGX_DECLINED, NGX_DONE, NGX_ERROR, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_OK,
-    ngx_http_internal_redirect, ngx_http_named_location, ngx_http_request_t, ngx_int_t, ngx_str_t,
+    NGX_DONE, NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_http_internal_redirect, ngx_http_named_location,
+    ngx_int_t, ngx_str_t,
 };
 
-use crate::api::explain;
-use crate::client::arrival;
-use crate::client::deliver::{complete_location, copy_field, host_fields};
-use crate::fetch::connection;
-use crate::fetch::origin_response::is_own_redirect;
-use crate::sys::boundary::guard;
-use crate::sys::header_list::List;
-use crate::sys::pool::{bytes_of, str_of};
-use crate::sys::record::{Ctx, Role};
+use crate::config::location::LocConf;
+use crate::fetch::request_copy;
+use crate::fetch::response_copy::{copy_fields, copy_host_fields};
+use crate::sys::pool::str_of;
 use crate::sys::request::Req;
 
 /// How a client's request goes on after a fetch that brought no response of its own. What it needs lies in its pool.
@@ -39,7 +34,7 @@ pub(crate) enum Onward {
 
 /// Where nginx has led a fetch.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Led {
+pub(crate) enum Detour {
     /// Nowhere: the response is nginx's own, in place of one with this status.
     Error(ngx_int_t),
     /// To another target.
@@ -48,85 +43,28 @@ pub(crate) enum Led {
     Named,
 }
 
-/// The first step of the phase of the server's `rewrite`, of every request.
-///
-/// # Safety
-/// `r` is a live request.
-pub(crate) unsafe extern "C" fn server_rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
-    let declined = NGX_DECLINED as ngx_int_t;
-    guard("a request's target", declined, || {
-        // SAFETY: nginx passes a live request.
-        let r = unsafe { Req::new(r) };
-        if explain::is_for_nothing(r) {
-            return NGX_OK as ngx_int_t;
-        }
-        arrival::note(r);
-        stop(r, Led::Target).unwrap_or(declined)
-    })
-}
-
-/// The first step of the phase of a location's `rewrite`, of every request.
-///
-/// # Safety
-/// `r` is a live request.
-pub(crate) unsafe extern "C" fn location_rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
-    let declined = NGX_DECLINED as ngx_int_t;
-    guard("a request's location", declined, || {
-        // SAFETY: nginx passes a live request.
-        stop(unsafe { Req::new(r) }, Led::Named).unwrap_or(declined)
-    })
-}
-
-/// A request that has been led on: a fetch ends here.
-fn stop(r: Req, led: Led) -> Option<ngx_int_t> {
-    if !r.is_main() || r.raw().internal() == 0 {
-        return None;
-    }
-    match &mut Ctx::of(r)?.role {
-        Role::Client(client) => {
-            client.led_on();
-            return None;
-        }
-        Role::Fetch(fetch) => fetch.led_elsewhere(led),
-        Role::Explain(_) | Role::Purge(_) => return None,
-    }
-    // A `post_action` of the place, whose turn nginx finds now or which has led here, is the client's (ngx_http_post_action).
-    r.raw().set_post_action(1);
-    r.raw().set_uri_changes(0);
-    Some(NGX_ERROR as ngx_int_t)
-}
-
 /// Makes of what `fetch` has come to what `client` goes on with, and gives the client the header fields that nginx has kept for
 /// it: those of the refusal, or those that outlive `X-Accel-Redirect` (ngx_http_upstream_process_headers).
-pub(crate) fn hand_over(fetch: Req, client: Req, led: Led) -> Option<Onward> {
+pub(crate) fn hand_over(fetch: Req, client: Req, detour: Detour) -> Option<Onward> {
     let pool = client.pool();
-    copy_header(fetch, client, led)?;
-    connection::give_back_variables(fetch, client)?;
-    Some(match led {
-        Led::Error(status) => Onward::Error(status),
-        Led::Target => Onward::Target {
+    copy_header(fetch, client, detour)?;
+    request_copy::give_back_variables(fetch, client)?;
+    Some(match detour {
+        Detour::Error(status) => Onward::Error(status),
+        Detour::Target => Onward::Target {
             uri: pool.copy_str(fetch.raw().uri)?,
             args: pool.copy_str(fetch.raw().args)?,
             by_get: fetch.raw().method == NGX_HTTP_GET as usize,
         },
-        Led::Named => Onward::Named(pool.copy(arrival::named(fetch))?),
+        Detour::Named => Onward::Named(pool.copy(fetch.named_location())?),
     })
 }
 
-fn copy_header(fetch: Req, client: Req, led: Led) -> Option<()> {
-    let (from, pool) = (&fetch.raw().headers_out, client.pool());
-    let mut ok = Some(());
-    List::of(&from.headers).elements(|e| {
-        if e.hash != 0 {
-            ok = ok.and_then(|()| copy_field(client, pool, bytes_of(&e.key), bytes_of(&e.value)));
-        }
-    });
-    ok?;
-    if is_own_redirect(fetch) {
-        complete_location(client);
-    }
-    host_fields(client, client.conf(), fetch)?;
-    if !matches!(led, Led::Error(_)) {
+fn copy_header(fetch: Req, client: Req, detour: Detour) -> Option<()> {
+    copy_fields(client, fetch, |_| true)?;
+    copy_host_fields(client, LocConf::of(client), fetch)?;
+    if !matches!(detour, Detour::Error(_)) {
+        let (pool, from) = (client.pool(), &fetch.raw().headers_out);
         let to = &mut client.raw().headers_out;
         to.content_type = pool.copy_str(from.content_type)?;
         to.content_type_len = from.content_type_len;

@@ -2,76 +2,40 @@
 //! `warn` where `swr_cache_refresh_max` puts refreshes off. However many there are, a worker writes few lines: the others
 //! are counted, and told of as a number a little later.
 
-use std::cell::Cell;
-
-use nginx_sys::{NGX_LOG_NOTICE, NGX_LOG_WARN, log_line, ngx_event_t};
+use nginx_sys::{NGX_LOG_NOTICE, NGX_LOG_WARN, ngx_event_t};
 use swrcache::engine::{Stored, Trouble, key};
 
 use crate::config::location::LocConf;
-use crate::sys::boundary::{guard, log_cycle};
+use crate::sys::boundary::guard;
 use crate::sys::clock::now;
-use crate::sys::posted_event::Turns;
+use crate::sys::event::PostedEvent;
+use crate::sys::log::{Limit, SPAN, log_cycle, log_request};
+use crate::sys::one_thread::OneThread;
 use crate::sys::request::Req;
 
-/// Lines of a kind in a span of time, in milliseconds.
+/// Lines of a kind in a span of time.
 const LINES: u32 = 10;
-const SPAN: u64 = 10_000;
 
-/// Lines of one kind.
-pub(crate) struct Lines {
-    since: Cell<u64>,
-    written: Cell<u32>,
-    held: Cell<u64>,
+static FAILED: OneThread<Limit> = OneThread::new(Limit::new());
+static RECOVERED: OneThread<Limit> = OneThread::new(Limit::new());
+/// Tells of the lines that were suppressed.
+static SUMMARY: PostedEvent = PostedEvent::new(summarize);
+
+/// Whether one more line of a kind may be written, and how many were suppressed before it; else those are told of later.
+fn admit(limit: &Limit, most: u32) -> Option<u64> {
+    let admitted = limit.admit(most);
+    if admitted.is_none() {
+        SUMMARY.at_latest_in(SPAN);
+    }
+    admitted
 }
 
-// SAFETY: nginx runs one thread in a worker.
-unsafe impl Sync for Lines {}
-
-static FAILED: Lines = Lines::none();
-static RECOVERED: Lines = Lines::none();
-/// Tells of what was only counted.
-static REST: Turns = Turns::new(tell_rest);
-
-impl Lines {
-    pub(crate) const fn none() -> Lines {
-        Lines {
-            since: Cell::new(0),
-            written: Cell::new(0),
-            held: Cell::new(0),
-        }
-    }
-
-    /// Whether one more may be written, and how many were not since the last.
-    fn next(&self, most: u32) -> Option<u64> {
-        let now = now();
-        if now.saturating_sub(self.since.get()) >= SPAN {
-            self.since.set(now);
-            self.written.set(0);
-        }
-        if self.written.get() >= most {
-            if self.held.replace(self.held.get() + 1) == 0 {
-                REST.later(SPAN as usize);
-            }
-            return None;
-        }
-        self.written.set(self.written.get() + 1);
-        Some(self.held.take())
-    }
-}
-
-fn write(r: Req, level: u32, text: &str, held: u64) {
-    let more = match held {
+fn write(r: Req, level: u32, text: &str, suppressed: u64) {
+    let more = match suppressed {
         0 => String::new(),
-        held => format!("; {held} more since the last such line"),
+        n => format!("; {n} more since the last such line"),
     };
-    // SAFETY: a connection always has a log.
-    unsafe {
-        log_line(
-            level as usize,
-            r.connection().log,
-            &format!("swr_cache: {text}{more}"),
-        )
-    }
+    log_request(r, level, &format!("swr_cache: {text}{more}"));
 }
 
 fn zone_name(r: Req, conf: &LocConf) -> String {
@@ -86,9 +50,9 @@ fn seconds(ms: u64) -> String {
 }
 
 /// A span is over.
-extern "C" fn tell_rest(_: *mut ngx_event_t) {
+extern "C" fn summarize(_: *mut ngx_event_t) {
     guard("a summary for the log", (), || {
-        for (lines, level, what) in [
+        for (limit, level, what) in [
             (&FAILED, NGX_LOG_WARN, "refreshes failed"),
             (
                 &RECOVERED,
@@ -96,13 +60,11 @@ extern "C" fn tell_rest(_: *mut ngx_event_t) {
                 "refreshes that had failed work again",
             ),
         ] {
-            let held = lines.held.take();
-            if held > 0 {
-                let text = format!(
-                    "swr_cache: {held} more {what} in the last {} s",
-                    SPAN / 1000
-                );
-                log_cycle(level as usize, &text);
+            let suppressed = limit.take_suppressed();
+            if suppressed > 0 {
+                let seconds = SPAN / 1000;
+                let text = format!("swr_cache: {suppressed} more {what} in the last {seconds} s");
+                log_cycle(level, &text);
             }
         }
     });
@@ -140,7 +102,7 @@ impl Watch {
     }
 
     fn failed(&self, r: Req, conf: &LocConf, trouble: &Trouble) {
-        let Some(held) = FAILED.next(LINES) else {
+        let Some(suppressed) = admit(&FAILED, LINES) else {
             return;
         };
         let next = seconds(trouble.next_try.saturating_sub(now()));
@@ -152,11 +114,11 @@ impl Watch {
             trouble.cause,
             trouble.failures,
         );
-        write(r, NGX_LOG_WARN, &text, held);
+        write(r, NGX_LOG_WARN, &text, suppressed);
     }
 
     fn recovered(&self, r: Req, conf: &LocConf, before: &Trouble) {
-        let Some(held) = RECOVERED.next(LINES) else {
+        let Some(suppressed) = admit(&RECOVERED, LINES) else {
             return;
         };
         let text = format!(
@@ -166,13 +128,13 @@ impl Watch {
             before.failures,
             seconds(now().saturating_sub(before.since)),
         );
-        write(r, NGX_LOG_NOTICE, &text, held);
+        write(r, NGX_LOG_NOTICE, &text, suppressed);
     }
 }
 
 /// A refresh was put off, as `swr_cache_refresh_max` are under way.
 pub(crate) fn deferred(r: Req, conf: &LocConf, entry: &Stored) {
-    let Some(held) = conf.put_off.next(1) else {
+    let Some(suppressed) = admit(&conf.put_off, 1) else {
         return;
     };
     let text = format!(
@@ -182,5 +144,5 @@ pub(crate) fn deferred(r: Req, conf: &LocConf, entry: &Stored) {
         zone_name(r, conf),
         conf.policy.refresh_max,
     );
-    write(r, NGX_LOG_WARN, &text, held);
+    write(r, NGX_LOG_WARN, &text, suppressed);
 }

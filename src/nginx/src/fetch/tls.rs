@@ -2,18 +2,10 @@
 //!
 //! The module links no TLS library: which one nginx has is nginx's affair. The two functions are looked up at run time.
 
-use std::ffi::{CStr, c_void};
-
 #[cfg(nginx_has = "ngx_ssl_connection_s.connection")]
-pub(crate) use with::{is_on, release, share};
+pub(crate) use with::{release, share};
 #[cfg(not(nginx_has = "ngx_ssl_connection_s.connection"))]
-pub(crate) use without::{is_on, release, share};
-
-/// The address of a function or variable of nginx or of what it has loaded; NULL if there is none.
-pub(crate) fn symbol(name: &CStr) -> *mut c_void {
-    // SAFETY: dlsym with RTLD_DEFAULT only reads the name.
-    unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }
-}
+pub(crate) use without::{release, share};
 
 #[cfg(nginx_has = "ngx_ssl_connection_s.connection")]
 mod with {
@@ -22,13 +14,8 @@ mod with {
 
     use nginx_sys::{ngx_connection_t, ngx_ssl_connection_t};
 
-    use super::symbol;
     use crate::sys::pool::Pool;
-
-    /// Whether the client speaks TLS.
-    pub(crate) fn is_on(c: &ngx_connection_t) -> bool {
-        !c.ssl.is_null()
-    }
+    use crate::sys::symbol::symbol;
 
     /// Gives `to` a private copy of `from`'s TLS state whose session is up-referenced. `None` if that can't be done.
     ///
@@ -88,8 +75,4 @@ mod without {
     }
 
     pub(crate) fn release(_: &mut ngx_connection_t) {}
-
-    pub(crate) fn is_on(_: &ngx_connection_t) -> bool {
-        false
-    }
 }

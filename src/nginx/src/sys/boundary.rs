@@ -15,17 +15,12 @@ pub(crate) fn guard<R>(what: &str, fallback: R, inner: impl FnOnce() -> R) -> R 
     match catch_unwind(AssertUnwindSafe(inner)) {
         Ok(value) => value,
         Err(_) => {
-            log_cycle(
-                NGX_LOG_CRIT as usize,
-                &format!("swr_cache: internal error in {what}, the cache steps aside"),
+            let message = format!(
+                "swr_cache: internal error in {what}; nginx goes on with the request without the cache"
             );
+            // SAFETY: nginx sets `ngx_cycle` and its log before it loads a module and keeps both until the process ends.
+            unsafe { log_line(NGX_LOG_CRIT as usize, (*ngx_cycle).log, &message) }
             fallback
         }
     }
-}
-
-/// Writes a line to the log of the cycle (the main `error_log`).
-pub(crate) fn log_cycle(level: usize, message: &str) {
-    // SAFETY: nginx sets `ngx_cycle` and its log before it loads a module and keeps both until the process ends.
-    unsafe { log_line(level, (*ngx_cycle).log, message) }
 }

@@ -127,3 +127,20 @@ pub(crate) fn borrow(bytes: &[u8]) -> ngx_str_t {
         data: bytes.as_ptr().cast_mut(),
     }
 }
+
+/// A copy of something of `len` bytes in the pool; of nothing, if it is NULL.
+pub(crate) fn copy_bytes<T>(pool: Pool, from: *mut T, len: u32) -> Option<*mut T> {
+    if from.is_null() {
+        return Some(from);
+    }
+    // SAFETY: an address of `len` bytes.
+    let bytes = unsafe { std::slice::from_raw_parts(from.cast::<u8>(), len as usize) };
+    // SAFETY: ngx_palloc aligns for any type.
+    let to: *mut u8 = unsafe { ngx_palloc(pool.as_ptr(), bytes.len()).cast() };
+    if to.is_null() {
+        return None;
+    }
+    // SAFETY: fresh memory of that size.
+    unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+    Some(to.cast())
+}

@@ -1,127 +1,174 @@
-//! What the module remembers with a request: of a client's request or of a fetch.
+//! What the module keeps with a request, by type: the record of the request, which nginx hands back at once, and notes.
+//!
+//! | kept | how many | found by | for |
+//! |---|---|---|---|
+//! | record | one counts, the newest: a request that nginx leads elsewhere gets another where it meets the cache again | `r->ctx` | whoever a request is: a client's, a fetch, one that is explained, a purge |
+//! | note | any number | a walk over the cleanups of the pool | what is rarely asked for |
+//!
+//! Both live in the request's pool, are dropped with it, after logging, and are only ever shared: a filter or a variable may ask for a
+//! record in the middle of what the record does, so what changes in one is a `Cell`.
 
+use std::any::TypeId;
 use std::ffi::c_void;
-use std::ptr;
+use std::ptr::{self, NonNull};
 
 use nginx_sys::{ngx_palloc, ngx_pool_cleanup_add};
-use swrcache::engine::Reason;
 
-use crate::api::explain::Explained;
-use crate::client::request::Client;
-use crate::fetch::orders::Fetch;
 use crate::sys::boundary::guard;
 use crate::sys::request::Req;
 
-/// A request's record, in the request's pool. One that nginx leads elsewhere gets another where it meets the cache again; the
-/// newest counts.
-pub(crate) struct Ctx {
+/// The type of a record.
+pub(crate) trait Kind: 'static {
+    /// Whether it holds wherever nginx leads the request, up to its end. Else it holds where the request got it.
+    const FOLLOWS: bool;
+}
+
+/// What stands before every record and note.
+struct Head {
+    kind: TypeId,
     owner: Req,
+    is_record: bool,
+    follows: bool,
     /// What nginx still allowed the request of redirects when it got the record.
     uri_changes: u32,
-    pub(crate) role: Role,
+    /// Drops the value behind the head.
+    drop: unsafe fn(NonNull<Head>),
 }
 
-/// Whose request it is.
-pub(crate) enum Role {
-    /// A client's, or a subrequest of one.
-    Client(Client),
-    /// The cache's own.
-    Fetch(Fetch),
-    /// One that is to be explained, and is not carried out.
-    Explain(Explained),
-    /// A purge by method, and what came of it.
-    Purge(Reason),
+#[repr(C)]
+struct Kept<T> {
+    // First, so that a pointer to the whole is one to the head.
+    head: Head,
+    value: T,
 }
 
-impl Ctx {
-    /// Attaches `role` to the request; it is dropped with the request's pool, after logging.
-    pub(crate) fn attach(r: Req, role: Role) -> Option<&'static mut Ctx> {
-        let pool = r.pool().as_ptr();
-        const { assert!(align_of::<Ctx>() <= 8) };
-        // SAFETY: the pool is live; ngx_palloc aligns to the machine word, which is all that Ctx needs (asserted).
-        unsafe {
-            let cleanup = ngx_pool_cleanup_add(pool, 0).as_mut()?;
-            let place: *mut Ctx = ngx_palloc(pool, size_of::<Ctx>()).cast();
-            if place.is_null() {
-                return None;
-            }
-            place.write(Ctx {
-                owner: r,
-                uri_changes: r.raw().uri_changes(),
-                role,
-            });
-            cleanup.handler = Some(drop_ctx);
-            cleanup.data = place.cast();
-            r.set_ctx(place.cast());
-            Some(&mut *place)
+/// The record of a request, of whatever type.
+#[derive(Clone, Copy)]
+pub(crate) struct Record(NonNull<Head>);
+
+/// Makes `value` the record of the request.
+pub(crate) fn attach<'a, T: Kind>(r: Req, value: T) -> Option<&'a T> {
+    let kept = keep(r, value, true, T::FOLLOWS)?;
+    r.set_ctx(kept.as_ptr().cast());
+    // SAFETY: just written; it lives as long as the pool, and nobody has more than a shared reference to it.
+    Some(unsafe { &kept.as_ref().value })
+}
+
+/// The record of the request, if it has one of this type.
+pub(crate) fn of<'a, T: Kind>(r: Req) -> Option<&'a T> {
+    Record::of(r)?.get()
+}
+
+/// Keeps `value` with the request, beside its record.
+pub(crate) fn note<'a, T: 'static>(r: Req, value: T) -> Option<&'a T> {
+    let kept = keep(r, value, false, true)?;
+    // SAFETY: as in `attach`.
+    Some(unsafe { &kept.as_ref().value })
+}
+
+/// The newest note of this type.
+pub(crate) fn noted<'a, T: 'static>(r: Req) -> Option<&'a T> {
+    let found = find(r, |head| head.kind == TypeId::of::<T>() && !head.is_record)?;
+    // SAFETY: the kind says that a `T` stands behind the head; it lives as long as the pool.
+    Some(unsafe { &found.cast::<Kept<T>>().as_ref().value })
+}
+
+impl Record {
+    /// The record of the request, if it has one.
+    pub(crate) fn of(r: Req) -> Option<Record> {
+        match NonNull::new(r.ctx().cast()) {
+            Some(head) => Some(Record(head)),
+            None if r.raw().internal() != 0 || r.raw().filter_finalize() != 0 => recover(r),
+            None => None,
         }
     }
 
-    /// The request's record, if it has one.
-    pub(crate) fn of<'a>(r: Req) -> Option<&'a mut Ctx> {
-        let ctx: *mut Ctx = r.ctx().cast();
-        if !ctx.is_null() {
-            // SAFETY: only `attach` and `recover` set this pointer, to a record that lives as long as the pool.
-            return Some(unsafe { &mut *ctx });
-        }
-        if r.raw().internal() != 0 || r.raw().filter_finalize() != 0 {
-            recover(r)
-        } else {
-            None
-        }
-    }
-
-    /// The record, unless nginx has led the client's request elsewhere since. A fetch has the same one to its end, and so has one
-    /// that is explained.
-    pub(crate) fn here<'a>(r: Req) -> Option<&'a mut Ctx> {
-        Ctx::of(r).filter(|ctx| {
-            matches!(ctx.role, Role::Fetch(_) | Role::Explain(_))
-                || ctx.uri_changes == r.raw().uri_changes()
+    /// The record, unless nginx has led the request elsewhere since it got it.
+    pub(crate) fn here(r: Req) -> Option<Record> {
+        Record::of(r).filter(|record| {
+            let head = record.head();
+            head.follows || head.uri_changes == r.raw().uri_changes()
         })
     }
 
-    /// The record of a client's request.
-    pub(crate) fn client<'a>(r: Req) -> Option<&'a mut Client> {
-        match &mut Ctx::of(r)?.role {
-            Role::Client(client) => Some(client),
-            Role::Fetch(_) | Role::Explain(_) | Role::Purge(_) => None,
+    /// What it is, if that is a `T`.
+    pub(crate) fn get<'a, T: Kind>(self) -> Option<&'a T> {
+        if self.head().kind != TypeId::of::<T>() {
+            return None;
         }
+        // SAFETY: the kind says that a `T` stands behind the head; it lives as long as the pool, and is only ever shared.
+        Some(unsafe { &self.0.cast::<Kept<T>>().as_ref().value })
     }
 
-    /// The record of a fetch.
-    pub(crate) fn fetch<'a>(r: Req) -> Option<&'a mut Fetch> {
-        match &mut Ctx::of(r)?.role {
-            Role::Fetch(fetch) => Some(fetch),
-            Role::Client(_) | Role::Explain(_) | Role::Purge(_) => None,
-        }
+    fn head<'a>(self) -> &'a Head {
+        // SAFETY: `attach` wrote it, it is never changed, and lives as long as the pool.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+fn keep<T: 'static>(r: Req, value: T, is_record: bool, follows: bool) -> Option<NonNull<Kept<T>>> {
+    let pool = r.pool().as_ptr();
+    const { assert!(align_of::<Kept<T>>() <= 8) };
+    // SAFETY: the pool is live; ngx_palloc aligns to the machine word, which is all that is needed (asserted).
+    unsafe {
+        let cleanup = ngx_pool_cleanup_add(pool, 0).as_mut()?;
+        let place = NonNull::new(ngx_palloc(pool, size_of::<Kept<T>>()).cast::<Kept<T>>())?;
+        place.write(Kept {
+            head: Head {
+                kind: TypeId::of::<T>(),
+                owner: r,
+                is_record,
+                follows,
+                uri_changes: r.raw().uri_changes(),
+                drop: drop_value::<T>,
+            },
+            value,
+        });
+        cleanup.handler = Some(drop_kept);
+        cleanup.data = place.as_ptr().cast();
+        Some(place)
     }
 }
 
 /// Finds the record again after an internal redirect, which clears `r->ctx` (ngx_http_internal_redirect); the realip
 /// module does likewise.
-fn recover<'a>(r: Req) -> Option<&'a mut Ctx> {
-    let mut found = ptr::null_mut::<Ctx>();
-    r.pool().each_cleanup(drop_ctx, |data| {
-        let ctx: *mut Ctx = data.cast();
-        // SAFETY: a cleanup with our handler carries a record, which lives as long as the pool.
-        if unsafe { (*ctx).owner == r } {
-            found = ctx;
-            r.set_ctx(data);
-        }
-        found.is_null()
-    });
-    // SAFETY: as above.
-    unsafe { found.as_mut() }
+fn recover(r: Req) -> Option<Record> {
+    let found = find(r, |head| head.is_record)?;
+    r.set_ctx(found.as_ptr().cast());
+    Some(Record(found))
 }
 
-/// The record of a request goes with its pool.
+/// The newest that the request keeps of those that `is_one` picks. Subrequests share the pool.
+fn find(r: Req, is_one: impl Fn(&Head) -> bool) -> Option<NonNull<Head>> {
+    let mut found = None;
+    r.pool().each_cleanup(drop_kept, |data| {
+        // SAFETY: a cleanup with this handler carries what `keep` wrote, which lives as long as the pool.
+        let head = NonNull::new(data.cast::<Head>())
+            .filter(|head| unsafe { head.as_ref() }.owner == r)
+            .filter(|head| is_one(unsafe { head.as_ref() }));
+        found = head;
+        found.is_none()
+    });
+    found
+}
+
+/// # Safety
+/// `head` is that of a `Kept<T>`, whose value is dropped nowhere else and is not used afterwards.
+unsafe fn drop_value<T>(head: NonNull<Head>) {
+    // SAFETY: as the caller says.
+    unsafe { ptr::drop_in_place(&raw mut (*head.cast::<Kept<T>>().as_ptr()).value) }
+}
+
+/// What is kept goes with the pool. As the handler of a cleanup it tells this from other cleanups.
 ///
 /// # Safety
-/// `data` is a [`Ctx`] that is dropped nowhere else, and is not used afterwards.
+/// `data` is what `keep` wrote; the pool calls this once.
 #[inline(never)]
-unsafe extern "C" fn drop_ctx(data: *mut c_void) {
-    // SAFETY: `data` is the record that `attach` wrote; the pool calls this once.
-    guard("cleanup", (), || unsafe {
-        ptr::drop_in_place(data.cast::<Ctx>())
+unsafe extern "C" fn drop_kept(data: *mut c_void) {
+    guard("cleanup", (), || {
+        if let Some(head) = NonNull::new(data.cast::<Head>()) {
+            // SAFETY: as the caller says; `drop` is that of the value's type.
+            unsafe { (head.as_ref().drop)(head) }
+        }
     });
 }

@@ -1,19 +1,19 @@
 //! An nginx request, turned into Rust once.
 
 use std::ffi::c_void;
-use std::ptr;
 
 use nginx_sys::{
-    NGX_ERROR, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_POST, NGX_LOG_ERR, NGX_OK, ngx_chain_t,
-    ngx_connection_t, ngx_http_cleanup_add, ngx_http_core_loc_conf_t, ngx_http_core_module,
-    ngx_http_core_run_phases, ngx_http_discard_request_body, ngx_http_finalize_request,
+    NGX_ERROR, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_POST, NGX_OK, ngx_add_timer, ngx_chain_t,
+    ngx_connection_t, ngx_del_timer, ngx_exiting, ngx_handle_write_event, ngx_http_cleanup_add,
+    ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_core_run_phases,
+    ngx_http_core_srv_conf_t, ngx_http_discard_request_body, ngx_http_finalize_request,
     ngx_http_output_filter, ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header,
     ngx_int_t,
 };
 use swrcache::engine::Method;
 
-use crate::config::location::LocConf;
-use crate::module::{ctx_index, ngx_http_swr_cache_module};
+use crate::sys::conf::core_index;
+use crate::sys::module_index::ctx_index;
 use crate::sys::pool::{Pool, bytes_of};
 
 /// A request that nginx passed to a callback of ours, or that we made; good until its pool is destroyed.
@@ -35,7 +35,8 @@ impl Req {
         self.0
     }
 
-    /// The request's fields. Not to be held across a call into nginx.
+    /// The request's fields. Not to be held across a call into nginx, nor across another `raw` of the same request: what else a handle
+    /// gives is read past this.
     pub(crate) fn raw<'a>(self) -> &'a mut ngx_http_request_t {
         // SAFETY: `new` vouches for the pointer; one thread, and the reference is short-lived (see above).
         unsafe { &mut *self.0 }
@@ -43,25 +44,27 @@ impl Req {
 
     pub(crate) fn connection<'a>(self) -> &'a mut ngx_connection_t {
         // SAFETY: a request's connection lives as long as the request.
-        unsafe { &mut *self.raw().connection }
+        unsafe { &mut *(*self.0).connection }
     }
 
     pub(crate) fn pool(self) -> Pool {
         // SAFETY: the pool is the request's own.
-        unsafe { Pool::new(self.raw().pool) }
+        unsafe { Pool::new((*self.0).pool) }
     }
 
     pub(crate) fn is_main(self) -> bool {
-        self.raw().main == self.0
+        self.main() == self
     }
 
     /// The client's own request: itself, or the one that a subrequest belongs to.
     pub(crate) fn main(self) -> Req {
-        Req(self.raw().main)
+        // SAFETY: `new` vouches for the pointer. Read through it, so that a reference to another field may be in use meanwhile.
+        Req(unsafe { (*self.0).main })
     }
 
     pub(crate) fn method(self) -> Method {
-        match self.raw().method as u32 {
+        // SAFETY: as in `main`.
+        match unsafe { (*self.0).method } as u32 {
             NGX_HTTP_GET => Method::Get,
             NGX_HTTP_HEAD => Method::Head,
             NGX_HTTP_POST => Method::Post,
@@ -70,32 +73,60 @@ impl Req {
     }
 
     /// What the `swr_cache_*` directives made of the request's location.
-    pub(crate) fn conf(self) -> &'static LocConf {
-        // SAFETY: nginx made a location configuration for every location by our `create_loc_conf`; it lives as long
-        // as the cycle, which outlives its requests.
-        unsafe {
-            let index = (*ptr::addr_of!(ngx_http_swr_cache_module)).ctx_index;
-            &*(*self.raw().loc_conf.add(index)).cast::<LocConf>()
-        }
+    ///
+    /// # Safety
+    ///
+    /// The module's configuration of a location is a `T`.
+    pub(crate) unsafe fn location_conf<T>(self) -> *const T {
+        // SAFETY: a request has a configuration of its location for every module; it lives as long as the cycle.
+        unsafe { (*(*self.0).loc_conf.add(ctx_index())).cast() }
     }
 
     /// What nginx's own directives made of the request's location.
     pub(crate) fn core_conf<'a>(self) -> &'a ngx_http_core_loc_conf_t {
         // SAFETY: every request has a core location configuration, which lives as long as the cycle.
-        unsafe {
-            let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
-            &*(*self.raw().loc_conf.add(index)).cast()
+        unsafe { &*(*(*self.0).loc_conf.add(core_index())).cast() }
+    }
+
+    /// The same of its server.
+    pub(crate) fn core_server<'a>(self) -> &'a ngx_http_core_srv_conf_t {
+        // SAFETY: as in `core_conf`.
+        unsafe { &*(*(*self.0).srv_conf.add(core_index())).cast() }
+    }
+
+    /// The same of the `http` block.
+    pub(crate) fn core_main(self) -> *mut ngx_http_core_main_conf_t {
+        // SAFETY: as in `core_conf`.
+        unsafe { (*(*self.0).main_conf.add(core_index())).cast() }
+    }
+
+    /// The name of the request's location.
+    pub(crate) fn location_name<'a>(self) -> &'a [u8] {
+        bytes_of(&self.core_conf().name)
+    }
+
+    /// The name of the named location that the request is in; empty if it is in none. No other location's begins so
+    /// (ngx_http_core_location).
+    pub(crate) fn named_location<'a>(self) -> &'a [u8] {
+        match self.location_name() {
+            name @ [b'@', ..] => name,
+            _ => b"",
         }
+    }
+
+    /// Whether the client speaks TLS.
+    pub(crate) fn is_tls(self) -> bool {
+        has_tls(self.connection())
     }
 
     pub(crate) fn ctx(self) -> *mut c_void {
         // SAFETY: `ctx` has a place for every http module.
-        unsafe { *self.raw().ctx.add(ctx_index()) }
+        unsafe { *(*self.0).ctx.add(ctx_index()) }
     }
 
     pub(crate) fn set_ctx(self, ctx: *mut c_void) {
         // SAFETY: as in `ctx`.
-        unsafe { *self.raw().ctx.add(ctx_index()) = ctx }
+        unsafe { *(*self.0).ctx.add(ctx_index()) = ctx }
     }
 
     /// Calls `handler(data)` when the request ends or is torn down, before it is logged.
@@ -154,12 +185,6 @@ impl Req {
         unsafe { ngx_http_run_posted_requests(c) }
     }
 
-    pub(crate) fn log_error(self, message: &str) {
-        let log = self.connection().log;
-        // SAFETY: a connection always has a log.
-        unsafe { nginx_sys::log_line(NGX_LOG_ERR as usize, log, message) }
-    }
-
     /// Sets what the error log says the request is doing.
     pub(crate) fn set_action(self, action: &'static std::ffi::CStr) {
         // SAFETY: a connection always has a log.
@@ -185,9 +210,33 @@ impl Req {
         raw.buffered() != 0 || !raw.postponed.is_null() || self.connection().buffered() != 0
     }
 
+    /// Watches for the client to take more, for `send_timeout` at most, if it does not now (as ngx_event_pipe does); nothing if
+    /// nginx can't.
+    ///
+    /// A subrequest whose turn has not come has no say in the connection; nginx posts it when it has.
+    pub(crate) fn watch_write(self) -> Option<()> {
+        if !self.is_active() {
+            return Some(());
+        }
+        let (wev, core) = (self.connection().write, self.core_conf());
+        // SAFETY: a connection's events live as long as it does.
+        unsafe {
+            if !is_ok(ngx_handle_write_event(wev, core.send_lowat)) {
+                return None;
+            }
+            match ((*wev).delayed() != 0, (*wev).ready() != 0) {
+                (true, _) => {}
+                (false, false) => ngx_add_timer(wev, core.send_timeout),
+                (false, true) if (*wev).timer_set() != 0 => ngx_del_timer(wev),
+                (false, true) => {}
+            }
+        }
+        Some(())
+    }
+
     /// Scheme and authority of the request's URI, as the client wrote them.
     pub(crate) fn origin(self) -> Vec<u8> {
-        let scheme: &[u8] = match crate::fetch::tls::is_on(self.connection()) {
+        let scheme: &[u8] = match self.is_tls() {
             true => b"https",
             false => b"http",
         };
@@ -207,8 +256,26 @@ impl Req {
     }
 
     pub(crate) fn unparsed_uri<'a>(self) -> &'a [u8] {
-        bytes_of(&self.raw().unparsed_uri)
+        // SAFETY: as in `main`.
+        bytes_of(unsafe { &(*self.0).unparsed_uri })
     }
+}
+
+#[cfg(nginx_has = "ngx_ssl_connection_s.connection")]
+fn has_tls(c: &ngx_connection_t) -> bool {
+    !c.ssl.is_null()
+}
+
+/// An nginx that knows no TLS.
+#[cfg(not(nginx_has = "ngx_ssl_connection_s.connection"))]
+fn has_tls(_: &ngx_connection_t) -> bool {
+    false
+}
+
+/// Whether the worker is on its way out and should start nothing new.
+pub(crate) fn is_exiting() -> bool {
+    // SAFETY: a flag that nginx writes on this thread.
+    unsafe { ngx_exiting != 0 }
 }
 
 /// [`Req::run_phases`] as an event handler of a request.

@@ -1,6 +1,6 @@
 //! Purges, and what writes have made invalid, that a worker carries out in pieces between its events, so that its clients don't notice.
 
-use std::cell::UnsafeCell;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -9,83 +9,77 @@ use nginx_sys::{NGX_LOG_ERR, ngx_event_t};
 use swrcache::engine::Removal;
 use swrcache::store::Busy;
 
-use crate::api::purge::{self, Asker};
-use crate::sys::boundary::{guard, log_cycle};
-use crate::sys::posted_event::{PIECE, Turns};
+use crate::sys::boundary::guard;
+use crate::sys::event::{PIECE, PostedEvent};
+use crate::sys::log::log_cycle;
+use crate::sys::one_thread::OneThread;
 use crate::sys::request::Req;
 
 /// How many places are looked at between two looks at the clock.
 pub(crate) const PLACES: u32 = 1024;
 /// When to try again where a lock is held by a process that is stopped, in milliseconds, and how often: half a minute long.
-const LATER: usize = 20;
+const LATER: u64 = 20;
 const TRIES: u32 = 1500;
 /// How often at the end of the worker.
 const TRIES_AT_END: u32 = 50;
 
+/// Who is told of the end of a job: a request that waits for it, and what answers it. That gets the number of responses removed, or
+/// nothing if the job could not be carried out.
+pub(crate) struct Asker {
+    pub(crate) r: Req,
+    pub(crate) answer: Box<dyn FnOnce(Option<u64>)>,
+}
+
 /// A removal under way.
-struct Errand {
+struct Job {
     removal: Removal,
-    /// Who is to be told of its end; `None` if nobody asked, or the client has gone: the removal goes on.
+    /// `None` if nobody asked, or the client has gone: the removal goes on.
     asker: Option<Asker>,
-    /// What is purged, and where, for the log.
+    /// What is removed, and where, for the log.
     about: String,
     tries: u32,
 }
 
-struct Errands {
-    list: UnsafeCell<VecDeque<Errand>>,
-}
-
-// SAFETY: nginx runs one thread in a worker.
-unsafe impl Sync for Errands {}
-
-static ERRANDS: Errands = Errands {
-    list: UnsafeCell::new(VecDeque::new()),
-};
+/// No borrow is held while an asker is told, which may start another job.
+static JOBS: OneThread<RefCell<VecDeque<Job>>> = OneThread::new(RefCell::new(VecDeque::new()));
 
 /// What is left when the worker exits is done then.
-static TURNS: Turns = Turns::new(on_turn);
+static TURN: PostedEvent = PostedEvent::new(on_turn);
 
-/// No caller keeps the reference across a call into nginx or another function of this file.
-fn list() -> &'static mut VecDeque<Errand> {
-    // SAFETY: see Errands.
-    unsafe { &mut *ERRANDS.list.get() }
-}
-
-/// Does it, soon. The asker, if there is one, is told by [`purge::done`].
+/// Does it, soon.
 pub(crate) fn start(removal: Removal, asker: Option<Asker>, about: String) {
-    list().push_back(Errand {
+    JOBS.borrow_mut().push_back(Job {
         removal,
         asker,
         about,
         tries: 0,
     });
-    TURNS.next();
+    TURN.next();
 }
 
-/// The request ends before its purge does.
+/// The request ends before its job does.
 pub(crate) fn forget(r: Req) {
-    for errand in list() {
-        if errand.asker.as_ref().is_some_and(|asker| asker.r == r) {
-            errand.asker = None;
+    for job in JOBS.borrow_mut().iter_mut() {
+        if job.asker.as_ref().is_some_and(|asker| asker.r == r) {
+            job.asker = None;
         }
     }
 }
 
 /// Ends what is under way: the worker exits.
 pub(crate) fn finish_all() {
-    for errand in list().drain(..) {
-        let mut removal = errand.removal;
+    let jobs = JOBS.take();
+    for mut job in jobs {
         let done = (0..TRIES_AT_END).any(|_| {
-            let done = removal.step(u32::MAX) == Ok(true);
+            let done = job.removal.step(u32::MAX) == Ok(true);
             if !done {
-                // Another puts the zone in order, and says no at once. No client is left here to notice.
-                sleep(Duration::from_millis(LATER as u64));
+                // Another process repairs the zone, and this one is told so at once. No client is left here to notice.
+                sleep(Duration::from_millis(LATER));
             }
             done
         });
         if !done {
-            failed(&errand.about);
+            log_failure(&job.about);
         }
     }
 }
@@ -94,25 +88,27 @@ extern "C" fn on_turn(_: *mut ngx_event_t) {
     guard("a purge", (), || {
         match work() {
             Some(Ok(())) => {
-                if let Some(errand) = list().pop_front() {
-                    tell(errand.asker, Some(errand.removal.removed()));
+                let done = JOBS.borrow_mut().pop_front();
+                if let Some(job) = done {
+                    tell(job.asker, Some(job.removal.removed()));
                 }
             }
             Some(Err(Busy)) => return try_later(),
             None => {}
         }
-        if !list().is_empty() {
-            TURNS.next();
+        if !JOBS.borrow().is_empty() {
+            TURN.next();
         }
     });
 }
 
-/// A piece of the first errand; nothing if it is not done yet.
+/// A piece of the first job; nothing if it is not done yet.
 fn work() -> Option<Result<(), Busy>> {
-    let errand = list().front_mut()?;
+    let mut jobs = JOBS.borrow_mut();
+    let job = jobs.front_mut()?;
     let began = Instant::now();
     while began.elapsed() < PIECE {
-        match errand.removal.step(PLACES) {
+        match job.removal.step(PLACES) {
             Ok(true) => return Some(Ok(())),
             Ok(false) => {}
             Err(busy) => return Some(Err(busy)),
@@ -122,33 +118,38 @@ fn work() -> Option<Result<(), Busy>> {
 }
 
 fn try_later() {
-    let Some(errand) = list().front_mut() else {
-        return;
-    };
-    errand.tries += 1;
-    if errand.tries > TRIES {
-        let errand = list().pop_front();
-        if let Some(errand) = errand {
-            failed(&errand.about);
-            tell(errand.asker, None);
-        }
+    if let Some(job) = given_up() {
+        log_failure(&job.about);
+        tell(job.asker, None);
     }
-    if !list().is_empty() {
-        TURNS.later(LATER);
+    if !JOBS.borrow().is_empty() {
+        TURN.later(LATER);
     }
 }
 
-/// Tells of a purge that could not be carried out.
-pub(crate) fn failed(about: &str) {
+/// The first job, if it has been tried for too long.
+fn given_up() -> Option<Job> {
+    let mut jobs = JOBS.borrow_mut();
+    let job = jobs.front_mut()?;
+    job.tries += 1;
+    if job.tries > TRIES {
+        jobs.pop_front()
+    } else {
+        None
+    }
+}
+
+/// Writes to the log that a purge could not be carried out.
+pub(crate) fn log_failure(about: &str) {
     let text = format!(
         "swr_cache: the purge of {about} failed: the zone was busy, or its memory is damaged; some of it may still be served until it expires, \
          purge it again"
     );
-    log_cycle(NGX_LOG_ERR as usize, &text);
+    log_cycle(NGX_LOG_ERR, &text);
 }
 
-fn tell(asker: Option<Asker>, purged: Option<u64>) {
-    if let Some(asker) = asker {
-        asker.r.outside(|| purge::done(&asker, purged));
+fn tell(asker: Option<Asker>, removed: Option<u64>) {
+    if let Some(Asker { r, answer }) = asker {
+        r.outside(|| answer(removed));
     }
 }

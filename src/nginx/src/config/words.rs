@@ -1,159 +1,32 @@
-//! The `swr_cache_*` directives: words to settings.
+//! The words of a directive become settings.
 //!
 //! A bad value fails with the directive's name, the value and what was expected.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::c_char;
+use std::mem;
 use std::ptr;
 
 use nginx_sys::{
-    NGX_CONF_1MORE, NGX_CONF_NOARGS, NGX_DONE, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
-    NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF, NGX_OK, ngx_array_create,
-    ngx_array_push, ngx_cidr_t, ngx_command_t, ngx_conf_t, ngx_http_conf_ctx_t,
-    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_int_t, ngx_ptocidr, ngx_str_t,
+    NGX_DONE, NGX_OK, ngx_array_create, ngx_array_push, ngx_cidr_t, ngx_conf_t,
+    ngx_http_handler_pt, ngx_int_t, ngx_ptocidr, ngx_str_t,
 };
-use swrcache::engine::policy::set::{self, Refusal, flag, one, refuse, time};
+use swrcache::engine::policy::set::{self, Refusal, one, refuse, time};
 
-use crate::config::location::{Choice, LocConf, MainConf, PurgeMethod, Value, report};
+use crate::config::location::{Choice, LocConf, MainConf, PurgeMethod, report};
+use crate::config::value::Value;
 use crate::config::zone::{Zone, ZoneOptions, file_path};
-use crate::sys::boundary::guard;
-use crate::sys::pool::{Pool, bytes_of};
+use crate::sys::conf::{self, FAILED};
+use crate::sys::pool::{Pool, borrow, bytes_of};
 
-/// NGX_CONF_ERROR.
-pub(crate) const FAILED: *mut c_char = ptr::without_provenance_mut(usize::MAX);
-
-type Parsed<T> = Result<T, Refusal>;
+pub(crate) type Parsed<T> = Result<T, Refusal>;
 
 /// One directive being read: its words, without its name.
-struct Line<'a> {
+pub(crate) struct Line<'a> {
     cf: *mut ngx_conf_t,
-    words: Vec<&'a [u8]>,
+    pub(crate) words: Vec<&'a [u8]>,
 }
 
-/// Wraps a parser of location settings into the callback that nginx wants.
-macro_rules! location {
-    ($name:literal, $parser:expr) => {
-        command!(
-            $name,
-            NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_1MORE,
-            NGX_HTTP_LOC_CONF_OFFSET,
-            LocConf,
-            $parser
-        )
-    };
-}
-
-/// A directive whose words the engine understands, by its own name of it.
-macro_rules! engine {
-    ($name:literal, $own:literal) => {
-        location!($name, |line, conf| {
-            if conf.directives.is_taken($own) {
-                return Err(TWICE.into());
-            }
-            conf.directives.add($own, &line.words)
-        })
-    };
-}
-
-macro_rules! command {
-    ($name:literal, $contexts:expr, $offset:expr, $conf:ty, $parser:expr) => {{
-        /// # Safety
-        /// `cf` is what nginx reads the configuration with, with the directive's arguments; `conf` is what our create
-        /// function made for this context.
-        unsafe extern "C" fn set(cf: *mut ngx_conf_t, _: *mut ngx_command_t, conf: *mut c_void) -> *mut c_char {
-            guard(concat!("the directive ", $name), FAILED, || {
-                // SAFETY: nginx passes the configuration that our create function made for this context.
-                let conf = unsafe { &mut *conf.cast::<$conf>() };
-                let parser: fn(&Line<'_>, &mut $conf) -> Parsed<()> = $parser;
-                read(cf, $name, |line| parser(line, conf))
-            })
-        }
-        ngx_command_t {
-            // nginx compares up to a NUL (ngx_conf_handler).
-            name: ngx_str_t { len: $name.len(), data: concat!($name, "\0").as_ptr().cast_mut() },
-            type_: $contexts as usize,
-            set: Some(set),
-            conf: $offset as usize,
-            offset: 0,
-            post: ptr::null_mut(),
-        }
-    }};
-}
-
-/// The table of directives, ended by an empty one.
-pub(crate) struct Commands(pub(crate) [ngx_command_t; 35]);
-
-// SAFETY: nginx only reads the table, on its one thread.
-unsafe impl Sync for Commands {}
-
-pub(crate) static COMMANDS: Commands = Commands([
-    command!(
-        "swr_cache_zone",
-        NGX_HTTP_MAIN_CONF | NGX_CONF_1MORE,
-        NGX_HTTP_MAIN_CONF_OFFSET,
-        MainConf,
-        zone
-    ),
-    location!("swr_cache", |l, c| once(&mut c.settings.zone, choice(l))),
-    location!("swr_cache_key", |l, c| once(&mut c.settings.key, key(l))),
-    location!("swr_cache_bypass", |l, c| more(
-        &mut c.settings.bypass,
-        l.values()
-    )),
-    location!("swr_no_cache", |l, c| more(
-        &mut c.settings.no_cache,
-        l.values()
-    )),
-    location!("swr_cache_status_header", |l, c| once(
-        &mut c.settings.status_header,
-        flag(&l.words)
-    )),
-    location!("swr_cache_purge_method", |l, c| once(
-        &mut c.settings.purge_method,
-        purge_method(l)
-    )),
-    engine!("swr_ignore_headers", "ignore_headers"),
-    engine!("swr_cache_methods", "methods"),
-    engine!("swr_cache_convert_head", "convert_head"),
-    engine!("swr_cache_max_range_offset", "max_range_offset"),
-    engine!("swr_cache_valid", "valid"),
-    engine!("swr_cache_min_uses", "min_uses"),
-    engine!("swr_cache_use_stale", "use_stale"),
-    engine!("swr_cache_stale_while_revalidate", "stale_while_revalidate"),
-    engine!("swr_cache_stale_if_error", "stale_if_error"),
-    engine!("swr_cache_background_update", "background_update"),
-    engine!("swr_cache_revalidate", "revalidate"),
-    engine!("swr_cache_edge_revalidation", "edge_revalidation"),
-    engine!("swr_cache_lock", "lock"),
-    engine!("swr_cache_lock_timeout", "lock_timeout"),
-    engine!("swr_cache_lock_age", "lock_age"),
-    engine!("swr_cache_control_headers", "control_headers"),
-    engine!("swr_cache_client_control", "client_control"),
-    engine!("swr_cache_refresh_max", "refresh_max"),
-    engine!("swr_cache_refresh_backoff", "refresh_backoff"),
-    engine!("swr_cache_refresh_ahead", "refresh_ahead"),
-    engine!("swr_cache_revalidate_timeout", "revalidate_timeout"),
-    engine!("swr_cache_vary_normalize", "vary_normalize"),
-    engine!("swr_cache_max_variants", "max_variants"),
-    engine!("swr_cache_invalidate", "invalidate"),
-    engine!("swr_cache_tag_headers", "tag_headers"),
-    command!(
-        "swr_cache_stats",
-        NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS,
-        NGX_HTTP_LOC_CONF_OFFSET,
-        LocConf,
-        stats
-    ),
-    command!(
-        "swr_cache_purge",
-        NGX_HTTP_LOC_CONF | NGX_CONF_1MORE,
-        NGX_HTTP_LOC_CONF_OFFSET,
-        LocConf,
-        purge
-    ),
-    ngx_command_t::empty(),
-]);
-
-fn read(
+pub(crate) fn read(
     cf: *mut ngx_conf_t,
     name: &str,
     parser: impl FnOnce(&Line<'_>) -> Parsed<()>,
@@ -173,9 +46,9 @@ fn read(
     }
 }
 
-const TWICE: &str = "is given twice in the same block";
+pub(crate) const TWICE: &str = "is given twice in the same block";
 
-fn once<T>(place: &mut Option<T>, value: Parsed<T>) -> Parsed<()> {
+pub(crate) fn once<T>(place: &mut Option<T>, value: Parsed<T>) -> Parsed<()> {
     if place.is_some() {
         return Err(TWICE.into());
     }
@@ -184,7 +57,7 @@ fn once<T>(place: &mut Option<T>, value: Parsed<T>) -> Parsed<()> {
 }
 
 /// What nginx takes several times in a block adds up.
-fn more<T>(place: &mut Option<Vec<T>>, values: Parsed<Vec<T>>) -> Parsed<()> {
+pub(crate) fn more<T>(place: &mut Option<Vec<T>>, values: Parsed<Vec<T>>) -> Parsed<()> {
     place.get_or_insert_default().extend(values?);
     Ok(())
 }
@@ -194,6 +67,11 @@ fn text(word: &[u8]) -> String {
 }
 
 impl Line<'_> {
+    /// Makes `handler` the content handler of the location.
+    pub(crate) fn set_handler(&self, handler: ngx_http_handler_pt) {
+        conf::core_location(self.cf).handler = handler;
+    }
+
     fn value(&self, word: &[u8]) -> Parsed<Value> {
         match Value::compile(self.cf, word) {
             Some(value) => Ok(value),
@@ -201,13 +79,13 @@ impl Line<'_> {
         }
     }
 
-    fn values(&self) -> Parsed<Vec<Value>> {
+    pub(crate) fn values(&self) -> Parsed<Vec<Value>> {
         self.words.iter().map(|word| self.value(word)).collect()
     }
 }
 
 /// The parts of a key: each variable, and what stands between. Of a key with one variable nothing can move elsewhere.
-fn key(line: &Line<'_>) -> Parsed<Vec<Value>> {
+pub(crate) fn key(line: &Line<'_>) -> Parsed<Vec<Value>> {
     let word = one(&line.words, "a string")?;
     let whole = line.value(word)?;
     let parts = parts(word);
@@ -240,7 +118,7 @@ fn size(word: &[u8]) -> Parsed<usize> {
     set::size(word).and_then(|bytes| usize::try_from(bytes).map_err(|e| e.to_string()))
 }
 
-fn zone(line: &Line<'_>, main: &mut MainConf) -> Parsed<()> {
+pub(crate) fn zone(line: &Line<'_>, main: &mut MainConf) -> Parsed<()> {
     let mut place = None;
     let mut options = ZoneOptions::default();
     for word in &line.words {
@@ -283,36 +161,20 @@ fn zone_place<'a>(word: &[u8], value: &'a [u8]) -> Parsed<(&'a [u8], usize)> {
     }
 }
 
-/// The core module's part of the location that is being read.
-fn core_of<'a>(line: &Line<'_>) -> &'a mut ngx_http_core_loc_conf_t {
-    // SAFETY: in a location, `cf.ctx` is the http context with its configuration.
-    unsafe {
-        let ctx: *mut ngx_http_conf_ctx_t = (*line.cf).ctx.cast();
-        let index = (*ptr::addr_of!(ngx_http_core_module)).ctx_index;
-        &mut *(*(*ctx).loc_conf.add(index)).cast()
-    }
-}
-
-fn stats(line: &Line<'_>, _: &mut LocConf) -> Parsed<()> {
-    core_of(line).handler = Some(crate::api::statistics::handler);
-    Ok(())
-}
-
-fn purge(line: &Line<'_>, conf: &mut LocConf) -> Parsed<()> {
+pub(crate) fn purge(line: &Line<'_>, conf: &mut LocConf) -> Parsed<()> {
     let expected = "zone=NAME";
     let word = one(&line.words, expected)?;
     let name = word.strip_prefix(b"zone=").filter(|name| !name.is_empty());
     let name = name.map_or_else(|| refuse(word, expected), Ok)?;
     // SAFETY: the pool of the cycle being read.
     let pool = unsafe { Pool::new((*line.cf).pool) };
-    core_of(line).handler = Some(crate::api::purge::handler);
     once(
         &mut conf.purges,
         pool.copy(name).ok_or("ran out of memory".into()),
     )
 }
 
-fn purge_method(line: &Line<'_>) -> Parsed<PurgeMethod> {
+pub(crate) fn purge_method(line: &Line<'_>) -> Parsed<PurgeMethod> {
     let expected = "METHOD from ADDRESS or CIDR ..., such as PURGE from 127.0.0.1";
     let [method, b"from", addresses @ ..] = line.words.as_slice() else {
         return Err(format!("takes {expected}"));
@@ -335,12 +197,12 @@ fn purge_method(line: &Line<'_>) -> Parsed<PurgeMethod> {
         return Err("ran out of memory".into());
     }
     for address in addresses {
-        let mut text = crate::sys::pool::borrow(address);
+        let mut text = borrow(address);
         // SAFETY: the array was made for elements of this type; all-zero is a valid value of it. nginx reads the text only.
         let rc = unsafe {
             let place: *mut ngx_cidr_t = ngx_array_push(from).cast();
             let place = place.as_mut().ok_or("ran out of memory")?;
-            *place = std::mem::zeroed();
+            *place = mem::zeroed();
             if *address == b"unix:" {
                 place.family = libc::AF_UNIX as usize;
                 continue;
@@ -366,7 +228,7 @@ fn split(word: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     Some((&word[..i], &word[i + 1..]))
 }
 
-fn choice(line: &Line<'_>) -> Parsed<Choice> {
+pub(crate) fn choice(line: &Line<'_>) -> Parsed<Choice> {
     let word = one(&line.words, "the name of a zone or \"off\"")?;
     if word == b"off" {
         return Ok(Choice::Off);

@@ -1,0 +1,162 @@
+//! The body of a stored response: buffers over the region, which the client's pin holds until its request's pool is destroyed.
+
+use std::ptr;
+
+use nginx_sys::{
+    NGX_ERROR, NGX_HTTP_FLUSH, NGX_HTTP_VERSION_11, ngx_chain_t, ngx_http_send_special, ngx_int_t,
+};
+use swrcache::engine::Stored;
+use swrcache::store::{Completeness, Cursor};
+
+use crate::sys::chain::{Bufs, Building, mark_last};
+use crate::sys::request::Req;
+
+/// A longer body goes out in two writes, the first of so many bytes: the connection carries them while the kernel copies the rest. It
+/// is what a client takes at once that says nothing else: TCP's largest window without scaling (RFC 7323 §1.1).
+const FIRST_WRITE: u64 = 64 * 1024;
+
+/// A place in a stored body, and the buffers of it that are on their way to the client.
+#[derive(Default)]
+pub(crate) struct Reader {
+    cursor: Cursor,
+    bufs: Bufs,
+    /// The header is on its way.
+    begun: bool,
+    /// The client needs nothing of the body behind this.
+    end: Option<u64>,
+}
+
+/// What comes behind some bytes of a body.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    /// More, in the same turn.
+    More,
+    /// More, some time; what is there shall go out.
+    Wait,
+    End,
+}
+
+/// Whether a body goes out in two writes: not where it is framed or encrypted, and not where ranges are cut from it (see
+/// [`ranges_apply`](super::header)).
+fn goes_in_two(r: Req, len: u64) -> bool {
+    let raw = r.raw();
+    len > FIRST_WRITE
+        && r.is_main()
+        && !r.is_tls()
+        && raw.http_version <= NGX_HTTP_VERSION_11 as usize
+        && raw.headers_in.range.is_null()
+}
+
+/// Where a reader stands after a turn.
+pub(crate) enum Pumped {
+    /// The answer is out, or broke off.
+    Done(ngx_int_t),
+    /// The client takes no more for now.
+    Blocked,
+    /// The client has all there is for now.
+    Drained,
+    /// The client has all that was published; the relay goes on from here.
+    Relay,
+}
+
+impl Reader {
+    /// At the start of a body of which the client needs nothing behind `end`.
+    pub(crate) fn up_to(end: Option<u64>) -> Reader {
+        Reader {
+            end,
+            ..Reader::default()
+        }
+    }
+
+    /// Sends a body that is complete; gives nginx's return code.
+    pub(crate) fn send_whole(&mut self, r: Req, stored: &Stored, len: u64) -> Option<ngx_int_t> {
+        if goes_in_two(r, len) {
+            let first = self.chunks(r, stored, FIRST_WRITE, Then::More)?;
+            let rc = r.output(first);
+            if rc == NGX_ERROR as ngx_int_t {
+                return Some(rc);
+            }
+        }
+        let rest = self.chunks(r, stored, len, Then::End)?;
+        Some(r.output(rest))
+    }
+
+    /// Buffers over the published bytes up to `end`.
+    fn chunks(
+        &mut self,
+        r: Req,
+        stored: &Stored,
+        end: u64,
+        then: Then,
+    ) -> Option<*mut ngx_chain_t> {
+        let mut chain = Building::new();
+        while self.cursor.pos() < end {
+            let most = usize::try_from(end - self.cursor.pos()).unwrap_or(usize::MAX);
+            let bytes = stored.object().read(&mut self.cursor, most);
+            if bytes.is_empty() {
+                return None;
+            }
+            let link = self.bufs.link(r)?;
+            chain.add(link);
+            let buf = chain.last_buf()?;
+            let range = bytes.as_ptr_range();
+            buf.pos = range.start.cast_mut();
+            buf.last = range.end.cast_mut();
+            buf.start = buf.pos;
+            buf.end = buf.last;
+            buf.set_memory(1);
+        }
+        if then == Then::End {
+            if chain.head.is_null() {
+                chain.add(self.bufs.link(r)?);
+            }
+            mark_last(r, chain.last_buf()?);
+        } else if let Some(buf) = chain.last_buf().filter(|_| then == Then::Wait) {
+            // What the origin has sent, the client shall see now, not when the next buffer fills.
+            buf.set_flush(1);
+        }
+        Some(chain.head)
+    }
+
+    /// Has nginx send the header now, when no byte of the body is there yet.
+    fn flush_header(&mut self, r: Req) -> ngx_int_t {
+        self.begun = true;
+        // SAFETY: nginx asks for a live request, as a `Req` is.
+        unsafe { ngx_http_send_special(r.as_ptr(), NGX_HTTP_FLUSH as usize) }
+    }
+
+    /// Sends what there is. If the body breaks off and `relay_follows`, the rest comes by the relay.
+    pub(crate) fn pump(&mut self, r: Req, stored: &Stored, relay_follows: bool) -> Pumped {
+        let failed = Pumped::Done(NGX_ERROR as ngx_int_t);
+        if r.is_held() && self.bufs.send(r, ptr::null_mut()) == NGX_ERROR as ngx_int_t {
+            return failed;
+        }
+        if r.is_blocked() {
+            return Pumped::Blocked;
+        }
+        stored.object().watch();
+        let body = stored.object().body();
+        let last = body.completeness == Completeness::Complete;
+        if self.cursor.pos() < body.len || last {
+            let then = if last { Then::End } else { Then::Wait };
+            let Some(chain) = self.chunks(r, stored, body.len, then) else {
+                return failed;
+            };
+            self.begun = true;
+            let rc = self.bufs.send(r, chain);
+            let has_all = self.end.is_some_and(|end| end <= self.cursor.pos());
+            if last || has_all || rc == NGX_ERROR as ngx_int_t {
+                return Pumped::Done(rc);
+            }
+        }
+        if !self.begun && !last && self.flush_header(r) == NGX_ERROR as ngx_int_t {
+            return failed;
+        }
+        match body.completeness {
+            _ if r.is_blocked() => Pumped::Blocked,
+            Completeness::Broken if relay_follows => Pumped::Relay,
+            Completeness::Broken => failed,
+            _ => Pumped::Drained,
+        }
+    }
+}

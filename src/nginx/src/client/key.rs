@@ -1,0 +1,121 @@
+//! The primary key of a request: what `swr_cache_key` says, or `$scheme$host$request_uri`.
+
+use std::ptr;
+use std::slice;
+
+use nginx_sys::{ngx_inet_get_port, ngx_pnalloc};
+use swrcache::engine::key as parts;
+use swrcache::http::authority;
+
+use crate::client::arrival::{self, Target};
+use crate::config::location::LocConf;
+use crate::sys::pool::bytes_of;
+use crate::sys::request::Req;
+
+/// The primary key, in the request's pool.
+pub(crate) fn key(r: Req, conf: &LocConf) -> Option<&'static [u8]> {
+    key_for(r, conf, r.is_tls())
+}
+
+/// The same for a request that came, or would have come, by that scheme.
+pub(crate) fn key_for(r: Req, conf: &LocConf, https: bool) -> Option<&'static [u8]> {
+    let Some(values) = &conf.settings.key else {
+        return usual_key(r, https);
+    };
+    match values.as_slice() {
+        [value] => made_of(r, &[], &[value.of(r)?]),
+        values => {
+            let parts: Option<Vec<_>> = values.iter().map(|value| value.of(r)).collect();
+            made_of(r, &[], &parts?)
+        }
+    }
+}
+
+/// `$scheme$host$request_uri`, without going through variables.
+///
+/// A subrequest carries its parent's `$request_uri` (ngx_http_subrequest); its own URI stands in for it.
+fn usual_key(r: Req, https: bool) -> Option<&'static [u8]> {
+    let raw = r.raw();
+    let scheme: &[u8] = if https { b"https" } else { b"http" };
+    let host = host(r);
+    let start: &[&[u8]] = match authority_apart(r, host, https) {
+        None => &[scheme, host],
+        Some(sent) => &[scheme, host, sent],
+    };
+    if r.is_main() {
+        return made_of(r, start, &[r.unparsed_uri()]);
+    }
+    let Target { uri, args } = arrival::sent(r).unwrap_or(Target {
+        uri: bytes_of(&raw.uri),
+        args: bytes_of(&raw.args),
+    });
+    // A decoded URI may have a question mark of its own.
+    match (args, uri.contains(&b'?')) {
+        (b"", false) => made_of(r, start, &[uri]),
+        (args, false) => made_of(r, start, &[&[uri, b"?", args].concat()]),
+        (args, true) => made_of(r, start, &[uri, args]),
+    }
+}
+
+/// The authority as the client wrote it, where an origin that is given it (`$http_host`) could answer otherwise than to
+/// `$host`: with a port that is neither this server's nor the scheme's, a dot at the end, or another name than that of an
+/// absolute request target.
+fn authority_apart<'a>(r: Req, host: &[u8], https: bool) -> Option<&'a [u8]> {
+    // SAFETY: NULL or an element of the request's header list.
+    let sent = bytes_of(unsafe { &r.raw().headers_in.host.as_ref()?.value });
+    let (name, port) = sent.split_at_checked(host.len()).unwrap_or((sent, b""));
+    if !name.eq_ignore_ascii_case(host) {
+        return Some(sent);
+    }
+    if port.is_empty() || is_own_port(r, port, https) {
+        return None;
+    }
+    Some(sent)
+}
+
+/// Whether `port`, with its colon, is one that an authority need not name: the scheme's, or the one that the client has
+/// connected to.
+fn is_own_port(r: Req, port: &[u8], https: bool) -> bool {
+    // SAFETY: a connection has the address that it was accepted at, or that of its `listen`.
+    let own = unsafe { ngx_inet_get_port(r.connection().local_sockaddr) };
+    let scheme = if https { 443 } else { 80 };
+    authority::port(port).is_some_and(|port| port == scheme || port == own)
+}
+
+/// The key of these parts, with a branch for the place that the request was led to, in the request's pool; nothing if they are
+/// all empty.
+fn made_of(r: Req, start: &[&[u8]], rest: &[&[u8]]) -> Option<&'static [u8]> {
+    let parts = start.iter().chain(rest).copied();
+    if parts.clone().all(<[u8]>::is_empty) {
+        return None;
+    }
+    let place = arrival::place(r).map(|p| [p.named, p.target.uri, p.target.args]);
+    let branch = place.iter().map(|place| place.iter().copied());
+    let len =
+        parts::length(parts.clone()) + branch.clone().map(parts::branch_length).sum::<usize>();
+    // SAFETY: ngx_pnalloc gives NULL or `len` bytes, which are filled before they are read: the lengths say how many
+    // the writers give.
+    unsafe {
+        let data: *mut u8 = ngx_pnalloc(r.pool().as_ptr(), len).cast();
+        if data.is_null() {
+            return None;
+        }
+        let mut at = data;
+        let mut put = |piece: &[u8]| {
+            ptr::copy_nonoverlapping(piece.as_ptr(), at, piece.len());
+            at = at.add(piece.len());
+        };
+        parts::write(parts, &mut put);
+        branch.for_each(|branch| parts::write_branch(branch, &mut put));
+        Some(slice::from_raw_parts(data, len))
+    }
+}
+
+/// `$host`: the request's, else the server's name (ngx_http_variable_host).
+fn host<'a>(r: Req) -> &'a [u8] {
+    let raw = r.raw();
+    if raw.headers_in.server.len > 0 {
+        return bytes_of(&raw.headers_in.server);
+    }
+    bytes_of(&r.core_server().server_name)
+}

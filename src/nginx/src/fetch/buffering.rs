@@ -1,0 +1,42 @@
+//! How nginx passes on what an origin sends: in pieces as it comes, or in buffers that it fills first.
+
+use nginx_sys::ngx_http_upstream_t;
+
+use crate::sys::request::Req;
+
+/// Has nginx pass on what the origin sends as it comes: the store takes it all at once, and readers wait for it.
+/// `X-Accel-Buffering: no` does the same, at the same point (ngx_http_upstream_process_headers).
+pub(crate) fn turn_off(r: Req) {
+    // SAFETY: NULL or the upstream of this request, which looks at the flag after its header is sent.
+    match unsafe { r.raw().upstream.as_mut() } {
+        Some(upstream) if !upstream.input_filter_ctx.is_null() && !needs_buffers(upstream) => {
+            upstream.set_buffering(0);
+        }
+        _ => {}
+    }
+}
+
+/// Whether the location wants of the response what nginx does with a buffered one only: to store it in a file (`proxy_store`,
+/// `proxy_cache`), or to read it at a rate (`proxy_limit_rate`).
+fn needs_buffers(upstream: &ngx_http_upstream_t) -> bool {
+    // SAFETY: an upstream has its configuration.
+    let conf = unsafe { &*upstream.conf };
+    upstream.store() != 0 || upstream.cacheable() != 0 || conf.limit_rate.is_set()
+}
+
+/// `proxy_limit_rate`: a number, and since nginx 1.25.2 a value to be computed.
+trait Rate {
+    fn is_set(&self) -> bool;
+}
+
+impl Rate for usize {
+    fn is_set(&self) -> bool {
+        *self != 0
+    }
+}
+
+impl<T> Rate for *mut T {
+    fn is_set(&self) -> bool {
+        !self.is_null()
+    }
+}

@@ -1,0 +1,660 @@
+//! A fetch as nginx carries it out: the engine decides what becomes of it ([`swrcache::engine::Fetch`]), this tells it what happens
+//! and does what it orders.
+//!
+//! | the engine wants | the response | who tells the engine |
+//! |---|---|---|
+//! | a header | is not there yet | the header filter; the end of the request without one: a failure |
+//! | the body, for the store | is written | the body filter; the end of the request without the body's: a failure |
+//! | the body, for the client | goes to the client that leads, as it takes it | its end |
+//! | an end | is of no use; a little of it is read, to keep the origin's connection | - |
+//!
+//! A fetch belongs to the cache: the client that leads it may go at any time. Only a relay ends with its client.
+//!
+//! The record is only ever shared: what a relay writes to its client may end that client's request, which tells this record so in the
+//! middle of the write. So it changes in `Cell`s; `life` is borrowed for single calls of the engine, which calls nobody back.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::c_void;
+use std::ptr;
+use std::rc::Rc;
+
+use nginx_sys::{
+    NGX_AGAIN, NGX_ERROR, NGX_HTTP_NO_CONTENT, NGX_HTTP_NOT_MODIFIED, NGX_OK, ngx_chain_add_copy,
+    ngx_chain_t, ngx_connection_t, ngx_event_t, ngx_http_request_t, ngx_http_run_posted_requests,
+    ngx_http_upstream_headers_in_t, ngx_http_variable_value_t, ngx_int_t,
+};
+use swrcache::engine::{self, Delivery, Failure, Method, Order, Wants, Withheld};
+use swrcache::store::NoSpace;
+
+use crate::config::location::LocConf;
+use crate::config::value::any_true;
+use crate::fetch::exchange::{FetchsEnd, FromOrigin, Leader, LeadersEnd, Letter, News};
+use crate::fetch::mailbox::mailbox;
+use crate::fetch::origin_header::OriginHeader;
+use crate::fetch::redirect::{self, Detour};
+use crate::fetch::relay::Relayed;
+use crate::fetch::report::Watch;
+use crate::fetch::request_copy::{self, Client};
+use crate::fetch::response_copy::copy_trailers;
+use crate::fetch::{buffering, cache_below, connection, interim, origin_response, upstream_states};
+use crate::sys::boundary::guard;
+use crate::sys::chain;
+use crate::sys::clock::now;
+use crate::sys::header_list::List;
+use crate::sys::pool::bytes_of;
+use crate::sys::record::{self, Kind};
+use crate::sys::request::{Req, is_exiting};
+
+/// How much of a useless response is read before the origin's connection is given up instead.
+const DISCARD_AT_MOST: u64 = 256 * 1024;
+/// And for how long, where nobody knows how much of it there is, in milliseconds.
+const DISCARD_FOR: usize = 1000;
+
+/// The record of a fetch.
+pub(crate) struct Carrier {
+    r: Req,
+    conf: &'static LocConf,
+    life: RefCell<engine::Fetch>,
+    /// Dropped when no more comes for the client that leads.
+    leader: RefCell<Option<FetchsEnd>>,
+    background: Cell<bool>,
+    began: u64,
+    /// Where in nginx's phases it began.
+    phase: Cell<ngx_int_t>,
+    /// What the log may have to tell of.
+    watch: Cell<Option<Watch>>,
+    /// What the client that leads has yet to take of a relayed body.
+    pending: Cell<*mut ngx_chain_t>,
+    /// Bytes that were of no use.
+    discarded: Cell<u64>,
+    /// It ends at its next event.
+    aborted: Cell<bool>,
+    /// Bytes of the body that have come.
+    received: Cell<u64>,
+    /// The response has a charset that is not its own for now.
+    pub(crate) has_lent_charset: Cell<bool>,
+}
+
+impl Kind for Carrier {
+    const FOLLOWS: bool = true;
+}
+
+/// Starts the fetch that `leader` waits for; `None` if it can't be, and the fetch is given up.
+pub(crate) fn lead(leader: Rc<Leader>, life: &mut engine::Fetch) -> Option<LeadersEnd> {
+    let r = leader.r;
+    let carrier = launch(Client::now(r), LocConf::of(r), life)?;
+    let (end, own) = mailbox(leader, carrier.r);
+    carrier.leader.replace(Some(own));
+    Some(end)
+}
+
+/// Starts a refresh that nobody waits for, by a request like `r` when its variables had the values `before`. Without the means for it,
+/// it is left to a later request.
+pub(crate) fn refresh(
+    r: Req,
+    before: &[ngx_http_variable_value_t],
+    conf: &'static LocConf,
+    life: &mut engine::Fetch,
+) {
+    if let Some(carrier) = launch(Client::before(r, before), conf, life) {
+        carrier.run_in_background();
+    }
+}
+
+/// The client goes, or has been answered otherwise: its fetch goes on without it.
+pub(crate) fn leave(end: LeadersEnd) {
+    if let Some(carrier) = take_leave(end) {
+        carrier.leader_gone();
+    }
+}
+
+/// The client has all that it wants of a relay: it asked for the header alone.
+pub(crate) fn leave_with_all(end: LeadersEnd) {
+    if let Some(carrier) = take_leave(end) {
+        carrier.leader_has_all();
+    }
+}
+
+fn take_leave<'a>(end: LeadersEnd) -> Option<&'a Carrier> {
+    let fetch = end.fetch();
+    drop(end);
+    record::of(fetch?)
+}
+
+/// The fetch at the other end; nothing if it is over.
+pub(crate) fn led_by<'a>(end: &LeadersEnd) -> Option<&'a Carrier> {
+    record::of(end.fetch()?)
+}
+
+/// Has a request like `client` ask the origin for `life`.
+fn launch<'a>(
+    client: Client<'_>,
+    conf: &'static LocConf,
+    life: &mut engine::Fetch,
+) -> Option<&'a Carrier> {
+    let r = request_copy::make(client, life, Some(on_event))?;
+    let watch = life.entry().cloned().map(Watch::over);
+    let carrier = Carrier {
+        r,
+        conf,
+        life: RefCell::new(life.hand_on()),
+        leader: RefCell::new(None),
+        background: Cell::new(false),
+        began: now(),
+        phase: Cell::new(r.raw().phase_handler),
+        watch: Cell::new(watch),
+        pending: Cell::new(ptr::null_mut()),
+        discarded: Cell::new(0),
+        aborted: Cell::new(false),
+        received: Cell::new(0),
+        has_lent_charset: Cell::new(false),
+    };
+    let hooked = record::attach(r, carrier).and_then(|carrier| {
+        let data: *const Carrier = carrier;
+        r.on_end(on_request_end, data.cast_mut().cast())?;
+        Some(carrier)
+    });
+    if hooked.is_none() {
+        request_copy::abandon(r);
+        return hooked;
+    }
+    r.raw().write_event_handler = Some(begin);
+    connection::wake(r);
+    hooked
+}
+
+impl Carrier {
+    /// What a leader that has waited for long enough may have instead, if anything.
+    pub(crate) fn patience_over(&self) -> Option<Delivery> {
+        self.life.borrow().patience_over(now())
+    }
+
+    /// The request, whose response is relayed.
+    pub(crate) fn request(&self) -> Req {
+        self.r
+    }
+
+    fn wants(&self) -> Wants {
+        self.life.borrow().wants()
+    }
+
+    fn leader(&self) -> Option<Rc<Leader>> {
+        self.leader.borrow().as_ref()?.client()
+    }
+
+    /// Writes to the client that leads, and has it read.
+    fn write(&self, news: News, origin: Option<FromOrigin>) {
+        let end = self.leader.borrow();
+        let leader = end.as_ref().and_then(|end| {
+            let stays = |earlier: &Letter, next: &Letter| earlier.stays_before(&next.news);
+            end.put(Letter { news, origin }, stays)
+        });
+        if let Some(leader) = leader {
+            leader.bell.ring();
+        }
+    }
+
+    fn bring(&self, news: News) {
+        self.share_states();
+        let is_own = match &news {
+            News::Delivery(delivery) => delivery.is_new(),
+            news => matches!(news, News::Relay(_) | News::HandOver(Some(_), _)),
+        };
+        self.write(news, is_own.then(|| self.origin_answer()).flatten());
+        self.part();
+    }
+
+    /// What the origin has answered, as the client that leads may tell of it.
+    fn origin_answer(&self) -> Option<FromOrigin> {
+        Some(FromOrigin {
+            header: OriginHeader::of_fetch(self.leader()?.r, self.r),
+            cache_below: cache_below::status(self.r),
+        })
+    }
+
+    /// A leader for whom no more comes is on its own from here on.
+    fn part(&self) {
+        if !self.life.borrow().has_leader() {
+            drop(self.leader.take());
+        }
+    }
+
+    /// The leading client has gone, or has been served otherwise. A fill goes on; a relay has nowhere to go.
+    fn leader_gone(&self) {
+        drop(self.leader.take());
+        if self.wants() == Wants::Relay {
+            self.aborted.set(true);
+        }
+        self.life.borrow_mut().leader_gone();
+        if self.aborted.get() {
+            connection::wake(self.r);
+        }
+    }
+
+    /// The leading client has all that it wants of a relay: it asked for the header alone, or for a part. If the rest comes
+    /// soon, the origin's connection is kept for it.
+    fn leader_has_all(&self) {
+        drop(self.leader.take());
+        let was_relayed = self.wants() == Wants::Relay;
+        self.life.borrow_mut().leader_gone();
+        if was_relayed {
+            let given_up = self.discard(self.pending.replace(ptr::null_mut()));
+            self.aborted.set(given_up == NGX_ERROR as ngx_int_t);
+            connection::end_within(self.r, DISCARD_FOR);
+            connection::resume(self.r);
+            connection::wake(self.r);
+        }
+    }
+
+    /// The client that leads can take more of a relay.
+    pub(crate) fn go_on(&self) {
+        if self.wants() == Wants::Relay {
+            connection::wake(self.r);
+        }
+    }
+
+    /// Before an event of the fetch reaches nginx's handlers: whether it may.
+    fn may_go_on(&self) -> bool {
+        if self.aborted.get() {
+            self.r.terminate();
+            return false;
+        }
+        if self.wants() != Wants::Relay || self.pending.get().is_null() {
+            return true;
+        }
+        let rc = self.relay();
+        if rc == NGX_ERROR as ngx_int_t {
+            // The client can't be written to any more. A pipe that was held would wait for room for ever.
+            self.r.terminate();
+        }
+        rc == NGX_OK as ngx_int_t
+    }
+
+    /// The header filter: the response has begun.
+    pub(crate) fn on_header(&self) -> ngx_int_t {
+        self.r.raw().set_header_sent(1);
+        if self.wants() != Wants::Header {
+            return NGX_OK as ngx_int_t;
+        }
+        let detour = match self.r.raw().err_status {
+            0 => None,
+            status => Some(Detour::Error(status as ngx_int_t)),
+        };
+        let order = self.header(detour);
+        self.obey(order, detour);
+        connection::part_with_tls(self.r);
+        NGX_OK as ngx_int_t
+    }
+
+    /// nginx is about to lead the fetch elsewhere: it ends here, and what follows is its leader's.
+    pub(crate) fn led_elsewhere(&self, detour: Detour) {
+        if self.wants() == Wants::Header {
+            let order = self.header(Some(detour));
+            self.obey(order, Some(detour));
+        }
+    }
+
+    /// Tells the engine of the response. Nothing is stored of one that the location does not answer with.
+    fn header(&self, detour: Option<Detour>) -> Order {
+        let policy = &self.conf.policy;
+        // HTTP/0.9: bytes without a header, which nothing tells how to show.
+        if origin_response::lacks_header(self.r) {
+            return self.failed(Failure::InvalidHeader);
+        }
+        let withheld = match detour {
+            Some(_) => Some(Withheld::Redirected),
+            // Again, since `swr_no_cache` may look at the response (`$upstream_http_*`).
+            None if any_true(self.conf.no_cache(), self.r) => Some(Withheld::NoCacheCondition),
+            None => None,
+        };
+        let sent = List::of(&self.r.raw().headers_in.headers);
+        origin_response::read(self.r, self.began, withheld, |response| {
+            let mut life = self.life.borrow_mut();
+            life.header(response, &sent, policy, now())
+        })
+    }
+
+    fn failed(&self, failure: Failure) -> Order {
+        let mut life = self.life.borrow_mut();
+        life.failed(failure, None, &self.conf.policy, now())
+    }
+
+    fn obey(&self, order: Order, detour: Option<Detour>) {
+        if self.life.borrow().is_followed() {
+            buffering::turn_off(self.r);
+        }
+        match order {
+            Order::Deliver(delivery) => self.bring(News::Delivery(delivery)),
+            Order::Relay(aside) => self.bring(News::Relay(aside)),
+            Order::RelayRest(taken) => self.relay_rest(taken),
+            Order::HandOver(aside) => self.bring(self.hand_over(aside, detour)),
+            Order::GatewayTimeout(aside) => self.bring(News::GatewayTimeout(aside)),
+            Order::Fail(aside) => self.bring(News::Failure(aside)),
+            Order::AskAgain => self.ask_again(),
+            // Who follows the body sees its end in the store.
+            Order::Nothing if !self.life.borrow().has_leader() => {
+                self.share_states();
+                if let Some(leader) = self.leader() {
+                    leader.bell.ring();
+                }
+                self.part();
+            }
+            Order::Nothing => {}
+        }
+    }
+
+    /// How the client that leads goes on, where nginx has led this request.
+    fn hand_over(&self, aside: engine::Aside, detour: Option<Detour>) -> News {
+        match self.leader().zip(detour) {
+            None => News::HandOver(None, aside),
+            Some((leader, detour)) => match redirect::hand_over(self.r, leader.r, detour) {
+                Some(onward) => News::HandOver(Some(onward), aside),
+                None => News::Failure(aside),
+            },
+        }
+    }
+
+    /// Asks the origin once more, by a request like this one; the leader waits for that one instead.
+    fn ask_again(&self) {
+        let launched = launch(Client::now(self.r), self.conf, &mut self.life.borrow_mut());
+        let Some(next) = launched else {
+            let order = self.failed(Failure::Aborted);
+            return self.obey(order, None);
+        };
+        // This request has come further in the phases since.
+        next.phase.set(self.phase.get());
+        next.r.raw().phase_handler = self.phase.get();
+        if self.background.get() {
+            next.run_in_background();
+        }
+        if let Some(end) = self.leader.take() {
+            end.hand_to(next.r);
+            next.leader.replace(Some(end));
+        }
+    }
+
+    fn run_in_background(&self) {
+        self.background.set(true);
+        self.conf.refreshing.set(self.conf.refreshing.get() + 1);
+    }
+
+    /// The body filter: more of the body, or none (nginx asks to flush).
+    pub(crate) fn on_body(&self, chain: *mut ngx_chain_t) -> ngx_int_t {
+        let mut ends = false;
+        chain::each(chain, |buf| {
+            self.received.set(self.received.get() + chain::size(buf));
+            ends |= buf.last_buf() != 0;
+        });
+        if ends && self.wants() == Wants::Relay && self.is_short() {
+            // As nginx ends a body that breaks off (ngx_http_upstream_finalize_request): what is there goes out, and no end.
+            chain::each(chain, |buf| {
+                buf.set_last_buf(0);
+                buf.set_last_in_chain(0);
+                buf.set_flush(1);
+            });
+        }
+        self.take(chain)
+    }
+
+    /// Whether the body ends before the length that was announced. nginx says so by itself, but where its client was not ready
+    /// for more when the origin closed (ngx_http_upstream_process_non_buffered_request): it forgets the error then, and a
+    /// filter that drops the length, such as gzip, would show the body as whole.
+    fn is_short(&self) -> bool {
+        let out = &self.r.raw().headers_out;
+        let has_body = self.r.method() != Method::Head
+            && !matches!(
+                out.status as u32,
+                NGX_HTTP_NO_CONTENT | NGX_HTTP_NOT_MODIFIED
+            );
+        let received = self.received.get();
+        has_body && u64::try_from(out.content_length_n).is_ok_and(|length| received < length)
+    }
+
+    fn take(&self, chain: *mut ngx_chain_t) -> ngx_int_t {
+        match self.wants() {
+            Wants::Store => self.fill(chain),
+            Wants::Relay => {
+                let mut pending = self.pending.get();
+                // SAFETY: a chain of this request; the copy of its links is of its pool.
+                let rc = unsafe { ngx_chain_add_copy(self.r.pool().as_ptr(), &mut pending, chain) };
+                self.pending.set(pending);
+                match rc == NGX_OK as ngx_int_t {
+                    true => self.relay(),
+                    false => NGX_ERROR as ngx_int_t,
+                }
+            }
+            Wants::Header | Wants::Discard | Wants::Nothing => self.discard(chain),
+        }
+    }
+
+    fn fill(&self, chain: *mut ngx_chain_t) -> ngx_int_t {
+        let mut link = chain;
+        // SAFETY: a chain of this request.
+        while let Some(l) = unsafe { link.as_mut() } {
+            // SAFETY: every link has a buffer.
+            let buf = unsafe { &mut *l.buf };
+            let mut refused = None;
+            let fed = chain::drain(buf, &mut |bytes| {
+                refused = self.life.borrow_mut().write(bytes).err();
+                refused.is_none()
+            });
+            if let Some(why) = refused {
+                return self.outgrow(link, why);
+            }
+            if fed.is_err() {
+                return NGX_ERROR as ngx_int_t;
+            }
+            if buf.last_buf() != 0 {
+                connection::close_at_end(self.r);
+                let order = self.life.borrow_mut().end(now());
+                self.obey(order, None);
+                return NGX_OK as ngx_int_t;
+            }
+            link = l.next;
+        }
+        NGX_OK as ngx_int_t
+    }
+
+    /// The store takes no more of the body than what is before `rest`.
+    fn outgrow(&self, rest: *mut ngx_chain_t, why: NoSpace) -> ngx_int_t {
+        let order = self.life.borrow_mut().outgrew(why, now());
+        self.obey(order, None);
+        self.take(rest)
+    }
+
+    /// Whoever follows the body goes on from the relay, if it leads; a leader that does not begins with what was taken.
+    fn relay_rest(&self, taken: Option<Delivery>) {
+        let Some(leader) = self.leader() else { return };
+        leader.relay_follows.set(true);
+        match taken {
+            Some(taken) => self.bring(News::Delivery(taken)),
+            None => leader.bell.ring(),
+        }
+    }
+
+    fn discard(&self, chain: *mut ngx_chain_t) -> ngx_int_t {
+        let mut ended = false;
+        chain::each(chain, |buf| {
+            self.discarded.set(self.discarded.get() + chain::size(buf));
+            chain::use_up(buf);
+            ended = buf.last_buf() != 0;
+        });
+        if ended {
+            connection::close_at_end(self.r);
+        }
+        match self.discarded.get() > DISCARD_AT_MOST && !ended {
+            true => NGX_ERROR as ngx_int_t,
+            false => NGX_OK as ngx_int_t,
+        }
+    }
+
+    /// Passes what is pending to the leader, as far as it takes it.
+    fn relay(&self) -> ngx_int_t {
+        let Some(leader) = self.leader() else {
+            return NGX_ERROR as ngx_int_t;
+        };
+        match self.pass(&leader) {
+            Relayed::All => {
+                connection::resume(self.r);
+                // The client may go while it is written to.
+                if self.leader().is_some() {
+                    leader.r.watch_write();
+                    leader.bell.ring();
+                }
+                NGX_OK as ngx_int_t
+            }
+            Relayed::Blocked => {
+                connection::hold(self.r);
+                if self.leader().is_some() {
+                    leader.r.watch_write();
+                }
+                NGX_AGAIN as ngx_int_t
+            }
+            Relayed::Failed => {
+                self.end_relay(NGX_ERROR as ngx_int_t, None);
+                NGX_ERROR as ngx_int_t
+            }
+            Relayed::Enough(rc) => {
+                self.end_relay(rc, None);
+                self.leader_has_all();
+                NGX_OK as ngx_int_t
+            }
+            Relayed::Ended(rc) => {
+                connection::resume(self.r);
+                connection::close_at_end(self.r);
+                self.life.borrow_mut().end(now());
+                self.share_states();
+                // Again, for its trailers.
+                self.end_relay(rc, self.origin_answer());
+                NGX_OK as ngx_int_t
+            }
+        }
+    }
+
+    /// The same, for as long as the client lets this write to it.
+    fn pass(&self, leader: &Leader) -> Relayed {
+        // The client has not got to its header yet.
+        let Some(mut relay) = leader.relay.take() else {
+            return Relayed::Blocked;
+        };
+        let mut passed = Relayed::Failed;
+        if copy_trailers(leader.r, self.r).is_some() {
+            let (r, owner) = (leader.r, self.r.pool());
+            let mut pending = self.pending.replace(ptr::null_mut());
+            r.outside(|| passed = relay.pass(r, &mut pending, owner));
+            self.pending.set(pending);
+        }
+        leader.relay.set(Some(relay));
+        passed
+    }
+
+    fn end_relay(&self, rc: ngx_int_t, origin: Option<FromOrigin>) {
+        self.write(News::RelayEnded(rc), origin);
+        drop(self.leader.take());
+    }
+
+    /// Copies the upstream's states to the leader, for its access log.
+    fn share_states(&self) {
+        if let Some(leader) = self.leader() {
+            upstream_states::copy(self.r, leader.r, leader.earlier_states);
+        }
+    }
+
+    /// The request is over, however it came to that.
+    fn on_end(&self) {
+        connection::part_with_tls(self.r);
+        if self.background.get() {
+            let refreshing = self.conf.refreshing.get();
+            self.conf.refreshing.set(refreshing.saturating_sub(1));
+        }
+        let order = self.failed(match is_exiting() {
+            true => Failure::Aborted,
+            false => Failure::Error,
+        });
+        self.obey(order, None);
+        drop(self.leader.take());
+        if let Some(watch) = self.watch.take() {
+            let renewed = self.life.borrow().has_renewed();
+            watch.end(self.r, self.conf, renewed);
+        }
+    }
+}
+
+/// Shows the client that leads a fetch an interim response to it.
+fn pass_interim_on(r: Req, header: &ngx_http_upstream_headers_in_t) {
+    let leader = record::of::<Carrier>(r).and_then(Carrier::leader);
+    if let Some(leader) = leader {
+        let line = match bytes_of(&header.status_line) {
+            // ngx_http_grpc_process_header keeps the number alone.
+            [] => format!("{} ", header.status_n).into_bytes(),
+            line => line.to_vec(),
+        };
+        interim::pass_on(leader.r, &line, &List::of(&header.headers));
+    }
+}
+
+/// The first turn: up to where the content handler waits for something.
+///
+/// # Safety
+/// `r` is a live request.
+unsafe extern "C" fn begin(r: *mut ngx_http_request_t) {
+    guard("the start of a fetch", (), || {
+        // SAFETY: nginx passes a live request.
+        let r = unsafe { Req::new(r) };
+        let c: *mut ngx_connection_t = r.connection();
+        r.run_phases();
+        // SAFETY: connection objects outlive their use; closing one marks it, and frees its request.
+        if unsafe { (*c).destroyed() == 0 && (*c).data == r.as_ptr().cast() } {
+            interim::watch(r, pass_interim_on);
+        }
+    });
+}
+
+/// Both events of a fetch's connection (after ngx_http_request_handler).
+///
+/// # Safety
+/// `event` is one of a detached connection: its `data` is the connection, the `data` of that is its request, and both
+/// live.
+unsafe extern "C" fn on_event(event: *mut ngx_event_t) {
+    guard("an event of a fetch", (), || {
+        // SAFETY: an event's `data` is its connection, a detached connection's `data` is its request.
+        let (c, r) = unsafe {
+            let c: *mut ngx_connection_t = (*event).data.cast();
+            (c, Req::new((*c).data.cast()))
+        };
+        // SAFETY: as above.
+        let (is_write, closing) = unsafe {
+            let late = (*event).write() == 0 && (*event).timedout() != 0;
+            // nginx times what it takes for its client; the client that a relay waits for has a timer of its own.
+            (*event).set_timedout(0);
+            ((*event).write() != 0, (*c).close() != 0 || late)
+        };
+        if closing {
+            // The time for an orderly shutdown is over (worker_shutdown_timeout), or that of `end_within`.
+            r.terminate();
+        } else if record::of(r).is_none_or(Carrier::may_go_on) {
+            let handler = if is_write {
+                r.raw().write_event_handler
+            } else {
+                r.raw().read_event_handler
+            };
+            if let Some(handler) = handler {
+                // SAFETY: nginx's own handler for a live request.
+                unsafe { handler(r.as_ptr()) };
+            }
+        }
+        // SAFETY: connection objects outlive their use; nginx checks `destroyed`.
+        unsafe { ngx_http_run_posted_requests(c) };
+    });
+}
+
+/// The request has ended: by its last byte, or torn down.
+///
+/// # Safety
+/// `data` is the record of a request, whose pool is still there.
+unsafe extern "C" fn on_request_end(data: *mut c_void) {
+    guard("the end of a fetch", (), || {
+        // SAFETY: the record lives in the request's pool, which is still there, and is only ever shared.
+        unsafe { &*data.cast::<Carrier>() }.on_end();
+    });
+}

@@ -1,0 +1,432 @@
+//! A request of the cache's own: a copy of a client's, on a connection that has no client.
+//!
+//! nginx would run a background subrequest on the client's connection and hold that until it ends; here the fetch
+//! stands alone. It takes over where the client's request stood, behind the access phase, which has run once, for the
+//! client. What `set`, `map` or `auth_request_set` computed for the client holds: variables and captures are copied. It is no visitor's
+//! request: nginx neither logs nor counts it.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr;
+use std::sync::atomic::AtomicIsize;
+use std::sync::atomic::Ordering::Relaxed;
+
+use nginx_sys::{
+    NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_buf_t, ngx_chain_t, ngx_event_handler_pt,
+    ngx_http_create_request, ngx_http_get_indexed_variable, ngx_http_request_body_t,
+    ngx_http_update_location_config, ngx_http_variable_t, ngx_http_variable_value_t,
+};
+use swrcache::engine::Fetch;
+
+use crate::fetch::connection::{close, connect};
+use crate::sys::header_list::{List, new_list};
+use crate::sys::pool::{Pool, bytes_of, copy_bytes, str_of};
+use crate::sys::request::Req;
+use crate::sys::request_header::add_field;
+use crate::sys::symbol::symbol;
+use crate::sys::variables;
+
+/// The request that a fetch is a copy of.
+#[derive(Clone, Copy)]
+pub(crate) struct Client<'a> {
+    r: Req,
+    /// The values of its variables at an earlier time; nothing: those of now.
+    variables: Option<&'a [ngx_http_variable_value_t]>,
+}
+
+impl<'a> Client<'a> {
+    /// A request as it is.
+    pub(crate) fn now(r: Req) -> Client<'a> {
+        Client { r, variables: None }
+    }
+
+    /// A request as it was when its variables had these values: its own answer may have set some which tell of that.
+    pub(crate) fn before(r: Req, variables: &'a [ngx_http_variable_value_t]) -> Client<'a> {
+        Client {
+            r,
+            variables: Some(variables),
+        }
+    }
+}
+
+/// Makes the request of a fetch; nothing runs until [`start`]. `None` when a connection or memory is not to be had.
+pub(crate) fn make(
+    client: Client<'_>,
+    life: &Fetch,
+    on_event: ngx_event_handler_pt,
+) -> Option<Req> {
+    let c = connect(client.r, on_event)?;
+    // SAFETY: the connection is complete; nginx gives NULL or a request on it.
+    let raw = unsafe { ngx_http_create_request(c).as_mut() };
+    let Some(raw) = raw else {
+        close(c);
+        return None;
+    };
+    // SAFETY: fresh, and alive until we finalize it.
+    let r = unsafe { Req::new(raw) };
+    r.connection().data = r.as_ptr().cast();
+    // nginx has counted this one.
+    r.connection().requests = client.r.connection().requests;
+    take_out_of_counts();
+    if r.on_end(put_back_into_counts, ptr::null_mut()).is_none() {
+        // SAFETY: nothing is asked of the caller.
+        unsafe { put_back_into_counts(ptr::null_mut()) };
+        abandon(r);
+        return None;
+    }
+    if fill(client, r, life).is_none() {
+        abandon(r);
+        return None;
+    }
+    Some(r)
+}
+
+/// Ends a request that has not started.
+pub(crate) fn abandon(r: Req) {
+    r.raw().set_logged(1);
+    r.outside(|| r.finalize(nginx_sys::NGX_ERROR as isize));
+}
+
+/// nginx has counted a request of a visitor (ngx_http_alloc_request), which it is not.
+fn take_out_of_counts() {
+    count(c"ngx_stat_requests", -1);
+    count(c"ngx_stat_reading", -1);
+}
+
+/// nginx is about to count down what it has not counted, or no more: a request in its first state (ngx_http_free_request), and
+/// a connection (ngx_http_close_connection).
+///
+/// # Safety
+/// Nothing is asked of the caller: no pointer is looked at.
+unsafe extern "C" fn put_back_into_counts(_: *mut c_void) {
+    count(c"ngx_stat_reading", 1);
+    count(c"ngx_stat_active", 1);
+}
+
+/// Changes a counter of `stub_status`, where nginx has that compiled in.
+fn count(counter: &CStr, n: isize) {
+    let counter: *mut *mut AtomicIsize = symbol(counter).cast();
+    // SAFETY: NULL, or nginx's variable, which points to a counter in memory that all workers share.
+    if let Some(counter) = unsafe { counter.as_ref().and_then(|c| c.as_ref()) } {
+        counter.fetch_add(n, Relaxed);
+    }
+}
+
+/// Copies what the client's request has come to by now. A field that is new to nginx fails the build (`build/request.rs`). Of
+/// `ngx_http_request_t`
+///
+/// | fields | in the fetch |
+/// |---|---|
+/// | configuration, URI in all its forms and what was found about it (`add_uri_to_alias`, `valid_location` ...), method, protocol, `schema` | the client's; `HEAD` becomes `GET` |
+/// | `headers_in`, `request_body` | copies ([`copy_fields`], [`copy_body`]) |
+/// | `variables`, `captures` | copies |
+/// | `start_sec`, `start_msec`, `request_length`, `pipeline` | the client's: variables tell them |
+/// | `limit_conn_status`, `limit_req_status`, `internal`, `uri_changes` | the client's: what was done is not done again |
+/// | `error_page` | as if one had been followed already: none is looked up then (ngx_http_special_response_handler), see [`crate::fetch::redirect`] |
+/// | `content_handler`, `phase_handler` | the client's: the fetch goes on from there |
+/// | `stream`, `v3_parse`, `header_in`, `http_connection` | its own: it has no client to read from |
+/// | `headers_out`, `err_status`, `limit_rate` and the flags of filters | its own: the origin's response is judged as it came, and goes out by the client's request |
+/// | `upstream`, `upstream_states`, `cache`, `cleanup`, `count` and all the state of running | its own |
+/// | where the parser of requests stands (`state`, `header_name_start`, `host_start` ...) | unused: nothing is parsed |
+fn fill(client: Client<'_>, r: Req, life: &Fetch) -> Option<()> {
+    let (from, to, pool) = (client.r.raw(), r.raw(), r.pool());
+    to.set_logged(1);
+    to.set_internal(from.internal());
+    to.set_error_page(1);
+    // nginx counts and delays a request once, whatever redirects follow.
+    to.set_limit_req_status(from.limit_req_status());
+    to.set_limit_conn_status(from.limit_conn_status());
+    to.main_conf = from.main_conf;
+    to.srv_conf = from.srv_conf;
+    to.loc_conf = from.loc_conf;
+    // A HEAD fetches the whole, so that it can be stored, unless the location has it otherwise.
+    let is_head = from.method == NGX_HTTP_HEAD as usize && !life.is_head();
+    to.method = if is_head {
+        NGX_HTTP_GET as usize
+    } else {
+        from.method
+    };
+    to.method_name = if is_head {
+        str_of(b"GET")
+    } else {
+        pool.copy_str(from.method_name)?
+    };
+    to.http_version = from.http_version;
+    #[cfg(nginx_has = "ngx_http_request_s.port")]
+    {
+        to.port = from.port;
+    }
+    to.request_line = pool.copy_str(from.request_line)?;
+    to.uri = pool.copy_str(from.uri)?;
+    to.args = pool.copy_str(from.args)?;
+    to.exten = pool.copy_str(from.exten)?;
+    to.unparsed_uri = pool.copy_str(from.unparsed_uri)?;
+    to.http_protocol = pool.copy_str(from.http_protocol)?;
+    to.schema = pool.copy_str(from.schema)?;
+    to.set_add_uri_to_alias(from.add_uri_to_alias());
+    to.set_valid_location(from.valid_location());
+    to.set_valid_unparsed_uri(from.valid_unparsed_uri());
+    to.set_complex_uri(from.complex_uri());
+    to.set_quoted_uri(from.quoted_uri());
+    to.set_plus_in_uri(from.plus_in_uri());
+    to.set_expect_tested(1);
+    to.start_sec = from.start_sec;
+    to.start_msec = from.start_msec;
+    to.request_length = from.request_length;
+    to.set_pipeline(from.pipeline());
+    to.set_uri_changes(from.uri_changes());
+    copy_fields(client.r, r, life)?;
+    copy_body(client.r, r)?;
+    copy_variables(client, r)?;
+    copy_captures(client.r, r)?;
+    // SAFETY: the configuration pointers are set; sets the flags that hang on the location.
+    unsafe { ngx_http_update_location_config(r.as_ptr()) };
+    to.set_keepalive(0);
+    to.content_handler = from.content_handler;
+    to.phase_handler = from.phase_handler + 1;
+    Some(())
+}
+
+fn copy_fields(client: Req, r: Req, life: &Fetch) -> Option<()> {
+    let to = &mut r.raw().headers_in;
+    new_list(r.pool(), &mut to.headers, 20)?;
+    to.server = r.pool().copy_str(client.raw().headers_in.server)?;
+    to.content_length_n = -1;
+    to.keep_alive_n = -1;
+    let mut ok = Some(());
+    let fields = List::of(&client.raw().headers_in.headers);
+    life.fields(&fields, &mut |name, value| {
+        ok = ok.and_then(|()| add_field(r, name, value));
+    });
+    ok
+}
+
+/// A copy of the body that nginx has read into memory; nothing for a request without one.
+fn copy_body(client: Req, r: Req) -> Option<()> {
+    // SAFETY: NULL or the body of a live request.
+    let from = unsafe { client.raw().request_body.as_ref() };
+    let Some(from) = from.filter(|body| client.is_main() && !body.bufs.is_null()) else {
+        return Some(());
+    };
+    let mut bytes = Vec::new();
+    let mut link = from.bufs;
+    // SAFETY: a body in memory is a chain of memory buffers (`client::entry` lets no other pass).
+    while let Some(l) = unsafe { link.as_mut() } {
+        // SAFETY: as above.
+        let buf = unsafe { &*l.buf };
+        // SAFETY: as above.
+        bytes.extend_from_slice(unsafe {
+            std::slice::from_raw_parts(buf.pos, buf.last as usize - buf.pos as usize)
+        });
+        link = l.next;
+    }
+    let pool = r.pool();
+    let body = pool.zeroed::<ngx_http_request_body_t>()?;
+    let chain = pool.zeroed::<ngx_chain_t>()?;
+    let buf = pool.zeroed::<ngx_buf_t>()?;
+    let copy = pool.copy(&bytes)?;
+    buf.pos = copy.data;
+    // SAFETY: the end of the copy.
+    buf.last = unsafe { copy.data.add(copy.len) };
+    (buf.start, buf.end) = (buf.pos, buf.last);
+    buf.set_temporary(1);
+    buf.set_last_buf(1);
+    body.buf = buf;
+    chain.buf = buf;
+    body.bufs = chain;
+    r.raw().request_body = body;
+    r.raw().headers_in.content_length_n = bytes.len() as i64;
+    add_field(r, b"Content-Length", bytes.len().to_string().as_bytes())
+}
+
+/// Variables that a request computes once, from what is its own: a fetch would make another value of them, or none. They are computed
+/// in the client's request before they are copied. All others of nginx's are functions of what a fetch shares with its client.
+const OWN: [&[u8]; 13] = [
+    b"request_id",
+    b"realip_remote_addr",
+    b"realip_remote_port",
+    b"secure_link",
+    b"secure_link_expires",
+    b"uid_got",
+    b"uid_set",
+    b"http2",
+    b"http3",
+    b"tcpinfo_rtt",
+    b"tcpinfo_rttvar",
+    b"tcpinfo_snd_cwnd",
+    b"tcpinfo_rcv_space",
+];
+
+fn is_own(variable: &ngx_http_variable_t) -> bool {
+    OWN.contains(&bytes_of(&variable.name))
+}
+
+fn copy_variables(client: Client<'_>, r: Req) -> Option<()> {
+    let known = variables::known(r);
+    for (index, _) in known.iter().enumerate().filter(|(_, known)| is_own(known)) {
+        // SAFETY: an index of the same configuration.
+        unsafe { ngx_http_get_indexed_variable(client.r.as_ptr(), index) };
+    }
+    let now = variables::indexed(client.r).to_vec();
+    let before = client.variables.unwrap_or(&now);
+    let values = now.iter().zip(before).zip(variables::indexed(r));
+    values
+        .zip(known)
+        .filter(|(_, known)| !mirrors_a_field(bytes_of(&known.name)))
+        .try_for_each(|(((now, before), to), known)| {
+            let from = if is_own(known) { now } else { before };
+            copy_variable(r.pool(), from, to)?;
+            if is_own(known) {
+                to.set_no_cacheable(0);
+            }
+            Some(())
+        })
+}
+
+/// What was computed for the fetch since holds for its client too, which nginx leads on: it would be the same request.
+pub(crate) fn give_back_variables(fetch: Req, client: Req) -> Option<()> {
+    let is_set = |v: &ngx_http_variable_value_t| v.valid() != 0 || v.not_found() != 0;
+    let values = variables::indexed(fetch)
+        .iter()
+        .zip(variables::indexed(client));
+    values
+        .zip(variables::known(client))
+        .filter(|((from, to), known)| {
+            is_set(from)
+                && from.no_cacheable() == 0
+                && !is_set(to)
+                && !mirrors_a_field(bytes_of(&known.name))
+        })
+        .try_for_each(|((from, to), _)| copy_variable(client.pool(), from, to))
+}
+
+/// Whether a variable is a field of the request: its value is that of the fetch's own, which sends fewer.
+fn mirrors_a_field(name: &[u8]) -> bool {
+    name.starts_with(b"http_") || name.starts_with(b"cookie_")
+}
+
+fn copy_variable(
+    pool: Pool,
+    from: &ngx_http_variable_value_t,
+    to: &mut ngx_http_variable_value_t,
+) -> Option<()> {
+    *to = *from;
+    if from.valid() != 0 && from.len() > 0 {
+        to.data = pool.copy(from.as_bytes())?.data;
+    }
+    Some(())
+}
+
+#[cfg(not(nginx_has = "ngx_http_request_s.captures"))]
+fn copy_captures(_: Req, _: Req) -> Option<()> {
+    Some(())
+}
+
+#[cfg(nginx_has = "ngx_http_request_s.captures")]
+fn copy_captures(client: Req, r: Req) -> Option<()> {
+    let (from, to) = (client.raw(), r.raw());
+    if from.ncaptures == 0 || from.captures.is_null() {
+        return Some(());
+    }
+    let Some(readable) = readable_from(client, from.captures_data) else {
+        return Some(());
+    };
+    // SAFETY: room for `ncaptures` offsets (ngx_http_regex_exec).
+    let offsets = unsafe { std::slice::from_raw_parts(from.captures, from.ncaptures) };
+    // A regex without groups counts its match as captured but leaves the offsets as they were, or never were.
+    let offsets: Vec<c_int> = offsets
+        .iter()
+        .map(|n| {
+            if usize::try_from(*n).is_ok_and(|n| n <= readable) {
+                *n
+            } else {
+                0
+            }
+        })
+        .collect();
+    let end = offsets.iter().copied().max().map_or(0, |n| n as usize);
+    to.captures = copy_bytes(
+        r.pool(),
+        offsets.as_ptr().cast_mut(),
+        size_of_val(offsets.as_slice()) as u32,
+    )?;
+    to.ncaptures = from.ncaptures;
+    // SAFETY: `end` bytes are readable there.
+    let data = unsafe { std::slice::from_raw_parts(from.captures_data, end) };
+    to.captures_data = r.pool().copy(data)?.data;
+    Some(())
+}
+
+/// How many bytes can be read from `at`, where nginx matched a string: it lies in the request's pool or in a buffer of its
+/// header, of which a long one fills several. `None` if in neither.
+#[cfg(nginx_has = "ngx_http_request_s.captures")]
+fn readable_from(client: Req, at: *const u8) -> Option<usize> {
+    let rest = |start: *const u8, end: *const u8| {
+        (start <= at && at < end).then(|| end as usize - at as usize)
+    };
+    // SAFETY: the header's buffers and the pool live as long as the request.
+    unsafe {
+        let main = client.main().raw();
+        let mut bufs = vec![main.header_in, client.connection().buffer];
+        let mut link = (*main.http_connection).busy;
+        while let Some(l) = link.as_ref() {
+            bufs.push(l.buf);
+            link = l.next;
+        }
+        let found = bufs
+            .iter()
+            .filter_map(|buf| buf.as_ref())
+            .find_map(|buf| rest(buf.start, buf.last));
+        if found.is_some() {
+            return found;
+        }
+        readable_in(client.raw().pool, rest)
+    }
+}
+
+/// # Safety
+/// The pool lives.
+#[cfg(all(
+    nginx_has = "ngx_http_request_s.captures",
+    nginx_has = "ngx_pool_data_t.last"
+))]
+unsafe fn readable_in(
+    mut pool: *const nginx_sys::ngx_pool_t,
+    rest: impl Fn(*const u8, *const u8) -> Option<usize>,
+) -> Option<usize> {
+    // SAFETY: blocks of a pool hang together by `next`, and are in use from their start to `last`.
+    while let Some(block) = unsafe { pool.as_ref() } {
+        let found = rest(pool.cast(), block.d.last);
+        if found.is_some() {
+            return found;
+        }
+        pool = block.d.next;
+    }
+    None
+}
+
+/// # Safety
+/// The pool lives.
+#[cfg(all(
+    nginx_has = "ngx_http_request_s.captures",
+    not(nginx_has = "ngx_pool_data_t.last")
+))]
+unsafe fn readable_in(
+    pool: *const nginx_sys::ngx_pool_t,
+    rest: impl Fn(*const u8, *const u8) -> Option<usize>,
+) -> Option<usize> {
+    // SAFETY: the pool lives, and all that was allocated of it hangs together by `next`.
+    let mut block = unsafe { (*pool).d };
+    // SAFETY: as above; malloc made it.
+    while let Some(b) = unsafe { block.as_ref() } {
+        let start: *const u8 = b.alloc.cast();
+        let found = rest(
+            start,
+            start.wrapping_add(unsafe { libc::malloc_usable_size(b.alloc) }),
+        );
+        if found.is_some() {
+            return found;
+        }
+        block = b.next;
+    }
+    None
+}
