@@ -191,7 +191,7 @@ end
 
     def taken_over(self):
         """What the last start says that it took from the file."""
-        return re.findall(r"(\d+) entries are taken from the file", self.log())[-1]
+        return re.findall(r"restored (\d+) entries from the file", self.log())[-1]
 
 
 def restart():

@@ -1,7 +1,6 @@
 //! Entity tags (RFC 9110 §8.8.3).
 
 use super::syntax::trim;
-use std::io::Write;
 
 /// How two entity tags are compared (RFC 9110 §8.8.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,9 +118,12 @@ pub const HASH_LEN: usize = 20;
 
 /// Makes a weak entity tag of a body's hash: `W/"0123456789abcdef"`, quotes included.
 pub fn of_hash(hash: u64) -> [u8; HASH_LEN] {
-    let mut text = [b' '; HASH_LEN];
-    // Cannot fail: the text is always exactly `HASH_LEN` bytes long.
-    let _ = write!(text.as_mut_slice(), "W/\"{hash:016x}\"");
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = *b"W/\"0000000000000000\"";
+    let places = text.iter_mut().skip(3).zip((0..64).step_by(4).rev());
+    for (place, shift) in places {
+        *place = DIGITS[(hash >> shift) as usize % DIGITS.len()];
+    }
     text
 }
 

@@ -4,6 +4,9 @@
 /// semicolon before it.
 pub fn charset(value: &[u8]) -> Option<(usize, &[u8])> {
     const NAME: &[u8] = b"charset=";
+    if !value.contains(&b';') {
+        return None;
+    }
     let mut ends = value.iter().enumerate().filter(|(_, b)| **b == b';');
     ends.find_map(|(end, _)| {
         let rest = value.get(end + 1..)?.trim_ascii_start();

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use crate::support::*;
 
-const TOLD: &str = "its memory was found damaged";
+const TOLD: &str = "its memory is damaged";
 const SIZE: u64 = 8 << 20;
 /// What a part of a zone is that holds its fixed parts, and more.
 const FIRST: u64 = SIZE / 16;

@@ -124,7 +124,7 @@ fn reload_with_another_zone_size() {
     nginx.get("/").is(200, "HIT", "x");
     let log = nginx.log();
     assert!(
-        log.contains("\"main\": had 16777216 bytes, has 25165824 now, and starts anew"),
+        log.contains("\"main\": its size has changed from 16777216 to 25165824 bytes"),
         "{log}"
     );
 }

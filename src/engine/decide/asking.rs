@@ -148,7 +148,7 @@ impl<'a> Asking<'a> {
     /// than `inactive`.
     #[inline]
     pub(super) fn usable(&self, object: Object, other_variants: bool) -> Option<Found> {
-        let stored = match Stored::new(object, self.policy) {
+        let mut stored = match Stored::new(object, self.policy) {
             Ok(stored) => stored,
             Err(damaged) => {
                 if self.acts() {
@@ -175,7 +175,7 @@ impl<'a> Asking<'a> {
                 last.store(self.now, Relaxed);
             }
         }
-        let (stored, windows) = self.as_of_now(stored)?;
+        let windows = self.as_of_now(&mut stored)?;
         Some(Found {
             windows,
             stored,
@@ -186,20 +186,18 @@ impl<'a> Asking<'a> {
     /// Returns the entry with its windows. If it seems to have been stored in the future, the clock was set back and
     /// its age is unknown: it is stale from now on.
     #[inline]
-    pub(super) fn as_of_now(&self, stored: Stored) -> Option<(Stored, Windows)> {
+    pub(super) fn as_of_now(&self, stored: &mut Stored) -> Option<Windows> {
         let latest = self.now.saturating_add(CLOCKS_DIFFER);
         if stored.head().stored_at <= latest && stored.object().aged() <= latest {
-            let windows = Windows::of(stored.head(), self.policy);
-            return Some((stored, windows));
+            return Some(Windows::of(stored.head(), self.policy));
         }
         stored.object().age_from(self.now);
-        let stored = stored.with_object(stored.object().clone())?;
-        let windows = match stored.object().aged() <= latest {
+        *stored = stored.with_object(stored.object().clone())?;
+        Some(match stored.object().aged() <= latest {
             true => Windows::of(stored.head(), self.policy),
             // It was purged softly at an unknown time.
             false => Windows::NONE,
-        };
-        Some((stored, windows))
+        })
     }
 
     #[inline]

@@ -1,9 +1,9 @@
-//! `?explain=URL` of `swr_cache_stats`: the request for it becomes the one that is to be explained, up to where the cache would
-//! come in, and is answered there.
+//! `?explain=URL` of `swr_cache_stats`: the request for it becomes the one that is to be explained, up to the point
+//! where the cache would take part, and is answered there.
 //!
 //! nginx parses the URL, chooses the server and the location, rewrites and tries files, as for a client's request. The phases of
-//! access and limits are left out, what a `mirror` begins ends at once, and no content handler is run. What answers before (a
-//! `return` of the rewrite module) is told of, and not sent.
+//! access and limits are skipped, subrequests of `mirror` end at once, and no content handler runs. If something answers before
+//! the cache (a `return` of the rewrite module), the explanation names it and sends nothing of it.
 
 use std::cell::Cell;
 use std::mem;
@@ -34,16 +34,16 @@ use crate::sys::record::{self, Kind};
 use crate::sys::request::{Req, is_ok};
 use crate::sys::{request_header, variables};
 
-/// Where `$scheme` stands among the variables of a request: its value is that of the URL.
+/// The index of `$scheme` among the variables of a request, which is set to the scheme of the URL.
 static SCHEME: OneThread<Cell<ngx_int_t>> = OneThread::new(Cell::new(-1));
 
-/// What is remembered of a request that is explained.
+/// The record of a request that is being explained.
 pub(crate) struct Explained {
     /// The URL is an https one.
     https: bool,
-    /// What the request was itself, until it is answered.
+    /// The request's own state, until it is answered.
     own: Cell<Option<Own>>,
-    /// Our answer took the place of another, of which nothing is sent.
+    /// The explanation has replaced another response, whose body must not be sent.
     replaced: Cell<bool>,
 }
 
@@ -57,7 +57,7 @@ impl Explained {
     }
 }
 
-/// What a request was before it became another.
+/// The state of a request before it was turned into the one to explain.
 struct Own {
     http_connection: *mut ngx_http_connection_t,
     local: (*mut sockaddr, socklen_t),
@@ -87,7 +87,7 @@ impl Own {
         }
     }
 
-    /// Makes the request what it was, for its answer, the log and what comes next on its connection.
+    /// Restores the request for its answer, the log and the next request on its connection.
     fn put_back(self, r: Req) {
         let (raw, c) = (r.raw(), r.connection());
         raw.http_connection = self.http_connection;
@@ -115,14 +115,14 @@ struct Url {
     target: Vec<u8>,
 }
 
-/// Makes ready, when the configuration has been read.
+/// Looks up the index of `$scheme`, once the configuration has been read.
 pub(crate) fn install(cf: *mut ngx_conf_t) {
     // SAFETY: nginx only reads the name.
     let index = unsafe { ngx_http_get_variable_index(cf, &mut str_of(b"scheme")) };
     SCHEME.set(index);
 }
 
-/// Begins: in the content handler of `swr_cache_stats`.
+/// Starts an explanation, in the content handler of `swr_cache_stats`.
 pub(crate) fn begin(r: Req, explain: &Explain) -> Option<ngx_int_t> {
     let Some(url) = url(&explain.url) else {
         let text = String::from_utf8_lossy(&explain.url);
@@ -211,7 +211,7 @@ fn is_host(host: &str) -> bool {
         && !host.contains("..")
 }
 
-/// Gives the request the header, the method and the server of the one that is to be explained.
+/// Gives the request the header, the method and the server of the request to explain.
 fn dress(r: Req, url: &Url, explain: &Explain) -> Option<()> {
     let raw = r.raw();
     raw.method = NGX_HTTP_GET as usize;
@@ -314,7 +314,7 @@ fn set_scheme(r: Req, https: bool) {
     variable.set_not_found(0);
 }
 
-/// All that was evaluated is of another request.
+/// Discards the values of all variables: they belong to the other request.
 fn forget_variables(r: Req) {
     for value in variables::indexed(r) {
         // SAFETY: all-zero is a value that is not evaluated.
@@ -322,17 +322,17 @@ fn forget_variables(r: Req) {
     }
 }
 
-/// Whether the request is one that is explained.
+/// Whether the request is being explained.
 pub(crate) fn is_explained(r: Req) -> bool {
     record::of::<Explained>(r).is_some()
 }
 
-/// Whether a request is begun for one that is only explained (`mirror`).
+/// Whether this is a subrequest (of `mirror`) of a request that is only being explained.
 pub(crate) fn is_for_nothing(r: Req) -> bool {
     !r.is_main() && is_explained(r.main())
 }
 
-/// Where the cache would come in: answers a request that is explained.
+/// Answers a request that is being explained, at the point where the cache would take part.
 pub(crate) fn at_the_cache(r: Req) -> Option<ngx_int_t> {
     let explained: &Explained = record::of(r)?;
     let own = explained.own.take()?;
@@ -387,7 +387,7 @@ fn location_name(r: Req) -> String {
     String::from_utf8_lossy(r.location_name()).into_owned()
 }
 
-/// The header filter: something answers that is not ours. It is told of instead; nothing of it is sent.
+/// The header filter: another handler answers the request. The explanation replaces that response.
 pub(crate) fn answers_before(r: Req, explained: &Explained) -> Option<Vec<u8>> {
     let own = explained.own.take()?;
     explained.replaced.set(true);

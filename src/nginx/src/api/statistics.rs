@@ -1,6 +1,6 @@
 //! The content handler of `swr_cache_stats`.
 //!
-//! What is stored is walked over in pieces between the worker's events, so that its clients don't notice; the request waits.
+//! The entries are counted in pieces between the worker's events, so that other requests are not delayed; this one waits.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -30,27 +30,27 @@ use crate::sys::one_thread::OneThread;
 use crate::sys::pool::bytes_of;
 use crate::sys::request::Req;
 
-/// Places that are looked at between two looks at the clock.
+/// How many entry slots are visited between two looks at the clock.
 const PLACES: u32 = 256;
-/// When to try again where a lock is held by a process that is stopped, in milliseconds.
+/// The pause before the next try while a stopped process holds a lock, in milliseconds.
 const LATER: u64 = 20;
-/// How often to try: half a minute long. Then the zone is told of as far as it was seen.
+/// How often to try: for half a minute. Then the zone is reported as far as it was read.
 const TRIES: u32 = 1500;
-/// A tree is good for so many times what it took to make it: who asks again and again does not keep a worker busy.
+/// A result is reused for so many times the time that it took to make, so that repeated requests don't keep a worker busy.
 const WORTH: u32 = 20;
-/// What is made faster than this is made anew each time.
+/// A result that took less time than this is never reused.
 const SOON: Duration = Duration::from_millis(20);
 
-/// The record of a request for statistics.
+/// A request that waits for statistics.
 struct Asker {
     r: Req,
     query: Query,
 }
 
-/// The walk over the zones, and those who wait for its end.
+/// The walk over the zones, and the requests that wait for its end.
 struct Walk {
     askers: Vec<Asker>,
-    /// Zones that are still to be walked over.
+    /// Zones that have yet to be walked over.
     left: VecDeque<(String, Survey)>,
     done: BTreeMap<String, Numbers>,
     took: Duration,
@@ -118,7 +118,7 @@ fn answer(r: Req) -> Option<ngx_int_t> {
     }
 }
 
-/// The answer from the last tree, if that is good still.
+/// The answer from the last result, if that may be reused.
 fn rendered(query: &Query) -> Option<(&'static str, String)> {
     match &STATE.borrow().last {
         Some((made, took, tree)) if *took > SOON && made.elapsed() < *took * WORTH => {
@@ -215,7 +215,7 @@ extern "C" fn on_turn(_: *mut ngx_event_t) {
     });
 }
 
-/// All zones are walked over.
+/// Answers the requests that wait: all zones have been walked over.
 fn done() {
     let walk = STATE.borrow_mut().walk.take();
     let Some(walk) = walk else { return };

@@ -29,11 +29,11 @@ static PROXY_PORT: OneThread<Wrapped> = OneThread::new(Wrapped::new());
 
 type Text = fn(&Client) -> Option<Vec<u8>>;
 
-/// The numbers of two.
+/// The indexes of two of them.
 const STATUS: usize = 0;
 const REASON: usize = 1;
 
-/// The variables, in the order of their numbers.
+/// The variables; a variable's index is its `data` in nginx.
 const VARIABLES: [(&str, Text); 6] = [
     ("swr_cache_status", |c| {
         c.facts.status.get().map(|s| s.as_str().into())
@@ -56,7 +56,7 @@ const VARIABLES: [(&str, Text); 6] = [
     }),
 ];
 
-/// Makes the variables known.
+/// Registers the variables.
 ///
 /// # Safety
 /// `cf` is what nginx is about to read the configuration with.
@@ -77,8 +77,8 @@ pub(crate) unsafe extern "C" fn register(cf: *mut ngx_conf_t) -> ngx_int_t {
     })
 }
 
-/// The configuration has been read: nginx's variables of the origin's response become right in a client's request too. nginx copies
-/// the functions to where it calls them after this (ngx_http_variables_init_vars).
+/// Wraps nginx's own variables of the origin's response, once the configuration has been read, so that they have values in a client's
+/// request too. nginx copies the functions to where it calls them after this (ngx_http_variables_init_vars).
 pub(crate) fn install(cf: *mut ngx_conf_t) {
     let core = conf::core_main(cf);
     // SAFETY: the core module's array holds variables, and its list of keys has a variable to each.
@@ -149,7 +149,7 @@ unsafe extern "C" fn get_cookie(
     unsafe { read(&COOKIE, r, v, data) }
 }
 
-/// Has nginx read the origin's header, of the request's own upstream or of what stands in for it.
+/// Has nginx read the origin's header from the request's own upstream, or from the stand-in for it.
 ///
 /// # Safety
 /// `r` is a live request, and `v` the value to fill.
@@ -181,7 +181,7 @@ unsafe fn read(
     })
 }
 
-/// `$upstream_cache_status`: of nginx's own cache where it took part, else of this one.
+/// `$upstream_cache_status`: the status of nginx's own cache where that took part, else of this one.
 ///
 /// # Safety
 /// As [`get_header`].
@@ -236,7 +236,7 @@ unsafe extern "C" fn get_proxy_port(
     unsafe { target(&PROXY_PORT, r, v, data, |proxied| proxied.port) }
 }
 
-/// What nginx has from `proxy_pass`, where that has had its turn; else what it would have.
+/// The value that nginx has set when it ran `proxy_pass`, else the one that it would set.
 ///
 /// # Safety
 /// `r` is a live request, and `v` the value to fill.

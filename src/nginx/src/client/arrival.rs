@@ -1,8 +1,8 @@
-//! How a request has come to its location: as it was sent, led there by a redirect inside nginx, or by an error.
+//! How a request has come to its location: by its target, by a redirect inside nginx, or by an error.
 //!
-//! The target that a client sent does not tell what it gets: `try_files`, an index, `rewrite`, a named location or an origin's
-//! `X-Accel-Redirect` lead the same target to different places. The place is a branch of the key then, so that nothing found
-//! in it is given to a request that has not come there.
+//! The target that a client sent does not determine the response: `try_files`, an index, `rewrite`, a named location or an origin's
+//! `X-Accel-Redirect` lead the same target to different places. The place is then a branch of the key, so that a response from there is
+//! never given to a request that was not led there.
 //!
 //! | where the target as sent is read from | whose it is |
 //! |---|---|
@@ -45,7 +45,7 @@ struct Sent(Target<'static>);
 /// A note: the request looks at what an earlier origin said to it.
 struct LooksBack;
 
-/// Notes the target of a request that nginx begins with, where it can't be told later.
+/// Notes the target of a request at its start, where it can't be read later.
 pub(crate) fn note(r: Req) {
     let is_plain = r.is_main() && is_as_sent(r);
     if !is_plain && !is_moved(r) {
@@ -53,15 +53,15 @@ pub(crate) fn note(r: Req) {
     }
 }
 
-/// Notes that a request which an origin has led on looks at what that one said (`$upstream_http_*`): what it gets then depends on more
-/// than where it is.
+/// Notes that a redirected request looks at the response of the origin that redirected it (`$upstream_http_*`): its own response then
+/// depends on more than its place.
 pub(crate) fn note_look_back(r: Req) {
     if is_moved(r) && r.raw().header_sent() == 0 && !looks_back(r) {
         record::note(r, LooksBack);
     }
 }
 
-/// Whether it has done so.
+/// Whether it does so.
 pub(crate) fn looks_back(r: Req) -> bool {
     record::noted::<LooksBack>(r).is_some()
 }
@@ -71,7 +71,7 @@ fn is_as_sent(r: Req) -> bool {
     std::ptr::eq(r.raw().uri.data, r.raw().unparsed_uri.data)
 }
 
-/// Whether nginx has led the request elsewhere. `try_files` also changes a target without saying so.
+/// Whether nginx has redirected the request. `try_files` also changes a target without marking the request.
 fn is_moved(r: Req) -> bool {
     match r.is_main() {
         true => r.raw().internal() != 0,
@@ -80,7 +80,7 @@ fn is_moved(r: Req) -> bool {
     }
 }
 
-/// The target as it was sent; for a subrequest, as it was begun.
+/// The target as the client sent it; of a subrequest, its first one.
 pub(crate) fn sent<'a>(r: Req) -> Option<Target<'a>> {
     if !r.is_main() || !is_as_sent(r) {
         let noted = record::noted(r).map(|Sent(target)| *target);
@@ -96,7 +96,7 @@ pub(crate) fn sent<'a>(r: Req) -> Option<Target<'a>> {
     Some(Target { uri, args })
 }
 
-/// Where the request was led to; nothing if it stands where its target leads by itself.
+/// Where the request was led to; nothing if it is where its target leads by itself.
 pub(crate) fn place<'a>(r: Req) -> Option<Place<'a>> {
     let place = Place {
         named: r.named_location(),
@@ -106,10 +106,10 @@ pub(crate) fn place<'a>(r: Req) -> Option<Place<'a>> {
     is_led.then_some(place)
 }
 
-/// Whether an error has led the request here: what it gets is nothing for others, and nothing that others got is for it.
+/// Whether an error has led the request here: it must not share a response with others.
 ///
-/// `error_page CODE = ...` beside `recursive_error_pages` leaves no trace; such a request has been led elsewhere all the same,
-/// and shares with those alone that came from the same target to the same place.
+/// `error_page CODE = ...` with `recursive_error_pages` leaves no trace; such a request has been redirected all the same, and shares with
+/// requests alone that came from the same target to the same place.
 pub(crate) fn is_by_error(r: Req) -> bool {
     r.raw().err_status != 0 || r.raw().error_page() != 0
 }

@@ -12,26 +12,26 @@ use crate::sys::chain::{Bufs, Building, mark_last};
 use crate::sys::request::Req;
 
 /// A longer body goes out in two writes, the first of so many bytes: the connection carries them while the kernel copies the rest. It
-/// is what a client takes at once that says nothing else: TCP's largest window without scaling (RFC 7323 §1.1).
+/// is the most that a client with TCP's default window takes at once (without scaling, RFC 7323 §1.1).
 const FIRST_WRITE: u64 = 64 * 1024;
 
-/// A place in a stored body, and the buffers of it that are on their way to the client.
+/// A position in a stored body, and the buffers over it that nginx has not sent yet.
 #[derive(Default)]
 pub(crate) struct Reader {
     cursor: Cursor,
     bufs: Bufs,
-    /// The header is on its way.
+    /// The header has been passed to nginx's write filter.
     begun: bool,
-    /// The client needs nothing of the body behind this.
+    /// Where the client's range ends.
     end: Option<u64>,
 }
 
-/// What comes behind some bytes of a body.
+/// What follows some bytes of a body.
 #[derive(Clone, Copy, PartialEq)]
 enum Then {
     /// More, in the same turn.
     More,
-    /// More, some time; what is there shall go out.
+    /// More, later: nginx must send what there is.
     Wait,
     End,
 }
@@ -47,15 +47,15 @@ fn goes_in_two(r: Req, len: u64) -> bool {
         && raw.headers_in.range.is_null()
 }
 
-/// Where a reader stands after a turn.
+/// How far a reader got.
 pub(crate) enum Pumped {
     /// The answer is out, or broke off.
     Done(ngx_int_t),
-    /// The client takes no more for now.
+    /// The client accepts no more for now.
     Blocked,
-    /// The client has all there is for now.
+    /// The client has all that has been published.
     Drained,
-    /// The client has all that was published; the relay goes on from here.
+    /// The client has all that was published; the relay sends the rest.
     Relay,
 }
 
@@ -112,20 +112,20 @@ impl Reader {
             }
             mark_last(r, chain.last_buf()?);
         } else if let Some(buf) = chain.last_buf().filter(|_| then == Then::Wait) {
-            // What the origin has sent, the client shall see now, not when the next buffer fills.
+            // The client gets what the origin has sent now, not when the next buffer fills.
             buf.set_flush(1);
         }
         Some(chain.head)
     }
 
-    /// Has nginx send the header now, when no byte of the body is there yet.
+    /// Has nginx send the header before the first byte of the body has come.
     fn flush_header(&mut self, r: Req) -> ngx_int_t {
         self.begun = true;
         // SAFETY: nginx asks for a live request, as a `Req` is.
         unsafe { ngx_http_send_special(r.as_ptr(), NGX_HTTP_FLUSH as usize) }
     }
 
-    /// Sends what there is. If the body breaks off and `relay_follows`, the rest comes by the relay.
+    /// Sends what has been published. If the body breaks off and `relay_follows`, the relay sends the rest.
     pub(crate) fn pump(&mut self, r: Req, stored: &Stored, relay_follows: bool) -> Pumped {
         let failed = Pumped::Done(NGX_ERROR as ngx_int_t);
         if r.is_held() && self.bufs.send(r, ptr::null_mut()) == NGX_ERROR as ngx_int_t {

@@ -1,4 +1,4 @@
-//! A stored response is on its way to a client.
+//! Sends a stored response to a client.
 
 use nginx_sys::{NGX_ERROR, NGX_HTTP_PRECONDITION_FAILED, NGX_OK, ngx_int_t};
 use swrcache::engine::{Answer, Serve};
@@ -13,13 +13,13 @@ use crate::sys::request::{Req, is_ok};
 
 /// How far [`start`] got.
 pub(crate) enum Started {
-    /// The answer is out (or nginx sends the rest by itself), with nginx's return code.
+    /// The answer has been passed to nginx, which sends the rest by itself; with nginx's return code.
     Done(ngx_int_t),
     /// The body is still growing.
     Reading(Reader),
 }
 
-/// Answers the request with what `serve` says, which stays where it is until the request's pool is gone.
+/// Answers the request as `serve` says; `serve` must stay where it is until the pool of the request is destroyed.
 pub(crate) fn start(r: Req, conf: &LocConf, serve: &Serve, facts: &Facts) -> Started {
     let rc = r.discard_body();
     if !is_ok(rc) && r.is_main() {
@@ -34,7 +34,7 @@ pub(crate) fn start(r: Req, conf: &LocConf, serve: &Serve, facts: &Facts) -> Sta
 
 fn whole(r: Req, conf: &LocConf, serve: &Serve, facts: &Facts) -> Started {
     r.set_action(c"sending a cached response");
-    // What it is when the header goes out counts: a body that is complete has a length in it.
+    // Read before the header is made: a body that is complete then has its length in the header.
     let body = serve.object.object().body();
     let rc = header::send_stored(r, conf, serve, facts);
     if rc == NGX_ERROR as ngx_int_t || rc > NGX_OK as ngx_int_t || r.raw().header_only() != 0 {

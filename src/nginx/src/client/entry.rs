@@ -15,13 +15,13 @@ use crate::sys::pool::bytes_of;
 use crate::sys::record;
 use crate::sys::request::{Req, run_phases};
 
-/// Whether what the request gets is nothing for others, whatever its target: an error has led it here, or it asks what an earlier
-/// origin said to it.
+/// Whether the response must not be shared, whatever the target: the request came here by an error, or it looks at what an earlier
+/// origin answered it.
 pub(crate) fn is_apart(r: Req) -> bool {
     arrival::is_by_error(r) || r.raw().internal() != 0 && arrival::looks_back(r)
 }
 
-/// A request has come to a location with a cache; gives what the phase returns, or nothing if the request goes on untouched.
+/// Handles a request in a location with a cache; gives the phase's return code, or nothing if the request goes on untouched.
 pub(crate) fn meet(r: Req, conf: &'static LocConf) -> Option<ngx_int_t> {
     if !may_enter(r, conf) {
         write_through(r, conf);
@@ -33,7 +33,7 @@ pub(crate) fn meet(r: Req, conf: &'static LocConf) -> Option<ngx_int_t> {
     enter(r, conf)
 }
 
-/// Whether the cache has anything to do with such a request at all.
+/// Whether the cache takes part in such a request at all.
 pub(crate) fn may_enter(r: Req, conf: &LocConf) -> bool {
     let method = r.method();
     conf.policy.methods.has(method)
@@ -43,7 +43,7 @@ pub(crate) fn may_enter(r: Req, conf: &LocConf) -> bool {
         && !brings_its_type(r)
 }
 
-/// A method that is not cached: when the origin has answered, what it wrote to is no longer as stored.
+/// Notes a request whose method is not cached: if the origin answers that it succeeded, what is stored for its target is invalid.
 fn write_through(r: Req, conf: &'static LocConf) -> Option<()> {
     if !r.is_main() || conf.policy.methods.has(r.method()) {
         return None;
@@ -69,7 +69,7 @@ fn read_body_first(r: Req) -> ngx_int_t {
     NGX_DONE as ngx_int_t
 }
 
-/// A request's body is there: it goes on.
+/// Goes on with a request whose body has been read.
 ///
 /// # Safety
 /// `r` is a live request.
@@ -88,7 +88,7 @@ fn body_is_out_of_reach(r: Req) -> bool {
         && unsafe { r.raw().request_body.as_ref() }.is_none_or(|body| !body.temp_file.is_null())
 }
 
-/// Whether the client wants another protocol. `h2c` is nothing that nginx would switch to.
+/// Whether the client asks to switch protocols. nginx never switches to `h2c`.
 fn upgrades(r: Req) -> bool {
     // SAFETY: NULL or an element of the request's header list.
     unsafe { r.raw().headers_in.upgrade.as_ref() }
@@ -111,7 +111,7 @@ fn brings_its_type(r: Req) -> bool {
     r.raw().headers_out.content_type.len > 0 && r.raw().content_handler.is_none()
 }
 
-/// Asks the engine, and does what it says.
+/// Asks the engine for a decision and carries it out.
 fn enter(r: Req, conf: &'static LocConf) -> Option<ngx_int_t> {
     if body_is_out_of_reach(r) {
         return None;

@@ -7,31 +7,31 @@ use swrcache::engine::{Aside, Asked, Passed, Reason, Serve, Status};
 
 use crate::sys::clock::now;
 
-/// The facts, as they become known.
+/// Each is set when it becomes known.
 #[derive(Default)]
 pub(crate) struct Facts {
     pub(crate) status: Cell<Option<Status>>,
     pub(crate) reason: Cell<Option<Reason>>,
-    /// The answer is the cache's own, from the store.
+    /// The answer comes from the store.
     pub(crate) from_store: Cell<bool>,
     /// Why the origin was asked.
     pub(crate) asked: Cell<Option<Asked>>,
     pub(crate) age: Cell<Option<u64>>,
     pub(crate) ttl: Cell<Option<i64>>,
-    /// When the fetch began that this request waited for.
+    /// When this request began to wait for a fetch.
     pub(crate) fetch_began: Cell<Option<u64>>,
     /// How long this request waited for it, in milliseconds.
     pub(crate) fetch_took: Cell<Option<u64>>,
-    /// What nginx's own cache did for the fetch, where there is one behind this.
+    /// The status of nginx's own cache for the fetch, where there is one behind this cache.
     pub(crate) cache_below: Cell<Option<&'static [u8]>>,
     /// When the request went on to the content handler, untouched.
     pub(crate) passed: Cell<Option<u64>>,
-    /// Why, if it led no fetch before.
+    /// Why it passed, if it had not led a fetch before.
     pub(crate) passed_for: Cell<Option<Passed>>,
 }
 
 impl Facts {
-    /// It is answered from the store.
+    /// The request is answered from the store.
     pub(crate) fn serve(&self, serve: &Serve) {
         self.status.set(Some(serve.status));
         self.reason.set(Some(serve.reason));
@@ -41,7 +41,7 @@ impl Facts {
         self.settle_fetch_time();
     }
 
-    /// It is answered without the store. A status that it has got already stays.
+    /// The request is answered without the store. A status that is set already stays.
     pub(crate) fn aside(&self, aside: Aside) {
         if self.status.get().is_none() {
             self.status.set(Some(aside.status));
@@ -49,28 +49,28 @@ impl Facts {
         self.reason.set(Some(aside.reason));
     }
 
-    /// It goes on to the content handler.
+    /// The request goes on to the content handler.
     pub(crate) fn pass(&self, status: Option<Status>, reason: Reason) {
         self.status.set(status);
         self.reason.set(Some(reason));
         self.passed.set(Some(now()));
     }
 
-    /// It leads a fetch from here on.
+    /// The request leads a fetch from now on.
     pub(crate) fn lead(&self, asked: Asked) {
         self.reason.set(Some(asked.reason()));
         self.asked.set(Some(asked));
         self.fetch_began.set(Some(now()));
     }
 
-    /// It waits for a fetch, unless it does so already.
+    /// The request waits for a fetch.
     pub(crate) fn wait(&self) {
         if self.fetch_began.get().is_none() {
             self.fetch_began.set(Some(now()));
         }
     }
 
-    /// It waits no more.
+    /// The request no longer waits.
     pub(crate) fn settle_fetch_time(&self) {
         if let (Some(began), None) = (self.fetch_began.get(), self.fetch_took.get()) {
             self.fetch_took.set(Some(now().saturating_sub(began)));

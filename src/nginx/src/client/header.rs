@@ -29,7 +29,7 @@ pub(crate) fn send_stored(r: Req, conf: &LocConf, serve: &Serve, facts: &Facts) 
     }
 }
 
-/// Sends a 304 in its place.
+/// Sends the header of a 304 instead.
 pub(crate) fn send_not_modified(r: Req, conf: &LocConf, serve: &Serve, facts: &Facts) -> ngx_int_t {
     match header_of_304(r, conf, serve, facts) {
         Some(()) => r.send_header(),
@@ -37,7 +37,7 @@ pub(crate) fn send_not_modified(r: Req, conf: &LocConf, serve: &Serve, facts: &F
     }
 }
 
-/// Sends the header of what `fetch` got and relays, which is not stored for this `reason`.
+/// Sends the header of the response that `fetch` relays.
 pub(crate) fn send_relayed(r: Req, conf: &LocConf, fetch: Req, facts: &Facts) -> ngx_int_t {
     if r.is_main() {
         let rc = r.discard_body();
@@ -53,7 +53,7 @@ pub(crate) fn send_relayed(r: Req, conf: &LocConf, fetch: Req, facts: &Facts) ->
     }
 }
 
-/// What every answer from the store carries: `Date`, `Age`, the cache's own validators.
+/// Sets what every answer from the store carries: `Date`, `Age` and the cache's own validators.
 fn common(r: Req, conf: &LocConf, serve: &Serve) -> Option<()> {
     let (pool, stored) = (r.pool(), &serve.object);
     r.raw().headers_out.date = push(r, str_of(b"Date"), http_date(pool, stored.date())?)?;
@@ -90,7 +90,7 @@ fn tell(r: Req, conf: &LocConf, serve: &Serve, facts: &Facts) -> Option<()> {
     )
 }
 
-/// The same of a response that is relayed.
+/// The same for a relayed response.
 fn tell_of_relay(r: Req, conf: &LocConf, facts: &Facts) -> Option<()> {
     match (facts.asked.get(), facts.reason.get()) {
         (Some(fetch), Some(reason)) if conf.status_header() => push_status(
@@ -172,14 +172,14 @@ fn stored_header(r: Req, conf: &LocConf, serve: &Serve, facts: &Facts) -> Option
         let cuts = ranges_apply(serve, !raw.headers_in.range.is_null());
         raw.set_allow_ranges(u32::from(cuts));
         if !cuts && r.core_conf().max_ranges > 0 {
-            // nginx says so only where it is to look at the client's range itself.
+            // nginx sets this field only where it evaluates the client's range itself.
             raw.headers_out.accept_ranges = push(r, str_of(b"Accept-Ranges"), str_of(b"bytes"))?;
         }
     }
     Some(())
 }
 
-/// Has nginx say `Vary: Accept-Encoding` where it is nginx's own (`gzip_static`): once, though `gzip` says it too.
+/// Leaves `Vary: Accept-Encoding` to nginx where nginx has added it (`gzip_static`), so that it is sent once although `gzip` adds it too.
 #[cfg(nginx_has = "ngx_http_request_s.set_gzip_vary")]
 fn tells_vary(r: Req, stored: &Stored, name: &[u8], value: &[u8]) -> bool {
     if !is(name, "vary") || value != b"Accept-Encoding" || r.core_conf().gzip_vary == 0 {
@@ -198,7 +198,7 @@ fn tells_vary(_: Req, _: &Stored, _: &[u8], _: &[u8]) -> bool {
     false
 }
 
-/// Whether parts of the response can be had, which is then said in this cache's name instead of the origin's
+/// Whether ranges of the response can be served; `Accept-Ranges` is then this cache's, not the origin's
 /// (ngx_http_upstream_copy_allow_ranges).
 fn offers_parts(r: Req, stored: &Stored) -> bool {
     stored.status() == 200 && stored.content_length().is_some() && r.is_main()
@@ -215,7 +215,7 @@ fn heed_host_fields(r: Req, conf: &LocConf, stored: &Stored) -> Option<()> {
         limit_rate(r, rate);
     }
     if let Some(line) = told.status_line {
-        // nginx shows it as it is, and leaves to a response of an origin what it takes from its own (ngx_http_header_filter).
+        // nginx sends it unchanged (ngx_http_header_filter).
         r.raw().headers_out.status_line = borrow(line);
     }
     if let Some(charset) = told
@@ -227,8 +227,8 @@ fn heed_host_fields(r: Req, conf: &LocConf, stored: &Stored) -> Option<()> {
     Some(())
 }
 
-/// Whether nginx's range filter shall cut the response: it stands below the filters that rewrite bodies, so it cuts
-/// what they made. The engine has judged `Range` and `If-Range`.
+/// Whether nginx's range filter has to cut the response. That filter runs after those that rewrite bodies, so it cuts what they made. The
+/// engine has evaluated `Range` and `If-Range`.
 pub(crate) fn ranges_apply(serve: &Serve, asked: bool) -> bool {
     match &serve.answer {
         // Several ranges can only be cut from one buffer (ngx_http_range_body_filter).

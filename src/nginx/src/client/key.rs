@@ -17,7 +17,7 @@ pub(crate) fn key(r: Req, conf: &LocConf) -> Option<&'static [u8]> {
     key_for(r, conf, r.is_tls())
 }
 
-/// The same for a request that came, or would have come, by that scheme.
+/// The key for a request that came, or would have come, by this scheme.
 pub(crate) fn key_for(r: Req, conf: &LocConf, https: bool) -> Option<&'static [u8]> {
     let Some(values) = &conf.settings.key else {
         return usual_key(r, https);
@@ -64,7 +64,7 @@ fn authority_apart<'a>(r: Req, host: &[u8], https: bool) -> Option<&'a [u8]> {
     // SAFETY: NULL or an element of the request's header list.
     let sent = bytes_of(unsafe { &r.raw().headers_in.host.as_ref()?.value });
     let (name, port) = sent.split_at_checked(host.len()).unwrap_or((sent, b""));
-    if !name.eq_ignore_ascii_case(host) {
+    if name != host && !name.eq_ignore_ascii_case(host) {
         return Some(sent);
     }
     if port.is_empty() || is_own_port(r, port, https) {

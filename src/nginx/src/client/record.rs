@@ -30,15 +30,15 @@ pub(crate) struct Client {
     /// In the request's pool.
     pub(crate) key: &'static [u8],
     pub(crate) facts: Facts,
-    /// It could not be answered at once, and keeps what it needs for that beside this.
+    /// It could not be answered at once: there is a note with what it needs to wait.
     pub(crate) is_suspended: Cell<bool>,
-    /// What it is answered with: pinned until the request's pool is gone, since buffers point to it.
+    /// What it is answered with: pinned until the request's pool is destroyed, since buffers point into it.
     pub(crate) served: OnceCell<Serve>,
-    /// The header that the origin sent, for nginx's variables; made when it is asked for, if the answer is from the store.
+    /// The header that the origin sent, for nginx's variables; made on demand if the answer comes from the store.
     origin: Cell<Option<OriginHeader>>,
-    /// The same of the place that has led the request here: nginx shows it as long as there is no other.
+    /// The header of the origin that redirected the request here: nginx shows it until there is another.
     before: Option<OriginHeader>,
-    /// The method of a request that only writes through the cache, until the origin has answered.
+    /// The method of a write (RFC 9111 §4.4), until the origin has answered.
     writes: Cell<Option<&'static [u8]>>,
 }
 
@@ -84,7 +84,7 @@ impl Client {
     /// Shows `f` the request as the engine reads it.
     pub(crate) fn with_request<T>(&self, f: impl FnOnce(&Request<'_>) -> T) -> T {
         let fields = List::of(&self.r.raw().headers_in.headers);
-        // Some look at the response (`$upstream_http_*`), which is not there yet: they are asked again when it is.
+        // Conditions may look at the response (`$upstream_http_*`), which has not come yet: they are evaluated again when it has.
         f(&Request {
             method: self.r.method(),
             key: self.key,
@@ -115,7 +115,7 @@ impl Client {
         }
     }
 
-    /// `Cache-Status`, for a request that the cache only let through.
+    /// Adds `Cache-Status` to the response to a request that passed.
     fn tell_of_pass(&self) -> Option<()> {
         let (r, facts) = (self.r, &self.facts);
         if !r.is_main() || !LocConf::of(r).status_header() {
@@ -134,7 +134,7 @@ impl Client {
         push_status(r, &part)
     }
 
-    /// To a request that the cache only let through, the response is the origin's.
+    /// Tells the engine of a response that came straight from the origin.
     fn origin_answered(&self) {
         if let (Some(passed), Method::Head, true) =
             (self.facts.passed.get(), self.r.method(), self.r.is_main())
@@ -152,7 +152,7 @@ impl Client {
         }
     }
 
-    /// nginx leads the request on, by what the origin has answered (`X-Accel-Redirect`, `error_page`).
+    /// nginx redirects the request because of the origin's answer (`X-Accel-Redirect`, `error_page`).
     pub(crate) fn led_on(&self) {
         // SAFETY: NULL or the upstream of this request.
         let upstream = unsafe { self.r.raw().upstream.as_ref() };
@@ -163,7 +163,7 @@ impl Client {
         }
     }
 
-    /// The origin has answered with this to a request that writes (RFC 9111 §4.4).
+    /// Invalidates what a write has changed, by the origin's answer to it (RFC 9111 §4.4).
     fn wrote(&self, method: &[u8], status: usize, fields: &dyn Fields) {
         let origin = self.r.origin();
         let asked = List::of(&self.r.raw().headers_in.headers);
@@ -187,7 +187,7 @@ impl Client {
         }
     }
 
-    /// The header that the origin sent with what this client gets; nothing as long as there is none.
+    /// The header that the origin sent with the response to this client, if there is one yet.
     pub(crate) fn origin_header(&self) -> Option<OriginHeader> {
         if self.origin.get().is_none() {
             let stored = self.served.get().map(|serve| &serve.object);
@@ -197,12 +197,12 @@ impl Client {
         self.origin.get().or(self.before)
     }
 
-    /// What was noted of an origin is of no use: the answer comes from the store.
+    /// Forgets an origin's header that was noted: the answer comes from the store.
     pub(crate) fn forget_origin(&self) {
         self.origin.set(None);
     }
 
-    /// The fetch that this client leads has brought an answer of the origin's.
+    /// Notes the origin's answer to the fetch that this client leads.
     pub(crate) fn note_origin(&self, from: FromOrigin) {
         self.origin.set(from.header);
         self.facts.cache_below.set(from.cache_below);

@@ -1,4 +1,4 @@
-//! A client's request while the cache answers it: most are answered at once, the others wait, lead a fetch or follow a body.
+//! A client's request while the cache answers it. Most are answered at once; the others wait, lead a fetch or follow a growing body.
 //!
 //! | state | it waits for | what moves it on |
 //! |---|---|---|
@@ -10,9 +10,9 @@
 //!
 //! A request is finalised once, by [`conclude`]; when it ends for whatever reason, [`on_request_end`] takes it out of every list.
 //!
-//! Who can't be answered at once gets a [`Suspended`] beside its record. That is only ever shared, as the record is: a turn takes the
-//! state out of its `Cell` and works on what it has taken, so that whatever nginx calls in the middle of it finds the request `Idle`,
-//! and no two turns work on one state.
+//! A request that can't be answered at once gets a [`Suspended`] beside its record. There are only shared references to it, as to the
+//! record: a turn takes the state out of its `Cell` and works on the value that it has taken. Whatever nginx calls in the middle of a turn
+//! finds the request `Idle`, so no two turns work on one state.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
@@ -44,7 +44,7 @@ use crate::sys::request::{Req, is_ok, run_phases};
 use crate::sys::variables;
 use crate::worker::parked::Parked;
 
-/// How long a client that reads along goes without a look, in milliseconds.
+/// How often a client that follows a growing body is looked at, in milliseconds.
 const LOOK_EVERY: u64 = 1000;
 
 /// What a request waits for.
@@ -64,13 +64,13 @@ enum Step {
     Done(ngx_int_t),
     /// It waits.
     Parked,
-    /// It goes on to the content handler.
+    /// The request goes on to the content handler.
     Decline,
-    /// It goes on elsewhere, and may meet the cache there again.
+    /// nginx redirects it; it may meet the cache again there.
     Onward(Onward),
 }
 
-/// What a request needs that can't be answered at once; a note of the request.
+/// A note of a request that can't be answered at once.
 #[repr(C)]
 struct Suspended {
     // The first field, and large: nginx's debug log reads a descriptor behind an event's `data`, which is this.
@@ -79,13 +79,13 @@ struct Suspended {
     client: &'static Client,
     state: Cell<State>,
     is_watched: Cell<bool>,
-    /// Its end of the box between it and the fetch that it leads; dropped when the request ends.
+    /// The client's end of the mailbox between it and the fetch that it leads; dropped when the request ends.
     fetch: RefCell<Option<LeadersEnd>>,
-    /// How its fetch sees it.
+    /// What the fetch sees of this request.
     leader: RefCell<Option<Rc<Leader>>>,
 }
 
-/// A request has met the cache; gives what the phase returns.
+/// Handles a request that has just met the cache; gives the phase's return code.
 pub(crate) fn begin(client: &'static Client) -> ngx_int_t {
     let r = client.r;
     let step = ask(client, Turn::First);
@@ -101,7 +101,7 @@ pub(crate) fn begin(client: &'static Client) -> ngx_int_t {
     NGX_DONE as ngx_int_t
 }
 
-/// Asks the engine what to do now, and does it.
+/// Asks the engine what to do now and carries it out.
 fn ask(client: &'static Client, turn: Turn) -> Step {
     let policy = &client.conf.policy;
     let decision = client.with_request(|req| client.cache.decide(req, policy, turn, now()));
@@ -156,7 +156,7 @@ fn answer(client: &'static Client, mut serve: Serve) -> Step {
     match refresh {
         None => deliver(client, serve),
         Some(mut life) => {
-            // What the answer makes of variables tells of the answer: the refresh has those from before.
+            // The answer may set variables that describe it. The refresh must have the values from before.
             let before = variables::indexed(r).to_vec();
             let step = deliver(client, serve);
             carrier::refresh(r, &before, conf, &mut life);
@@ -172,7 +172,7 @@ fn deliver(client: &'static Client, serve: &'static Serve) -> Step {
     }
 }
 
-/// Lets `deed` work with what a request needs that can't be answered at once.
+/// Suspends the request: `deed` says what it waits for.
 fn suspend(client: &'static Client, deed: impl FnOnce(&'static Suspended) -> Step) -> Step {
     match Suspended::of(client) {
         Some(suspended) => deed(suspended),
@@ -180,7 +180,7 @@ fn suspend(client: &'static Client, deed: impl FnOnce(&'static Suspended) -> Ste
     }
 }
 
-/// Carries out how a turn ended, outside nginx's call stack for this request. Its record may be gone afterwards.
+/// Carries out the result of a turn, outside nginx's call stack for this request. The record may be gone afterwards.
 fn conclude(client: &'static Client, step: Step) {
     let r = client.r;
     if !matches!(step, Step::Parked) {
@@ -203,7 +203,7 @@ fn conclude(client: &'static Client, step: Step) {
     }
 }
 
-/// Takes the request out of every list; its fetch, if any, goes on without it.
+/// Takes the request out of every list. Its fetch, if there is one, goes on without it.
 fn unhook(client: &'static Client) {
     if let Some(suspended) = Suspended::found(client) {
         suspended.unhook();
@@ -211,7 +211,7 @@ fn unhook(client: &'static Client) {
 }
 
 impl Suspended {
-    /// That of the request, if it has needed one.
+    /// The request's, if it has one.
     fn found(client: &'static Client) -> Option<&'static Suspended> {
         match client.is_suspended.get() {
             true => record::noted(client.r),
@@ -219,7 +219,7 @@ impl Suspended {
         }
     }
 
-    /// That of the request, which gets one if it has none.
+    /// The request's; made if it has none.
     fn of(client: &'static Client) -> Option<&'static Suspended> {
         if let Some(found) = Suspended::found(client) {
             return Some(found);
@@ -246,7 +246,7 @@ impl Suspended {
         Some(suspended)
     }
 
-    /// What nginx and the worker give back to the functions at the end of this file.
+    /// The pointer that nginx and the worker pass to the functions at the end of this file.
     fn data(&'static self) -> *mut c_void {
         let data: *const Suspended = self;
         data.cast_mut().cast()
@@ -256,7 +256,7 @@ impl Suspended {
         self.client.r
     }
 
-    /// The fetch that it leads, as long as that goes on.
+    /// The fetch that it leads, until that has ended.
     fn carrier<'a>(&self) -> Option<&'a Carrier> {
         self.fetch.borrow().as_ref().and_then(carrier::led_by)
     }
@@ -265,7 +265,7 @@ impl Suspended {
     fn lead(&self, life: &mut Fetch) -> Option<()> {
         let leader = Rc::new(Leader {
             r: self.r(),
-            bell: self.event.bell(),
+            notifier: self.event.notifier(),
             earlier_states: upstream_states::count(self.r()),
             relay: Cell::new(None),
             relay_follows: Cell::new(false),
@@ -276,7 +276,7 @@ impl Suspended {
         Some(())
     }
 
-    /// Once: learns when the client goes away.
+    /// Has nginx watch, once, whether the client closes its connection.
     fn watch_client(&self) -> Option<()> {
         let raw = self.r().raw();
         raw.write_event_handler = Some(on_write_event);
@@ -293,7 +293,7 @@ impl Suspended {
         self.event.set_timer(at.saturating_sub(now()));
     }
 
-    /// Among those that are looked at when the worker is woken.
+    /// Parks the request until the worker is woken.
     fn park(&'static self) {
         // SAFETY: this stays in its place until the request ends, and leaves then (`unhook`); `look` is for such as this.
         unsafe { self.parked.park(look, self.data()) }
@@ -306,14 +306,14 @@ impl Suspended {
         }
         self.state.set(State::Waiting);
         self.park();
-        // One that was woken and must wait on keeps its first deadline.
+        // A request that was woken and has to wait again keeps its first deadline.
         if !self.event.has_timer() {
             self.set_timer(until);
         }
         Step::Parked
     }
 
-    /// Waits for the fetch that it leads; for so long, where it has a stale copy to fall back on.
+    /// Waits for the fetch that it leads; until `patience` ends if it may have a stale copy instead.
     fn wait_as_leader(&self, patience: Option<u64>) -> Step {
         if self.watch_client().is_none() {
             return Step::Done(NGX_ERROR as ngx_int_t);
@@ -332,8 +332,8 @@ impl Suspended {
         client.r.outside(|| conclude(client, deed(self)));
     }
 
-    /// A fetch somewhere has moved; perhaps the one that this request waits for.
-    fn rung(&'static self) {
+    /// The worker has been woken: perhaps the fetch that this request waits for has made progress.
+    fn on_wakeup(&'static self) {
         match self.state.take() {
             State::Waiting => self.turn(|s| ask(s.client, Turn::Waited)),
             State::Reading(reader) => self.turn(|s| s.pump(reader)),
@@ -341,7 +341,7 @@ impl Suspended {
         }
     }
 
-    /// The fetch that this request leads has something for it.
+    /// Reads what the fetch that this request leads has written.
     fn read_letter(&'static self) -> Step {
         let letter = self.fetch.borrow().as_ref().and_then(LeadersEnd::take);
         let Some(letter) = letter else {
@@ -430,11 +430,11 @@ impl Suspended {
             return Step::Done(rc);
         }
         let step = self.relay(Relay::of(r, fetch));
-        self.event.bell().ring();
+        self.event.notifier().notify();
         step
     }
 
-    /// The body comes by the fetch from here on.
+    /// Has the fetch relay the body from now on.
     fn relay(&self, relay: Relay) -> Step {
         let leader = self.leader.borrow().clone();
         let (Some(leader), Some(carrier)) = (leader, self.carrier()) else {
@@ -446,7 +446,7 @@ impl Suspended {
         self.stay(State::Relaying)
     }
 
-    /// Sends what the body has for this client, as far as both allow.
+    /// Sends as much of the body as has been published and the client accepts.
     fn pump(&'static self, mut reader: Reader) -> Step {
         let Some(serve) = self.client.served.get() else {
             return Step::Done(NGX_ERROR as ngx_int_t);
@@ -461,14 +461,14 @@ impl Suspended {
         }
     }
 
-    /// Waits to be woken. The timer keeps a worker that is on its way out for as long as its client reads: the fetch
-    /// may be another worker's.
+    /// Waits to be woken. The timer keeps a worker that is shutting down alive as long as this client reads: the fetch may run in another
+    /// worker.
     fn wait_for_more(&'static self, reader: Reader) -> Step {
         if self.watch_client().is_none() {
             return Step::Done(NGX_ERROR as ngx_int_t);
         }
         self.state.set(State::Reading(reader));
-        // A subrequest's turn may come meanwhile.
+        // A subrequest may become the active one meanwhile.
         self.r().raw().write_event_handler = Some(on_writable);
         self.park();
         if !self.event.has_timer() {
@@ -495,7 +495,7 @@ impl Suspended {
         }
     }
 
-    /// The client can take more, or took too long.
+    /// The client accepts more, or has taken too long.
     fn writable(&'static self) -> Step {
         let c = self.r().connection();
         // SAFETY: a connection's events live as long as it does.
@@ -515,8 +515,8 @@ impl Suspended {
         }
     }
 
-    /// The worker has read all that the origin has sent by now: the client shall see it now, not when a buffer of nginx's fills.
-    /// (nginx alone marks what it passes on as `recycled`, which has its write filter do so.)
+    /// Has nginx send all that has come from the origin now, not when a buffer fills. (nginx marks the buffers of its own upstreams as
+    /// `recycled` for that.)
     fn push_out(&self) -> Step {
         self.with_relay(Relay::push_out)
     }
@@ -529,7 +529,7 @@ impl Suspended {
         step
     }
 
-    /// Lets `deed` send something with the relay, unless the fetch is at it.
+    /// Lets `deed` send something with the relay, unless the fetch is using it.
     fn with_relay(&self, deed: fn(&mut Relay, Req) -> ngx_int_t) -> Step {
         self.state.set(State::Relaying);
         let leader = self.leader.borrow().clone();
@@ -545,7 +545,7 @@ impl Suspended {
         }
     }
 
-    /// `Wait::until` or the patience has passed, or it is time to look.
+    /// The timer has expired: of `Wait::until`, of the patience, or of [`LOOK_EVERY`].
     fn timed_out(&'static self) -> Step {
         match self.state.take() {
             State::Waiting => {
@@ -568,7 +568,7 @@ impl Suspended {
         self.deliver(&stale)
     }
 
-    /// Out of every list and timer; the fetch, if any, goes on without this request.
+    /// Takes the request out of every list and timer. Its fetch, if there is one, goes on without it.
     fn unhook(&self) {
         self.state.take();
         self.parked.leave();
@@ -586,15 +586,14 @@ impl Suspended {
 /// `data` is a [`Suspended`] that is still there.
 unsafe fn look(data: *const c_void) {
     // SAFETY: as the caller says; it is only ever shared.
-    unsafe { &*data.cast::<Suspended>() }.rung();
+    unsafe { &*data.cast::<Suspended>() }.on_wakeup();
 }
 
 fn suspended_of(r: Req) -> Option<&'static Suspended> {
     Suspended::found(record::of(r)?)
 }
 
-/// Something has happened to the way to a client for which there is nothing yet: over HTTP/3 it may want no more
-/// (ngx_http_upstream_check_broken_connection).
+/// The write event of a client that waits: over HTTP/3 it may have cancelled its request (ngx_http_upstream_check_broken_connection).
 ///
 /// # Safety
 /// `r` is a live request.
@@ -614,7 +613,7 @@ unsafe extern "C" fn on_write_event(r: *mut ngx_http_request_t) {
     });
 }
 
-/// The client can take more.
+/// The client accepts more.
 ///
 /// # Safety
 /// `r` is a live request.

@@ -1,4 +1,4 @@
-//! What the directives make of a location: settings as written, merged as nginx merges, then one policy.
+//! The configuration of a location: its directives, merged as nginx merges, and the policy that they make.
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
@@ -17,7 +17,7 @@ use crate::sys::log::{Limit, log_error};
 use crate::sys::pool::{Pool, bytes_of};
 use crate::sys::request::Req;
 
-/// The `http` block's share: the zones.
+/// The configuration of the `http` block: the zones.
 #[derive(Default)]
 pub(crate) struct MainConf {
     /// Every `swr_cache_zone`, in order. Boxed, since nginx and locations hold pointers to them.
@@ -81,30 +81,30 @@ settings! {
     purge_method: PurgeMethod,
 }
 
-/// A location's share.
+/// The configuration of a location.
 pub(crate) struct LocConf {
     /// As written, then merged.
     pub(crate) settings: Settings,
-    /// Those that the engine knows, likewise.
+    /// The directives that the engine knows, likewise.
     pub(crate) directives: Directives,
-    /// What the engine goes by.
+    /// What they make for the engine.
     pub(crate) policy: Policy,
     /// The zone, where its name has no variables.
     zone: *const Zone,
     /// The zone of `swr_cache_purge`, not inherited: a content handler is of one location.
     pub(crate) purges: Option<ngx_str_t>,
-    /// All zones of the configuration, to find a computed name among.
+    /// All zones of the configuration, for names with variables.
     main: *const MainConf,
     /// Background refreshes of this location in flight in this worker.
     pub(crate) refreshing: Cell<u32>,
-    /// What the log has told of those that were put off.
+    /// How many lines the log has of deferred ones.
     pub(crate) put_off: Limit,
     /// The parameter of the location's `proxy_pass`.
     pub(crate) proxied: Option<Value>,
 }
 
 impl LocConf {
-    /// What the directives made of the request's location.
+    /// The configuration of the request's location.
     pub(crate) fn of(r: Req) -> &'static LocConf {
         // SAFETY: nginx made a location configuration for every location by `create_location`; it lives as long as the cycle, which
         // outlives its requests, and is not changed once it has been read.
@@ -142,12 +142,12 @@ impl LocConf {
         unsafe { self.main.as_ref() }.map_or(&[], |main| &main.zones)
     }
 
-    /// Whether as many refreshes are under way as may be.
+    /// Whether `swr_cache_refresh_max` refreshes are in flight.
     pub(crate) fn is_at_refresh_max(&self) -> bool {
         self.refreshing.get() >= self.policy.refresh_max
     }
 
-    /// How the key is made, as it stands in the configuration.
+    /// The text of `swr_cache_key`.
     pub(crate) fn key_text(&self) -> String {
         let Some(values) = &self.settings.key else {
             return "$scheme$host$request_uri".to_owned();
@@ -203,8 +203,8 @@ impl LocConf {
     }
 }
 
-/// nginx's `if_modified_since`, unless it is `off`. `exact`, which is nginx's default, is taken as `before` is: a date later than
-/// the response's own says that the client has the response (RFC 9110 §13.1.3).
+/// Whether nginx's `if_modified_since` is not `off`. `exact`, nginx's default, is treated as `before`: a client with a date later than the
+/// response's has the response (RFC 9110 §13.1.3).
 fn counts_dates(cf: *mut ngx_conf_t) -> bool {
     conf::core_location(cf).if_modified_since != NGX_HTTP_IMS_OFF as usize
 }
@@ -216,12 +216,13 @@ fn undeclared(directive: &str, name: &[u8]) -> String {
     )
 }
 
-/// Whether a block within a location, to which nginx gives the `proxy_pass` of that (`if`, `limit_except`; ngx_http_proxy_merge_loc_conf).
+/// Whether this is a block within a location (`if`, `limit_except`), which inherits the location's `proxy_pass`
+/// (ngx_http_proxy_merge_loc_conf).
 fn is_nameless(cf: *mut ngx_conf_t) -> bool {
     conf::core_location(cf).noname() != 0
 }
 
-/// Puts an error into nginx's log with the file and line being read.
+/// Logs an error with the file and line being read.
 pub(crate) fn report(cf: *mut ngx_conf_t, message: &str) {
     // SAFETY: "%*s" takes a length and that many bytes.
     unsafe {
@@ -244,7 +245,7 @@ fn keep<T>(cf: *mut ngx_conf_t, value: T) -> *mut c_void {
     })
 }
 
-/// The configuration of the whole, before any directive.
+/// Makes the configuration of the `http` block, before any directive is read.
 ///
 /// # Safety
 /// `cf` is what nginx reads the configuration with, and has a pool.
@@ -252,7 +253,7 @@ pub(crate) unsafe extern "C" fn create_main(cf: *mut ngx_conf_t) -> *mut c_void 
     keep(cf, MainConf::default())
 }
 
-/// That of a location, before any directive.
+/// Makes that of a location, before any directive is read.
 ///
 /// # Safety
 /// As [`create_main`].
@@ -273,7 +274,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
     )
 }
 
-/// What a location takes over from the one around it.
+/// Merges the configuration of a location with that of the one around it.
 ///
 /// # Safety
 /// `cf` as for [`create_main`]; `above` and `here` are what [`create_location`] made for the two contexts.

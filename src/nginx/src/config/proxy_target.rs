@@ -1,7 +1,7 @@
-//! `$proxy_host` and `$proxy_port` where `proxy_pass` has no turn: in a key, which is made before, and for what comes from the store.
+//! `$proxy_host` and `$proxy_port` where `proxy_pass` does not run: in a key, which is made before, and for answers from the store.
 //!
-//! nginx computes them in the content handler, from a configuration that it keeps to itself. So this module looks on when nginx reads
-//! `proxy_pass`, and makes the two of its parameter as ngx_http_proxy_eval and ngx_http_proxy_set_vars do.
+//! nginx computes them in the content handler, from a configuration that is private to its proxy module. So this module wraps the function
+//! that reads `proxy_pass`, and makes the two of its parameter as ngx_http_proxy_eval and ngx_http_proxy_set_vars do.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_void};
@@ -25,10 +25,10 @@ const PROXY: &CStr = c"ngx_http_proxy_module";
 
 type Set = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
 
-/// What nginx does when it reads `proxy_pass`, while this module looks on.
+/// nginx's own function for `proxy_pass`, while it is wrapped.
 static ORIGINAL: OneThread<Cell<Option<Set>>> = OneThread::new(Cell::new(None));
 
-/// Looks on from now until [`let_go`], at the latest until the configuration is given up: this library may then be unloaded.
+/// Wraps it until [`let_go`], at the latest until the configuration is dropped, since this library may be unloaded then.
 pub(crate) fn look_on(cf: *mut ngx_conf_t) {
     // SAFETY: the pool of the cycle being read.
     let cleanup = unsafe { ngx_pool_cleanup_add((*cf).pool, 0).as_mut() };
@@ -42,7 +42,7 @@ pub(crate) fn look_on(cf: *mut ngx_conf_t) {
     }
 }
 
-/// The `http` block has been read.
+/// Puts nginx's function back: the `http` block has been read.
 pub(crate) fn let_go() {
     if let (Some(command), Some(original)) = (command(), ORIGINAL.take()) {
         command.set = Some(original);
@@ -72,7 +72,7 @@ fn command<'a>() -> Option<&'a mut ngx_command_t> {
     None
 }
 
-/// nginx reads a `proxy_pass`.
+/// Reads a `proxy_pass` as nginx does, and notes its parameter.
 ///
 /// # Safety
 /// As nginx asks of the function of a directive.
@@ -92,7 +92,7 @@ unsafe extern "C" fn proxy_pass(
     result
 }
 
-/// Remembers the parameter with the location.
+/// Notes the parameter in the configuration of the location.
 fn note(cf: *mut ngx_conf_t) {
     // SAFETY: inside a location, its configuration is the one that `create_location` made; the words of the directive are strings.
     let (conf, words) = unsafe {

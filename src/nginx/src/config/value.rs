@@ -14,7 +14,7 @@ use crate::sys::pool::{Pool, bytes_of};
 use crate::sys::request::{Req, is_ok};
 use crate::sys::variables;
 
-/// A variable has been asked for that tells of a response which is not there yet.
+/// A variable of the response has been read before the response has come.
 static LOOKED_AHEAD: OneThread<Cell<bool>> = OneThread::new(Cell::new(false));
 
 /// A value with variables, compiled when the configuration was read.
@@ -63,8 +63,8 @@ pub(crate) fn any_true(values: &[Value], r: Req) -> bool {
         .any(|v| v.of(r).is_some_and(|s| !s.is_empty() && s != b"0"))
 }
 
-/// The same before the response is there. If one looked for the response, nothing of what was computed is remembered with the request:
-/// nginx would take it for the truth later, too.
+/// The same before the response has come. If a condition has looked for the response, the values of all variables are put back: nginx would
+/// keep those that it has computed.
 pub(crate) fn any_true_yet(values: &[Value], r: Req) -> bool {
     if values.is_empty() {
         return false;
@@ -78,7 +78,7 @@ pub(crate) fn any_true_yet(values: &[Value], r: Req) -> bool {
     value
 }
 
-/// To be called when a variable is asked for that tells of a response which is not there yet.
+/// To be called when a variable of the response is read before the response has come.
 pub(crate) fn note_look_ahead() {
     LOOKED_AHEAD.set(true);
 }

@@ -1,4 +1,4 @@
-//! The words of a directive become settings.
+//! Parsers of directives: their words become settings.
 //!
 //! A bad value fails with the directive's name, the value and what was expected.
 
@@ -20,7 +20,7 @@ use crate::sys::pool::{Pool, borrow, bytes_of};
 
 pub(crate) type Parsed<T> = Result<T, Refusal>;
 
-/// One directive being read: its words, without its name.
+/// A directive that is being read: its words, without its name.
 pub(crate) struct Line<'a> {
     cf: *mut ngx_conf_t,
     pub(crate) words: Vec<&'a [u8]>,
@@ -56,7 +56,7 @@ pub(crate) fn once<T>(place: &mut Option<T>, value: Parsed<T>) -> Parsed<()> {
     Ok(())
 }
 
-/// What nginx takes several times in a block adds up.
+/// Adds the values of a directive that may be given several times in a block.
 pub(crate) fn more<T>(place: &mut Option<Vec<T>>, values: Parsed<Vec<T>>) -> Parsed<()> {
     place.get_or_insert_default().extend(values?);
     Ok(())
@@ -84,7 +84,7 @@ impl Line<'_> {
     }
 }
 
-/// The parts of a key: each variable, and what stands between. Of a key with one variable nothing can move elsewhere.
+/// The parts of a key: each variable, and the texts between. A key with a single variable is one part: nothing can move between parts.
 pub(crate) fn key(line: &Line<'_>) -> Parsed<Vec<Value>> {
     let word = one(&line.words, "a string")?;
     let whole = line.value(word)?;

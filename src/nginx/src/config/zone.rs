@@ -3,11 +3,11 @@
 //! | zone init | what happens |
 //! |---|---|
 //! | a reload with the same name, size and file | the handle of the old cycle is taken over, with every entry |
-//! | a reload after the zone was found damaged | as with fresh memory, or with a new file |
-//! | with `file=` | the file is mapped, see `Region::file`; where that can't be, memory that does not outlive this nginx |
-//! | fresh memory | one block of the slab pool, as large as it gives, becomes a region |
+//! | a reload after the zone was found damaged | as with new memory, or with a new file |
+//! | with `file=` | the file is mapped, see `Region::file`; if that fails, memory that does not survive this nginx |
+//! | new memory | the largest block of the slab pool becomes a region |
 //!
-//! nginx's own zone of one with `file=` is only the place where its name is known.
+//! With `file=`, nginx's own shared memory zone only holds the name.
 
 use std::cell::{Cell, OnceCell};
 use std::ffi::{OsStr, c_void};
@@ -39,7 +39,7 @@ use crate::worker::wakeup;
 pub(crate) struct ZoneOptions {
     pub(crate) max_object: Option<usize>,
     pub(crate) inactive: Option<u64>,
-    /// The file that it lies in.
+    /// The file that holds it.
     pub(crate) file: Option<PathBuf>,
 }
 
@@ -50,7 +50,7 @@ struct Made {
     file: Option<PathBuf>,
 }
 
-/// The last of each name, to tell of a change.
+/// The last one of each name, to log a change.
 static MADE: Mutex<Vec<Made>> = Mutex::new(Vec::new());
 
 /// A declared zone of one configuration cycle.
@@ -58,22 +58,22 @@ pub(crate) struct Zone {
     name: Vec<u8>,
     size: usize,
     options: ZoneOptions,
-    /// Dropped only with a file: nginx unmaps memory of its own before the old configuration goes. What this process
-    /// holds is given back by `leave`.
+    /// Dropped only with a file: nginx unmaps its own memory before it destroys the old configuration. `leave` gives back what this process
+    /// holds.
     cache: OnceCell<ManuallyDrop<Cache>>,
     /// The process that has entered the region through this handle.
     entered: Cell<i32>,
-    /// Its damage has been told of.
+    /// Its damage has been logged.
     told: Cell<bool>,
 }
 
-/// What nginx's slab pool needs for itself beside our block, generously.
+/// The least size: a region, and generous room for nginx's slab pool.
 fn least_size() -> usize {
     // SAFETY: nginx writes it before it reads any configuration, and never again.
     Region::min_len() + Region::min_len() / 64 + 16 * unsafe { ngx_pagesize }
 }
 
-/// The most that a zone can have: what the store lays out, and in memory what this machine has.
+/// The greatest size: what the store supports, and for one in memory what this machine has.
 fn greatest_size(options: &ZoneOptions) -> usize {
     // SAFETY: sysconf takes no pointers.
     let (pages, page) = unsafe {
@@ -102,14 +102,14 @@ impl Zone {
         let shown = String::from_utf8_lossy(name);
         if size < least {
             return Err(format!(
-                "gives the zone \"{shown}\" {size} bytes, it needs at least {}k",
+                "gives the zone \"{shown}\" {size} bytes; a zone needs at least {}k",
                 least.div_ceil(1024)
             ));
         }
         let most = greatest_size(&options);
         if size > most {
             return Err(format!(
-                "gives the zone \"{shown}\" {size} bytes, it can have at most {}m here",
+                "gives the zone \"{shown}\" {size} bytes; a zone can have at most {}m on this machine",
                 most >> 20
             ));
         }
@@ -124,7 +124,7 @@ impl Zone {
             };
             ngx_shared_memory_add(cf, &mut owned, size, tag()).as_mut()
         };
-        let shm = shm.ok_or_else(|| format!("can't have the zone \"{shown}\""))?;
+        let shm = shm.ok_or_else(|| format!("can't add the shared memory zone \"{shown}\""))?;
         let zone = Box::new(Zone {
             name: name.to_vec(),
             size,
@@ -154,12 +154,12 @@ impl Zone {
         self.options.inactive
     }
 
-    /// The longest body that is stored: an eighth of what the directive says, of which nginx keeps a little for itself.
+    /// The longest body that is stored: by default an eighth of the zone.
     fn max_object(&self) -> u64 {
         self.options.max_object.unwrap_or(self.size / 8) as u64
     }
 
-    /// The cache of this zone, entered by this process; `None` where that could not be: the request is then proxied.
+    /// The cache of this zone, entered by this process; `None` if it could not enter: requests are proxied then.
     pub(crate) fn cache(&self) -> Option<&Cache> {
         let cache = self.cache.get()?;
         // SAFETY: written by nginx at the start of each process.
@@ -182,12 +182,12 @@ impl Zone {
         }
     }
 
-    /// Says so, once, if the region was found damaged.
+    /// Logs, once, that the region has been found damaged.
     pub(crate) fn tell_of_damage(&self) {
         if self.is_damaged() && !self.told.replace(true) {
             let name = String::from_utf8_lossy(&self.name);
             let text = format!(
-                "swr_cache_zone \"{name}\": its memory was found damaged, requests are proxied; a reload makes it anew"
+                "swr_cache_zone \"{name}\": its memory is damaged; requests are proxied without the cache; a reload creates the zone anew"
             );
             log_cycle(NGX_LOG_CRIT, &text);
         }
@@ -197,7 +197,7 @@ impl Zone {
         self.cache.get().is_some_and(|c| c.region().is_damaged())
     }
 
-    /// Writes into the zone's file that all ended well. Called in the master, when its workers have ended.
+    /// Marks the zone's file as closed cleanly. Called in the master, when its workers have ended.
     pub(crate) fn seal(&self) {
         if let (Some(_), Some(cache)) = (self.file(), self.cache.get()) {
             cache.region().seal();
@@ -221,7 +221,7 @@ impl Zone {
         self.tell_of_a_change(shm);
         let options = RegionOptions {
             max_object: self.max_object(),
-            // A new binary goes on with the file while this one still serves.
+            // A new binary uses the file while this one still serves.
             on_exec: OnExec::Keep,
             ..RegionOptions::default()
         };
@@ -230,7 +230,8 @@ impl Zone {
             Some(_) if unsafe { ngx_test_config } != 0 => return Ok(()),
             Some(file) => self.open(shm, file, &options)?,
             None => {
-                let (base, len) = block(shm).ok_or("its memory has no room for the cache")?;
+                let (base, len) =
+                    block(shm).ok_or("its shared memory has no room for the cache")?;
                 // SAFETY: the block is ours alone, and mapped as long as any process uses this zone.
                 unsafe { Region::create(base, len, &options) }.map_err(|e| e.to_string())?
             }
@@ -243,7 +244,7 @@ impl Zone {
 }
 
 impl Zone {
-    /// The region in the file, or one in memory where another has the file or it can't be used.
+    /// The region in the file, or one in memory if another nginx uses the file or it is unusable.
     fn open(
         &self,
         shm: &ngx_shm_zone_t,
@@ -253,34 +254,38 @@ impl Zone {
         let at = file.display();
         match Region::file(file, self.size, options) {
             Ok((region, Found::Nothing)) => {
-                self.log(shm, NGX_LOG_NOTICE, &format!("the file {at} is new"));
+                self.log(shm, NGX_LOG_NOTICE, &format!("created the file {at}"));
                 Ok(region)
             }
             Ok((region, Found::Shared)) => {
-                self.log(shm, NGX_LOG_NOTICE, &format!("goes on with the file {at}"));
+                self.log(
+                    shm,
+                    NGX_LOG_NOTICE,
+                    &format!("attached to the file {at}, which other processes use"),
+                );
                 Ok(region)
             }
             Ok((region, Found::Useless(why))) => {
-                let why =
-                    format!("the file {at} is of no use and replaced, the cache is empty: {why}");
+                let why = format!("replaced the unusable file {at}; the cache starts empty: {why}");
                 self.log(shm, NGX_LOG_WARN, &why);
                 Ok(region)
             }
             #[rustfmt::skip]
             Ok((region, Found::Region { kept, dropped, clean })) => {
-                let mut text = format!("{kept} entries are taken from the file {at}");
+                let mut text = format!("restored {kept} entries from the file {at}");
                 if !clean {
-                    text.push_str(", which was not closed well");
+                    text.push_str(", which was not closed cleanly");
                 }
                 if dropped > 0 {
-                    let _ = write!(text, "; {dropped} damaged or unfinished ones are dropped");
+                    let _ = write!(text, "; dropped {dropped} damaged or incomplete entries");
                 }
                 self.log(shm, NGX_LOG_NOTICE, &text);
                 Ok(region)
             }
             Err(why) => {
-                let why =
-                    format!("can't use the file {at}, the cache is empty and not kept: {why}");
+                let why = format!(
+                    "can't use the file {at}; the cache starts empty and will not survive a restart: {why}"
+                );
                 self.log(shm, NGX_LOG_ERR, &why);
                 Region::anonymous(self.size, options).map_err(|e| e.to_string())
             }
@@ -299,17 +304,23 @@ impl Zone {
             Some(old) => {
                 if old.size != new.size {
                     let (was, is) = (old.size, new.size);
-                    let text = format!("had {was} bytes, has {is} now, and starts anew");
+                    let text = format!(
+                        "its size has changed from {was} to {is} bytes; the cache starts empty"
+                    );
                     self.log(shm, NGX_LOG_NOTICE, &text);
                 } else if old.file != new.file {
-                    self.log(shm, NGX_LOG_NOTICE, "lies elsewhere now, and starts anew");
+                    self.log(
+                        shm,
+                        NGX_LOG_NOTICE,
+                        "its file has changed; the cache starts empty",
+                    );
                 }
                 *old = new;
             }
         }
     }
 
-    /// Writes to the log of the configuration that the zone is of: at the start, nginx's own is not there yet.
+    /// Writes to the log of the zone's configuration: at the start, nginx has no other yet.
     fn log(&self, shm: &ngx_shm_zone_t, level: u32, text: &str) {
         let name = String::from_utf8_lossy(&self.name);
         let text = format!("swr_cache_zone \"{name}\": {text}");
@@ -344,8 +355,8 @@ fn each_of_ours(list: &mut ngx_list_t, mut f: impl FnMut(&mut ngx_shm_zone_t)) {
     }
 }
 
-/// Has nginx give new memory to a zone whose old one was found damaged; the old workers keep theirs to their end.
-/// (ngx_init_cycle: a new zone with `noreuse` is not given old memory, and an old one with it is freed.)
+/// Has nginx give new memory to a zone whose old memory was found damaged; the old workers keep theirs until they end.
+/// (ngx_init_cycle: a new zone with `noreuse` does not get the old memory, and an old zone with it is freed.)
 fn renew_if_damaged(new: &mut ngx_shm_zone_t, zones: &mut ngx_list_t) {
     each_of_ours(zones, |old| {
         // SAFETY: zones with our tag have a `Zone`, which lives as long as their cycle.
@@ -358,7 +369,7 @@ fn renew_if_damaged(new: &mut ngx_shm_zone_t, zones: &mut ngx_list_t) {
     });
 }
 
-/// In the master, when a new cycle has its zones: from now on their memory is to be reused as that of any other.
+/// Lets nginx reuse the memory of the zones again, in the master, when a new cycle has its zones.
 pub(crate) fn settle(cycle: &mut ngx_cycle_t) {
     each_of_ours(&mut cycle.shared_memory, |zone| zone.forbid_reuse(false));
 }
@@ -378,7 +389,7 @@ pub(crate) fn file_path(cf: *mut ngx_conf_t, value: &[u8]) -> Result<PathBuf, St
     match path.parent() {
         Some(folder) if folder.is_dir() => Ok(path),
         _ => Err(format!(
-            "can't have the file \"{}\", there is no such folder",
+            "names the file \"{}\", whose directory does not exist",
             path.display()
         )),
     }
@@ -394,7 +405,7 @@ fn block(shm: &ngx_shm_zone_t) -> Option<(NonNull<u8>, usize)> {
     }
 }
 
-/// A zone's memory is there, new or with what the cycle before has left in it.
+/// Initialises a zone, whose memory is new or that of the cycle before.
 ///
 /// # Safety
 /// `shm` is a zone that [`Zone::declare`] has filled in, and `old` the data of the same zone in the cycle before, or NULL.

@@ -4,7 +4,7 @@ use nginx_sys::ngx_http_upstream_t;
 
 use crate::sys::request::Req;
 
-/// Has nginx pass on what the origin sends as it comes: the store takes it all at once, and readers wait for it.
+/// Has nginx pass on what the origin sends at once: the store always accepts it, and readers wait for it.
 /// `X-Accel-Buffering: no` does the same, at the same point (ngx_http_upstream_process_headers).
 pub(crate) fn turn_off(r: Req) {
     // SAFETY: NULL or the upstream of this request, which looks at the flag after its header is sent.
@@ -16,15 +16,15 @@ pub(crate) fn turn_off(r: Req) {
     }
 }
 
-/// Whether the location wants of the response what nginx does with a buffered one only: to store it in a file (`proxy_store`,
-/// `proxy_cache`), or to read it at a rate (`proxy_limit_rate`).
+/// Whether nginx needs to buffer the response: to store it in a file (`proxy_store`, `proxy_cache`), or to read it at a limited rate
+/// (`proxy_limit_rate`).
 fn needs_buffers(upstream: &ngx_http_upstream_t) -> bool {
     // SAFETY: an upstream has its configuration.
     let conf = unsafe { &*upstream.conf };
     upstream.store() != 0 || upstream.cacheable() != 0 || conf.limit_rate.is_set()
 }
 
-/// `proxy_limit_rate`: a number, and since nginx 1.25.2 a value to be computed.
+/// `proxy_limit_rate`: a number, since nginx 1.25.2 a value with variables.
 trait Rate {
     fn is_set(&self) -> bool;
 }

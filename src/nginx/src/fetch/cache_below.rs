@@ -1,4 +1,4 @@
-//! nginx's own cache (`proxy_cache` and its siblings), where there is one behind this.
+//! nginx's own cache (`proxy_cache` and its siblings), where there is one behind this cache.
 
 use std::mem;
 

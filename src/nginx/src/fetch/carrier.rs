@@ -1,17 +1,17 @@
-//! A fetch as nginx carries it out: the engine decides what becomes of it ([`swrcache::engine::Fetch`]), this tells it what happens
-//! and does what it orders.
+//! Carries out a fetch in nginx: the engine decides what becomes of it ([`swrcache::engine::Fetch`]); this tells the engine what happens
+//! and carries out its orders.
 //!
 //! | the engine wants | the response | who tells the engine |
 //! |---|---|---|
-//! | a header | is not there yet | the header filter; the end of the request without one: a failure |
-//! | the body, for the store | is written | the body filter; the end of the request without the body's: a failure |
-//! | the body, for the client | goes to the client that leads, as it takes it | its end |
-//! | an end | is of no use; a little of it is read, to keep the origin's connection | - |
+//! | a header | has not come yet | the header filter; the end of the request without one is a failure |
+//! | the body, for the store | is being stored | the body filter; the end of the request before the end of the body is a failure |
+//! | the body, for the client | is relayed to the client that leads, as fast as that accepts it | the body filter, at its end |
+//! | an end | is discarded; a little of it is read, to keep the origin's connection alive | - |
 //!
 //! A fetch belongs to the cache: the client that leads it may go at any time. Only a relay ends with its client.
 //!
-//! The record is only ever shared: what a relay writes to its client may end that client's request, which tells this record so in the
-//! middle of the write. So it changes in `Cell`s; `life` is borrowed for single calls of the engine, which calls nobody back.
+//! There are only shared references to the record: a relay's write may end the client's request, which calls the record in the middle of
+//! that write. So the record changes in `Cell`s; `life` is borrowed for single calls of the engine, which never calls back.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
@@ -45,9 +45,9 @@ use crate::sys::pool::bytes_of;
 use crate::sys::record::{self, Kind};
 use crate::sys::request::{Req, is_exiting};
 
-/// How much of a useless response is read before the origin's connection is given up instead.
+/// How much of a discarded response is read before the origin's connection is closed instead.
 const DISCARD_AT_MOST: u64 = 256 * 1024;
-/// And for how long, where nobody knows how much of it there is, in milliseconds.
+/// And for how long, in milliseconds, where its length is unknown.
 const DISCARD_FOR: usize = 1000;
 
 /// The record of a fetch.
@@ -55,23 +55,23 @@ pub(crate) struct Carrier {
     r: Req,
     conf: &'static LocConf,
     life: RefCell<engine::Fetch>,
-    /// Dropped when no more comes for the client that leads.
+    /// The fetch's end of the mailbox; dropped when nothing more comes for the client that leads.
     leader: RefCell<Option<FetchsEnd>>,
     background: Cell<bool>,
     began: u64,
-    /// Where in nginx's phases it began.
+    /// The phase handler at which it began.
     phase: Cell<ngx_int_t>,
-    /// What the log may have to tell of.
+    /// The entry whose refresh it is, for the log.
     watch: Cell<Option<Watch>>,
-    /// What the client that leads has yet to take of a relayed body.
+    /// What the client that leads has not accepted yet of a relayed body.
     pending: Cell<*mut ngx_chain_t>,
-    /// Bytes that were of no use.
+    /// Bytes that were discarded.
     discarded: Cell<u64>,
     /// It ends at its next event.
     aborted: Cell<bool>,
     /// Bytes of the body that have come.
     received: Cell<u64>,
-    /// The response has a charset that is not its own for now.
+    /// The response has the charset of the filters for now (see [`charset`](super::charset)).
     pub(crate) has_lent_charset: Cell<bool>,
 }
 
@@ -79,7 +79,7 @@ impl Kind for Carrier {
     const FOLLOWS: bool = true;
 }
 
-/// Starts the fetch that `leader` waits for; `None` if it can't be, and the fetch is given up.
+/// Starts the fetch that `leader` waits for; `None` if there is no free connection or memory, and the fetch is given up.
 pub(crate) fn lead(leader: Rc<Leader>, life: &mut engine::Fetch) -> Option<LeadersEnd> {
     let r = leader.r;
     let carrier = launch(Client::now(r), LocConf::of(r), life)?;
@@ -88,8 +88,8 @@ pub(crate) fn lead(leader: Rc<Leader>, life: &mut engine::Fetch) -> Option<Leade
     Some(end)
 }
 
-/// Starts a refresh that nobody waits for, by a request like `r` when its variables had the values `before`. Without the means for it,
-/// it is left to a later request.
+/// Starts a refresh that nobody waits for, by a request like `r` when its variables had the values `before`. Without a free connection or
+/// memory, the refresh is left to a later request.
 pub(crate) fn refresh(
     r: Req,
     before: &[ngx_http_variable_value_t],
@@ -101,14 +101,14 @@ pub(crate) fn refresh(
     }
 }
 
-/// The client goes, or has been answered otherwise: its fetch goes on without it.
+/// The client ends, or has been answered otherwise: its fetch goes on without it.
 pub(crate) fn leave(end: LeadersEnd) {
     if let Some(carrier) = take_leave(end) {
         carrier.leader_gone();
     }
 }
 
-/// The client has all that it wants of a relay: it asked for the header alone.
+/// The client has all that it wants of a relay: it has asked for the header alone.
 pub(crate) fn leave_with_all(end: LeadersEnd) {
     if let Some(carrier) = take_leave(end) {
         carrier.leader_has_all();
@@ -164,7 +164,7 @@ fn launch<'a>(
 }
 
 impl Carrier {
-    /// What a leader that has waited for long enough may have instead, if anything.
+    /// The stale copy that a leader may have instead when its patience is over.
     pub(crate) fn patience_over(&self) -> Option<Delivery> {
         self.life.borrow().patience_over(now())
     }
@@ -182,7 +182,7 @@ impl Carrier {
         self.leader.borrow().as_ref()?.client()
     }
 
-    /// Writes to the client that leads, and has it read.
+    /// Puts a letter to the client that leads into the mailbox, and notifies it.
     fn write(&self, news: News, origin: Option<FromOrigin>) {
         let end = self.leader.borrow();
         let leader = end.as_ref().and_then(|end| {
@@ -190,7 +190,7 @@ impl Carrier {
             end.put(Letter { news, origin }, stays)
         });
         if let Some(leader) = leader {
-            leader.bell.ring();
+            leader.notifier.notify();
         }
     }
 
@@ -204,7 +204,7 @@ impl Carrier {
         self.part();
     }
 
-    /// What the origin has answered, as the client that leads may tell of it.
+    /// What the variables of the client that leads show of the origin's answer.
     fn origin_answer(&self) -> Option<FromOrigin> {
         Some(FromOrigin {
             header: OriginHeader::of_fetch(self.leader()?.r, self.r),
@@ -212,14 +212,14 @@ impl Carrier {
         })
     }
 
-    /// A leader for whom no more comes is on its own from here on.
+    /// Drops the mailbox if nothing more comes for the client that leads.
     fn part(&self) {
         if !self.life.borrow().has_leader() {
             drop(self.leader.take());
         }
     }
 
-    /// The leading client has gone, or has been served otherwise. A fill goes on; a relay has nowhere to go.
+    /// The client that leads has ended, or has been answered otherwise. A fill goes on; a relay is aborted.
     fn leader_gone(&self) {
         drop(self.leader.take());
         if self.wants() == Wants::Relay {
@@ -231,8 +231,8 @@ impl Carrier {
         }
     }
 
-    /// The leading client has all that it wants of a relay: it asked for the header alone, or for a part. If the rest comes
-    /// soon, the origin's connection is kept for it.
+    /// The client that leads has all that it wants of a relay: it has asked for the header alone, or for a part. If the rest comes soon, the
+    /// origin's connection is kept alive.
     fn leader_has_all(&self) {
         drop(self.leader.take());
         let was_relayed = self.wants() == Wants::Relay;
@@ -246,14 +246,14 @@ impl Carrier {
         }
     }
 
-    /// The client that leads can take more of a relay.
+    /// The client that leads accepts more of a relay.
     pub(crate) fn go_on(&self) {
         if self.wants() == Wants::Relay {
             connection::wake(self.r);
         }
     }
 
-    /// Before an event of the fetch reaches nginx's handlers: whether it may.
+    /// Whether an event of the fetch may go on to nginx's handlers.
     fn may_go_on(&self) -> bool {
         if self.aborted.get() {
             self.r.terminate();
@@ -264,7 +264,7 @@ impl Carrier {
         }
         let rc = self.relay();
         if rc == NGX_ERROR as ngx_int_t {
-            // The client can't be written to any more. A pipe that was held would wait for room for ever.
+            // The client can't be written to any more, and a pipe that is held would wait for ever.
             self.r.terminate();
         }
         rc == NGX_OK as ngx_int_t
@@ -286,7 +286,7 @@ impl Carrier {
         NGX_OK as ngx_int_t
     }
 
-    /// nginx is about to lead the fetch elsewhere: it ends here, and what follows is its leader's.
+    /// nginx is about to redirect the fetch: it ends here, and the client that leads follows the redirect.
     pub(crate) fn led_elsewhere(&self, detour: Detour) {
         if self.wants() == Wants::Header {
             let order = self.header(Some(detour));
@@ -294,10 +294,10 @@ impl Carrier {
         }
     }
 
-    /// Tells the engine of the response. Nothing is stored of one that the location does not answer with.
+    /// Tells the engine of the response. A response that the location replaces or redirects is not stored.
     fn header(&self, detour: Option<Detour>) -> Order {
         let policy = &self.conf.policy;
-        // HTTP/0.9: bytes without a header, which nothing tells how to show.
+        // HTTP/0.9: bytes without a header.
         if origin_response::lacks_header(self.r) {
             return self.failed(Failure::InvalidHeader);
         }
@@ -331,11 +331,11 @@ impl Carrier {
             Order::GatewayTimeout(aside) => self.bring(News::GatewayTimeout(aside)),
             Order::Fail(aside) => self.bring(News::Failure(aside)),
             Order::AskAgain => self.ask_again(),
-            // Who follows the body sees its end in the store.
+            // A client that follows the body sees its end in the store.
             Order::Nothing if !self.life.borrow().has_leader() => {
                 self.share_states();
                 if let Some(leader) = self.leader() {
-                    leader.bell.ring();
+                    leader.notifier.notify();
                 }
                 self.part();
             }
@@ -361,7 +361,7 @@ impl Carrier {
             let order = self.failed(Failure::Aborted);
             return self.obey(order, None);
         };
-        // This request has come further in the phases since.
+        // This request has gone through more phases since.
         next.phase.set(self.phase.get());
         next.r.raw().phase_handler = self.phase.get();
         if self.background.get() {
@@ -386,7 +386,7 @@ impl Carrier {
             ends |= buf.last_buf() != 0;
         });
         if ends && self.wants() == Wants::Relay && self.is_short() {
-            // As nginx ends a body that breaks off (ngx_http_upstream_finalize_request): what is there goes out, and no end.
+            // As nginx ends a body that breaks off (ngx_http_upstream_finalize_request): what has come is sent, without an end.
             chain::each(chain, |buf| {
                 buf.set_last_buf(0);
                 buf.set_last_in_chain(0);
@@ -455,20 +455,20 @@ impl Carrier {
         NGX_OK as ngx_int_t
     }
 
-    /// The store takes no more of the body than what is before `rest`.
+    /// The store has refused `rest` and what follows.
     fn outgrow(&self, rest: *mut ngx_chain_t, why: NoSpace) -> ngx_int_t {
         let order = self.life.borrow_mut().outgrew(why, now());
         self.obey(order, None);
         self.take(rest)
     }
 
-    /// Whoever follows the body goes on from the relay, if it leads; a leader that does not begins with what was taken.
+    /// Relays the rest of the body to the client that leads, behind what the store has taken.
     fn relay_rest(&self, taken: Option<Delivery>) {
         let Some(leader) = self.leader() else { return };
         leader.relay_follows.set(true);
         match taken {
             Some(taken) => self.bring(News::Delivery(taken)),
-            None => leader.bell.ring(),
+            None => leader.notifier.notify(),
         }
     }
 
@@ -488,7 +488,7 @@ impl Carrier {
         }
     }
 
-    /// Passes what is pending to the leader, as far as it takes it.
+    /// Relays what is pending to the client that leads, as far as that accepts it.
     fn relay(&self) -> ngx_int_t {
         let Some(leader) = self.leader() else {
             return NGX_ERROR as ngx_int_t;
@@ -496,10 +496,10 @@ impl Carrier {
         match self.pass(&leader) {
             Relayed::All => {
                 connection::resume(self.r);
-                // The client may go while it is written to.
+                // The client may have ended in the middle of the write.
                 if self.leader().is_some() {
                     leader.r.watch_write();
-                    leader.bell.ring();
+                    leader.notifier.notify();
                 }
                 NGX_OK as ngx_int_t
             }
@@ -524,16 +524,16 @@ impl Carrier {
                 connection::close_at_end(self.r);
                 self.life.borrow_mut().end(now());
                 self.share_states();
-                // Again, for its trailers.
+                // The origin's answer again, now with its trailers.
                 self.end_relay(rc, self.origin_answer());
                 NGX_OK as ngx_int_t
             }
         }
     }
 
-    /// The same, for as long as the client lets this write to it.
+    /// Writes what is pending with the client's relay.
     fn pass(&self, leader: &Leader) -> Relayed {
-        // The client has not got to its header yet.
+        // The client has not sent its header yet.
         let Some(mut relay) = leader.relay.take() else {
             return Relayed::Blocked;
         };
@@ -560,7 +560,7 @@ impl Carrier {
         }
     }
 
-    /// The request is over, however it came to that.
+    /// The request has ended, for whatever reason.
     fn on_end(&self) {
         connection::part_with_tls(self.r);
         if self.background.get() {
@@ -625,7 +625,7 @@ unsafe extern "C" fn on_event(event: *mut ngx_event_t) {
         // SAFETY: as above.
         let (is_write, closing) = unsafe {
             let late = (*event).write() == 0 && (*event).timedout() != 0;
-            // nginx times what it takes for its client; the client that a relay waits for has a timer of its own.
+            // A timer of nginx's would be for a client; the client that a relay waits for has a timer of its own.
             (*event).set_timedout(0);
             ((*event).write() != 0, (*c).close() != 0 || late)
         };

@@ -1,4 +1,4 @@
-//! The charset that nginx's filters will give a response, for the one handler that looks at it after the header.
+//! The charset that nginx's filters will give a response, for the one handler that reads it after the header.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -12,9 +12,9 @@ use crate::sys::header_list::new_list;
 use crate::sys::pool::bytes_of;
 use crate::sys::request::{Req, is_ok};
 
-/// A directory's listing is made after its header, by the charset that nginx's filters have given it (ngx_http_autoindex_html):
-/// names in UTF-8 are cut between characters. The filters run for each client later, so they are asked here, with a copy of the
-/// request that sends nothing, and their charset stands in the fetch until the listing comes. Whether it does.
+/// Sets the charset that nginx's filters would set, for a directory listing; gives whether it may be one. nginx makes the listing after its
+/// header, and cuts names between characters if its filters have set UTF-8 (ngx_http_autoindex_html). The filters run for each client later,
+/// so they are run here with a copy of the request that sends nothing.
 pub(crate) fn lend(r: Req, next: ngx_http_output_header_filter_pt) -> bool {
     let raw = r.raw();
     let out = &mut raw.headers_out;
@@ -51,7 +51,7 @@ fn below(r: Req, next: ngx_http_output_header_filter_pt) -> Option<ngx_str_t> {
     Some(copy.headers_out.charset)
 }
 
-/// Takes back what [`lend`] has put there.
+/// Takes back what [`lend`] has set.
 pub(crate) fn take_back(r: Req) {
     r.raw().headers_out.charset = ngx_str_t::default();
 }

@@ -7,7 +7,7 @@
 //! | events | `active`, and the write event `ready` | upstream code then adds neither to epoll, and believes in a client that takes all |
 //! | TLS | the client's session, up-referenced ([`crate::fetch::tls`]) | `$scheme` and `$ssl_*` |
 //!
-//! [`hold`] and [`resume`] say whether that client takes anything, for a response that is relayed to a real one.
+//! [`hold`] and [`resume`] say whether that client accepts anything, for a response that is relayed to a real one.
 
 use std::ffi::c_int;
 use std::ptr;
@@ -27,7 +27,7 @@ use crate::sys::request::Req;
 
 const POOL_SIZE: usize = 4096;
 
-/// The descriptor of all connections of this worker that have no client: nothing ever happens to it.
+/// The descriptor of all connections of this worker that have no client. It never has an event.
 fn idle_descriptor() -> Option<c_int> {
     static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
     if DESCRIPTOR.load(Relaxed) < 0 {
@@ -73,8 +73,7 @@ pub(crate) fn close(c: *mut ngx_connection_t) {
     }
 }
 
-/// Nothing comes from a client that is not there, and nothing goes to it: what the filters let by must never reach the
-/// TLS session that [`tls::share`] has lent.
+/// Fails all reads and writes: what the filters let pass must never reach the TLS session that [`tls::share`] has lent.
 extern "C" fn receive(_: *mut ngx_connection_t, _: *mut u8, _: usize) -> isize {
     nginx_sys::NGX_ERROR as isize
 }
@@ -112,13 +111,13 @@ fn dress(
     to.local_sockaddr = copy_bytes(pool, from.local_sockaddr, from.local_socklen)?;
     to.local_socklen = from.local_socklen;
     to.proxy_protocol = copy_proxy_protocol(pool, from.proxy_protocol)?;
-    // nginx looks into it when it decides how to close.
+    // nginx reads it when it decides how to close.
     // SAFETY: the pool was made for this connection.
     to.buffer = unsafe { ngx_create_temp_buf(to.pool, 1) };
     if to.buffer.is_null() {
         return None;
     }
-    // `$connection`, `$connection_requests` and `$connection_time` tell of the client's.
+    // `$connection`, `$connection_requests` and `$connection_time` are the client's.
     to.number = from.number;
     to.start_time = from.start_time;
     // NGX_TCP_NODELAY_DISABLED, NGX_TCP_NOPUSH_DISABLED: an eventfd knows no socket options.
@@ -190,31 +189,30 @@ pub(crate) fn wake(r: Req) {
     unsafe { ngx_post_event(r.connection().write, &raw mut ngx_posted_events) }
 }
 
-/// Ends the request in so many milliseconds, if it has not ended by then. Nothing else sets a timer for what comes from a client
-/// that is not there.
+/// Ends the request in so many milliseconds, if it has not ended by then, by the timer of the read event, which nothing else uses.
 pub(crate) fn end_within(r: Req, ms: usize) {
     // SAFETY: the connection's event; closing the connection takes the timer out.
     unsafe { ngx_add_timer(r.connection().read, ms) }
 }
 
-/// To be called when the response has begun, since nothing looks at TLS any more, and when the request ends: its
-/// connection must not shut the client's TLS session down.
+/// Gives up the TLS session, which is not read once the response has begun. To be called at the end of the request at the latest: closing
+/// the connection must not shut down the client's session.
 pub(crate) fn part_with_tls(r: Req) {
     tls::release(r.connection());
 }
 
-/// The response is complete: nginx shall close the connection at once. It would linger for a client
-/// (`lingering_close always`), and an eventfd can't be shut down.
+/// Has nginx close the connection at once, now that the response is complete. It would linger for a client (`lingering_close always`), and
+/// an eventfd can't be shut down.
 pub(crate) fn close_at_end(r: Req) {
     r.connection().set_error(1);
 }
 
-/// Keeps a detached connection from taking more of the response; see [`resume`].
+/// Has the connection accept no more of the response, until [`resume`].
 pub(crate) fn hold(r: Req) {
     set_buffered(r, true);
 }
 
-/// Lets it take more again.
+/// Has it accept more again.
 pub(crate) fn resume(r: Req) {
     set_buffered(r, false);
 }

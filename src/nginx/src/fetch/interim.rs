@@ -1,11 +1,11 @@
-//! Interim responses of an HTTP origin (1xx, RFC 9110 §15.2): told to the client that waits, and never taken for the response itself.
+//! Interim responses of an HTTP origin (1xx, RFC 9110 §15.2): they are passed on to the client that waits, and never taken for the response.
 //!
 //! nginx before 1.29 takes the first header that comes for the final one, later ones know `103 Early Hints` (`NGX_HTTP_UPSTREAM_EARLY_HINTS`)
 //! and would send them to the fetch, which has no client. So a fetch puts a step before the parser of its
 //! upstream: a header with an interim status is passed on, forgotten, and parsed past. nginx sets the parser anew when it goes on to the
 //! header's fields and when it tries another server; the step is put back each time.
 //!
-//! What passes the cache untouched is nginx's own affair, as before.
+//! Requests that pass the cache are left to nginx.
 
 use std::cell::Cell;
 use std::mem;
@@ -28,7 +28,7 @@ use crate::sys::request::{Req, is_ok};
 
 type Callback = unsafe extern "C" fn(*mut ngx_http_request_t) -> ngx_int_t;
 
-/// So many before the final response are no help any more: the header counts as invalid.
+/// With more of them before the final response, the header counts as invalid.
 const MOST: u32 = 32;
 
 /// Shows the client that leads a fetch an interim response.
@@ -105,7 +105,7 @@ fn parse(r: Req) -> Option<ngx_int_t> {
         let rc = unsafe { own(r.as_ptr()) };
         step_before(r, interim)?;
         let upstream = upstream(r)?;
-        // The upstream has made itself ready for the next header then.
+        // The upstream is ready for the next header then.
         let is_known = is_early_hints(rc);
         let has_more = is_known || is_ok(rc) && is_interim(upstream.headers_in.status_n);
         if !has_more {
@@ -175,14 +175,14 @@ fn begin_again(r: Req) -> Option<ngx_int_t> {
 fn step_before(r: Req, interim: &Interim) -> Option<()> {
     let upstream = upstream(r)?;
     let set = upstream.process_header.replace(process_header);
-    // Ours, if nothing was set: then the old one is right still.
+    // Ours, if nothing was set: the old one stays.
     if !set.is_some_and(|set| std::ptr::fn_addr_eq(set, process_header as Callback)) {
         interim.parse.set(set);
     }
     Some(())
 }
 
-/// As ngx_http_upstream_reinit does with a header that counts no more.
+/// Discards a header, as ngx_http_upstream_reinit does.
 fn forget_header(r: Req) -> Option<()> {
     let upstream = upstream(r)?;
     // SAFETY: all-zero is a valid start for this C struct.
@@ -198,13 +198,13 @@ fn forget_header(r: Req) -> Option<()> {
     Some(())
 }
 
-/// Passes an interim response on to a client whose answer has not begun. nginx itself sends hints, over any version of HTTP, where it
-/// knows them; else only HTTP/1.1 has a way to do that here. Who is not told misses a hint.
+/// Passes an interim response on to a client whose answer has not begun. Where nginx knows early hints, it sends them over any version of
+/// HTTP; else they are sent over HTTP/1.1 alone. Other clients miss a hint.
 pub(crate) fn pass_on(r: Req, status: &[u8], fields: &dyn Fields) {
     let raw = r.raw();
     let is_next =
         r.is_main() && r.is_active() && raw.header_sent() == 0 && !r.is_blocked() && !r.is_held();
-    // 100 is nginx's own to send: it has read the body, if there is one.
+    // nginx itself sends 100, when it reads the body.
     if !is_next || status.starts_with(b"100") || limits::check(fields).is_err() {
         return;
     }
@@ -214,7 +214,7 @@ pub(crate) fn pass_on(r: Req, status: &[u8], fields: &dyn Fields) {
     }
 }
 
-/// Has nginx send `103 Early Hints`, where it can: where its `early_hints` allows it, if that is there, else to all.
+/// Has nginx send `103 Early Hints`, if its `early_hints` allows that here; where `early_hints` is not set, to all.
 #[cfg(nginx_has = "ngx_http_core_loc_conf_s.early_hints")]
 fn hint(r: Req, fields: &dyn Fields) -> Option<()> {
     let out = &mut r.raw().headers_out;
@@ -242,7 +242,7 @@ fn hint(r: Req, fields: &dyn Fields) -> Option<()> {
     Some(())
 }
 
-/// Whether `early_hints` says here who gets them.
+/// Whether `early_hints` is set here.
 #[cfg(nginx_has = "ngx_http_core_loc_conf_s.early_hints")]
 fn is_said(r: Req) -> bool {
     !r.core_conf().early_hints.is_null()
@@ -266,7 +266,7 @@ fn write(r: Req, status: &[u8], fields: &dyn Fields) {
     // SAFETY: the connection's own function, for bytes that live until it returns.
     let sent = unsafe { send(c, text.as_mut_ptr(), text.len()) };
     if sent != text.len() as isize && sent != NGX_AGAIN as isize {
-        // What follows would stand in the middle of it.
+        // The response would follow in the middle of it.
         c.set_error(1);
     }
 }

@@ -1,14 +1,13 @@
-//! Two ends of a box, for two parties of which either may go at any time: a fetch puts letters in, the client that leads it takes
-//! them out.
+//! A mailbox with two ends, either of whose holders may end at any time: a fetch puts letters in, the client that leads it takes them out.
 //!
 //! | end | who holds it | gives | once the other end is dropped |
 //! |---|---|---|---|
 //! | [`ClientEnd`] | the client | its letters, and where its fetch is | what lies in the box, and no fetch |
 //! | [`FetchEnd`] | the fetch | its client | no client, and takes no letters |
 //!
-//! Each end says where its holder is for exactly as long as the holder keeps it: a holder that drops its end before it goes is never
-//! looked for where it no longer is. Nothing in here is borrowed while a caller's code runs, so that either end may be used, or
-//! dropped, in the middle of what is done with the other.
+//! Each end gives the address of its holder for exactly as long as the holder keeps it. A holder that drops its end before it ends is never
+//! reached at an address that is no longer valid. Nothing in here is borrowed while a caller's code runs, so either end may be used or
+//! dropped in the middle of a call on the other.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -25,7 +24,7 @@ pub(crate) struct ClientEnd<C, F: Copy, L>(Rc<Shared<C, F, L>>);
 /// The end of the fetch.
 pub(crate) struct FetchEnd<C, F: Copy, L>(Rc<Shared<C, F, L>>);
 
-/// A box between `client` and `fetch`, which say how each is found by the other.
+/// A mailbox between `client` and `fetch`: the addresses by which each reaches the other.
 pub(crate) fn mailbox<C, F: Copy, L>(
     client: Rc<C>,
     fetch: F,
@@ -65,7 +64,7 @@ impl<C, F: Copy, L> FetchEnd<C, F, L> {
         client
     }
 
-    /// Puts a letter into the box, in the place of one that lies there, unless that `stays` before it. The client, if it is there to take it.
+    /// Puts in a letter, which replaces one that has not been taken unless that one `stays`. Gives the client, if it can take it.
     pub(crate) fn put(&self, letter: L, stays: impl FnOnce(&L, &L) -> bool) -> Option<Rc<C>> {
         let client = self.client()?;
         let letter = match self.0.letter.take() {
@@ -76,7 +75,7 @@ impl<C, F: Copy, L> FetchEnd<C, F, L> {
         Some(client)
     }
 
-    /// Another request of the fetch's goes on: the end is its own from here on.
+    /// Another request carries the fetch on, and holds the end from now on.
     pub(crate) fn hand_to(&self, fetch: F) {
         self.0.fetch.set(Some(fetch));
     }

@@ -1,8 +1,8 @@
 //! The origin's header, for nginx's own variables (`$upstream_http_*`, `$upstream_cookie_*`, `$upstream_trailer_*`).
 //!
-//! nginx reads them from `r->upstream`, which a client's request has not: its fetch has it, or nobody where the response is stored.
-//! So a stand-in takes that place while one of nginx's functions reads, and only then: nothing else of nginx ever sees it. Its
-//! header is a copy: of the fetch's, or of what is stored.
+//! nginx reads them from `r->upstream`, which a client's request does not have: its fetch has one, or nobody if the response is stored.
+//! So a stand-in takes its place while one of nginx's functions reads; nothing else in nginx ever sees it. Its header is a copy of the
+//! fetch's, or of what is stored.
 
 use std::ptr::NonNull;
 
@@ -53,7 +53,7 @@ impl OriginHeader {
         ok.filter(|()| any).map(|()| copy)
     }
 
-    /// Lets `read` look at `r`, which has no upstream of its own, with this in its place.
+    /// Runs `read` while this takes the place of the upstream of `r`, which has none.
     pub(crate) fn shown_to<T>(self, r: Req, read: impl FnOnce() -> T) -> T {
         r.raw().upstream = self.0.as_ptr();
         let value = read();
@@ -92,7 +92,7 @@ impl OriginHeader {
         Some(())
     }
 
-    /// As ngx_http_upstream_process_set_cookie: lines that hang together.
+    /// As ngx_http_upstream_process_set_cookie: a linked list of lines.
     #[cfg(nginx_has = "ngx_table_elt_s.next")]
     fn add_cookie(&self, _: Pool, cookie: &'static mut ngx_table_elt_t) -> Option<()> {
         let mut end = &mut self.raw().headers_in.set_cookie;

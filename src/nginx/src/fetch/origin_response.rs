@@ -13,8 +13,8 @@ use crate::sys::header_list::List;
 use crate::sys::pool::bytes_of;
 use crate::sys::request::Req;
 
-/// Shows `f` the response whose header is about to be sent for `r`, to a request that was sent at `request_time`; and what forbids
-/// to store it.
+/// Shows `f` the response whose header is about to be sent for `r`, to a request that was sent at `request_time`; `withheld` is why it must
+/// not be stored.
 pub(crate) fn read<T>(
     r: Req,
     request_time: u64,
@@ -71,8 +71,7 @@ pub(crate) fn read<T>(
     })
 }
 
-/// The origin's fields but for those that the location does not listen to (`proxy_ignore_headers`), and its status line where that
-/// matters.
+/// The origin's fields but for those that the location ignores (`proxy_ignore_headers`), and its status line where that matters.
 struct Kept<'a> {
     upstream: &'a ngx_http_upstream_t,
     fields: &'a List<'a>,
@@ -103,7 +102,7 @@ impl Fields for Kept<'_> {
     }
 }
 
-/// The status line of the origin, as nginx shows it; nothing where nginx would make the same, and of a 304, which tells of a stored one.
+/// The origin's status line; empty where nginx would make the same one, and for a 304, which stands for a stored response.
 fn status_line(r: Req) -> &'static [u8] {
     let out = &r.raw().headers_out;
     match bytes_of(&out.status_line) {
@@ -125,7 +124,7 @@ fn own_last_modified(r: Req) -> Option<Vec<u8>> {
     Some(text[..end as usize - text.as_ptr() as usize].to_vec())
 }
 
-/// Whether the origin answered without a header. nginx takes that for HTTP/0.9, and has no status for it
+/// Whether the origin has answered without a header. nginx takes that for HTTP/0.9, and sets no status
 /// (ngx_http_proxy_process_status_line).
 pub(crate) fn lacks_header(r: Req) -> bool {
     // SAFETY: NULL or live, as the request's upstream.
@@ -136,16 +135,16 @@ pub(crate) fn lacks_header(r: Req) -> bool {
     answered == Some((0, NGX_HTTP_OK as usize))
 }
 
-/// Whether nginx would complete the `Location` of this response: one that it notes, and that begins with a slash
-/// (ngx_http_header_filter). That of an origin it does not note.
+/// Whether nginx would make the `Location` of this response absolute: it is noted in `headers_out`, as an origin's is not, and begins with a
+/// slash (ngx_http_header_filter).
 pub(crate) fn is_own_redirect(r: Req) -> bool {
     // SAFETY: NULL or an element of the response's header list.
     let location = unsafe { r.raw().headers_out.location.as_ref() };
     location.is_some_and(|e| bytes_of(&e.value).first() == Some(&b'/'))
 }
 
-/// The status to judge by, and how the origin failed if nginx made the response in its place. The origin's own counts where
-/// nginx shows another, or leads elsewhere.
+/// The status to judge by, and how the origin failed if nginx has made the response in its place. The origin's own status counts where
+/// nginx shows another one or redirects.
 fn verdict(r: Req) -> (u16, Option<Failure>) {
     let raw = r.raw();
     let shown = match raw.headers_out.status {
@@ -190,7 +189,7 @@ fn says_encoding(_: Req) -> bool {
     false
 }
 
-/// Whether a handler of nginx's own has asked if the client takes gzip (gzip_static): it answers by that, be it said or not.
+/// Whether a handler of nginx's has looked at the client's `Accept-Encoding` (gzip_static): the response depends on it, with `Vary` or not.
 #[cfg(nginx_has = "ngx_http_request_s.set_gzip_vary")]
 fn is_by_encoding(raw: &ngx_http_request_t) -> bool {
     raw.gzip_vary() != 0 || raw.gzip_tested() != 0

@@ -1,4 +1,4 @@
-//! Redirects inside nginx: an index, `X-Accel-Redirect`, `error_page`. No fetch follows one.
+//! Redirects inside nginx: an index, `X-Accel-Redirect`, `error_page`. A fetch follows none of them.
 //!
 //! The place that a request is led to has settings of its own, for the cache too, and filters that see the client's request. So
 //! a fetch that nginx leads elsewhere ends there, and the client's own request makes the redirect. It then meets the cache
@@ -19,32 +19,32 @@ use crate::fetch::response_copy::{copy_fields, copy_host_fields};
 use crate::sys::pool::str_of;
 use crate::sys::request::Req;
 
-/// How a client's request goes on after a fetch that brought no response of its own. What it needs lies in its pool.
+/// How a client's request goes on after a fetch that nginx has redirected. The strings are in the request's pool.
 pub(crate) enum Onward {
-    /// nginx ends it with this status: a page of its own, or what `error_page` says.
+    /// nginx ends it with this status: by a page of its own, or as `error_page` says.
     Error(ngx_int_t),
     Target {
         uri: ngx_str_t,
         args: ngx_str_t,
-        /// It asks by GET from here on, unless by HEAD.
+        /// The method becomes GET, unless it is HEAD.
         by_get: bool,
     },
     Named(ngx_str_t),
 }
 
-/// Where nginx has led a fetch.
+/// How nginx has left the way of a fetch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Detour {
-    /// Nowhere: the response is nginx's own, in place of one with this status.
+    /// The response is nginx's own page for this status.
     Error(ngx_int_t),
-    /// To another target.
+    /// By a redirect to another target.
     Target,
-    /// To a named location.
+    /// By a redirect to a named location.
     Named,
 }
 
-/// Makes of what `fetch` has come to what `client` goes on with, and gives the client the header fields that nginx has kept for
-/// it: those of the refusal, or those that outlive `X-Accel-Redirect` (ngx_http_upstream_process_headers).
+/// Gives `client` what it needs to follow the redirect of `fetch`: the target, and the header fields that nginx has kept for it: those of an
+/// error, or those that `X-Accel-Redirect` keeps (ngx_http_upstream_process_headers).
 pub(crate) fn hand_over(fetch: Req, client: Req, detour: Detour) -> Option<Onward> {
     let pool = client.pool();
     copy_header(fetch, client, detour)?;
@@ -73,7 +73,7 @@ fn copy_header(fetch: Req, client: Req, detour: Detour) -> Option<()> {
     Some(())
 }
 
-/// Leads a client's request on, outside nginx's call stack for it. Its record here is over; the request may be gone afterwards.
+/// Redirects a client's request, outside nginx's call stack for it. The request may be gone afterwards.
 pub(crate) fn follow(r: Req, onward: Onward) {
     match onward {
         Onward::Error(status) => return r.finalize(status),

@@ -1,4 +1,4 @@
-//! A response that is not stored, on its way from a fetch to the client that leads it.
+//! Relays a response that is not stored from a fetch to the client that leads it.
 //!
 //! The body is copied through a bounded set of buffers of the client's own, so that neither request depends on the life of the other.
 //! When all of them are on their way, the fetch is held until the client has taken some.
@@ -18,14 +18,14 @@ use crate::sys::request::Req;
 const BUFFER: usize = 32 * 1024;
 const BUFFERS: u32 = 8;
 
-/// Where the client has all that it asked for, if nginx's range filter cuts the body to these ranges: behind the only one.
+/// Where the client's part ends, if nginx's range filter cuts the body to one range.
 pub(crate) fn end_of_cut(r: Req, ranges: &[ByteRange]) -> Option<u64> {
     let [range] = ranges else { return None };
     let is_cut = r.raw().headers_out.status == NGX_HTTP_PARTIAL_CONTENT as usize;
     is_cut.then(|| range.last.saturating_add(1))
 }
 
-/// Buffers by which a fetch passes an unstored body to its client.
+/// The buffers by which a fetch passes an unstored body to its client.
 pub(crate) struct Relay {
     bufs: Bufs,
     made: u32,
@@ -33,21 +33,21 @@ pub(crate) struct Relay {
     held_back: bool,
     /// An empty buffer that has nginx send what it holds back; NULL until it is needed.
     flush: *mut ngx_chain_t,
-    /// So many bytes of the body, and the client has all that it asked for.
+    /// How many bytes of the body the client still needs, if it has asked for a part.
     left: Option<u64>,
 }
 
-/// What a relay made of a chain.
+/// What has become of a chain.
 pub(crate) enum Relayed {
-    /// All of it is on its way.
+    /// All of it has been passed to nginx.
     All,
-    /// The client has to take some first.
+    /// All buffers are in flight: the client has to accept some first.
     Blocked,
     /// The client is gone, or memory is out.
     Failed,
-    /// All of it, the end of the response included; with nginx's return code.
+    /// All of it has been passed to nginx, the end of the response included; with nginx's return code.
     Ended(ngx_int_t),
-    /// All that the client asked for; with nginx's return code.
+    /// The client has all that it asked for; with nginx's return code.
     Enough(ngx_int_t),
 }
 
@@ -67,7 +67,7 @@ impl Relay {
         }
     }
 
-    /// For a response whose header is on its way.
+    /// For a response whose header has been sent.
     pub(crate) fn begun() -> Relay {
         Relay {
             bufs: Bufs::default(),
@@ -97,12 +97,12 @@ impl Relay {
         rc
     }
 
-    /// Sends what waits.
+    /// Has nginx go on sending.
     pub(crate) fn flush(&mut self, r: Req) -> ngx_int_t {
         self.bufs.send(r, ptr::null_mut())
     }
 
-    /// A link whose buffer has memory; `Ok(None)` when all that a client may have are on their way.
+    /// A link whose buffer has memory; `Ok(None)` when all that a client may have are in flight.
     fn room(&mut self, r: Req) -> Result<Option<*mut ngx_chain_t>, ()> {
         if let Some(link) = self.bufs.emptied() {
             return Ok(Some(link));
@@ -138,7 +138,7 @@ impl Relay {
             if chain.head.is_null() {
                 return if full { Relayed::Blocked } else { Relayed::All };
             }
-            // nginx may hold a little back to make larger writes; not when it holds the last of our buffers.
+            // nginx may hold back a little to make larger writes; it must not hold the last of our buffers.
             self.held_back = true;
             if self.made == BUFFERS && self.bufs.is_used_up() {
                 chain

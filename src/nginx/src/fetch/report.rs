@@ -1,6 +1,6 @@
 //! What error.log says of refreshes: one `warn` for each step of a failing entry's back-off, a `notice` when it has recovered, and a
-//! `warn` where `swr_cache_refresh_max` puts refreshes off. However many there are, a worker writes few lines: the others
-//! are counted, and told of as a number a little later.
+//! `warn` where `swr_cache_refresh_max` defers refreshes. A worker writes a bounded number of lines: the others are counted, and the log
+//! gets their number a little later.
 
 use nginx_sys::{NGX_LOG_NOTICE, NGX_LOG_WARN, ngx_event_t};
 use swrcache::engine::{Stored, Trouble, key};
@@ -13,15 +13,15 @@ use crate::sys::log::{Limit, SPAN, log_cycle, log_request};
 use crate::sys::one_thread::OneThread;
 use crate::sys::request::Req;
 
-/// Lines of a kind in a span of time.
+/// How many lines of a kind are written in a span of time.
 const LINES: u32 = 10;
 
 static FAILED: OneThread<Limit> = OneThread::new(Limit::new());
 static RECOVERED: OneThread<Limit> = OneThread::new(Limit::new());
-/// Tells of the lines that were suppressed.
+/// Logs how many lines were suppressed.
 static SUMMARY: PostedEvent = PostedEvent::new(summarize);
 
-/// Whether one more line of a kind may be written, and how many were suppressed before it; else those are told of later.
+/// Whether one more line of a kind may be written, and how many were suppressed before it. If not, a summary follows later.
 fn admit(limit: &Limit, most: u32) -> Option<u64> {
     let admitted = limit.admit(most);
     if admitted.is_none() {
@@ -49,7 +49,7 @@ fn seconds(ms: u64) -> String {
     format!("{}.{} s", ms / 1000, ms % 1000 / 100)
 }
 
-/// A span is over.
+/// Logs how many lines were suppressed: a span of time has ended.
 extern "C" fn summarize(_: *mut ngx_event_t) {
     guard("a summary for the log", (), || {
         for (limit, level, what) in [
@@ -57,7 +57,7 @@ extern "C" fn summarize(_: *mut ngx_event_t) {
             (
                 &RECOVERED,
                 NGX_LOG_NOTICE,
-                "refreshes that had failed work again",
+                "refreshes have succeeded after failures",
             ),
         ] {
             let suppressed = limit.take_suppressed();
@@ -70,7 +70,7 @@ extern "C" fn summarize(_: *mut ngx_event_t) {
     });
 }
 
-/// The entry that a fetch is for, as it was when that began.
+/// The entry that a fetch is for, and how its refreshes failed when the fetch began.
 pub(crate) struct Watch {
     entry: Stored,
     before: Option<Trouble>,
@@ -84,7 +84,7 @@ impl Watch {
         }
     }
 
-    /// The fetch is over: says so if the entry fails anew, or, where the fetch has renewed it, no longer.
+    /// Logs, when the fetch has ended, whether it failed anew or was the first to succeed again.
     pub(crate) fn end(&self, r: Req, conf: &LocConf, renewed: bool) {
         let failures = |trouble: &Option<Trouble>| trouble.as_ref().map_or(0, |t| t.failures);
         let after = self.entry.trouble();
@@ -107,7 +107,7 @@ impl Watch {
         };
         let next = seconds(trouble.next_try.saturating_sub(now()));
         let text = format!(
-            "the refresh of \"{}\" in zone \"{}\" failed: {}, {} in a row; the stale response is served while its windows last, \
+            "the refresh of \"{}\" in zone \"{}\" failed: {}, {} in a row; the stale response is served within its windows, \
              next try in {next}",
             self.key(),
             zone_name(r, conf),
@@ -122,7 +122,7 @@ impl Watch {
             return;
         };
         let text = format!(
-            "the refresh of \"{}\" in zone \"{}\" works again, after {} failures in {}; it is served fresh",
+            "the refresh of \"{}\" in zone \"{}\" has succeeded after {} failures in {}; the response is fresh again",
             self.key(),
             zone_name(r, conf),
             before.failures,
@@ -132,13 +132,13 @@ impl Watch {
     }
 }
 
-/// A refresh was put off, as `swr_cache_refresh_max` are under way.
+/// A refresh was deferred: `swr_cache_refresh_max` of them are in flight.
 pub(crate) fn deferred(r: Req, conf: &LocConf, entry: &Stored) {
     let Some(suppressed) = admit(&conf.put_off, 1) else {
         return;
     };
     let text = format!(
-        "the refresh of \"{}\" in zone \"{}\" is put off: swr_cache_refresh_max ({}) are under way; the stale response is served, \
+        "the refresh of \"{}\" in zone \"{}\" is deferred: swr_cache_refresh_max ({}) refreshes of the location are in flight; the stale response is served, and \
          a later request refreshes it",
         key::display(entry.object().key()),
         zone_name(r, conf),

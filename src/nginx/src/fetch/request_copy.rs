@@ -2,8 +2,8 @@
 //!
 //! nginx would run a background subrequest on the client's connection and hold that until it ends; here the fetch
 //! stands alone. It takes over where the client's request stood, behind the access phase, which has run once, for the
-//! client. What `set`, `map` or `auth_request_set` computed for the client holds: variables and captures are copied. It is no visitor's
-//! request: nginx neither logs nor counts it.
+//! client. Variables and captures are copied, so that what `set`, `map` or `auth_request_set` computed for the client holds. It is not a
+//! visitor's request: nginx neither logs nor counts it.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
@@ -29,7 +29,7 @@ use crate::sys::variables;
 #[derive(Clone, Copy)]
 pub(crate) struct Client<'a> {
     r: Req,
-    /// The values of its variables at an earlier time; nothing: those of now.
+    /// The values of its variables at an earlier time; `None` for those of now.
     variables: Option<&'a [ngx_http_variable_value_t]>,
 }
 
@@ -39,7 +39,7 @@ impl<'a> Client<'a> {
         Client { r, variables: None }
     }
 
-    /// A request as it was when its variables had these values: its own answer may have set some which tell of that.
+    /// A request as it was when its variables had these values: its answer may have set some that describe the answer.
     pub(crate) fn before(r: Req, variables: &'a [ngx_http_variable_value_t]) -> Client<'a> {
         Client {
             r,
@@ -48,7 +48,7 @@ impl<'a> Client<'a> {
     }
 }
 
-/// Makes the request of a fetch; nothing runs until [`start`]. `None` when a connection or memory is not to be had.
+/// Makes the request of a fetch, which does not run yet. `None` without a free connection or memory.
 pub(crate) fn make(
     client: Client<'_>,
     life: &Fetch,
@@ -86,14 +86,14 @@ pub(crate) fn abandon(r: Req) {
     r.outside(|| r.finalize(nginx_sys::NGX_ERROR as isize));
 }
 
-/// nginx has counted a request of a visitor (ngx_http_alloc_request), which it is not.
+/// Undoes what nginx has counted (ngx_http_alloc_request): a fetch is not a visitor's request.
 fn take_out_of_counts() {
     count(c"ngx_stat_requests", -1);
     count(c"ngx_stat_reading", -1);
 }
 
-/// nginx is about to count down what it has not counted, or no more: a request in its first state (ngx_http_free_request), and
-/// a connection (ngx_http_close_connection).
+/// Balances what nginx is about to subtract although it is not in the counts: a request that is being read (ngx_http_free_request), and a
+/// connection (ngx_http_close_connection).
 ///
 /// # Safety
 /// Nothing is asked of the caller: no pointer is looked at.
@@ -111,7 +111,7 @@ fn count(counter: &CStr, n: isize) {
     }
 }
 
-/// Copies what the client's request has come to by now. A field that is new to nginx fails the build (`build/request.rs`). Of
+/// Copies the client's request as it is now. A field that is new to nginx fails the build (`build/request.rs`). Of
 /// `ngx_http_request_t`
 ///
 /// | fields | in the fetch |
@@ -120,13 +120,13 @@ fn count(counter: &CStr, n: isize) {
 /// | `headers_in`, `request_body` | copies ([`copy_fields`], [`copy_body`]) |
 /// | `variables`, `captures` | copies |
 /// | `start_sec`, `start_msec`, `request_length`, `pipeline` | the client's: variables tell them |
-/// | `limit_conn_status`, `limit_req_status`, `internal`, `uri_changes` | the client's: what was done is not done again |
+/// | `limit_conn_status`, `limit_req_status`, `internal`, `uri_changes` | the client's: a fetch is not limited or counted again |
 /// | `error_page` | as if one had been followed already: none is looked up then (ngx_http_special_response_handler), see [`crate::fetch::redirect`] |
 /// | `content_handler`, `phase_handler` | the client's: the fetch goes on from there |
 /// | `stream`, `v3_parse`, `header_in`, `http_connection` | its own: it has no client to read from |
-/// | `headers_out`, `err_status`, `limit_rate` and the flags of filters | its own: the origin's response is judged as it came, and goes out by the client's request |
-/// | `upstream`, `upstream_states`, `cache`, `cleanup`, `count` and all the state of running | its own |
-/// | where the parser of requests stands (`state`, `header_name_start`, `host_start` ...) | unused: nothing is parsed |
+/// | `headers_out`, `err_status`, `limit_rate` and the flags of filters | its own: the origin's response is judged as it came, and sent by the client's request |
+/// | `upstream`, `upstream_states`, `cache`, `cleanup`, `count` and everything else of a running request | its own |
+/// | the state of the request parser (`state`, `header_name_start`, `host_start` ...) | unused: nothing is parsed |
 fn fill(client: Client<'_>, r: Req, life: &Fetch) -> Option<()> {
     let (from, to, pool) = (client.r.raw(), r.raw(), r.pool());
     to.set_logged(1);
@@ -138,7 +138,7 @@ fn fill(client: Client<'_>, r: Req, life: &Fetch) -> Option<()> {
     to.main_conf = from.main_conf;
     to.srv_conf = from.srv_conf;
     to.loc_conf = from.loc_conf;
-    // A HEAD fetches the whole, so that it can be stored, unless the location has it otherwise.
+    // A HEAD fetches the whole response so that it can be stored, unless the location says otherwise (swr_cache_convert_head).
     let is_head = from.method == NGX_HTTP_HEAD as usize && !life.is_head();
     to.method = if is_head {
         NGX_HTTP_GET as usize
@@ -238,8 +238,8 @@ fn copy_body(client: Req, r: Req) -> Option<()> {
     add_field(r, b"Content-Length", bytes.len().to_string().as_bytes())
 }
 
-/// Variables that a request computes once, from what is its own: a fetch would make another value of them, or none. They are computed
-/// in the client's request before they are copied. All others of nginx's are functions of what a fetch shares with its client.
+/// Variables that a request computes once, from what it does not share with a fetch: the fetch would compute another value, or none. They
+/// are computed in the client's request before they are copied. All of nginx's other variables depend on what a fetch shares with its client.
 const OWN: [&[u8]; 13] = [
     b"request_id",
     b"realip_remote_addr",
@@ -282,7 +282,7 @@ fn copy_variables(client: Client<'_>, r: Req) -> Option<()> {
         })
 }
 
-/// What was computed for the fetch since holds for its client too, which nginx leads on: it would be the same request.
+/// Copies what was computed for the fetch since to its client, which nginx redirects: without a cache it would be the same request.
 pub(crate) fn give_back_variables(fetch: Req, client: Req) -> Option<()> {
     let is_set = |v: &ngx_http_variable_value_t| v.valid() != 0 || v.not_found() != 0;
     let values = variables::indexed(fetch)
@@ -299,7 +299,7 @@ pub(crate) fn give_back_variables(fetch: Req, client: Req) -> Option<()> {
         .try_for_each(|((from, to), _)| copy_variable(client.pool(), from, to))
 }
 
-/// Whether a variable is a field of the request: its value is that of the fetch's own, which sends fewer.
+/// Whether a variable is a field of the request: a fetch has its own value of it, since it sends other fields.
 fn mirrors_a_field(name: &[u8]) -> bool {
     name.starts_with(b"http_") || name.starts_with(b"cookie_")
 }
@@ -332,7 +332,7 @@ fn copy_captures(client: Req, r: Req) -> Option<()> {
     };
     // SAFETY: room for `ncaptures` offsets (ngx_http_regex_exec).
     let offsets = unsafe { std::slice::from_raw_parts(from.captures, from.ncaptures) };
-    // A regex without groups counts its match as captured but leaves the offsets as they were, or never were.
+    // A regex without groups counts its match as captured but leaves the offsets unset.
     let offsets: Vec<c_int> = offsets
         .iter()
         .map(|n| {

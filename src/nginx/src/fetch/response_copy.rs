@@ -1,4 +1,4 @@
-//! The header of what a fetch got, copied to the client that leads it.
+//! Copies the header of a fetch's response to the client that leads it.
 
 use swrcache::engine::IgnoreFields;
 use swrcache::http::fields::is;
@@ -46,7 +46,7 @@ pub(crate) fn copy_fields(r: Req, fetch: Req, wanted: impl Fn(&[u8]) -> bool) ->
     ok
 }
 
-/// Copies `X-Accel-Limit-Rate` and `X-Accel-Charset`, which nginx has read for the fetch. Without buffers it heeds no rate.
+/// Copies `X-Accel-Limit-Rate` and `X-Accel-Charset`, which nginx has read for the fetch. An unbuffered response has no rate.
 pub(crate) fn copy_host_fields(r: Req, conf: &LocConf, fetch: Req) -> Option<()> {
     let ignored = conf.policy.ignore;
     let from = fetch.raw();
@@ -62,8 +62,8 @@ pub(crate) fn copy_host_fields(r: Req, conf: &LocConf, fetch: Req) -> Option<()>
     }
 }
 
-/// The trailers of a relayed response, as far as nginx has let them pass (`proxy_pass_trailers`, `grpc_pass`): they have come
-/// when the end of the body comes.
+/// Copies the trailers of a relayed response, as far as nginx passes them on (`proxy_pass_trailers`, `grpc_pass`): they are complete when
+/// the body ends.
 pub(crate) fn copy_trailers(r: Req, from: Req) -> Option<()> {
     let to = &mut r.raw().headers_out.trailers;
     if to.part.nelts > 0 {
@@ -81,8 +81,8 @@ pub(crate) fn copy_trailers(r: Req, from: Req) -> Option<()> {
     ok
 }
 
-/// Whether nginx shall cut what the client wants from a relayed response: the fetch asked for the whole. That is where nginx would
-/// without a cache, or in place of an origin that offers parts.
+/// Whether nginx cuts the client's ranges from a relayed response, of which the fetch has asked for the whole: where nginx would do so
+/// without a cache, or in place of an origin that accepts ranges.
 fn relays_parts(r: Req, fetch: Req) -> bool {
     let from = &fetch.raw().headers_out;
     let (mut takes_ranges, mut is_part) = (false, false);

@@ -1,6 +1,6 @@
 //! The client's TLS session, shared with a fetch so that `$scheme` and `$ssl_*` hold in it.
 //!
-//! The module links no TLS library: which one nginx has is nginx's affair. The two functions are looked up at run time.
+//! The module links no TLS library, since nginx may have any: the two functions are looked up at run time.
 
 #[cfg(nginx_has = "ngx_ssl_connection_s.connection")]
 pub(crate) use with::{release, share};

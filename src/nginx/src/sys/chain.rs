@@ -39,7 +39,7 @@ impl Bufs {
         rc
     }
 
-    /// Finds out which links nginx has done with.
+    /// Finds out which links nginx has sent.
     pub(crate) fn sort(&mut self, r: Req, mut out: *mut ngx_chain_t) {
         // SAFETY: all links are of the request's pool and carry our tag.
         unsafe {

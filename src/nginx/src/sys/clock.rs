@@ -1,5 +1,4 @@
-//! The time that the cache counts by: Unix time in milliseconds, as new as the current turn of the event loop, that never goes
-//! back.
+//! The time that the cache uses: Unix time in milliseconds, as of the current turn of the event loop. It never goes back.
 //!
 //! When the wall clock is set back, everything stored before would look younger by as much. So time goes on with nginx's
 //! monotonic clock; where the wall clock goes further (the machine has slept), it is followed. How far the one is ahead of the
@@ -15,7 +14,7 @@ use nginx_sys::{ngx_current_msec, ngx_timeofday};
 /// What is added to the monotonic clock.
 static AHEAD: OnceLock<&AtomicU64> = OnceLock::new();
 
-/// In the master, before workers are forked.
+/// Runs in the master, before workers are forked.
 pub(crate) fn start() {
     now();
 }

@@ -13,7 +13,7 @@ use nginx_sys::{
 
 use crate::sys::one_thread::OneThread;
 
-/// How long a piece of work between two turns of the event loop may take: clients don't notice so much.
+/// How long a piece of work between two turns of the event loop may take.
 pub(crate) const PIECE: Duration = Duration::from_micros(500);
 
 /// An event. It stays where it is from the first time that it is set until it is cancelled.
@@ -30,8 +30,8 @@ impl Event {
         self.0.get()
     }
 
-    /// Has `handler` be called with this event. `data` is for the handler; nginx's debug log reads a descriptor behind it, so that there
-    /// have to be as many bytes as an event has.
+    /// Sets the handler, which gets this event. `data` is for the handler, and must point to as many bytes as an event has: nginx's debug log
+    /// reads a descriptor behind it.
     pub(crate) fn set_up(
         &self,
         handler: ngx_event_handler_pt,
@@ -47,7 +47,7 @@ impl Event {
         }
     }
 
-    /// Has the handler be called in so many milliseconds. A timer that is set already moves.
+    /// Calls the handler in so many milliseconds. A timer that is set already moves.
     pub(crate) fn set_timer(&self, ms: u64) {
         // SAFETY: as in `set_up`; the event stays in its place while the timer is set (see the type).
         unsafe { ngx_add_timer(self.as_ptr(), ngx_msec_t::try_from(ms).unwrap_or(0)) }
@@ -70,7 +70,7 @@ impl Event {
         }
     }
 
-    /// Out of the tree of timers and of the queue of posted events.
+    /// Takes the event out of the tree of timers and out of the queue of posted events.
     pub(crate) fn cancel(&self) {
         self.stop_timer();
         if self.is_posted() {
@@ -79,7 +79,7 @@ impl Event {
         }
     }
 
-    /// Whether it is the timer that has called the handler; asked once.
+    /// Whether the timer has called the handler; to be asked once.
     pub(crate) fn take_timeout(&self) -> bool {
         // SAFETY: as in `set_up`.
         unsafe {
@@ -89,30 +89,29 @@ impl Event {
         }
     }
 
-    /// Keeps no worker from exiting.
+    /// Has the timer keep no worker from exiting.
     pub(crate) fn set_cancelable(&self) {
         // SAFETY: as in `set_up`.
         unsafe { (*self.as_ptr()).set_cancelable(1) }
     }
 
-    /// How others have the handler be called. To be dropped before the event goes.
-    pub(crate) fn bell(&self) -> Bell {
-        Bell(NonNull::from(self).cast())
+    /// What others notify the owner by. To be dropped before the event is gone.
+    pub(crate) fn notifier(&self) -> Notifier {
+        Notifier(NonNull::from(self).cast())
     }
 }
 
-/// Has an event's handler be called in this turn of the event loop. It holds no longer than the event is in its place.
-pub(crate) struct Bell(NonNull<ngx_event_t>);
+/// Has an event's handler called in this turn of the event loop; valid as long as the event is.
+pub(crate) struct Notifier(NonNull<ngx_event_t>);
 
-impl Bell {
-    pub(crate) fn ring(&self) {
-        // SAFETY: whoever owns the event takes this bell out of others' reach, and the event out of the queue, before it goes.
+impl Notifier {
+    pub(crate) fn notify(&self) {
+        // SAFETY: whoever owns the event takes this notifier out of others' reach, and the event out of the queue, before it goes.
         unsafe { ngx_post_event(self.0.as_ptr(), &raw mut ngx_posted_events) }
     }
 }
 
-/// A static event for work in pieces, between the other events of a worker. When a piece is done, the handler is called again only if
-/// it asks for that.
+/// A static event for work in pieces, between the other events of a worker. The handler is called again only if it asks for that.
 pub(crate) struct PostedEvent {
     event: OneThread<Event>,
     handler: unsafe extern "C" fn(*mut ngx_event_t),
@@ -135,7 +134,7 @@ impl PostedEvent {
         event
     }
 
-    /// At the next turn of the event loop (ngx_post_event on the queue of the next one), unless it is to be later.
+    /// Calls the handler at the next turn of the event loop (ngx_post_event on the queue of the next one), unless it is due later.
     pub(crate) fn next(&'static self) {
         let event = self.event();
         if !event.is_posted() && !event.has_timer() {
@@ -144,7 +143,7 @@ impl PostedEvent {
         }
     }
 
-    /// After so many milliseconds, unless it is due before that.
+    /// Calls the handler after so many milliseconds, unless it is due before that.
     pub(crate) fn at_latest_in(&'static self, ms: u64) {
         let event = self.event();
         if !event.is_posted() && !event.has_timer() {
@@ -152,7 +151,7 @@ impl PostedEvent {
         }
     }
 
-    /// After so many milliseconds.
+    /// Calls the handler after so many milliseconds.
     pub(crate) fn later(&'static self, ms: u64) {
         self.event().set_timer(ms);
     }

@@ -7,7 +7,7 @@ use nginx_sys::{NGX_LOG_ERR, log_line, ngx_cycle};
 use crate::sys::clock::now;
 use crate::sys::request::Req;
 
-/// The span of time in which a kind of line is written so many times at most, in milliseconds.
+/// The span of time in which the number of lines of a kind is limited, in milliseconds.
 pub(crate) const SPAN: u64 = 10_000;
 
 /// Writes a line to the log of the cycle (the main `error_log`).
@@ -27,7 +27,7 @@ pub(crate) fn log_error(r: Req, message: &str) {
     log_request(r, NGX_LOG_ERR, message);
 }
 
-/// How many lines of a kind a worker writes; the others are counted.
+/// Limits the lines of a kind that a worker writes; the others are counted.
 pub(crate) struct Limit {
     since: Cell<u64>,
     written: Cell<u32>,
@@ -43,7 +43,7 @@ impl Limit {
         }
     }
 
-    /// Whether one more of at most `most` lines a [`SPAN`] may be written: then how many were suppressed since the last one.
+    /// Whether one more of at most `most` lines in a [`SPAN`] may be written; if so, how many were suppressed since the last one.
     pub(crate) fn admit(&self, most: u32) -> Option<u64> {
         let now = now();
         if now.saturating_sub(self.since.get()) >= SPAN {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 static INDEX: AtomicUsize = AtomicUsize::new(0);
 
-/// Notes what nginx has assigned before it makes the module's first configuration. It stays the same across reloads
+/// Notes the index, which nginx has assigned before it makes the module's first configuration. It stays the same across reloads
 /// (ngx_count_modules).
 pub(crate) fn assign(ctx_index: usize) {
     INDEX.store(ctx_index, Relaxed);
@@ -17,7 +17,7 @@ pub(crate) fn ctx_index() -> usize {
     INDEX.load(Relaxed)
 }
 
-/// What marks zones and buffers as this module's: an address that is nobody else's.
+/// The tag of this module's zones and buffers: a unique address.
 pub(crate) fn tag() -> *mut c_void {
     (&raw const INDEX).cast_mut().cast()
 }

@@ -1,4 +1,4 @@
-//! Statics of a worker: nginx runs one thread in it.
+//! Statics of a worker, in which nginx runs one thread.
 
 use std::ops::Deref;
 

@@ -2,11 +2,11 @@
 //!
 //! | kept | how many | found by | for |
 //! |---|---|---|---|
-//! | record | one counts, the newest: a request that nginx leads elsewhere gets another where it meets the cache again | `r->ctx` | whoever a request is: a client's, a fetch, one that is explained, a purge |
+//! | record | the newest one counts: a request that nginx redirects gets another one where it meets the cache again | `r->ctx` | what the request is: a client's, a fetch, one that is explained, a purge |
 //! | note | any number | a walk over the cleanups of the pool | what is rarely asked for |
 //!
-//! Both live in the request's pool, are dropped with it, after logging, and are only ever shared: a filter or a variable may ask for a
-//! record in the middle of what the record does, so what changes in one is a `Cell`.
+//! Both live in the request's pool and are dropped with it, after logging. There are only shared references to them, since a filter or a
+//! variable may read a record in the middle of a call on it: what changes in one is a `Cell`.
 
 use std::any::TypeId;
 use std::ffi::c_void;
@@ -19,7 +19,7 @@ use crate::sys::request::Req;
 
 /// The type of a record.
 pub(crate) trait Kind: 'static {
-    /// Whether it holds wherever nginx leads the request, up to its end. Else it holds where the request got it.
+    /// Whether the record holds after nginx has redirected the request. If not, it holds in the location where the request got it.
     const FOLLOWS: bool;
 }
 
@@ -29,7 +29,7 @@ struct Head {
     owner: Req,
     is_record: bool,
     follows: bool,
-    /// What nginx still allowed the request of redirects when it got the record.
+    /// `r->uri_changes`, the number of redirects that are left, when the request got the record.
     uri_changes: u32,
     /// Drops the value behind the head.
     drop: unsafe fn(NonNull<Head>),
@@ -83,7 +83,7 @@ impl Record {
         }
     }
 
-    /// The record, unless nginx has led the request elsewhere since it got it.
+    /// The record, unless nginx has redirected the request since it got it.
     pub(crate) fn here(r: Req) -> Option<Record> {
         Record::of(r).filter(|record| {
             let head = record.head();
@@ -91,7 +91,7 @@ impl Record {
         })
     }
 
-    /// What it is, if that is a `T`.
+    /// The record, if it is a `T`.
     pub(crate) fn get<'a, T: Kind>(self) -> Option<&'a T> {
         if self.head().kind != TypeId::of::<T>() {
             return None;
@@ -159,7 +159,7 @@ unsafe fn drop_value<T>(head: NonNull<Head>) {
     unsafe { ptr::drop_in_place(&raw mut (*head.cast::<Kept<T>>().as_ptr()).value) }
 }
 
-/// What is kept goes with the pool. As the handler of a cleanup it tells this from other cleanups.
+/// Drops what is kept, with the pool. The handler also identifies the cleanups of this file.
 ///
 /// # Safety
 /// `data` is what `keep` wrote; the pool calls this once.

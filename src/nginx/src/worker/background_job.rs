@@ -1,4 +1,5 @@
-//! Purges, and what writes have made invalid, that a worker carries out in pieces between its events, so that its clients don't notice.
+//! Removals (of purges, and of what writes have made invalid) that a worker carries out in pieces between its events, so that no request is
+//! delayed by them.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -15,16 +16,16 @@ use crate::sys::log::log_cycle;
 use crate::sys::one_thread::OneThread;
 use crate::sys::request::Req;
 
-/// How many places are looked at between two looks at the clock.
+/// How many entry slots are visited between two looks at the clock.
 pub(crate) const PLACES: u32 = 1024;
-/// When to try again where a lock is held by a process that is stopped, in milliseconds, and how often: half a minute long.
+/// The pause before the next try while a stopped process holds a lock, in milliseconds, and how often to try: for half a minute.
 const LATER: u64 = 20;
 const TRIES: u32 = 1500;
-/// How often at the end of the worker.
+/// How often to try when the worker exits.
 const TRIES_AT_END: u32 = 50;
 
-/// Who is told of the end of a job: a request that waits for it, and what answers it. That gets the number of responses removed, or
-/// nothing if the job could not be carried out.
+/// A request that waits for the end of a job, and what answers it then: with the number of responses removed, or with nothing if the job
+/// could not be carried out.
 pub(crate) struct Asker {
     pub(crate) r: Req,
     pub(crate) answer: Box<dyn FnOnce(Option<u64>)>,
@@ -33,20 +34,20 @@ pub(crate) struct Asker {
 /// A removal under way.
 struct Job {
     removal: Removal,
-    /// `None` if nobody asked, or the client has gone: the removal goes on.
+    /// `None` if no request waits, or its client has gone: the removal goes on.
     asker: Option<Asker>,
     /// What is removed, and where, for the log.
     about: String,
     tries: u32,
 }
 
-/// No borrow is held while an asker is told, which may start another job.
+/// No borrow is held while a request is answered, which may start another job.
 static JOBS: OneThread<RefCell<VecDeque<Job>>> = OneThread::new(RefCell::new(VecDeque::new()));
 
-/// What is left when the worker exits is done then.
+/// The next piece of work.
 static TURN: PostedEvent = PostedEvent::new(on_turn);
 
-/// Does it, soon.
+/// Starts a removal, which goes on between the worker's events.
 pub(crate) fn start(removal: Removal, asker: Option<Asker>, about: String) {
     JOBS.borrow_mut().push_back(Job {
         removal,
@@ -57,7 +58,7 @@ pub(crate) fn start(removal: Removal, asker: Option<Asker>, about: String) {
     TURN.next();
 }
 
-/// The request ends before its job does.
+/// Forgets the request: it ends before its job does.
 pub(crate) fn forget(r: Req) {
     for job in JOBS.borrow_mut().iter_mut() {
         if job.asker.as_ref().is_some_and(|asker| asker.r == r) {
@@ -66,14 +67,14 @@ pub(crate) fn forget(r: Req) {
     }
 }
 
-/// Ends what is under way: the worker exits.
+/// Finishes all jobs: the worker exits.
 pub(crate) fn finish_all() {
     let jobs = JOBS.take();
     for mut job in jobs {
         let done = (0..TRIES_AT_END).any(|_| {
             let done = job.removal.step(u32::MAX) == Ok(true);
             if !done {
-                // Another process repairs the zone, and this one is told so at once. No client is left here to notice.
+                // Another process is repairing the zone. This worker has no clients left that could be delayed.
                 sleep(Duration::from_millis(LATER));
             }
             done
@@ -102,7 +103,7 @@ extern "C" fn on_turn(_: *mut ngx_event_t) {
     });
 }
 
-/// A piece of the first job; nothing if it is not done yet.
+/// Does a piece of the first job; gives nothing if more is left to do.
 fn work() -> Option<Result<(), Busy>> {
     let mut jobs = JOBS.borrow_mut();
     let job = jobs.front_mut()?;
@@ -139,7 +140,7 @@ fn given_up() -> Option<Job> {
     }
 }
 
-/// Writes to the log that a purge could not be carried out.
+/// Logs that a purge could not be carried out.
 pub(crate) fn log_failure(about: &str) {
     let text = format!(
         "swr_cache: the purge of {about} failed: the zone was busy, or its memory is damaged; some of it may still be served until it expires, \

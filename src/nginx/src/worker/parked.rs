@@ -1,5 +1,5 @@
-//! Requests that wait for what another one fetches, perhaps in another worker. All of them are looked at when this worker is woken,
-//! and now and then where nothing wakes it.
+//! Requests that wait for another request's fetch, perhaps in another worker. All of them are looked at when this worker is woken, and
+//! periodically where nothing wakes it.
 
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_void;
@@ -14,20 +14,20 @@ use crate::sys::boundary::guard;
 use crate::sys::event::Event;
 use crate::sys::one_thread::OneThread;
 
-/// How long parked requests go unlooked-at where nothing wakes this worker, in milliseconds: where it has no eventfd, and while another
-/// binary's workers are in a zone.
+/// How often parked requests are looked at where nothing wakes this worker, in milliseconds: where it has no eventfd, and while workers of
+/// another binary use a zone.
 pub(crate) const UNREACHED: u64 = 20;
 
-/// What keeps a request's place among the parked ones: part of the request's record.
+/// A request's place among the parked ones; part of the request's record.
 #[repr(C)]
 pub(crate) struct Parked {
     // First, so that a pointer to the link is one to the whole.
     link: UnsafeCell<ngx_queue_t>,
-    /// What is called, with what.
+    /// The function that is called, and its argument.
     look: Cell<Option<(Look, *const c_void)>>,
 }
 
-/// Looks at a parked request, which may end.
+/// Looks at a parked request, which may end then.
 ///
 /// # Safety
 /// The pointer is the one that was given with the function, to a record that is still there.
@@ -36,9 +36,9 @@ pub(crate) type Look = unsafe fn(*const c_void);
 struct Worker {
     queue: UnsafeCell<ngx_queue_t>,
     timer: Event,
-    /// Others can wake this worker.
+    /// Other workers can wake this one.
     is_reached: Cell<bool>,
-    /// Processes are in a zone that can't.
+    /// Workers of another binary, which can't, use a zone.
     has_strangers: Cell<bool>,
 }
 
@@ -76,7 +76,7 @@ impl Parked {
         look_later();
     }
 
-    /// Out of the queue, if it is in one.
+    /// Takes the place out of the queue, if it is in one.
     pub(crate) fn leave(&self) {
         let link = self.link.get();
         // SAFETY: a link with neighbours is in a queue, whose links are all live.
@@ -90,7 +90,7 @@ impl Parked {
     }
 }
 
-/// In each worker, before its first event.
+/// Sets up the queue, in each worker, before its first event.
 pub(crate) fn set_up(cycle: &ngx_cycle_t) {
     let timer = &WORKER.timer;
     timer.set_up(Some(on_timer), timer.as_ptr().cast(), cycle.log);
@@ -98,18 +98,18 @@ pub(crate) fn set_up(cycle: &ngx_cycle_t) {
     unsafe { ngx_queue_init(WORKER.queue.get()) };
 }
 
-/// Says whether other workers can wake this one.
+/// Notes whether other workers can wake this one.
 pub(crate) fn set_reached(is_reached: bool) {
     WORKER.is_reached.set(is_reached);
 }
 
-/// Says whether another binary's workers, which can't, are in a zone.
+/// Notes whether workers of another binary, which can't, use a zone.
 pub(crate) fn set_strangers(has_strangers: bool) {
     WORKER.has_strangers.set(has_strangers);
     look_later();
 }
 
-/// Sees to it that parked requests are looked at where nothing may wake the worker.
+/// Starts the timer if there are parked requests and nothing may wake the worker.
 fn look_later() {
     let is_unreached = !WORKER.is_reached.get() || WORKER.has_strangers.get();
     // SAFETY: the queue was made in `set_up`.

@@ -1,4 +1,4 @@
-//! What nginx calls as the master and the workers come and go, and the timer that tidies the zones.
+//! nginx's hooks for the start and the end of the master and of each worker, and the timer for the upkeep of the zones.
 
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -21,11 +21,11 @@ use crate::sys::module_index::ctx_index;
 use crate::sys::one_thread::OneThread;
 use crate::worker::{background_job, parked, wakeup};
 
-/// How often the zones are tidied, in milliseconds, and how many places are looked at each time.
+/// How often the zones are tidied, in milliseconds, and how many entry slots are visited each time.
 const TIDY_EVERY: u64 = 1000;
 const TIDY_PLACES: u32 = 1000;
 
-/// When to try again to repair a zone of which a process that is stopped has a lock, in milliseconds.
+/// The pause before the next try to repair a zone while a stopped process holds its lock, in milliseconds.
 const LATER: u64 = 5;
 
 /// The zones of the configuration that this worker serves.
@@ -33,7 +33,7 @@ static ZONES: OneThread<Cell<*const MainConf>> = OneThread::new(Cell::new(ptr::n
 
 static TIDY: OneThread<Event> = OneThread::new(Event::new());
 
-/// After a worker's death there may be more to do than one look is to take.
+/// Repairs after a worker's death, in pieces.
 static REPAIR: PostedEvent = PostedEvent::new(on_repair);
 
 fn zones<'a>() -> Option<&'a MainConf> {
@@ -41,7 +41,7 @@ fn zones<'a>() -> Option<&'a MainConf> {
     unsafe { ZONES.get().as_ref() }
 }
 
-/// Looks whether another binary's workers are in a zone.
+/// Looks whether workers of another binary use a zone.
 fn look_for_strangers(main: &MainConf) {
     let mut caches = main.zones.iter().filter_map(|zone| zone.cache());
     parked::set_strangers(caches.any(|cache| cache.region().has_strangers()));
@@ -59,8 +59,8 @@ extern "C" fn on_tidy(_: *mut ngx_event_t) {
             REPAIR.next();
         }
     });
-    // It keeps no worker from exiting (cancelable), but while clients do, those who read the fill of a process that has died have to
-    // learn of it.
+    // The timer keeps no worker from exiting (it is cancelable). As long as clients do, those that read the fill of a dead process must be
+    // told of its death.
     TIDY.set_timer(TIDY_EVERY);
 }
 
@@ -68,7 +68,7 @@ extern "C" fn on_repair(_: *mut ngx_event_t) {
     guard("the repair of a zone", (), || {
         let Some(main) = zones() else { return };
         let caches = main.zones.iter().filter_map(|zone| zone.cache());
-        // One zone after the other.
+        // One zone at a time.
         let left = caches.map(|cache| cache.region().maintain(PIECE));
         match left.into_iter().find(|done| *done != Ok(true)) {
             Some(Ok(_)) => REPAIR.next(),
@@ -98,7 +98,7 @@ fn worker_processes(cycle: &ngx_cycle_t) -> usize {
     }
 }
 
-/// In the master, before workers are forked.
+/// Runs in the master, before workers are forked.
 ///
 /// # Safety
 /// `cycle` is the new cycle, with its configuration.
@@ -115,7 +115,7 @@ pub(crate) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
     })
 }
 
-/// In each worker, after the fork.
+/// Runs in each worker, after the fork.
 ///
 /// # Safety
 /// As [`init_module`], with the cycle that this process serves.
@@ -134,7 +134,7 @@ pub(crate) unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int
     })
 }
 
-/// Takes the worker's place in the zones.
+/// Enters the zones.
 fn enter(cycle: &ngx_cycle_t, main: &MainConf) {
     ZONES.set(main);
     wakeup::claim(cycle);
@@ -153,7 +153,7 @@ fn enter(cycle: &ngx_cycle_t, main: &MainConf) {
     look_for_strangers(main);
 }
 
-/// In each worker, at its end.
+/// Runs in each worker, at its end.
 ///
 /// # Safety
 /// The cycle of this process is still there.
@@ -167,7 +167,7 @@ pub(crate) unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
     });
 }
 
-/// In the master, at its end, when its workers have ended.
+/// Runs in the master, at its end, when its workers have ended.
 ///
 /// # Safety
 /// `cycle` is the cycle of the master, with its configuration.

@@ -14,20 +14,20 @@ use crate::sys::one_thread::OneThread;
 use crate::sys::request::is_ok;
 use crate::worker::parked;
 
-/// One more than nginx's default of 16 workers needs across a reload or two; more workers get more.
+/// The least number of eventfds: enough for 16 workers across some reloads. More workers get more.
 const LEAST: usize = 64;
 
-/// Those of all workers of this master.
+/// The eventfds of all workers of this master.
 static WAKERS: OnceLock<Option<Arc<Wakers>>> = OnceLock::new();
 
-/// This worker's own.
+/// The one of this worker.
 static OWN: OneThread<Cell<Option<WakerId>>> = OneThread::new(Cell::new(None));
 
 fn wakers() -> Option<&'static Arc<Wakers>> {
     WAKERS.get().and_then(Option::as_ref)
 }
 
-/// In the master, before its workers are forked.
+/// Makes them, in the master, before its workers are forked.
 pub(crate) fn make(workers: usize) {
     WAKERS.get_or_init(|| {
         let wakers = Wakers::new(LEAST.max(4 * workers));
@@ -42,7 +42,7 @@ pub(crate) fn make(workers: usize) {
     });
 }
 
-/// In a worker, after the fork: takes one of them, and has nginx watch it.
+/// Takes one for this worker, after the fork, and has nginx watch it.
 pub(crate) fn claim(cycle: &ngx_cycle_t) {
     let own = wakers()
         .and_then(|wakers| wakers.claim())
@@ -51,14 +51,14 @@ pub(crate) fn claim(cycle: &ngx_cycle_t) {
     parked::set_reached(own.is_some());
 }
 
-/// In a worker, at its end.
+/// Gives it back, at the worker's end.
 pub(crate) fn release() {
     if let (Some(wakers), Some(own)) = (wakers(), OWN.take()) {
         wakers.release(own);
     }
 }
 
-/// By what others wake this worker.
+/// What other workers wake this one by.
 pub(crate) fn own() -> Option<(Arc<Wakers>, WakerId)> {
     Some((Arc::clone(wakers()?), OWN.get()?))
 }
