@@ -159,7 +159,7 @@ impl Cache {
             labels: invalidation.groups(),
             ..Targets::default()
         };
-        let keys = invalidation.keys(policy.invalidate);
+        let keys = invalidation.keys(policy);
         let how = match policy.invalidate {
             Invalidate::Soft => PurgeMode::Soft,
             _ => PurgeMode::Hard,

@@ -62,8 +62,11 @@ pub use phase::{Phase, Windows};
 pub use policy::{
     Directives, IgnoreFields, Invalidate, Method, MethodSet, Policy, StatusMatch, UseStale, Window,
 };
+pub use purge::api::read as read_purge;
+pub use purge::by_method::ByMethod;
 pub use purge::invalidation::Invalidation;
 pub use purge::mode::PurgeMode;
+pub use purge::request::{Found, PurgeRequest};
 pub use purge::{Removal, Selection};
 pub use record::stored::{EntityTag, HostFields, Stored};
 pub use request::{Request, Turn};

@@ -197,6 +197,8 @@ reasons! {
     PurgeRefused = "purge-refused",
     /// The zone was busy, or its memory is damaged.
     PurgeFailed = "purge-failed",
+    /// What was asked for is not understood.
+    PurgeUnclear = "purge-unclear",
 }
 
 /// Declares an enum of the reasons of one kind, so that a match on it has to be complete.

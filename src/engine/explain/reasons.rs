@@ -78,6 +78,7 @@ const fn words(reason: Reason) -> (&'static str, &'static str) {
         Reason::Purged => ("A purge by method (`swr_cache_purge_method`) found a stored response; `$swr_cache_status` is `PURGE`", NOTHING),
         Reason::PurgedNothing => ("A purge by method found nothing stored for the URL", "If a response was stored, the host, the query or `swr_cache_key` of the purge differs from that of the requests"),
         Reason::PurgeRefused => ("A purge by method came from an address that is not allowed to purge: 403", "Add the address to `swr_cache_purge_method`"),
+        Reason::PurgeUnclear => ("A purge by method had fields or a path that are not understood: 400; nothing was purged", "The answer says what was expected"),
         Reason::PurgeFailed => ("A purge by method failed, because the zone was busy or its memory is damaged: 503", "Purge it again; error_log names the zone and the key"),
         Reason::BodyBroken => ("The response's body broke off, or its length differed from the announced one", "The origin has to send the complete body"),
     }

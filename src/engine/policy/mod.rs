@@ -4,6 +4,7 @@
 //! `swr_cache_valid`, ignored fields) stay with the entry; the windows of stale service apply when an entry is *used*,
 //! so that new windows after a reload also apply to what is already stored.
 
+use super::key::query::Query;
 use crate::http::fields::is;
 use crate::store::Millis;
 
@@ -80,8 +81,12 @@ pub struct Policy {
     pub vary_normalize: Vec<Box<str>>,
     /// The maximum number of variants of a key; beyond it, the oldest is removed (`swr_cache_max_variants`).
     pub max_variants: u32,
-    /// Response fields that hold tags; all but `Cache-Groups` are hidden from clients (`swr_cache_tag_headers`).
+    /// Response fields that hold tags (`swr_cache_tag_headers`).
     pub tag_fields: Vec<Box<str>>,
+    /// Whether all of them are shown to clients; otherwise only `Cache-Groups` is.
+    pub pass_tags: bool,
+    /// The part of the query string that belongs to the key (`swr_cache_query`); the host makes the key.
+    pub query: Query,
     /// How a request with an unsafe method affects what is stored (`swr_cache_invalidate`).
     pub invalidate: Invalidate,
     /// The time without requests after which an entry is removed, even inside its windows (`inactive=` of the zone).
@@ -116,7 +121,17 @@ impl Default for Policy {
             revalidate_timeout: None,
             vary_normalize: names(&["Accept-Encoding"]),
             max_variants: 64,
-            tag_fields: names(&["Surrogate-Key", "Cache-Tag", "Cache-Groups"]),
+            tag_fields: names(&[
+                "Surrogate-Key",
+                "Cache-Tag",
+                "Cache-Tags",
+                "xkey",
+                "X-Cache-Tags",
+                "X-Magento-Tags",
+                "Cache-Groups",
+            ]),
+            pass_tags: false,
+            query: Query::default(),
             invalidate: Invalidate::On,
             inactive: None,
         }
@@ -124,11 +139,11 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Whether a response field is meant for this cache alone and hidden from clients: tags (except `Cache-Groups`,
-    /// which downstream caches use too, RFC 9875), and `Surrogate-Control`.
+    /// Whether a response field is meant for this cache alone and hidden from clients: `Surrogate-Control`, and tags unless they are
+    /// to be passed (except `Cache-Groups`, which downstream caches use too, RFC 9875).
     pub fn keeps_to_itself(&self, name: &[u8]) -> bool {
-        is(name, "surrogate-control")
-            || !is(name, "cache-groups") && self.tag_fields.iter().any(|field| is(name, field))
+        let is_tag = || self.tag_fields.iter().any(|field| is(name, field));
+        is(name, "surrogate-control") || !self.pass_tags && !is(name, "cache-groups") && is_tag()
     }
 }
 

@@ -9,6 +9,7 @@ use crate::http::Millis;
 use crate::http::syntax::{digits, is_token};
 
 use super::{IgnoreFields, Invalidate, MethodSet, Policy, StatusMatch, UseStale, Window, units};
+use crate::engine::key::query::{Names, Parameters, Query, TRACKING};
 
 /// What is wrong with a directive: the rest of a sentence that begins with its name.
 pub type Refusal = String;
@@ -56,7 +57,7 @@ macro_rules! field {
     };
 }
 
-const TABLE: [Directive; 27] = [
+const TABLE: [Directive; 28] = [
     several(
         "methods",
         |p| p.methods = MethodSet::GET.with(MethodSet::HEAD),
@@ -111,8 +112,9 @@ const TABLE: [Directive; 27] = [
         1,
         1 << 16
     )),
+    field!("query", query, query),
     field!("invalidate", invalidate, invalidate),
-    field!("tag_headers", tag_fields, field_names),
+    once("tag_headers", tag_fields),
     // Clients' dates count or not: nginx has a directive of its own for it, other hosts have this.
     field!("if_modified_since", if_modified_since, flag),
 ];
@@ -157,6 +159,14 @@ impl Directives {
             let directive = TABLE.get(line.directive);
             directive.is_some_and(|d| d.name == name && d.begin.is_none())
         })
+    }
+
+    /// The words of the directive's last line, as written, if it stands here or was inherited.
+    pub fn text(&self, name: &str) -> Option<String> {
+        let is = |line: &&Line| TABLE.get(line.directive).is_some_and(|d| d.name == name);
+        let words = &self.lines.iter().rfind(is)?.words;
+        let words: Vec<_> = words.iter().map(|word| text(word)).collect();
+        Some(words.join(" "))
     }
 
     /// Takes over what the block around this one says of the directives that do not stand here, as nginx merges.
@@ -421,6 +431,57 @@ fn backoff(policy: &mut Policy, words: Words<'_>) -> Parsed<()> {
     Ok(())
 }
 
+/// Names of fields, and `pass` at their end; `off` alone is none.
+fn tag_fields(policy: &mut Policy, words: Words<'_>) -> Parsed<()> {
+    let (names, pass) = match words {
+        [names @ .., b"pass"] => (names, true),
+        names => (names, false),
+    };
+    (policy.tag_fields, policy.pass_tags) = (field_names(names)?, pass);
+    Ok(())
+}
+
+/// `[sort] [drop NAME ... | keep NAME ...] | as-is`
+fn query(words: Words<'_>) -> Parsed<Query> {
+    const EXPECTED: &str = "\"as-is\", or \"sort\" and then \"drop\" or \"keep\" with names";
+    if words == [b"as-is"] {
+        return Ok(Query::default());
+    }
+    let (sort, rest) = match words {
+        [b"sort", rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    let parameters = match rest {
+        [] if sort => Parameters::All,
+        [b"drop", names @ ..] => Parameters::Drop(parameter_names(names)?),
+        [b"keep", names @ ..] => Parameters::Keep(parameter_names(names)?),
+        [] => return Err(format!("needs {EXPECTED}")),
+        [word, ..] => return refuse(word, EXPECTED),
+    };
+    Ok(Query { sort, parameters })
+}
+
+fn parameter_names(words: Words<'_>) -> Parsed<Names> {
+    const EXPECTED: &str = "the name of a query parameter, of which the last byte may be a \"*\"";
+    let mut names = Names::default();
+    for word in some(
+        words,
+        "names of query parameters, such as page, utm_* or tracking",
+    )? {
+        let stem = word.strip_suffix(b"*").unwrap_or(word);
+        let is_good = !word.is_empty() && !stem.iter().any(|b| b"*&=;#".contains(b));
+        match *word {
+            b"drop" | b"keep" | b"as-is" => {
+                return refuse(word, "names, either after \"drop\" or after \"keep\"");
+            }
+            b"tracking" => TRACKING.iter().for_each(|name| names.add(name.as_bytes())),
+            name if is_good => names.add(name),
+            _ => return refuse(word, EXPECTED),
+        }
+    }
+    Ok(names)
+}
+
 fn invalidate(words: Words<'_>) -> Parsed<Invalidate> {
     const EXPECTED: &str = "\"on\", \"target\", \"soft\" or \"off\"";
     let word = one(words, EXPECTED)?;
@@ -479,8 +540,10 @@ mod tests {
             "inactive 1h",
             "vary_normalize off",
             "max_variants 65536",
+            "query sort drop tracking page*",
             "invalidate soft",
             "tag_headers X-Tags",
+            "tag_headers Surrogate-Key Cache-Tag pass",
             "if_modified_since off",
         ] {
             assert_ne!(format!("{:?}", policy(&[line])), default, "{line}");
@@ -578,8 +641,40 @@ mod tests {
                 "has the invalid value \"X:Tags\", expected the name of a header field",
             ),
             (
+                "tag_headers pass",
+                "needs the names of header fields, or \"off\"",
+            ),
+            (
                 "vary_normalize",
                 "needs the names of header fields, or \"off\"",
+            ),
+            (
+                "query",
+                "needs \"as-is\", or \"sort\" and then \"drop\" or \"keep\" with names",
+            ),
+            (
+                "query page",
+                "has the invalid value \"page\", expected \"as-is\", or \"sort\" and then \"drop\" or \"keep\" with names",
+            ),
+            (
+                "query as-is sort",
+                "has the invalid value \"as-is\", expected \"as-is\", or \"sort\" and then \"drop\" or \"keep\" with names",
+            ),
+            (
+                "query sort drop",
+                "needs names of query parameters, such as page, utm_* or tracking",
+            ),
+            (
+                "query drop a keep b",
+                "has the invalid value \"keep\", expected names, either after \"drop\" or after \"keep\"",
+            ),
+            (
+                "query keep a*b",
+                "has the invalid value \"a*b\", expected the name of a query parameter, of which the last byte may be a \"*\"",
+            ),
+            (
+                "query keep a=b",
+                "has the invalid value \"a=b\", expected the name of a query parameter, of which the last byte may be a \"*\"",
             ),
             (
                 "invalidate maybe",

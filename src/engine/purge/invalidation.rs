@@ -3,8 +3,9 @@
 
 use ::http::Method;
 
+use crate::engine::key::query::Query;
 use crate::engine::key::split;
-use crate::engine::policy::Invalidate;
+use crate::engine::policy::{Invalidate, Policy};
 use crate::engine::purge::tags;
 use crate::http::fields::each_named;
 use crate::http::invalidation::{invalidates, named_target};
@@ -43,7 +44,8 @@ impl Invalidation<'_> {
     }
 
     /// The keys that are invalid now.
-    pub(crate) fn keys(&self, how: Invalidate) -> Vec<Box<[u8]>> {
+    pub(crate) fn keys(&self, policy: &Policy) -> Vec<Box<[u8]>> {
+        let how = policy.invalidate;
         let method = Method::from_bytes(self.method);
         let invalid = method.is_ok_and(|method| invalidates(&method, self.status));
         if !invalid || how == Invalidate::Off {
@@ -51,7 +53,7 @@ impl Invalidation<'_> {
         }
         let mut keys = vec![Box::from(self.key)];
         if how != Invalidate::Target {
-            self.each_named(&mut |key| keys.push(key.into()));
+            self.each_named(&policy.query, &mut |key| keys.push(key.into()));
         }
         keys
     }
@@ -59,13 +61,14 @@ impl Invalidation<'_> {
     /// Calls `f` with the keys of what `Location` and `Content-Location` name on the same origin, and the `Destination` of a `COPY` or
     /// `MOVE`.
     ///
-    /// A key whose text ends in the request's target is made anew with the other target, as the usual one is; of other keys
-    /// nothing can be told.
-    fn each_named(&self, f: &mut dyn FnMut(&[u8])) {
+    /// A key whose text ends in the request's target, or in what `query` makes of it, is made anew with the other target, as the
+    /// usual one is; of other keys nothing can be told.
+    fn each_named(&self, query: &Query, f: &mut dyn FnMut(&[u8])) {
         let Some((text, lengths)) = split(self.key) else {
             return;
         };
-        let Some(prefix) = text.strip_suffix(self.target) else {
+        let keyed = text.strip_suffix(&*query.of_target(self.target));
+        let Some(prefix) = keyed.or_else(|| text.strip_suffix(self.target)) else {
             return;
         };
         let (Ok(origin), Ok(target)) = (
@@ -84,8 +87,13 @@ impl Invalidation<'_> {
                 let other = std::str::from_utf8(value)
                     .ok()
                     .and_then(|reference| named_target(origin, target, reference));
-                if let Some(other) = other {
-                    f(&[prefix, other.as_bytes(), lengths].concat());
+                if let Some(other) = other.as_ref().map(|other| other.as_bytes()) {
+                    let keyed = query.of_target(other);
+                    f(&[prefix, &keyed, lengths].concat());
+                    // A key of the configuration's own may have the target as it came.
+                    if *keyed != *other {
+                        f(&[prefix, other, lengths].concat());
+                    }
                 }
             });
         }
@@ -95,12 +103,19 @@ impl Invalidation<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::policy::Directives;
 
     fn named(key: &str, target: &str, fields: &[(&str, &str)]) -> Vec<String> {
-        named_by("POST", key, target, fields)
+        named_by("POST", key, target, fields, &Query::default())
     }
 
-    fn named_by(method: &str, key: &str, target: &str, fields: &[(&str, &str)]) -> Vec<String> {
+    fn named_by(
+        method: &str,
+        key: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+        query: &Query,
+    ) -> Vec<String> {
         let mut keys = Vec::new();
         let key = format!("{key}\0");
         let invalidation = Invalidation {
@@ -112,7 +127,7 @@ mod tests {
             asked: &[("Destination", "http://h.example/copied")],
             fields: &fields,
         };
-        invalidation.each_named(&mut |key| {
+        invalidation.each_named(query, &mut |key| {
             keys.push(String::from_utf8_lossy(&key[..key.len() - 1]).into_owned())
         });
         keys
@@ -139,10 +154,36 @@ mod tests {
     }
 
     #[test]
+    fn the_query_of_what_is_named_is_as_in_keys() {
+        let mut block = Directives::default();
+        block.add("query", &[b"drop", b"tracking"]).expect("good");
+        let query = block.policy().query;
+        let fields = [
+            ("Location", "/made?id=1&utm_source=x"),
+            ("Content-Location", "/list?utm_id=2"),
+        ];
+        let named = |key, target| named_by("POST", key, target, &fields, &query);
+        let both = [
+            "httph.example/made?id=1",
+            "httph.example/made?id=1&utm_source=x",
+            "httph.example/list",
+            "httph.example/list?utm_id=2",
+        ];
+        assert_eq!(named("httph.example/make", "/make?gclid=3"), both);
+        assert_eq!(
+            named("httph.example/make?gclid=3", "/make?gclid=3"),
+            both,
+            "a key of its own"
+        );
+        assert_eq!(named("httph.example/make?a", "/make?gclid=3"), [""; 0]);
+    }
+
+    #[test]
     fn a_copy_writes_to_its_destination() {
         // RFC 4918 §10.3
         for (method, destination) in [("COPY", true), ("MOVE", true), ("POST", false)] {
-            let keys = named_by(method, "httph.example/a", "/a", &[]);
+            let query = Query::default();
+            let keys = named_by(method, "httph.example/a", "/a", &[], &query);
             assert_eq!(keys == ["httph.example/copied"], destination, "{method}");
             assert_eq!(keys.is_empty(), !destination, "{method}");
         }

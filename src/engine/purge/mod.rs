@@ -1,7 +1,11 @@
 //! Purging on purpose, and the removal of what a write has made invalid.
 
+pub(crate) mod api;
+pub(crate) mod by_method;
 pub(crate) mod invalidation;
 pub(crate) mod mode;
+pub(crate) mod pattern;
+pub(crate) mod request;
 pub(crate) mod tags;
 
 use std::fmt;
@@ -21,6 +25,8 @@ pub struct Selection {
     pub texts: Vec<Box<[u8]>>,
     /// Beginnings of the texts of keys.
     pub prefixes: Vec<Box<[u8]>>,
+    /// Beginnings that the texts of all keys of some hosts have.
+    pub hosts: Vec<Box<[u8]>>,
     /// Tags that responses came with (`swr_cache_tag_headers`).
     pub tags: Vec<Box<[u8]>>,
 }
@@ -34,6 +40,7 @@ impl Selection {
             (PurgedBy::Key, !self.texts.is_empty()),
             (PurgedBy::Prefix, !self.prefixes.is_empty()),
             (PurgedBy::Tag, !self.tags.is_empty()),
+            (PurgedBy::Host, !self.hosts.is_empty()),
         ];
         kinds.into_iter().filter_map(|(by, is)| is.then_some(by))
     }
@@ -44,7 +51,7 @@ impl Selection {
             all: self.all,
             keys: self.keys,
             stems: self.texts,
-            prefixes: self.prefixes,
+            prefixes: [self.prefixes, self.hosts].concat(),
             labels: self.tags.iter().map(|t| tags::tag(t)).collect(),
         }
     }
@@ -56,7 +63,13 @@ impl fmt::Display for Selection {
         if self.all {
             return f.write_str("everything");
         }
-        let lists = [&self.keys, &self.texts, &self.prefixes, &self.tags];
+        let lists = [
+            &self.keys,
+            &self.texts,
+            &self.prefixes,
+            &self.hosts,
+            &self.tags,
+        ];
         match lists.into_iter().flatten().next() {
             Some(first) => write!(f, "\"{}\"", super::key::display(first))?,
             None => return f.write_str("nothing"),

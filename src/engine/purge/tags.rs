@@ -3,8 +3,8 @@
 //! | field | members | |
 //! |---|---|---|
 //! | `Cache-Groups` | a structured List of Strings (RFC 9875 §2) | each is a tag, and beside it a group of its origin |
-//! | `Surrogate-Key` | parted by white space | a comma is a part of a tag |
-//! | any other, as `Cache-Tag` | parted by commas or white space | |
+//! | `Surrogate-Key` | parted by white space | a comma inside a tag is a part of it, one at its end or beginning is not |
+//! | any other, as `Cache-Tag` | parted by commas, bars or white space | |
 //!
 //! Tags are compared byte by byte. The store gets a hash of each: should two be the same, a purge drops too much, which is right.
 
@@ -41,11 +41,34 @@ fn collect(fields: &dyn Fields, name: &str, origin: &[u8], labels: &mut Vec<u64>
         }
         return;
     }
-    let commas = !is(name.as_bytes(), "surrogate-key");
     each_named(fields, name, &mut |value| {
-        let members = value.split(|b| b.is_ascii_whitespace() || commas && *b == b',');
-        labels.extend(members.filter(|m| !m.is_empty()).map(tag));
+        each_of(name.as_bytes(), value, &mut |member| {
+            labels.push(tag(member))
+        });
     });
+}
+
+/// Calls `each` with the tags in a line of the field `name`, which is not `Cache-Groups`.
+pub(crate) fn each_of(name: &[u8], value: &[u8], each: &mut dyn FnMut(&[u8])) {
+    let by_space = is(name, "surrogate-key");
+    let parts = |b: &u8| b.is_ascii_whitespace() || !by_space && matches!(b, b',' | b'|');
+    for member in value.split(parts) {
+        let member = match by_space {
+            true => without_commas(member),
+            false => member,
+        };
+        if !member.is_empty() {
+            each(member);
+        }
+    }
+}
+
+/// Lists such as "a, b": the comma belongs to no tag.
+fn without_commas(mut member: &[u8]) -> &[u8] {
+    while let [b',', rest @ ..] | [rest @ .., b','] = member {
+        member = rest;
+    }
+    member
 }
 
 /// Calls `each` with the tags in these fields, all of which hold some.
@@ -57,9 +80,7 @@ pub(crate) fn each_name(fields: &dyn Fields, each: &mut dyn FnMut(&[u8])) {
         if is(name, GROUPS) {
             return;
         }
-        let commas = !is(name, "surrogate-key");
-        let members = value.split(|b| b.is_ascii_whitespace() || commas && *b == b',');
-        members.filter(|m| !m.is_empty()).for_each(&mut *each);
+        each_of(name, value, each);
     });
 }
 
@@ -98,6 +119,17 @@ mod tests {
         assert_eq!(
             all(&[("Cache-Tag", "a,b , c d,,")], ""),
             tags(&["a", "b", "c", "d"])
+        );
+        for field in ["X-Magento-Tags", "xkey", "X-Cache-Tags", "Cache-Tags"] {
+            assert_eq!(
+                all(&[(field, "a,b|c d")], ""),
+                tags(&["a", "b", "c", "d"]),
+                "{field}"
+            );
+        }
+        assert_eq!(
+            all(&[("Surrogate-Key", "/a, /b ,/c,")], ""),
+            tags(&["/a", "/b", "/c"])
         );
         assert_eq!(
             all(&[("Cache-Tag", "x"), ("cache-tag", "y, x")], ""),

@@ -19,6 +19,10 @@
 
 use crate::store::key::{BRANCHED, trunk};
 
+pub mod query;
+pub mod recipe;
+pub mod url;
+
 /// The bytes of a length.
 const LENGTH: usize = 4;
 

@@ -1,0 +1,181 @@
+//! A URL in the parts that keys are made of.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode;
+
+/// An `http` or `https` URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url {
+    /// The scheme is `https`.
+    pub https: bool,
+    /// Host and port as they were written (`$http_host`).
+    pub authority: Box<[u8]>,
+    /// As nginx's `$host`: in lower case, and without the port.
+    pub host: Box<[u8]>,
+    /// Path and query as they were written; begins with a slash.
+    pub target: Box<[u8]>,
+}
+
+impl Url {
+    /// Reads a URL; a fragment is no part of it.
+    pub fn read(text: &str) -> Option<Url> {
+        let (scheme, rest) = text.split_once("://")?;
+        let schemes = [("http", false), ("https", true)];
+        let (_, https) = schemes
+            .into_iter()
+            .find(|(known, _)| scheme.eq_ignore_ascii_case(known))?;
+        let rest = rest.split('#').next()?;
+        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let is_sound = text.bytes().all(|b| b.is_ascii_graphic());
+        let host = host_of(authority).filter(|_| is_sound)?;
+        let target = match target.starts_with('/') {
+            true => target.into(),
+            false => format!("/{target}"),
+        };
+        Some(Url {
+            https,
+            authority: authority.as_bytes().into(),
+            host: host.into_bytes().into(),
+            target: target.into_bytes().into(),
+        })
+    }
+
+    /// `http` or `https`.
+    pub fn scheme(&self) -> &'static [u8] {
+        match self.https {
+            true => b"https",
+            false => b"http",
+        }
+    }
+
+    /// The same under the other scheme.
+    pub fn by_other_scheme(&self) -> Url {
+        Url {
+            https: !self.https,
+            ..self.clone()
+        }
+    }
+
+    /// The path as it was written, and the query behind its question mark (nginx's `$args`).
+    pub fn path_and_args(&self) -> (&[u8], &[u8]) {
+        match self.target.iter().position(|b| *b == b'?') {
+            Some(at) => (
+                self.target.get(..at).unwrap_or_default(),
+                self.target.get(at + 1..).unwrap_or_default(),
+            ),
+            None => (&self.target, b""),
+        }
+    }
+}
+
+/// The host of an authority, as nginx makes `$host` of it (ngx_http_validate_host).
+pub(crate) fn host_of(authority: &str) -> Option<String> {
+    let end = match authority.starts_with('[') {
+        true => authority.find(']')? + 1,
+        false => authority.find(':').unwrap_or(authority.len()),
+    };
+    let host = authority.get(..end)?.to_ascii_lowercase();
+    let host = host.strip_suffix('.').unwrap_or(&host);
+    let is_host = |b: u8| b.is_ascii_graphic() && !b"/?#@\\".contains(&b);
+    (!host.is_empty() && host.bytes().all(is_host)).then(|| host.to_owned())
+}
+
+/// A path as nginx's `$uri` has it: decoded, slashes merged and dots resolved (ngx_http_parse_complex_uri).
+pub(crate) fn decoded_path(path: &[u8]) -> Vec<u8> {
+    let decoded = Cow::from(percent_decode(path));
+    let mut made: Vec<&[u8]> = Vec::new();
+    let mut segments = decoded.split(|b| *b == b'/').peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        match segment {
+            b"." | b".." => {
+                if segment == b".." {
+                    made.pop();
+                }
+                if is_last {
+                    made.push(b"");
+                }
+            }
+            b"" if !is_last => {}
+            segment => made.push(segment),
+        }
+    }
+    made.iter()
+        .flat_map(|segment| [b"/", *segment].concat())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_in_its_parts() {
+        for (text, https, authority, host, target) in [
+            (
+                "http://h.example/a?b",
+                false,
+                "h.example",
+                "h.example",
+                "/a?b",
+            ),
+            (
+                "HTTPS://H.Example:8443",
+                true,
+                "H.Example:8443",
+                "h.example",
+                "/",
+            ),
+            (
+                "http://h.example.?b#c",
+                false,
+                "h.example.",
+                "h.example",
+                "/?b",
+            ),
+            ("http://[::1]:80/a//b", false, "[::1]:80", "[::1]", "/a//b"),
+        ] {
+            let url = Url::read(text).expect(text);
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            assert_eq!(
+                (
+                    url.https,
+                    &*text(&url.authority),
+                    &*text(&url.host),
+                    &*text(&url.target)
+                ),
+                (https, authority, host, target)
+            );
+        }
+        for text in [
+            "/a",
+            "ftp://h/",
+            "http:///a",
+            "http://h /",
+            "http://:80/",
+            "http://a@b/",
+            "http://[::1/",
+            "h",
+        ] {
+            assert_eq!(Url::read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_as_nginx_decodes_it() {
+        for (path, expected) in [
+            ("/", "/"),
+            ("/a/b/", "/a/b/"),
+            ("/a%20b%2Fc", "/a b/c"),
+            ("//a///b", "/a/b"),
+            ("/a/./b/../c", "/a/c"),
+            ("/a/..", "/"),
+            ("/a/b/.", "/a/b/"),
+            ("/%zz%", "/%zz%"),
+        ] {
+            let made = decoded_path(path.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&made), expected, "{path}");
+        }
+    }
+}
