@@ -141,14 +141,14 @@ fn persist_leaves_a_file_in_use_alone() {
 }
 
 #[test]
-fn persist_replaces_a_file_of_no_use() {
+fn persist_replaces_an_unusable_file() {
     let origin = Origin::start();
     pages(&origin, 10);
     let conf = conf(&origin, "zone=main:16m file=zone.swr");
     let mut nginx = conf.start();
     for (what, damage) in [
         (
-            "16777216 are given",
+            "its size is now 16777216",
             (|bytes| bytes.truncate(1 << 20)) as fn(&mut Vec<u8>),
         ),
         ("layout version 200", |bytes| bytes[8] = 200),
