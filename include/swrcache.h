@@ -522,7 +522,7 @@ typedef struct swrcache_request {
    */
   int turn;
   /**
-   * Scheme and authority as the client wrote them, such as "https://example.com:8443", ending with NUL; NULL if you don't tell.
+   * Scheme and authority as the client wrote them, such as `https://example.com:8443`, ending with NUL; NULL if you don't tell.
    * Cache groups (RFC 9875) and what an unsafe request makes invalid beside its own key are of one origin.
    */
   const char *origin;

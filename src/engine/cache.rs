@@ -50,8 +50,9 @@ impl Cache {
         Deciding(&Asking::new(&self.region, req, policy, turn, now)).decide()
     }
 
-    /// Makes the answer for a client that waited for a fetch, from what the fetch stored, whatever its freshness. A stale
-    /// response that stands in for a failure is not delivered beyond its window; the error then says what to tell the client.
+    /// Makes the answer for a client that waited for a fetch, from what the fetch stored, whatever its
+    /// freshness. A stale response that is served in place of a failure is not delivered beyond its window;
+    /// the error then tells what to report to the client.
     pub fn deliver(
         &self,
         brought: &Delivery,
@@ -75,8 +76,8 @@ impl Cache {
         })
     }
 
-    /// What [`Cache::decide`] would say, without its effects: nothing is counted, claimed, remembered or removed. A fetch in it is not
-    /// to be carried out: it holds no place.
+    /// What [`Cache::decide`] would decide, without its effects: nothing is counted, claimed, remembered or
+    /// removed. A fetch in it holds no claim and must not be run.
     pub fn peek(&self, req: &Request<'_>, policy: &Policy, now: Millis) -> Decision {
         let asking = Asking::new(&self.region, req, policy, Turn::First, now).explaining();
         Deciding(&asking).decide()
@@ -103,7 +104,7 @@ impl Cache {
         stats::count(&self.region, answered);
     }
 
-    /// Counts bytes of a body that the store has given to a client, beside a response that was counted when it began.
+    /// Counts bytes of a body that were sent from the store, for a response that was counted when it began.
     pub fn count_bytes(&self, status: Status, bytes: u64) {
         stats::count_bytes(&self.region, status, bytes);
     }

@@ -197,7 +197,7 @@ reasons! {
     PurgeRefused = "purge-refused",
     /// The zone was busy, or its memory is damaged.
     PurgeFailed = "purge-failed",
-    /// What was asked for is not understood.
+    /// The request to purge was not understood.
     PurgeUnclear = "purge-unclear",
 }
 

@@ -1,7 +1,7 @@
 //! The C library: the engine over the C ABI. `include/swrcache.h` is made from this room's documentation, which is therefore
 //! written for someone who programs in C.
 //!
-//! Every function converts, calls, converts back. There is one way in and out ([`handle`]): pointers are checked, a panic
+//! Every function converts, calls, converts back. There is one way in and out (`handle`): pointers are checked, a panic
 //! becomes `SWRCACHE_EPANIC` and poisons its handle. What is unsafe is the pointers that C gives; each function says what it
 //! asks of them.
 //!

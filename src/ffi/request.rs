@@ -45,7 +45,7 @@ pub struct Request {
     pub flags: u32,
     /// `SWRCACHE_FIRST` and the like.
     pub turn: c_int,
-    /// Scheme and authority as the client wrote them, such as "https://example.com:8443", ending with NUL; NULL if you don't tell.
+    /// Scheme and authority as the client wrote them, such as `https://example.com:8443`, ending with NUL; NULL if you don't tell.
     /// Cache groups (RFC 9875) and what an unsafe request makes invalid beside its own key are of one origin.
     pub origin: *const c_char,
     /// Path and query as the client wrote them, ending with NUL; NULL if you don't tell. Where the key ends in them, it is known

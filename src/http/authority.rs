@@ -1,7 +1,7 @@
 //! The authority of a URI (RFC 3986 §3.2).
 
-/// The number of a port as it stands in an authority, with its colon. Nothing for what is written otherwise than a number is, such as
-/// `:+80` and `:080`: an origin may take that for another text.
+/// Parses a port as written in an authority, with its colon (`:443`). Returns `None` if it is not written as
+/// numbers are, such as `:+80` and `:080`, which an origin may treat as different text.
 pub fn port(text: &[u8]) -> Option<u16> {
     let digits = text.strip_prefix(b":")?;
     let number = digits.iter().try_fold(0u16, |n, digit| match digit {

@@ -71,7 +71,8 @@ fn canonical_case<'a>(value: &[u8], buffer: &'a mut [u8; LONGEST]) -> Option<&'a
 /// Formats `at` in the preferred format, truncated to whole seconds: `Sun, 06 Nov 1994 08:49:37 GMT`. A time
 /// after the year 9999 is written as the last second of that year.
 ///
-/// Every hit writes one or two dates, and `HttpDate` needs three times as many instructions, most of them in `fmt`.
+/// Every hit writes one or two dates; formatting with `HttpDate` takes three times as many instructions, most of them in
+/// `fmt`.
 pub fn format(at: Millis) -> [u8; LEN] {
     const NAMES: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
     const MONTHS: [&[u8; 3]; 12] = [

@@ -1,7 +1,7 @@
-//! A media type with its parameters (RFC 9110 §8.3.1), as far as a host looks into it.
+//! The parameters of a media type (RFC 9110 §8.3.1) that hosts use.
 
-/// The charset that the value of a `Content-Type` names, without its quotes, and where the value ends without that parameter: at the
-/// semicolon before it.
+/// Returns the charset that the value of a `Content-Type` names, without its quotes, and the offset at which
+/// the value without that parameter ends: that of the semicolon before it.
 pub fn charset(value: &[u8]) -> Option<(usize, &[u8])> {
     const NAME: &[u8] = b"charset=";
     if !value.contains(&b';') {

@@ -1,5 +1,5 @@
-//! The documents say what the code says: every directive and every variable is there with its contexts and its default, and every
-//! link leads somewhere.
+//! The documents agree with the code: every directive and every variable is described with its contexts and
+//! its default, and every link leads somewhere.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-/// Every file below a folder whose name ends so.
+/// Collects every file below a folder whose name ends like this.
 fn files(folder: &Path, end: &str, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
@@ -33,7 +33,7 @@ fn files(folder: &Path, end: &str, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// What of the module's sources has `mark` in it.
+/// The source file of the module that contains `mark`.
 fn source_of(mark: &str) -> String {
     let mut all = Vec::new();
     files(&root().join("src/nginx/src"), ".rs", &mut all);
@@ -47,21 +47,21 @@ const COMMANDS: &str = "static COMMANDS: Commands = Commands([";
 
 // ------------------------------------------------------------------------------------------------------------ directives
 
-/// A directive as the module's table has it.
+/// A directive in the module's table.
 struct Directive<'a> {
     name: &'a str,
-    /// The engine's name of it, where the engine reads its words.
+    /// Its name in the engine, if the engine parses its arguments.
     own: Option<&'a str>,
     contexts: Vec<&'static str>,
 }
 
-/// What stands in the first quotes of a text, and what follows.
+/// The first quoted text, and the rest after it.
 fn quoted(text: &str) -> (&str, &str) {
     let (_, rest) = text.split_once('"').expect("a string");
     rest.split_once('"').expect("its end")
 }
 
-/// Each nginx flag of a context, and the name of the context.
+/// nginx's flag for each context, and the name of the context.
 const CONTEXTS: [(&str, &str); 3] = [
     ("NGX_HTTP_MAIN_CONF", "http"),
     ("NGX_HTTP_SRV_CONF", "server"),
@@ -95,7 +95,7 @@ fn directives(source: &str) -> Vec<Directive<'_>> {
     found
 }
 
-/// A section of docs/directives.md: its heading and what stands below.
+/// The sections of docs/directives.md: heading and text.
 fn sections(document: &str) -> Vec<(&str, &str)> {
     let sections = document.split("\n## ").skip(1);
     sections
@@ -103,7 +103,7 @@ fn sections(document: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// What `- LABEL: ` says in a section.
+/// The value of `- LABEL: ` in a section.
 fn entry<'a>(section: (&str, &'a str), label: &str) -> &'a str {
     let mut lines = section.1.lines();
     let line = lines.find_map(|line| line.strip_prefix(&format!("- {label}: ")));
@@ -163,13 +163,13 @@ fn each_directive_has_its_syntax_contexts_and_an_example() {
     }
 }
 
-/// A policy of one directive, to compare.
+/// The policy that one directive makes, for comparison.
 fn policy(own: &str, words: &str) -> Result<String, String> {
     let words: Vec<&[u8]> = words.split_whitespace().map(str::as_bytes).collect();
     let mut block = Directives::default();
     block.add(own, &words)?;
     let mut policy = block.policy();
-    // The list of failures is what counts: that it was written out is not its default.
+    // Only the list of failures is compared: the default is not an explicit list.
     policy.use_stale = UseStale {
         written: false,
         ..policy.use_stale
@@ -244,7 +244,7 @@ fn the_document_of_variables_has_each_one_and_no_other() {
 
 // ---------------------------------------------------------------------------------------------------------------- targets
 
-/// What the lines that begin with `make` ask for.
+/// The targets named in lines that begin with `make`.
 fn targets(text: &str) -> BTreeSet<&str> {
     let commands = text
         .lines()
@@ -268,20 +268,20 @@ fn hosted_ci_makes_what_ci_makes() {
 
 // ----------------------------------------------------------------------------------------------------------------- links
 
-/// Every document, below the root.
+/// All documents below the root.
 fn documents() -> Vec<PathBuf> {
     let mut all = Vec::new();
     files(root(), ".md", &mut all);
     all
 }
 
-/// A document without its blocks of code.
+/// A document without its code blocks.
 fn prose(text: &str) -> String {
     let outside = text.split("```").step_by(2);
     outside.collect()
 }
 
-/// The targets of its links, without code.
+/// The targets of its links, outside of code.
 fn links(text: &str) -> Vec<String> {
     let prose: String = prose(text).split('`').step_by(2).collect();
     let after = prose.split("](").skip(1);
@@ -290,7 +290,7 @@ fn links(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The anchors of its headings, as GitHub makes them.
+/// The anchors of its headings, as GitHub generates them.
 fn anchors(text: &str) -> BTreeSet<String> {
     let prose = prose(text);
     let headings = prose.lines().filter_map(|line| line.strip_prefix('#'));
@@ -347,7 +347,7 @@ fn links_and_anchors_are_found() {
     assert_eq!(anchors(text), BTreeSet::from(["a-b-c".to_owned()]));
 }
 
-/// A document names the files of the project by their paths from the root.
+/// Documents name the files of the project by their paths from the root.
 #[test]
 fn every_path_that_a_document_names_is_there() {
     let mut gone = Vec::new();

@@ -1,20 +1,20 @@
-//! An answer from the store as it goes to a client, for hosts that have no server's own ranges and heads: its field lines, and its body
-//! piece by piece.
+//! Sends an answer from the store to a client, for hosts without a server's own ranges and headers: its field
+//! lines, and its body piece by piece.
 
 use super::decision::{Answer, Serve};
 use crate::engine::policy::Method;
 use crate::http::{ByteRange, date};
 use crate::store::{Completeness, Cursor};
 
-/// Where the field lines of an answer go, in order.
+/// Receives the field lines of an answer, in order.
 pub trait HeadLines {
-    /// A line that lies in the store, for as long as the [`Serve`] lives.
+    /// A line in the store, valid as long as the [`Serve`] lives.
     fn stored(&mut self, name: &[u8], value: &[u8]);
-    /// A line of this answer's own.
+    /// A line made for this answer.
     fn made(&mut self, name: &'static str, value: Vec<u8>);
 }
 
-/// Lines that can't stand in a header are left out; the cache stores none.
+/// Skips lines that a header can't contain; the cache stores none.
 impl HeadLines for ::http::HeaderMap {
     fn stored(&mut self, name: &[u8], value: &[u8]) {
         let name = ::http::HeaderName::from_bytes(name);
@@ -31,13 +31,13 @@ impl HeadLines for ::http::HeaderMap {
 /// A piece of a body.
 #[derive(Debug)]
 enum Piece {
-    /// Lines between the parts of a multipart body.
+    /// Text between the parts of a multipart body.
     Text(Box<[u8]>),
-    /// Stored bytes up to the end that is given, or else to the end of the body.
+    /// Stored bytes up to this offset, or to the end of the body.
     Stored(Cursor, Option<u64>),
 }
 
-/// The body of an answer, as far as it has not been read.
+/// The part of an answer's body that has not been read yet.
 #[derive(Debug, Default)]
 pub struct ReplyBody {
     pieces: Vec<Piece>,
@@ -46,16 +46,16 @@ pub struct ReplyBody {
     boundary: Option<String>,
 }
 
-/// What reading on in a body came to.
+/// The result of reading from a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadOn<'a> {
-    /// The next bytes, where they are stored.
+    /// The next bytes, in the store.
     Bytes(&'a [u8]),
-    /// There are none yet; this process will be rung.
+    /// There are none yet; this process will be woken.
     Later,
-    /// That was all.
+    /// The body has been read completely.
     End,
-    /// The rest will never come.
+    /// The body broke off.
     Broken,
 }
 
@@ -64,7 +64,7 @@ fn range(range: &ByteRange) -> Piece {
 }
 
 impl ReplyBody {
-    /// The body of `serve` for a request with this method.
+    /// Makes the body of `serve` for a request with this method.
     pub fn new(serve: &Serve, method: Method) -> ReplyBody {
         let total = serve.object.content_length();
         let mut body = ReplyBody::default();
@@ -89,7 +89,7 @@ impl ReplyBody {
 
     /// RFC 9110 §14.6.
     fn multipart(&mut self, serve: &Serve, ranges: &[ByteRange], total: u64) {
-        // The body is not known to lack any text; this one it would have to be made for.
+        // The body is not searched for the boundary: it would have to be crafted to contain it.
         let boundary = format!("swrcache-{:016x}-{:x}", serve.object.object().id(), total);
         let mut media_type = Vec::new();
         serve.object.visible(&mut |name, value| {
@@ -122,12 +122,12 @@ impl ReplyBody {
         self.boundary = Some(boundary);
     }
 
-    /// What `Content-Length` says, as far as it is known yet: also for a `HEAD`, to which nothing is sent.
+    /// The value of `Content-Length`, if it is known yet; also for a `HEAD`, whose answer has no body.
     pub fn length(&self) -> Option<u64> {
         self.length
     }
 
-    /// Bytes that there are to be read in all, as far as that is known yet.
+    /// The total number of bytes to be read, if it is known yet.
     pub fn readable(&self) -> Option<u64> {
         match self.pieces.is_empty() {
             true => Some(0),
@@ -151,7 +151,8 @@ impl ReplyBody {
         }
     }
 
-    /// All field lines to send before the body of `serve`, for which this was made: with `Date`, `Age`, the validators, and `Content-Length` where it is known.
+    /// All field lines to send before the body of `serve`, for which this was made: with `Date`, `Age`, the
+    /// validators, and `Content-Length` if it is known.
     pub fn head(&self, serve: &Serve, lines: &mut dyn HeadLines) {
         lines.made("Date", date::format(serve.object.date()).into());
         if !matches!(serve.answer, Answer::PreconditionFailed) {
@@ -164,7 +165,7 @@ impl ReplyBody {
     fn stored_lines(&self, serve: &Serve, lines: &mut dyn HeadLines) {
         let multipart = self.boundary.is_some();
         match &serve.answer {
-            // The text of an error is no stored body.
+            // The text of an error is not the stored body.
             Answer::Unsatisfiable => {}
             _ => serve.fields(&mut |name, value| {
                 if !(multipart && name.eq_ignore_ascii_case(b"content-type")) {
@@ -206,14 +207,14 @@ impl ReplyBody {
     }
 }
 
-/// The next stored bytes, up to `end`, which is not reached yet.
+/// The next stored bytes, up to `end`, which has not been reached yet.
 fn stored<'a>(cursor: &mut Cursor, end: Option<u64>, serve: &'a Serve) -> ReadOn<'a> {
     let object = serve.object.object();
     let left = end.map_or(u64::MAX, |end| end.saturating_sub(cursor.pos()));
     let max = usize::try_from(left).unwrap_or(usize::MAX);
     let mut bytes = object.read(cursor, max);
     if bytes.is_empty() && object.body().completeness == Completeness::Growing {
-        // Asked to be rung, one has to look once more.
+        // After registering to be woken, check once more.
         object.watch();
         bytes = object.read(cursor, max);
     }
@@ -223,7 +224,7 @@ fn stored<'a>(cursor: &mut Cursor, end: Option<u64>, serve: &'a Serve) -> ReadOn
     let body = object.body();
     match body.completeness {
         _ if cursor.pos() < body.len => {
-            // Published between our look at the bytes and at what has become of it.
+            // It was published between reading the bytes and reading the state of the body.
             match object.read(cursor, max) {
                 [] => ReadOn::Broken,
                 bytes => ReadOn::Bytes(bytes),

@@ -100,7 +100,7 @@ pub struct Delivery {
     pub status: Status,
     /// The value of `$swr_cache_reason`.
     pub reason: Reason,
-    /// Until when a copy may stand in for the origin's answer (exclusive).
+    /// The time until which a stale response may be served in place of the origin's answer (exclusive).
     until: Millis,
 }
 
@@ -115,7 +115,8 @@ impl Delivery {
         }
     }
 
-    /// How the client is told of instead, if the window of a copy that was to stand in has closed at `now`.
+    /// The status and reason for the client if the window of the stale response to be served has closed at
+    /// `now`.
     pub(super) fn is_over(&self, now: Millis) -> Option<Aside> {
         (now >= self.until).then_some(Aside {
             status: Status::Expired,

@@ -1,17 +1,18 @@
-//! The form of a primary key that is made of parts, such as `$scheme$host$request_uri`.
+//! The form of a primary key made of parts, such as `$scheme$host$request_uri`.
 //!
-//! Text alone would let a client move bytes from one part to the next: `http` and `shop.example` read like `https` and
-//! `hop.example`. So a key is its text, then the length of each part but the last, then how many those are. Read from its
-//! end it has one meaning only. Keys of one part end in a zero.
+//! With the text alone, a client could move bytes from one part to the next: `http` and `shop.example` have
+//! the same text as `https` and `hop.example`. A key is therefore its text, followed by the length of each
+//! part but the last, and the number of these lengths. Parsed from its end, it has only one meaning. Keys
+//! with one part end in a zero.
 //!
 //! ```text
 //! text | length of part 1 (u32, little-endian) | length of part 2 | ... | count (u8)
 //! ```
 //!
-//! The same target can lead to different places inside a server: `try_files`, an index, `rewrite`, a named location, or an
-//! origin that names another place (`X-Accel-Redirect`). What is found in one is nothing that another request for the target
-//! may get, so the key then has a branch: the parts that tell the place. It stands behind the rest, so that whoever purges by
-//! the key, its text or the beginning of its text finds all branches.
+//! The same target can lead to different places inside a server: by `try_files`, an index, `rewrite`, a named
+//! location, or an origin that names another place (`X-Accel-Redirect`). A response found in one place must
+//! not be served for another, so the key then has a branch: the parts that identify the place. It comes last,
+//! so that a purge by the key, its text or a prefix of its text finds all branches.
 //!
 //! ```text
 //! key | key of the branch's parts | its length (u32) | 255
@@ -23,53 +24,54 @@ pub mod query;
 pub mod recipe;
 pub mod url;
 
-/// The bytes of a length.
+/// The size of a length in bytes.
 const LENGTH: usize = 4;
 
-/// How long the key of these parts is.
+/// The length of the key made of these parts, in bytes.
 pub fn length<'a>(parts: impl Iterator<Item = &'a [u8]>) -> usize {
     let (count, text) = parts.fold((0, 0), |(count, text), part| (count + 1, text + part.len()));
     text + usize::saturating_sub(count, 1) * LENGTH + 1
 }
 
-/// Writes the key of these parts (255 at most), piece by piece.
+/// Writes the key made of these parts (at most 255), piece by piece.
 pub fn write<'a>(parts: impl Iterator<Item = &'a [u8]> + Clone, out: &mut dyn FnMut(&[u8])) {
     let counted = parts.clone().count().saturating_sub(1);
     parts.clone().for_each(&mut *out);
     for part in parts.take(counted) {
-        // Shorter than 2^32: parts come from a request's header, or its body in memory.
+        // Shorter than 2^32 bytes: the parts come from a request's header, or from its body in memory.
         out(&(part.len() as u32).to_le_bytes());
     }
     out(&[counted as u8]);
 }
 
-/// How long the branch of these parts is.
+/// The length of the branch made of these parts, in bytes.
 pub fn branch_length<'a>(parts: impl Iterator<Item = &'a [u8]>) -> usize {
     length(parts) + LENGTH + 1
 }
 
-/// Writes, behind a key, the branch of these parts.
+/// Writes the branch made of these parts, which follows the key.
 pub fn write_branch<'a>(parts: impl Iterator<Item = &'a [u8]> + Clone, out: &mut dyn FnMut(&[u8])) {
-    // Shorter than 2^32, as the parts are.
+    // Shorter than 2^32 bytes, as the parts are.
     let length = length(parts.clone()) as u32;
     write(parts, out);
     out(&length.to_le_bytes());
     out(&[BRANCHED]);
 }
 
-/// A key's text, and what stands behind it, less its branch; nothing if it is no key of this form.
+/// Splits a key without its branch into its text and the rest; `None` if it does not have this form.
 pub fn split(key: &[u8]) -> Option<(&[u8], &[u8])> {
     let trunk = trunk(key);
     let count = usize::from(*trunk.last()?);
     trunk.split_at_checked(trunk.len().checked_sub(count * LENGTH + 1)?)
 }
 
-/// A key's text; the key itself if it is of another form.
+/// The text of a key; the key itself if it does not have this form.
 pub fn text(key: &[u8]) -> &[u8] {
     split(key).map_or(key, |(text, _)| text)
 }
 
-/// A key as a person reads it: the URL where it has the form of one, else its text. What is no UTF-8 is replaced.
+/// A key in readable form: as a URL if it has the parts of one, else its text. Bytes that are not UTF-8 are
+/// replaced.
 pub fn display(key: &[u8]) -> String {
     let parts = parts(key);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -84,7 +86,7 @@ pub fn display(key: &[u8]) -> String {
     }
 }
 
-/// The parts of a key; nothing if it is no key of this form.
+/// The parts of a key; `None` if it does not have this form.
 pub fn parts(key: &[u8]) -> Option<Vec<&[u8]>> {
     let (mut rest, tail) = split(key)?;
     let lengths = tail.chunks_exact(LENGTH);
@@ -99,10 +101,10 @@ pub fn parts(key: &[u8]) -> Option<Vec<&[u8]>> {
     Some(parts)
 }
 
-/// The key of a `HEAD` that is stored as such beside the `GET` of `key`: a branch of the same trunk, so that whoever purges the
-/// one purges the other. A branch that `key` has already stays part of it.
+/// The key of a `HEAD` that is stored separately from the `GET` of `key`: a branch of the same trunk, so that
+/// a purge of one removes the other. A branch that `key` already has remains part of it.
 pub(crate) fn of_head(key: &[u8]) -> Vec<u8> {
-    /// No branch of parts ends so: it would need as many lengths as this letter's number.
+    /// No other branch ends like this: it would need as many lengths as the number of this letter.
     const MARK: &[u8] = b"H";
     let trunk = trunk(key);
     let rest = key.get(trunk.len()..).unwrap_or_default();

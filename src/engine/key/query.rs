@@ -1,19 +1,20 @@
-//! What of a query string belongs to the key (`swr_cache_query`).
+//! Which part of a query string belongs to the key (`swr_cache_query`).
 //!
-//! A query is a list of parameters between `&`; an empty one is a parameter with an empty name. What stands before the first `=` of a
-//! parameter is its name, and a parameter without `=` is all name. Parameters are left out or put into order, and never changed: what is
-//! kept stands in the key byte by byte as the client sent it. So two URLs share a key only where they differ in parameters that are to be
-//! left out, or in the order of parameters that no origin takes for one and the same.
+//! A query is a list of parameters separated by `&`; an empty one is a parameter with an empty name. The name
+//! of a parameter ends at its first `=`; one without `=` consists of a name only. Parameters are left out or
+//! sorted, but never changed: those that remain are in the key byte by byte as the client sent them. Two URLs
+//! therefore share a key only if they differ in parameters that are left out, or in the order of parameters
+//! that no origin takes for the same one.
 //!
-//! Names are compared as origins read them, percent-decoded and with `+` for a space; a broken escape stands for itself. Otherwise a
-//! `p%61ge=2` that is left out by `keep page` would bring the second page under the key of the first. Where origins read in ways of
-//! their own, the cautious reading counts:
+//! Names are compared as origins read them, percent-decoded and with `+` for a space; a broken escape stands
+//! for itself. Otherwise a `p%61ge=2` that `keep page` leaves out would bring the second page under the key
+//! of the first. Where origins differ, the cautious reading is used:
 //!
-//! | what | read by | so |
+//! | what | read as | consequence |
 //! |---|---|---|
-//! | a bare `;` in a parameter | some take it for `&` | that parameter stays, and the query keeps its order |
-//! | `page[]`, `page[x]`, `+page`, `my.page` | PHP: as `page` (a list), `page`, `my_page` | `keep page` keeps them; `drop page` does not drop them |
-//! | all these, and `PAGE` | PHP; others that ignore case | under `sort` they keep their order among each other |
+//! | a bare `;` in a parameter | by some as `&` | that parameter stays, and the query keeps its order |
+//! | `page[]`, `page[x]`, `+page`, `my.page` | by PHP as `page` (a list), `page`, `my_page` | `keep page` keeps them; `drop page` does not drop them |
+//! | all of these, and `PAGE` | by PHP and others that ignore case as the same | `sort` keeps their order among each other |
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -22,8 +23,8 @@ use memchr::{memchr, memchr_iter, memchr2};
 use percent_encoding::percent_decode;
 use smallvec::SmallVec;
 
-/// Parameters by which advertisers, mailers and social networks follow visitors, and which pages don't depend on: the NAME `tracking`
-/// of `swr_cache_query`. Documented in the README.
+/// Parameters by which advertisers, mailers and social networks track visitors, and which pages don't depend
+/// on: the NAME `tracking` of `swr_cache_query`. The documentation lists them.
 pub const TRACKING: [&str; 28] = [
     "utm_*",
     "gclid",
@@ -55,12 +56,12 @@ pub const TRACKING: [&str; 28] = [
     "vero_id",
 ];
 
-/// What of the query string belongs to the key. The default is all of it, as it came.
+/// Which part of the query string belongs to the key. By default all of it, unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    /// Parameters are put into the order of their names; those of one name keep theirs.
+    /// Whether parameters are sorted by name; those with the same name keep their order.
     pub sort: bool,
-    /// Which parameters.
+    /// The parameters that belong to the key.
     pub parameters: Parameters,
 }
 
@@ -70,31 +71,31 @@ pub enum Parameters {
     /// All.
     #[default]
     All,
-    /// All but those of these names.
+    /// All except those with these names.
     Drop(Names),
-    /// Those of these names alone.
+    /// Only those with these names.
     Keep(Names),
 }
 
-/// Names of parameters, and beginnings of names.
+/// Names of parameters, and prefixes of names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     list: Vec<Name>,
     /// The first byte of each.
     firsts: Vec<u8>,
-    /// Every name begins so.
+    /// Every name matches.
     all: bool,
-    /// A name is among them that PHP reads in another way.
+    /// Whether PHP reads one of the names differently.
     is_odd: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Name {
-    /// Whether any name that begins so is meant.
+    /// Whether every name with this prefix matches.
     is_prefix: bool,
-    /// As origins read it.
+    /// The name as origins read it.
     text: Box<[u8]>,
-    /// As PHP reads it.
+    /// The name as PHP reads it.
     php: Box<[u8]>,
 }
 
@@ -108,7 +109,7 @@ impl Name {
 }
 
 impl Names {
-    /// Adds a name as it stands in a URL, or the beginning of names if it ends in `*`.
+    /// Adds a name as written in a URL, or a prefix of names if it ends in `*`.
     pub fn add(&mut self, name: &[u8]) {
         let (text, is_prefix) = match name.strip_suffix(b"*") {
             Some(start) => (start, true),
@@ -132,7 +133,7 @@ impl Names {
         });
     }
 
-    /// Whether one of them is `name`, which is as origins read it.
+    /// Whether `name`, decoded as origins do, is one of them.
     #[inline]
     fn has(&self, name: &[u8]) -> bool {
         let Some(first) = name.first() else {
@@ -142,7 +143,7 @@ impl Names {
         self.all || memchr_iter(*first, &self.firsts).any(is)
     }
 
-    /// Whether an origin may take a parameter of this name, which is decoded, for one of them.
+    /// Whether an origin may take a parameter with this decoded name for one of them.
     fn may_mean(&self, name: &[u8]) -> bool {
         let php = as_php(name);
         self.has(name) || self.has(&php) || self.list.iter().any(|one| *one.php == *php)
@@ -150,18 +151,19 @@ impl Names {
 }
 
 impl Query {
-    /// Whether every query stands in the key as it came.
+    /// Whether every query is part of the key unchanged.
     #[inline]
     pub fn is_as_is(&self) -> bool {
         !self.sort && matches!(self.parameters, Parameters::All)
     }
 
-    /// What of a query, without its question mark, belongs to the key; `None` if nothing does, and no question mark either.
+    /// The part of a query, without its question mark, that belongs to the key; `None` if nothing does, in
+    /// which case the question mark doesn't either.
     pub fn of<'q>(&self, query: &'q [u8]) -> Option<Cow<'q, [u8]>> {
         self.behind(query, 0)
     }
 
-    /// The same for a path with a query, if it has one.
+    /// The same for a path that may have a query.
     #[inline]
     pub fn of_target<'t>(&self, target: &'t [u8]) -> Cow<'t, [u8]> {
         if self.is_as_is() {
@@ -174,8 +176,8 @@ impl Query {
         whole.unwrap_or_else(|| Cow::Borrowed(target.get(..at).unwrap_or_default()))
     }
 
-    /// The same for arguments that nginx's `try_files`, `rewrite` or an index led a request to: what of them is the query as the client
-    /// `sent` it, at their end. What stands before it is the configuration's own, and stays.
+    /// The same for arguments to which nginx's `try_files`, `rewrite` or an index led a request: the query
+    /// that the client `sent` is at their end. What precedes it comes from the configuration and is kept.
     pub fn of_led<'a>(&self, args: &'a [u8], sent: &[u8]) -> Cow<'a, [u8]> {
         let own = args.strip_suffix(sent).filter(|_| !sent.is_empty());
         let Some(own) = own.filter(|own| own.is_empty() || own.ends_with(b"&")) else {
@@ -185,7 +187,7 @@ impl Query {
         whole.unwrap_or_else(|| Cow::Borrowed(own.strip_suffix(b"&").unwrap_or(own)))
     }
 
-    /// The text, with the query that begins at `at` as it belongs to the key.
+    /// The text, in which the query that begins at `at` is reduced to what belongs to the key.
     fn behind<'t>(&self, text: &'t [u8], at: usize) -> Option<Cow<'t, [u8]>> {
         if self.is_as_is() {
             return Some(Cow::Borrowed(text));
@@ -240,16 +242,16 @@ impl Query {
 #[derive(Clone, Copy, Default)]
 struct Parameter<'q> {
     text: &'q [u8],
-    /// Where its name ends.
+    /// The end of its name.
     name_end: usize,
-    /// Kinds of bytes that its name has; and [`SEMICOLON`] if it has one anywhere.
+    /// The kinds of bytes in its name; includes [`SEMICOLON`] if there is one anywhere in the parameter.
     kinds: u8,
 }
 
 const AMPERSAND: u8 = 1;
 const EQUALS: u8 = 2;
 const SEMICOLON: u8 = 4;
-/// Not read alike by all origins.
+/// Origins read it differently.
 const ODD: u8 = 8;
 
 /// The kind of each byte.
@@ -280,7 +282,7 @@ impl<'q> Parameter<'q> {
         })
     }
 
-    /// The first one of a query.
+    /// Splits off the first parameter of a query.
     #[inline]
     fn first(query: &'q [u8]) -> Parameter<'q> {
         let mut kinds = 0;
@@ -316,13 +318,13 @@ impl<'q> Parameter<'q> {
         self.text.get(..self.name_end).unwrap_or_default()
     }
 
-    /// Whether all origins read its name alike.
+    /// Whether all origins read its name in the same way.
     #[inline]
     fn is_plain(&self) -> bool {
         self.kinds & ODD == 0
     }
 
-    /// What its name has in common with those that any origin may take for the same, but for the case.
+    /// What its name has in common with all names that some origin may take for the same, except for case.
     fn order(&self) -> Cow<'q, [u8]> {
         match self.is_plain() {
             true => Cow::Borrowed(self.name()),
@@ -330,7 +332,7 @@ impl<'q> Parameter<'q> {
         }
     }
 
-    /// By the bytes of names, whose case does not count.
+    /// Compares the bytes of the names, ignoring case.
     fn compare(&self, other: &Parameter<'_>) -> Ordering {
         let lower = |name: &[u8], other: &[u8]| {
             let lower = u8::to_ascii_lowercase;
@@ -343,12 +345,12 @@ impl<'q> Parameter<'q> {
     }
 }
 
-/// Whether all origins read it alike.
+/// Whether all origins read the name in the same way.
 fn is_plain(name: &[u8]) -> bool {
     name.iter().all(|byte| KINDS[usize::from(*byte)] == 0)
 }
 
-/// Percent-decoded, and with spaces for `+`.
+/// The name percent-decoded, with spaces for `+`.
 fn decoded(name: &[u8]) -> Cow<'_, [u8]> {
     if !name.iter().any(|b| matches!(b, b'%' | b'+')) {
         return Cow::Borrowed(name);
@@ -360,8 +362,9 @@ fn decoded(name: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(percent_decode(&spaced).collect())
 }
 
-/// The name of the variable that PHP makes of a decoded name (php_register_variable_ex): it ends at a NUL, spaces at its beginning go, a
-/// dot, a space and a bracket that nothing closes become `_`, and a closed bracket makes a list of it.
+/// The name of the variable that PHP makes of a decoded name (php_register_variable_ex): it ends at a NUL,
+/// leading spaces are removed, a dot, a space and an unclosed bracket become `_`, and a closed bracket makes
+/// it a list.
 fn as_php(name: &[u8]) -> Cow<'_, [u8]> {
     if is_plain(name) {
         return Cow::Borrowed(name);
@@ -402,7 +405,7 @@ mod tests {
                 *expected,
                 "{directive}: {target}"
             );
-            // What is left of a query alone is the same.
+            // The query alone is reduced in the same way.
             let (path, asked) = target.split_once('?').unwrap_or((target, ""));
             let of_query = query.of(asked.as_bytes());
             let joined = match of_query.filter(|_| target.contains('?')) {
@@ -433,7 +436,8 @@ mod tests {
             "drop gclid utm_* x[] %66b",
             &[
                 ("/a", "/a"),
-                // An empty query is a URL of its own, as long as nothing was left out of it.
+                // A URL with an empty query differs from one without, unless something was left out of the
+                // query.
                 ("/a?", "/a?"),
                 ("/a?&&", "/a?&&"),
                 ("/a?gclid=1", "/a"),
@@ -444,13 +448,13 @@ mod tests {
                 ("/a?x=1&gclid=2&y=3", "/a?x=1&y=3"),
                 ("/a?x=1&&gclid=2&", "/a?x=1&&"),
                 ("/a?y=3&utm_source=q&x=1&utm_=2&utm=4", "/a?y=3&x=1&utm=4"),
-                // Names count, not values, and case does.
+                // Names are compared, not values, and with case.
                 (
                     "/a?q=gclid&GCLID=1&agclid=2&gclid2=3",
                     "/a?q=gclid&GCLID=1&agclid=2&gclid2=3",
                 ),
                 ("/a?=gclid&=&gclid==", "/a?=gclid&="),
-                // As origins read them.
+                // Names are decoded as origins do.
                 ("/a?%67clid=1&utm%5Fsource=2&x%5b%5D=3&x[]=4", "/a"),
                 ("/a?fb=1&%66b=2&f%62", "/a"),
                 (
@@ -465,7 +469,7 @@ mod tests {
                     "/a?x[1]=1&gclid[]=2&gclid.x=3",
                     "/a?x[1]=1&gclid[]=2&gclid.x=3",
                 ),
-                // Some origins read another parameter behind a semicolon.
+                // For some origins, another parameter follows a semicolon.
                 ("/a?gclid=1;page=2&gclid=3", "/a?gclid=1;page=2"),
                 ("/a?b;gclid=1&a=2&gclid=3", "/a?b;gclid=1&a=2"),
                 ("/a?gclid=1?x=2&b=?", "/a?b=?"),
@@ -490,7 +494,7 @@ mod tests {
                 ("/a?page=", "/a?page="),
                 ("/a?p_a=1&p=2&p_=3", "/a?p_a=1&p_=3"),
                 ("/a?pages=1&Page=2", "/a"),
-                // Whatever an origin may take for them.
+                // Everything that an origin may take for these names.
                 ("/a?p%61ge=2&x=1", "/a?p%61ge=2"),
                 (
                     "/a?page[]=2&page%5B0%5D=3&page%00x=4",
@@ -526,7 +530,7 @@ mod tests {
                 ("/a?b&a=&=x&&c", "/a?=x&&a=&b&c"),
                 ("/a?ab=1&a=3&a=2", "/a?a=3&a=2&ab=1"),
                 ("/a?z=%20&y=+&%61=%zz", "/a?%61=%zz&y=+&z=%20"),
-                // One and the same for some origin: in the order that they came.
+                // Some origin takes these for the same name: they keep their order.
                 ("/a?c=0&b=2&%62=1&B=3", "/a?b=2&%62=1&B=3&c=0"),
                 ("/a?b[x]=2&b[]=1&a=0", "/a?a=0&b[x]=2&b[]=1"),
                 ("/a?c=0&b_c=2&b.c=1&+b+c=3", "/a?b_c=2&b.c=1&+b+c=3&c=0"),
@@ -552,7 +556,7 @@ mod tests {
             ("q=/x&a=1&p=2", "a=1&p=2", "q=/x&p=2"),
             ("q=/x&a=1", "a=1", "q=/x"),
             ("a=1", "a=1", ""),
-            // Made by the configuration: it may tell visitors apart.
+            // Added by the configuration: it may distinguish visitors.
             ("lang=de", "", "lang=de"),
             ("a=1&lang=de", "a=1", "a=1&lang=de"),
             ("xa=1", "a=1", "xa=1"),

@@ -1,6 +1,7 @@
-//! How the keys of a location are made, as far as they can be made of a URL: whoever purges a URL finds what is stored for it.
+//! How the keys of a location are made, as far as a URL determines them: a purge by URL finds what is stored
+//! for it.
 //!
-//! | variable | of a URL |
+//! | variable | part of the URL |
 //! |---|---|
 //! | `$scheme`, `$host`, `$http_host` | its scheme, host, authority |
 //! | `$request_uri` | its path and query |
@@ -9,7 +10,7 @@
 //! | `$swr_cache_args` | what `swr_cache_query` leaves of its query |
 //! | `$request_method` | `GET` and `HEAD` |
 //!
-//! Any other tells something that a URL does not: a cookie, a header field, what `map` made of them.
+//! Any other variable depends on more than the URL: a cookie, a header field, a `map` of these.
 
 use std::borrow::Cow;
 
@@ -39,14 +40,14 @@ enum Piece {
     Argument(Box<[u8]>),
     KeyArgs,
     Method,
-    /// Nothing that a URL tells.
+    /// A value that a URL does not determine.
     Other,
 }
 
-/// The parts of the key that a location makes by `text`: each variable, and what stands between. Of a key with one variable nothing
-/// can move elsewhere, so that it is of one part.
+/// The parts of the key that a location makes of `text`: each variable, and the text between them. In a key
+/// with a single variable nothing can move to another part, so it has one part.
 pub fn parts_of(text: &[u8]) -> Vec<&[u8]> {
-    /// As many as a key may have, and some to spare.
+    /// The maximum number of parts of a key, with some to spare.
     const MOST: usize = 250;
     let parts = cut(text);
     match text.iter().filter(|b| **b == b'$').count() < 2 || parts.len() > MOST {
@@ -55,7 +56,7 @@ pub fn parts_of(text: &[u8]) -> Vec<&[u8]> {
     }
 }
 
-/// Cuts a string at the ends of its variables, `$name` or `${name}`.
+/// Splits a string at the ends of its variables, `$name` or `${name}`.
 fn cut(mut text: &[u8]) -> Vec<&[u8]> {
     let mut parts = Vec::new();
     while !text.is_empty() {
@@ -99,7 +100,8 @@ fn piece(text: &[u8]) -> Piece {
 }
 
 impl Recipe {
-    /// How keys are made by `text`, a string with variables of nginx, or the usual way; `query` is the location's `swr_cache_query`.
+    /// Makes the recipe of keys from `text`, a string with variables of nginx, or the default one; `query` is
+    /// the location's `swr_cache_query`.
     pub fn new(text: Option<&str>, query: &Query) -> Recipe {
         let pieces = |part: &[u8]| cut(part).into_iter().map(piece).collect();
         let parts = text.map(|text| parts_of(text.as_bytes()).into_iter().map(pieces).collect());
@@ -110,23 +112,24 @@ impl Recipe {
         }
     }
 
-    /// As it stands in the configuration.
+    /// The text in the configuration.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether a URL has a key.
+    /// Whether a URL determines the key.
     pub fn is_of_urls(&self) -> bool {
         let mut pieces = self.parts.iter().flatten().flatten();
         !pieces.any(|piece| *piece == Piece::Other)
     }
 
-    /// Calls `f` with the keys that requests for `url` may have; with none if it is not [of URLs](Recipe::is_of_urls).
+    /// Calls `f` with the keys that requests for `url` may have; not at all if keys are not [of
+    /// URLs](Recipe::is_of_urls).
     pub fn each_key(&self, url: &Url, f: &mut dyn FnMut(Box<[u8]>)) {
         let Some(parts) = &self.parts else {
             let target = self.query.of_target(&url.target);
             f(key(&[url.scheme(), &url.host, &target]));
-            // The authority stands in the key beside the host where it has another port than the server's.
+            // The key contains the authority besides the host if it has another port than the server's.
             if url.authority != url.host {
                 f(key(&[url.scheme(), &url.host, &url.authority, &target]));
             }
@@ -146,12 +149,12 @@ impl Recipe {
         }
     }
 
-    /// Calls `f` with beginnings that the texts of keys have for the URLs whose paths begin as that of `url`, and no others have; false if
-    /// there are none.
+    /// Calls `f` with prefixes that the texts of keys have for exactly the URLs whose paths begin with that
+    /// of `url`; returns false if there are none.
     pub fn each_prefix(&self, url: &Url, f: &mut dyn FnMut(Box<[u8]>)) -> bool {
         let (path, args) = url.path_and_args();
         let Some(parts) = &self.parts else {
-            // A query as it came begins as that of the prefix; one that is put in order may not.
+            // An unchanged query begins with that of the prefix; a sorted one may not.
             let start = match self.query.is_as_is() || args.is_empty() {
                 true => &url.target,
                 false => path,
@@ -207,7 +210,7 @@ impl Recipe {
         };
         [url.by_other_scheme(), url].into_iter().all(|url| {
             if self.parts.is_none() {
-                // Where the authority stands beside the host.
+                // If the key contains the authority besides the host.
                 f([url.scheme(), host, host, b":"].concat().into());
             }
             self.each_prefix(&url, f)
@@ -247,7 +250,8 @@ impl Recipe {
     }
 }
 
-/// The value of an argument as nginx finds it (ngx_http_arg): the first of its name, in any case, that has an equals sign.
+/// The value of an argument as nginx finds it (ngx_http_arg): the first one with that name, in any case, that
+/// has an equals sign.
 fn argument<'a>(args: &'a [u8], name: &[u8]) -> &'a [u8] {
     let of = |parameter: &'a [u8]| {
         let (start, rest) = parameter.split_at_checked(name.len())?;

@@ -1,4 +1,4 @@
-//! A URL in the parts that keys are made of.
+//! A URL, split into the parts that keys are made of.
 
 use std::borrow::Cow;
 
@@ -9,16 +9,16 @@ use percent_encoding::percent_decode;
 pub struct Url {
     /// The scheme is `https`.
     pub https: bool,
-    /// Host and port as they were written (`$http_host`).
+    /// The host and port as written (`$http_host`).
     pub authority: Box<[u8]>,
     /// As nginx's `$host`: in lower case, and without the port.
     pub host: Box<[u8]>,
-    /// Path and query as they were written; begins with a slash.
+    /// The path and query as written; begins with a slash.
     pub target: Box<[u8]>,
 }
 
 impl Url {
-    /// Reads a URL; a fragment is no part of it.
+    /// Parses a URL; a fragment is not part of it.
     pub fn read(text: &str) -> Option<Url> {
         let (scheme, rest) = text.split_once("://")?;
         let schemes = [("http", false), ("https", true)];
@@ -41,7 +41,7 @@ impl Url {
         })
     }
 
-    /// `http` or `https`.
+    /// The scheme, `http` or `https`.
     pub fn scheme(&self) -> &'static [u8] {
         match self.https {
             true => b"https",
@@ -49,7 +49,7 @@ impl Url {
         }
     }
 
-    /// The same under the other scheme.
+    /// The same URL with the other scheme.
     pub fn by_other_scheme(&self) -> Url {
         Url {
             https: !self.https,
@@ -57,7 +57,7 @@ impl Url {
         }
     }
 
-    /// The path as it was written, and the query behind its question mark (nginx's `$args`).
+    /// The path as written, and the query without its question mark (nginx's `$args`).
     pub fn path_and_args(&self) -> (&[u8], &[u8]) {
         match self.target.iter().position(|b| *b == b'?') {
             Some(at) => (
@@ -81,7 +81,8 @@ pub(crate) fn host_of(authority: &str) -> Option<String> {
     (!host.is_empty() && host.bytes().all(is_host)).then(|| host.to_owned())
 }
 
-/// A path as nginx's `$uri` has it: decoded, slashes merged and dots resolved (ngx_http_parse_complex_uri).
+/// Converts a path as nginx does for `$uri`: decodes it, merges slashes and resolves dots
+/// (ngx_http_parse_complex_uri).
 pub(crate) fn decoded_path(path: &[u8]) -> Vec<u8> {
     let decoded = Cow::from(percent_decode(path));
     let mut made: Vec<&[u8]> = Vec::new();

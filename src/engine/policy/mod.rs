@@ -39,7 +39,7 @@ pub struct Policy {
     pub if_modified_since: bool,
     /// Lifetimes by status for responses without one from the origin; the first match applies (`swr_cache_valid`).
     pub valid: Vec<(StatusMatch, Millis)>,
-    /// The number of requests for a key after which it is stored (`swr_cache_min_uses`); 0 and 1 store at the first.
+    /// The request for a key, counted from 1, whose response is stored (`swr_cache_min_uses`); 0 and 1 mean the first.
     pub min_uses: u32,
     /// Response fields to ignore (`swr_ignore_headers`).
     pub ignore: IgnoreFields,
@@ -139,8 +139,9 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Whether a response field is meant for this cache alone and hidden from clients: `Surrogate-Control`, and tags unless they are
-    /// to be passed (except `Cache-Groups`, which downstream caches use too, RFC 9875).
+    /// Whether a response field is meant for this cache alone and hidden from clients: `Surrogate-Control`,
+    /// and tags unless they are to be forwarded (except `Cache-Groups`, which downstream caches use too, RFC
+    /// 9875).
     pub fn keeps_to_itself(&self, name: &[u8]) -> bool {
         let is_tag = || self.tag_fields.iter().any(|field| is(name, field));
         is(name, "surrogate-control") || !self.pass_tags && !is(name, "cache-groups") && is_tag()

@@ -1,7 +1,8 @@
-//! The grammar of the directives, once for every host: a name and words in, a [`Policy`] out.
+//! The grammar of the directives, the same for every host: parses a name and its arguments into a [`Policy`].
 //!
-//! A host keeps what was written in each block ([`Directives`]), merges blocks as nginx does, and makes the policy last. What needs a
-//! host to be understood (variables, zones, addresses) is no directive of the engine.
+//! A host keeps the directives of each block as written ([`Directives`]), merges blocks as nginx does, and
+//! makes the policy in the end. A directive that only a host can interpret (variables, zones, addresses) is
+//! not a directive of the engine.
 
 use std::borrow::Cow;
 
@@ -11,18 +12,19 @@ use crate::http::syntax::{digits, is_token};
 use super::{IgnoreFields, Invalidate, MethodSet, Policy, StatusMatch, UseStale, Window, units};
 use crate::engine::key::query::{Names, Parameters, Query, TRACKING};
 
-/// What is wrong with a directive: the rest of a sentence that begins with its name.
+/// Why a directive is refused: the rest of a sentence that begins with the directive's name.
 pub type Refusal = String;
 
 type Parsed<T> = Result<T, Refusal>;
 
-/// The words of a directive, without its name.
+/// The arguments of a directive.
 type Words<'a> = &'a [&'a [u8]];
 
-/// A directive: its name without nginx's prefix, where it begins if it may come several times, and what a line of it does.
+/// A directive: its name without nginx's prefix, what starts a list for one that may be repeated, and what a
+/// line of it sets.
 struct Directive {
     name: &'static str,
-    /// Of a directive that may come several times in a block: forgets what was inherited.
+    /// For a directive that may be repeated in a block: removes the default values before the first line.
     begin: Option<fn(&mut Policy)>,
     set: fn(&mut Policy, Words<'_>) -> Parsed<()>,
 }
@@ -47,7 +49,7 @@ const fn several(
     }
 }
 
-/// A directive whose value is read by `$read` into a field of the policy.
+/// A directive whose arguments `$read` parses into a field of the policy.
 macro_rules! field {
     ($name:literal, $field:ident, $read:expr) => {
         once($name, |policy, words| {
@@ -115,11 +117,11 @@ const TABLE: [Directive; 28] = [
     field!("query", query, query),
     field!("invalidate", invalidate, invalidate),
     once("tag_headers", tag_fields),
-    // Clients' dates count or not: nginx has a directive of its own for it, other hosts have this.
+    // Whether clients' dates are evaluated: nginx has a directive of its own, other hosts use this one.
     field!("if_modified_since", if_modified_since, flag),
 ];
 
-/// The directives of one block as written, in order.
+/// The directives of a block as written, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Directives {
     lines: Vec<Line>,
@@ -127,20 +129,22 @@ pub struct Directives {
 
 #[derive(Clone, Debug)]
 struct Line {
-    /// A place in [`TABLE`].
+    /// An index in [`TABLE`].
     directive: usize,
     words: Vec<Box<[u8]>>,
 }
 
 impl Directives {
-    /// Adds a directive, by its name without the prefix `swr_cache_`. A second line of it adds to the first where nginx takes several
-    /// (`valid`, `methods`, `ignore_headers`, `use_stale`), else it takes its place.
+    /// Adds a directive, by its name without the prefix `swr_cache_`. A further line adds to the earlier ones
+    /// if nginx accepts several (`valid`, `methods`, `ignore_headers`, `use_stale`); otherwise it replaces
+    /// the earlier one.
     ///
     /// # Errors
-    /// What is wrong with it, as the rest of a sentence that begins with the directive's name; nothing has been added then.
+    /// Why the directive is refused, as the rest of a sentence that begins with its name; nothing has been
+    /// added then.
     pub fn add(&mut self, name: &str, words: &[&[u8]]) -> Result<(), Refusal> {
         let at = TABLE.iter().position(|d| d.name == name);
-        let at = at.ok_or_else(|| Refusal::from("is no directive of the cache"))?;
+        let at = at.ok_or_else(|| Refusal::from("is not a directive of the cache"))?;
         let directive = TABLE.get(at).ok_or_else(Refusal::new)?;
         (directive.set)(&mut Policy::default(), words)?;
         if directive.begin.is_none() {
@@ -153,7 +157,7 @@ impl Directives {
         Ok(())
     }
 
-    /// Whether the directive stands here already and may not come again in the same block.
+    /// Whether the block has the directive, and the directive may not be repeated.
     pub fn is_taken(&self, name: &str) -> bool {
         self.lines.iter().any(|line| {
             let directive = TABLE.get(line.directive);
@@ -169,7 +173,7 @@ impl Directives {
         Some(words.join(" "))
     }
 
-    /// Takes over what the block around this one says of the directives that do not stand here, as nginx merges.
+    /// Adds the outer block's directives that this block does not have, as nginx merges configurations.
     pub fn inherit(&mut self, outer: &Directives) {
         let is_absent =
             |line: &&Line| !self.lines.iter().any(|own| own.directive == line.directive);
@@ -177,7 +181,7 @@ impl Directives {
         self.lines.splice(0..0, inherited);
     }
 
-    /// What all of it comes to; directives that nobody wrote have their defaults.
+    /// The resulting policy; directives that were not written have their defaults.
     pub fn policy(&self) -> Policy {
         let mut policy = Policy::default();
         let mut begun = [false; TABLE.len()];
@@ -192,7 +196,7 @@ impl Directives {
                 *begun = true;
             }
             let words: Vec<&[u8]> = line.words.iter().map(Box::as_ref).collect();
-            // It was read before, so it can be now.
+            // `add` has parsed it, so it parses now.
             let _ = (directive.set)(&mut policy, &words);
         }
         policy
@@ -203,7 +207,7 @@ fn text(word: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(word)
 }
 
-/// The refusal of a value, for hosts' own directives too.
+/// Refuses a value; for hosts' own directives too.
 ///
 /// # Errors
 /// Always.
@@ -214,24 +218,24 @@ pub fn refuse<T>(word: &[u8], expected: &str) -> Result<T, Refusal> {
     ))
 }
 
-/// The only word of a directive.
+/// Returns the only argument of a directive.
 ///
 /// # Errors
-/// If there are none or several; `expected` says what it takes.
+/// If there is not exactly one; `expected` names what the directive takes.
 pub fn one<'a>(words: &[&'a [u8]], expected: &str) -> Result<&'a [u8], Refusal> {
     match words {
         [word] => Ok(word),
         words => Err(format!(
-            "takes one value, {expected}, and has {}",
+            "takes one value, {expected}, but has {}",
             words.len()
         )),
     }
 }
 
-/// `on` or `off`, in any case (ngx_conf_set_flag_slot).
+/// Parses `on` or `off`, in any case (ngx_conf_set_flag_slot).
 ///
 /// # Errors
-/// If it is anything else.
+/// If the argument is anything else.
 pub fn flag(words: &[&[u8]]) -> Result<bool, Refusal> {
     const EXPECTED: &str = "\"on\" or \"off\"";
     let word = one(words, EXPECTED)?;
@@ -245,18 +249,18 @@ pub fn flag(words: &[&[u8]]) -> Result<bool, Refusal> {
 const TIME: &str = "a time such as 500ms, 5s, 10m or 1d";
 const SIZE: &str = "a size such as 512k, 256m or 4g";
 
-/// A time in nginx's grammar ([`units::time`]).
+/// Parses a time in nginx's grammar ([`units::time`]), in milliseconds.
 ///
 /// # Errors
-/// If it is none.
+/// If the argument is not a time.
 pub fn time(word: &[u8]) -> Result<Millis, Refusal> {
     units::time(word).map_or_else(|| refuse(word, TIME), Ok)
 }
 
-/// A size in bytes in nginx's grammar ([`units::size`]).
+/// Parses a size in nginx's grammar ([`units::size`]), in bytes.
 ///
 /// # Errors
-/// If it is none.
+/// If the argument is not a size.
 pub fn size(word: &[u8]) -> Result<u64, Refusal> {
     units::size(word).map_or_else(|| refuse(word, SIZE), Ok)
 }
@@ -289,7 +293,7 @@ fn percent(word: &[u8]) -> Option<u8> {
     u8::try_from(percent).ok().filter(|p| (1..=99).contains(p))
 }
 
-/// Names of fields; `off` alone is none.
+/// Parses field names; a single `off` means none.
 fn field_names(words: Words<'_>) -> Parsed<Vec<Box<str>>> {
     const EXPECTED: &str = "the name of a header field";
     match words {
@@ -304,7 +308,7 @@ fn field_names(words: Words<'_>) -> Parsed<Vec<Box<str>>> {
     }
 }
 
-/// `GET` and `HEAD` are always among them, and case does not count (ngx_http_proxy_cache_methods).
+/// `GET` and `HEAD` are always included, and case is ignored (ngx_http_proxy_cache_methods).
 fn methods(policy: &mut Policy, words: Words<'_>) -> Parsed<()> {
     const EXPECTED: &str = "GET, HEAD or POST";
     for word in some(words, EXPECTED)? {
@@ -320,7 +324,7 @@ fn methods(policy: &mut Policy, words: Words<'_>) -> Parsed<()> {
     Ok(())
 }
 
-/// At least one word.
+/// Requires at least one argument.
 fn some<'a, 'w>(words: &'a [&'w [u8]], expected: &str) -> Parsed<&'a [&'w [u8]]> {
     match words {
         [] => Err(format!("needs {expected}")),
@@ -328,7 +332,7 @@ fn some<'a, 'w>(words: &'a [&'w [u8]], expected: &str) -> Parsed<&'a [&'w [u8]]>
     }
 }
 
-/// `[CODE ... | any] TIME`; without a code it is for 200, 301 and 302.
+/// `[CODE ... | any] TIME`; without a code it applies to 200, 301 and 302.
 fn valid(policy: &mut Policy, words: Words<'_>) -> Parsed<()> {
     let Some((last, codes)) = words.split_last() else {
         return Err("needs a time".into());
@@ -377,7 +381,7 @@ const STALE_CONDITIONS: [(&str, u16); 11] = [
     ("http_429", UseStale::HTTP_429),
 ];
 
-/// Once `off` is among them, in whichever line, nothing is covered (ngx_http_proxy_merge_loc_conf).
+/// Once `off` is listed, in any line, no failure is covered (ngx_http_proxy_merge_loc_conf).
 fn use_stale(policy: &mut Policy, words: Words<'_>) -> Parsed<()> {
     let expected = || format!("{} or off", list_of(&STALE_CONDITIONS));
     for word in some(words, &expected())? {
@@ -422,7 +426,7 @@ fn backoff(policy: &mut Policy, words: Words<'_>) -> Parsed<()> {
     };
     let (min, max) = (time(least)?, time(most)?);
     if min == 0 {
-        return refuse(least, "a first pause above 0");
+        return refuse(least, "a first pause longer than 0");
     }
     if min > max {
         return refuse(most, "a longest pause that is not shorter than the first");
@@ -556,15 +560,15 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (line, why) in [
-            ("nonsense on", "is no directive of the cache"),
+            ("nonsense on", "is not a directive of the cache"),
             (
                 "lock maybe",
                 "has the invalid value \"maybe\", expected \"on\" or \"off\"",
             ),
-            ("lock", "takes one value, \"on\" or \"off\", and has 0"),
+            ("lock", "takes one value, \"on\" or \"off\", but has 0"),
             (
                 "lock on off",
-                "takes one value, \"on\" or \"off\", and has 2",
+                "takes one value, \"on\" or \"off\", but has 2",
             ),
             (
                 "lock_age 1x",
@@ -618,7 +622,7 @@ mod tests {
             ),
             (
                 "refresh_backoff 0 1s",
-                "has the invalid value \"0\", expected a first pause above 0",
+                "has the invalid value \"0\", expected a first pause longer than 0",
             ),
             (
                 "refresh_backoff 2s 1s",

@@ -6,7 +6,7 @@ use crate::engine::key::url::{Url, host_of};
 use crate::engine::purge::mode::PurgeMode;
 use crate::engine::purge::request::PurgeRequest;
 
-/// Reads the body of a request to the purge API.
+/// Parses the body of a request to the purge API.
 ///
 /// # Errors
 /// What is wrong with it; nothing may be purged then.
@@ -65,7 +65,7 @@ fn add_urls(request: &mut PurgeRequest, texts: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-/// Adds prefixes as they stand, and those of URLs where they read like one.
+/// Adds prefixes unchanged, and those of the corresponding URLs if they look like URLs.
 fn add_prefixes(request: &mut PurgeRequest, texts: &[&str]) {
     for text in texts {
         request.prefixes.push(text.as_bytes().into());

@@ -1,16 +1,18 @@
-//! What a purge by method means: the ways in which software that drives other caches sends one, read in this order.
+//! Parses a purge by method in the forms in which software that drives other caches sends it, tried in this
+//! order.
 //!
 //! | the request has | means | sent by |
 //! |---|---|---|
 //! | `xkey`, `xkey-purge`, `Surrogate-Key`, `Cache-Tag`, `X-Cache-Tags`, `Cache-Tags`: a list | these tags | Shopware, FOSHttpCache, Souin, Fastly clients |
 //! | `xkey-softpurge` | the same, softly | FOSHttpCache, Ibexa |
-//! | `X-Magento-Tags-Pattern`, `X-Cache-Tags-Pattern`; `X-Cache-Tags`, `Cache-Tags`: a [pattern](super::pattern) | these tags, or all | Magento, Proxy Cache Purge, FOSHttpCache, Drupal |
-//! | `X-Host`, `X-Url`, `X-Content-Type` without tags | all, hosts, or what begins with a path | FOSHttpCache |
-//! | `X-Purge-Method: regex` and a path that ends in `.*`; a path that ends in `*` | what begins so; at the root the whole host | Proxy Cache Purge, TYPO3 |
-//! | none of these | the URL, under both schemes | everybody |
+//! | `X-Magento-Tags-Pattern`, `X-Cache-Tags-Pattern`; `X-Cache-Tags`, `Cache-Tags`: a [pattern](super::pattern) | these tags, or everything | Magento, Proxy Cache Purge, FOSHttpCache, Drupal |
+//! | `X-Host`, `X-Url`, `X-Content-Type` without tags | everything, hosts, or paths by prefix | FOSHttpCache |
+//! | `X-Purge-Method: regex` and a path that ends in `.*`; a path that ends in `*` | paths by prefix; at the root the whole host | Proxy Cache Purge, TYPO3 |
+//! | none of these | the URL, under both schemes | others |
 //!
-//! Softly also by `X-Purge-Mode: soft` or `Fastly-Soft-Purge: 1`. What is not understood is refused with the reason, and is never a
-//! purge of the URL in its stead: that would purge `/`, and the sender would take it for done.
+//! `X-Purge-Mode: soft` or `Fastly-Soft-Purge: 1` also makes a purge soft. A request that is not understood
+//! is refused with the reason, and never treated as a purge of its URL: that would purge `/`, and the sender
+//! would assume that the purge succeeded.
 
 use crate::engine::key::url::{Url, host_of};
 use crate::engine::purge::mode::PurgeMode;
@@ -22,15 +24,15 @@ use crate::http::fields::is;
 
 /// A request that purges by its method.
 pub struct ByMethod<'a> {
-    /// Its field lines.
+    /// The field lines.
     pub fields: &'a dyn Fields,
-    /// Host and port as the client wrote them, or the server's name.
+    /// The host and port as the client wrote them, or the server's name.
     pub authority: &'a [u8],
     /// As nginx's `$host`: in lower case, and without the port.
     pub host: &'a [u8],
     /// Path and query as the client wrote them.
     pub target: &'a [u8],
-    /// What is configured.
+    /// The configured mode.
     pub mode: PurgeMode,
 }
 
@@ -42,17 +44,17 @@ const LISTS: [&str; 5] = [
     "cache-tag",
 ];
 const PATTERNS: [&str; 2] = ["x-magento-tags-pattern", "x-cache-tags-pattern"];
-/// A list, or a pattern.
+/// Fields that hold a list or a pattern.
 const EITHER: [&str; 2] = ["x-cache-tags", "cache-tags"];
 const HOST: &str = "x-host";
 const URL: &str = "x-url";
 const TYPE: &str = "x-content-type";
 
-/// A value that is any.
+/// Patterns that match any value.
 const ANY: [&[u8]; 3] = [b".*", b"^.*$", b".+"];
 
 impl ByMethod<'_> {
-    /// What the request asks for.
+    /// Parses the request.
     ///
     /// # Errors
     /// Why it is not understood; nothing may be purged then.
@@ -116,7 +118,7 @@ impl ByMethod<'_> {
         Ok(mode)
     }
 
-    /// Whether there are fields that name tags, or all.
+    /// Adds the tags, or everything, that fields name. Returns whether there are such fields.
     fn tags(&self, request: &mut PurgeRequest) -> Result<bool, String> {
         let mut any = false;
         let mut wrong = None;
@@ -160,7 +162,7 @@ impl ByMethod<'_> {
         Ok(())
     }
 
-    /// By patterns of hosts and paths.
+    /// Adds what patterns of hosts and paths select.
     fn ban(&self, request: &mut PurgeRequest) -> Result<(), String> {
         self.must_be_any(&[TYPE])?;
         let any = |value: &Vec<u8>| ANY.contains(&&value[..]);
@@ -172,7 +174,7 @@ impl ByMethod<'_> {
             (None, None) => request.all = true,
             (None, Some(hosts)) => request.hosts = hosts,
             (Some(path), hosts) => {
-                // Of any host: keys don't tell that, so that the one that was asked is meant.
+                // Keys can't be selected by path alone, so the host that received the request is meant.
                 for host in hosts.unwrap_or_else(|| vec![self.host.into()]) {
                     self.path(&path, &host, request)?;
                 }
@@ -201,7 +203,7 @@ impl ByMethod<'_> {
         Ok(())
     }
 
-    /// By the request's own target.
+    /// Adds what the request's own target selects.
     fn target(&self, way: Way, request: &mut PurgeRequest) -> Result<(), String> {
         let start = self.target.strip_suffix(b"*");
         let start = start.map(|start| start.strip_suffix(b".").unwrap_or(start));
@@ -251,7 +253,8 @@ fn both(authority: &[u8], host: &[u8], target: &[u8]) -> [Url; 2] {
     [url.by_other_scheme(), url]
 }
 
-/// What a part of a pattern matches, where that is one text. A dot means itself: it is hardly ever escaped, and hardly ever any byte.
+/// The text that a part of a pattern matches, if it is a single one. A dot means itself: it is hardly ever
+/// escaped, and hardly ever means any byte.
 fn literal(pattern: &[u8]) -> Option<Vec<u8>> {
     let mut text = Vec::with_capacity(pattern.len());
     let mut bytes = pattern.iter();

@@ -1,5 +1,5 @@
-//! What an unsafe request wrote to: its target, what the response names beside it (RFC 9111 §4.4), and where a copy went (RFC 4918
-//! §10.3).
+//! What an unsafe request invalidates: its target, the URIs that the response names (RFC 9111 §4.4), and the
+//! destination of a copy (RFC 4918 §10.3).
 
 use ::http::Method;
 
@@ -11,26 +11,27 @@ use crate::http::fields::each_named;
 use crate::http::invalidation::{invalidates, named_target};
 use crate::http::{Fields, cache_groups};
 
-/// A request that went through to the origin with a method that is not cached, and its response.
+/// A request with a method that is not cached, and the origin's response to it.
 pub struct Invalidation<'a> {
     /// The method, as sent.
     pub method: &'a [u8],
-    /// The response's status.
+    /// The status of the response.
     pub status: u16,
-    /// The primary key of the request, of the form that [`key`](crate::engine::key) describes.
+    /// The primary key of the request, in the form that [`key`](crate::engine::key) describes.
     pub key: &'a [u8],
     /// Scheme and authority as the client wrote them: `https://example.com:8443`.
     pub origin: &'a [u8],
     /// Path and query as the client wrote them.
     pub target: &'a [u8],
-    /// The request's field lines.
+    /// The field lines of the request.
     pub asked: &'a dyn Fields,
-    /// The response's field lines.
+    /// The field lines of the response.
     pub fields: &'a dyn Fields,
 }
 
 impl Invalidation<'_> {
-    /// The labels of the groups of the origin that the response makes invalid; none for a safe method (RFC 9875 §3).
+    /// The labels of the origin's cache groups that the response invalidates; none for a safe method (RFC
+    /// 9875 §3).
     pub(crate) fn groups(&self) -> Vec<u64> {
         let unsafe_method = Method::from_bytes(self.method).is_ok_and(|method| !method.is_safe());
         let groups = match unsafe_method {
@@ -43,7 +44,7 @@ impl Invalidation<'_> {
         labels.collect()
     }
 
-    /// The keys that are invalid now.
+    /// The keys to be invalidated.
     pub(crate) fn keys(&self, policy: &Policy) -> Vec<Box<[u8]>> {
         let how = policy.invalidate;
         let method = Method::from_bytes(self.method);
@@ -58,11 +59,12 @@ impl Invalidation<'_> {
         keys
     }
 
-    /// Calls `f` with the keys of what `Location` and `Content-Location` name on the same origin, and the `Destination` of a `COPY` or
-    /// `MOVE`.
+    /// Calls `f` with the keys of the URIs that `Location` and `Content-Location` name on the same origin,
+    /// and of the `Destination` of a `COPY` or `MOVE`.
     ///
-    /// A key whose text ends in the request's target, or in what `query` makes of it, is made anew with the other target, as the
-    /// usual one is; of other keys nothing can be told.
+    /// If the text of a key ends in the request's target, or in what `query` makes of it, the key for the
+    /// other target is made by replacing that end, as in the default key. For other keys it can't be
+    /// determined.
     fn each_named(&self, query: &Query, f: &mut dyn FnMut(&[u8])) {
         let Some((text, lengths)) = split(self.key) else {
             return;
@@ -90,7 +92,7 @@ impl Invalidation<'_> {
                 if let Some(other) = other.as_ref().map(|other| other.as_bytes()) {
                     let keyed = query.of_target(other);
                     f(&[prefix, &keyed, lengths].concat());
-                    // A key of the configuration's own may have the target as it came.
+                    // A configured key may contain the unchanged target.
                     if *keyed != *other {
                         f(&[prefix, other, lengths].concat());
                     }

@@ -1,4 +1,4 @@
-//! Purging on purpose, and the removal of what a write has made invalid.
+//! Explicit purges, and the invalidation that a write causes.
 
 pub(crate) mod api;
 pub(crate) mod by_method;
@@ -14,25 +14,25 @@ use std::sync::Arc;
 use super::stats::{self, Counter, PurgedBy};
 use crate::store::{Busy, Effect, Millis, Purge, Region, Targets};
 
-/// What to purge: everything that any of these finds, with all its variants.
+/// What to purge: everything that matches any of these, with all variants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// All that is stored.
+    /// Everything stored.
     pub all: bool,
     /// Whole keys.
     pub keys: Vec<Box<[u8]>>,
-    /// The texts of keys of the form that [`key`](super::key) describes, whatever the parts.
+    /// Keys by their text, in the form that [`key`](super::key) describes, whatever their parts are.
     pub texts: Vec<Box<[u8]>>,
-    /// Beginnings of the texts of keys.
+    /// Prefixes of the texts of keys.
     pub prefixes: Vec<Box<[u8]>>,
-    /// Beginnings that the texts of all keys of some hosts have.
+    /// Prefixes of the texts of all keys of some hosts.
     pub hosts: Vec<Box<[u8]>>,
-    /// Tags that responses came with (`swr_cache_tag_headers`).
+    /// Tags of responses (`swr_cache_tag_headers`).
     pub tags: Vec<Box<[u8]>>,
 }
 
 impl Selection {
-    /// By what it finds what it finds.
+    /// The kinds of purge that it consists of, for the statistics.
     pub(crate) fn kinds(&self) -> impl Iterator<Item = PurgedBy> + use<> {
         let kinds = [
             (PurgedBy::All, self.all),
@@ -45,7 +45,7 @@ impl Selection {
         kinds.into_iter().filter_map(|(by, is)| is.then_some(by))
     }
 
-    /// By what the store finds it.
+    /// The corresponding targets in the store.
     pub(crate) fn targets(self) -> Targets {
         Targets {
             all: self.all,
@@ -58,7 +58,7 @@ impl Selection {
 }
 
 impl fmt::Display for Selection {
-    /// In a few words, for a log.
+    /// Writes a short description for the log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.all {
             return f.write_str("everything");
@@ -81,19 +81,19 @@ impl fmt::Display for Selection {
     }
 }
 
-/// A removal of stored responses in pieces, of which nothing is lost while the store is busy.
+/// A purge or invalidation in progress, done in steps. If the store is busy, nothing is lost.
 #[derive(Debug)]
 pub struct Removal {
     region: Arc<Region>,
-    /// Whole keys that are still to go.
+    /// Whole keys that remain to be removed.
     keys: Vec<Box<[u8]>>,
     rest: Rest,
     removed: u64,
-    /// How many of these the statistics know of.
+    /// How many of the responses found have been added to the statistics.
     counted: u64,
 }
 
-/// What is to go beside whole keys.
+/// What remains to be purged apart from whole keys.
 #[derive(Debug)]
 enum Rest {
     ToBegin(Targets, Effect, Millis),
@@ -116,7 +116,7 @@ impl Removal {
         }
     }
 
-    /// Drops a key now, or with the next step where the store is busy.
+    /// Removes a key now, or with the next step if the store is busy.
     pub(super) fn drop_key(&mut self, key: &[u8]) {
         match self.region.try_remove_key(key) {
             Ok(gone) => self.removed += u64::from(gone),
@@ -125,8 +125,8 @@ impl Removal {
         self.count();
     }
 
-    /// Goes on over up to `places` places of the store (see [`Region::places`]); true when it is done. Call it again after
-    /// an error, some milliseconds later.
+    /// Continues over up to `places` places of the store (see [`Region::places`]); returns true when it is
+    /// done. After an error, call it again some milliseconds later.
     pub fn step(&mut self, places: u32) -> Result<bool, Busy> {
         let stepped = self.go_on(places);
         self.count();
@@ -157,7 +157,7 @@ impl Removal {
         }
     }
 
-    /// How many responses it has found so far.
+    /// The number of responses found so far.
     pub fn removed(&self) -> u64 {
         match &self.rest {
             Rest::Begun(purge) => self.removed + purge.purged(),
@@ -189,7 +189,8 @@ mod tests {
 
     #[test]
     fn what_a_busy_store_could_not_drop_goes_later() {
-        // RFC 9111 §4.4 and RFC 9875 §3 say MUST: no lock that is held for long may lose one.
+        // RFC 9111 §4.4 and RFC 9875 §3 say MUST: a lock that is held for long may not cause an invalidation
+        // to be lost.
         let region =
             Arc::new(Region::anonymous(1 << 20, &RegionOptions::default()).expect("memory"));
         region.enter(None).expect("a slot");
@@ -198,7 +199,7 @@ mod tests {
         put(&region, b"httph/b\0", &[]);
         put(&region, b"httph/c\0", &[group]);
         let cache = Cache::new(Arc::clone(&region));
-        // A process that is not in the region finds it busy.
+        // The region is busy for a process that has not entered it.
         region.leave();
         let fields = [("Location", "/b"), ("Cache-Group-Invalidation", "\"g\"")];
         let mut removal = cache.invalidate(
@@ -233,7 +234,7 @@ mod tests {
             (Invalidate::Target, 201, 2, 2),
             (Invalidate::Soft, 201, 3, 4),
             (Invalidate::Off, 201, 1, 3),
-            // An error invalidates nothing but the groups that it names.
+            // An error response invalidates only the groups that it names.
             (Invalidate::On, 500, 1, 3),
             (Invalidate::Soft, 500, 1, 4),
         ] {

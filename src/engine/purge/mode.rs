@@ -1,14 +1,15 @@
-//! How to purge.
+//! The mode of a purge.
 
 use crate::store::Effect;
 
-/// What becomes of what is purged.
+/// What happens to the purged responses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PurgeMode {
-    /// It is dropped.
+    /// They are removed.
     #[default]
     Hard,
-    /// It is stale from now on: served as its windows allow, counted from now, and refreshed at the next request.
+    /// They are stale from now on: served as their windows allow, which are counted from now, and refreshed
+    /// at the next request.
     Soft,
 }
 

@@ -1,4 +1,5 @@
-//! Patterns of tags, as software sends them that drives Varnish: regular expressions in name, alternations of tags in fact.
+//! Patterns of tags as sent by software that drives Varnish: nominally regular expressions, in practice
+//! alternations of tags.
 //!
 //! ```text
 //! pattern     = ".*" | alternation
@@ -8,10 +9,11 @@
 //! literal     = any byte that means itself, or a backslash and one that is no letter or digit
 //! ```
 //!
-//! Each way through it is a whole tag. What a regular expression would find beside (`cat` in `cat_1`) is not meant by those who send
-//! them; where a pattern says that it is (`(^|,)cat`), or says anything else, it is refused: nothing is purged by a guess.
+//! Each path through it is a complete tag. What a regular expression would also match (`cat` in `cat_1`) is
+//! not meant by the senders. A pattern that explicitly asks for that (`(^|,)cat`), or contains anything else,
+//! is refused: nothing is purged by a guess.
 
-/// What a pattern finds.
+/// What a pattern selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Pattern {
     /// Everything.
@@ -20,7 +22,7 @@ pub(crate) enum Pattern {
     Tags(Vec<Box<[u8]>>),
 }
 
-/// What may stand around a tag, the longer first: it ends or begins the tag, or does both.
+/// What may surround a tag, longest first: it ends the tag, begins it, or both.
 const BOUNDARIES: [(&str, Boundary); 16] = [
     ("(,.+)?$", Boundary::Closes),
     ("(,.*)?$", Boundary::Closes),
@@ -46,16 +48,16 @@ const WORD: &[u8] = b"\\b";
 enum Boundary {
     Opens,
     Ends,
-    /// Ends what nothing has to open.
+    /// Ends a tag that need not have been opened.
     Closes,
 }
 
-/// As many tags as one request may name.
+/// The maximum number of tags in a request.
 const MOST: usize = 10_000;
-/// How deep groups may stand in each other.
+/// The maximum depth of nested groups.
 const DEEPEST: usize = 8;
 
-/// Reads a pattern.
+/// Parses a pattern.
 pub(crate) fn read(pattern: &[u8]) -> Result<Pattern, String> {
     let pattern = pattern.trim_ascii();
     if matches!(pattern, b".*" | b".+" | b"^.*$" | b"(.*)" | b"(.+)") {
@@ -73,7 +75,7 @@ pub(crate) fn read(pattern: &[u8]) -> Result<Pattern, String> {
     }
 }
 
-/// Whether the value of a field that may hold a list of tags is a pattern.
+/// Whether the value of a field that holds a list of tags or a pattern is a pattern.
 pub(crate) fn is_one(value: &[u8]) -> bool {
     value.iter().any(|b| b"|()^$\\*".contains(b))
 }
@@ -104,7 +106,7 @@ impl Reader<'_> {
         Ok(tags)
     }
 
-    /// Tags that a branch names.
+    /// The tags that a branch names.
     fn branch(&mut self) -> Result<Vec<Vec<u8>>, String> {
         let opens = self.opening()?;
         let mut tags: Vec<Vec<u8>> = vec![Vec::new()];
@@ -148,7 +150,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A boundary, if one stands here; `Some(None)` is one of both kinds.
+    /// Parses a boundary, if there is one here; `Some(None)` is one of both kinds.
     fn boundary(&mut self) -> Option<Option<Boundary>> {
         if let Some(rest) = self.rest.strip_prefix(WORD) {
             self.rest = rest;
@@ -161,7 +163,7 @@ impl Reader<'_> {
         Some(Some(kind))
     }
 
-    /// A literal or a group.
+    /// Parses a literal or a group.
     fn piece(&mut self) -> Result<Vec<Vec<u8>>, String> {
         match self.rest.split_first() {
             Some((b'(', rest)) => self.group(rest),
@@ -198,7 +200,7 @@ impl Reader<'_> {
         if self.depth == DEEPEST {
             return Err(self.refusal("has groups in groups, too deep"));
         }
-        // The reader's own text, which `inside` is the end of.
+        // The parser's own text, of which `inside` is a suffix.
         let skipped = self.rest.len() - inside.len();
         self.rest = self.rest.get(skipped..).unwrap_or_default();
         self.rest = self.rest.strip_prefix(b"?:").unwrap_or(self.rest);
@@ -216,7 +218,7 @@ impl Reader<'_> {
     }
 }
 
-/// Each of one with each of the other behind it.
+/// Concatenates each of `starts` with each of `ends`.
 fn product(starts: &[Vec<u8>], ends: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
     if starts.len().checked_mul(ends.len())? > MOST {
         return None;

@@ -1,63 +1,64 @@
-//! What a request to purge asks for, and by which keys that is found.
+//! A request to purge, and the keys by which the store finds what it asks for.
 
 use crate::engine::key::recipe::Recipe;
 use crate::engine::key::url::Url;
 use crate::engine::purge::Selection;
 use crate::engine::purge::mode::PurgeMode;
 
-/// What a request to purge asks for: everything that any of these finds.
+/// What to purge: everything that matches any of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PurgeRequest {
-    /// All that is stored.
+    /// Everything stored.
     pub all: bool,
     /// URLs, with all variants.
     pub urls: Vec<Url>,
-    /// Every URL whose path begins as that of one of these, on its host and under its scheme.
+    /// Every URL whose path begins with that of one of these, on the same host and scheme.
     pub below: Vec<Url>,
     /// Every URL of these hosts, under both schemes.
     pub hosts: Vec<Box<[u8]>>,
-    /// The texts of keys.
+    /// Keys by their text.
     pub keys: Vec<Box<[u8]>>,
-    /// Beginnings of the texts of keys.
+    /// Prefixes of the texts of keys.
     pub prefixes: Vec<Box<[u8]>>,
     /// Tags of responses.
     pub tags: Vec<Box<[u8]>>,
-    /// What becomes of what is found.
+    /// What happens to the responses found.
     pub mode: PurgeMode,
-    /// The URLs are fetched anew.
+    /// Whether to fetch the URLs again.
     pub refresh: bool,
 }
 
-/// What is found by keys that are made in certain ways, and which of these ways find nothing of it.
+/// The selection for certain key recipes, and the recipes with which nothing can be found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// What to purge.
     pub selection: Selection,
-    /// Keys as the configuration makes them, of which URLs tell too little. Where any are, not all may have been found.
+    /// The configured keys that a URL does not determine. If there are any, some responses may not have been
+    /// found.
     pub missed: Vec<Box<str>>,
 }
 
 impl Found {
-    /// Whether none of so many ways finds anything by a URL.
+    /// Whether none of this many recipes finds anything by a URL.
     pub fn misses_all(&self, ways: usize) -> bool {
         let selection = &self.selection;
         let mut lists = [&selection.keys, &selection.prefixes, &selection.hosts].into_iter();
         ways > 0 && !self.missed.is_empty() && lists.all(|list| list.is_empty())
     }
 
-    /// What to tell whoever has asked, where not all may have been found.
+    /// The warning for the sender if some responses may not have been found.
     pub fn warning(&self) -> Option<String> {
         let missed = self.missed.join("\", \"");
         (!self.missed.is_empty()).then(|| {
             format!(
-                "of keys made of \"{missed}\" a URL tells too little, so that nothing stored under them was looked for: purge by tags or keys"
+                "a URL does not determine keys made of \"{missed}\", so responses stored under these were not purged: purge them by tag or key"
             )
         })
     }
 }
 
 impl PurgeRequest {
-    /// What finds all this where keys are made in these ways.
+    /// The selection that finds all of this if keys are made by these recipes.
     pub fn found_by<'r>(&self, recipes: impl IntoIterator<Item = &'r Recipe>) -> Found {
         let mut found = Found {
             selection: Selection {
@@ -89,7 +90,7 @@ impl PurgeRequest {
         found
     }
 
-    /// Whether it finds whatever is asked for.
+    /// Adds what this recipe finds. Returns whether it can find everything requested.
     fn find_by(&self, recipe: &Recipe, selection: &mut Selection) -> bool {
         for url in &self.urls {
             recipe.each_key(url, &mut |key| selection.keys.push(key));
@@ -104,12 +105,12 @@ impl PurgeRequest {
         prefixes && (self.urls.is_empty() || recipe.is_of_urls())
     }
 
-    /// Whether it goes by URLs.
+    /// Whether it selects by URL.
     pub fn is_by_url(&self) -> bool {
         !(self.urls.is_empty() && self.below.is_empty() && self.hosts.is_empty())
     }
 
-    /// In a word, for `Cache-Purge-Result`.
+    /// A word for `Cache-Purge-Result`.
     pub fn kind(&self) -> &'static str {
         match self {
             PurgeRequest { all: true, .. } => "all",

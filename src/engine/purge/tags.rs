@@ -1,12 +1,13 @@
-//! Tags of a response, by which purges find it: from `swr_cache_tag_headers`, each by its own grammar.
+//! Tags of a response, by which purges find it: from `swr_cache_tag_headers`, each field by its own grammar.
 //!
 //! | field | members | |
 //! |---|---|---|
-//! | `Cache-Groups` | a structured List of Strings (RFC 9875 §2) | each is a tag, and beside it a group of its origin |
-//! | `Surrogate-Key` | parted by white space | a comma inside a tag is a part of it, one at its end or beginning is not |
-//! | any other, as `Cache-Tag` | parted by commas, bars or white space | |
+//! | `Cache-Groups` | a structured List of Strings (RFC 9875 §2) | each is a tag, and also a group of its origin |
+//! | `Surrogate-Key` | separated by white space | a comma inside a tag is part of it, one at its end or beginning is not |
+//! | any other, such as `Cache-Tag` | separated by commas, bars or white space | |
 //!
-//! Tags are compared byte by byte. The store gets a hash of each: should two be the same, a purge drops too much, which is right.
+//! Tags are compared byte by byte. The store gets a hash of each; if two tags have the same hash, a purge
+//! removes too much, which is safe.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -16,10 +17,10 @@ use crate::http::fields::{each_named, is};
 use crate::http::{Fields, invalidation};
 use crate::store::MAX_LABELS;
 
-/// Keeps groups apart from tags of the same name.
+/// Distinguishes groups from tags of the same name.
 const GROUP_SEED: u64 = 9875;
 
-/// The labels of a response that came from `origin` (scheme and authority) with all of these fields.
+/// The labels of a response from `origin` (scheme and authority) with these lists of fields.
 pub(crate) fn labels(of: &[&dyn Fields], policy: &Policy, origin: &[u8]) -> Vec<u64> {
     let mut labels = Vec::new();
     for fields in of {
@@ -63,7 +64,7 @@ pub(crate) fn each_of(name: &[u8], value: &[u8], each: &mut dyn FnMut(&[u8])) {
     }
 }
 
-/// Lists such as "a, b": the comma belongs to no tag.
+/// In lists such as "a, b", the comma is not part of a tag.
 fn without_commas(mut member: &[u8]) -> &[u8] {
     while let [b',', rest @ ..] | [rest @ .., b','] = member {
         member = rest;
@@ -71,7 +72,7 @@ fn without_commas(mut member: &[u8]) -> &[u8] {
     member
 }
 
-/// Calls `each` with the tags in these fields, all of which hold some.
+/// Calls `each` with the tags in these fields, all of which hold tags.
 pub(crate) fn each_name(fields: &dyn Fields, each: &mut dyn FnMut(&[u8])) {
     for group in cache_groups::parse(fields, GROUPS) {
         each(group.as_bytes());
@@ -89,7 +90,7 @@ pub(crate) fn tag(tag: &[u8]) -> u64 {
     xxh3_64(tag)
 }
 
-/// The label of a cache group of an origin (RFC 9875 §2.1); nothing where the origin is not known.
+/// The label of a cache group of an origin (RFC 9875 §2.1); `None` if the origin is unknown.
 pub(crate) fn group(origin: &[u8], group: &str) -> Option<u64> {
     let origin = invalidation::origin(std::str::from_utf8(origin).ok()?)?;
     let text = format!("{origin} {group}");

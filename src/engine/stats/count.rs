@@ -54,7 +54,7 @@ pub(crate) fn count(region: &Region, answered: &Answered) {
     count_wait(region, answered);
 }
 
-/// Counts bytes that the store has given, of a response that was counted without them.
+/// Counts bytes sent from the store, for a response that was counted without them.
 pub(crate) fn count_bytes(region: &Region, status: Status, bytes: u64) {
     add(region, Counter::Bytes(status), bytes);
     if let Status::Miss | Status::Bypass | Status::Expired = status {

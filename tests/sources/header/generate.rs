@@ -1,17 +1,18 @@
-//! What cbindgen makes of src/ffi, put in order: constants that belong together become enums, and what is used together stands together.
+//! Post-processes the output of cbindgen for src/ffi: constants that belong together become enums, and the
+//! items are grouped by use.
 
 use crate::root;
 
 pub(crate) fn generated() -> String {
     let config = cbindgen::Config::from_file(root().join("cbindgen.toml")).expect("cbindgen.toml");
-    // The modules follow from this one.
+    // The modules are found from this file.
     let builder = cbindgen::Builder::new()
         .with_config(config)
         .with_src(root().join("src/ffi/mod.rs"));
     let mut text = Vec::new();
     builder.generate().expect("a header").write(&mut text);
     let text = String::from_utf8(text).expect("text");
-    // What Rust asks of its callers the other paragraphs say in C's words.
+    // The other paragraphs tell C callers what the Rust section says.
     let mut kept = Vec::new();
     let mut skipping = false;
     for line in text.lines() {
@@ -30,7 +31,8 @@ pub(crate) fn generated() -> String {
     sections(&enums(&(kept.join("\n") + "\n")))
 }
 
-/// Which enum a constant belongs to; the members and arguments that take it stay integers, so that a new one changes no size.
+/// The enum that each constant belongs to. Members and arguments that take it remain integers, so that a new
+/// constant changes no size.
 const ENUMS: [(&str, &[&str]); 13] = [
     ("code", &["OK", "E"]),
     ("memory_kind", &["PRIVATE", "SHARED", "FILE"]),
@@ -54,7 +56,7 @@ fn enum_of(constant: &str) -> Option<&'static str> {
     let name = constant.strip_prefix("SWRCACHE_")?;
     let begins = |start: &str| match start.ends_with('_') {
         true => name.starts_with(start),
-        // The errors are the only names that are E and then no underscore.
+        // Only the errors begin with E and have no underscore.
         false if start == "E" => name.starts_with('E') && !name.contains('_'),
         false => name == start,
     };
@@ -64,7 +66,8 @@ fn enum_of(constant: &str) -> Option<&'static str> {
     found.map(|(name, _)| *name)
 }
 
-/// Makes enums of the constants that belong together, for debuggers, `-Wswitch` and bindings: cbindgen knows them as macros.
+/// Makes enums of constants that belong together, for debuggers, `-Wswitch` and bindings; cbindgen exports
+/// them as macros.
 fn enums(text: &str) -> String {
     let mut out = String::new();
     let mut open = None;
@@ -98,7 +101,8 @@ fn enums(text: &str) -> String {
     out
 }
 
-/// The order of the header: by use. A name that ends in `*` stands for all that begin so and are not named before.
+/// The order of the header, by use. A name that ends in `*` stands for all names with that prefix that are
+/// not listed before.
 const SECTIONS: &[(&str, &[&str])] = &[
     (
         "The library",
@@ -248,7 +252,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What an item declares.
+/// The name that an item declares.
 fn name_of(item: &str) -> &str {
     let declared = match item.strip_prefix("/**") {
         Some(comment) => comment.split_once("*/").map_or("", |(_, rest)| rest),
@@ -261,7 +265,7 @@ fn name_of(item: &str) -> &str {
     names.next().unwrap_or_default()
 }
 
-/// Puts the items into the order of [`SECTIONS`], each of which gets a title.
+/// Sorts the items into the order of [`SECTIONS`], each of which gets a title.
 fn sections(text: &str) -> String {
     let blocks: Vec<&str> = text.split("\n\n").map(|b| b.trim_matches('\n')).collect();
     let is_item = |block: &&str| {
@@ -290,7 +294,7 @@ fn sections(text: &str) -> String {
     out + "#ifdef __cplusplus\n}\n#endif\n\n#endif\n"
 }
 
-/// Where a name stands in a section.
+/// The position of a name in a section.
 fn place(name: &str, names: &[&str]) -> Option<usize> {
     let exact = names.iter().position(|known| *known == name);
     exact.or_else(|| {

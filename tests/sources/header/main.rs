@@ -354,14 +354,14 @@ fn every_function_is_misused() {
     }
 }
 
-/// Whether `name` stands in `text` as a whole word.
+/// Whether `text` contains `name` as a whole word.
 fn has_word(text: &str, name: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     text.match_indices(name)
         .any(|(at, _)| !text[at + name.len()..].starts_with(is_part))
 }
 
-/// swrcache.hpp uses every function; tests/hosts runs what it makes of them.
+/// swrcache.hpp uses every function; tests/hosts runs the result.
 #[test]
 fn every_function_has_a_counterpart_in_cpp() {
     let text = fs::read_to_string(root().join("include/swrcache.hpp")).expect("the header");
@@ -370,7 +370,7 @@ fn every_function_has_a_counterpart_in_cpp() {
     }
 }
 
-/// What a parameter of a function is for.
+/// Whether a parameter of a function is an output.
 fn is_output(parameter: &str) -> bool {
     let points = parameter.matches('*').count();
     let is_input = parameter.contains("const ") && points == 1 || parameter.contains("void *");
@@ -386,7 +386,7 @@ fn outputs_come_last() {
         let Some((name, parameters)) = prototype.split_once('(') else {
             continue;
         };
-        // The first one is what the function is of.
+        // The first parameter is the object that the function works on.
         let rest = parameters.split(',').skip(1).map(str::trim);
         let from_first = rest.skip_while(|parameter| !is_output(parameter));
         for parameter in from_first {
