@@ -143,7 +143,8 @@ check: modules
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --test e2e --test hosts -- -D warnings
-	cargo clippy -p swrcachectl --all-targets -- -D warnings
+	cargo clippy -p swrcachectl -p swrcache-axum --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps -p swrcache -p swrcache-axum
 	cargo clippy --release -p swrcache-nginx --features vendored --target-dir $(CARGO_TARGET_DIR)/nginx -- -D warnings
 	cargo build --release --lib
 	scripts/symbols.sh build/vendored/*.so build/debian/*.so $(CARGO_TARGET_DIR)/release/libswrcache.rlib

@@ -55,6 +55,7 @@ while [ $# -gt 0 ]; do
     unit)
         suite "without nginx" run
         suite "swrcachectl without a server" run -p swrcachectl
+        suite "the example for axum" run -p swrcache-axum
         suite "deaths at every write to the store, and orders of accesses" \
             run --features crash-points --test store_crash --test store_mending --test store_interleavings
         doctests

@@ -21,6 +21,21 @@ use crate::store::{Busy, Effect, Millis, Region, Targets};
 
 /// A cache: policies applied to one region. A clone refers to the same region and is cheap. Every method may be called
 /// from any thread.
+///
+/// ```
+/// use std::sync::Arc;
+/// use swrcache::engine::{Cache, PurgeMode, Selection};
+/// use swrcache::store::{Region, RegionOptions};
+///
+/// let region = Region::private(1 << 20, &RegionOptions::default())?;
+/// region.enter(None)?;
+/// let cache = Cache::new(Arc::new(region));
+/// let what = Selection { tags: vec![b"news"[..].into()], ..Selection::default() };
+/// let mut removal = cache.purge(what, PurgeMode::Soft, 1_700_000_000_000);
+/// while !removal.step(1000)? {}
+/// assert_eq!(removal.removed(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Cache {
     region: Arc<Region>,

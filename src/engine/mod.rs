@@ -20,6 +20,44 @@
 //!        └─ GatewayTimeout
 //! ```
 //!
+//! The life of an entry in a host without a network:
+//!
+//! ```
+//! use http::{HeaderMap, Method, StatusCode, Uri, header};
+//! use std::sync::Arc;
+//! use swrcache::engine::{Cache, Decision, Order, Policy, ReadOn, ReplyBody, Request, Response, Status, Turn, key};
+//! use swrcache::store::{Region, RegionOptions};
+//!
+//! let region = Region::private(1 << 20, &RegionOptions::default())?;
+//! region.enter(None)?;
+//! let cache = Cache::new(Arc::new(region));
+//! let policy = Policy::default();
+//! let (key, fields) = (key::of_uri("http", "example.com", &Uri::from_static("/")), HeaderMap::new());
+//! let request = Request::new(&Method::GET, &key, &fields);
+//!
+//! // Nothing is stored: this request leads the fetch.
+//! let now = 1_700_000_000_000;
+//! let Decision::Fetch(mut fetch) = cache.decide(&request, &policy, Turn::First, now) else { panic!() };
+//! let answered = HeaderMap::from_iter([(header::CACHE_CONTROL, "max-age=60, stale-while-revalidate=600".parse()?)]);
+//! let response = Response::new(StatusCode::OK, &answered, (now, now));
+//! let Order::Deliver(brought) = fetch.header(&response, &fields, &policy, now) else { panic!() };
+//! fetch.write(b"hello")?;
+//! fetch.end(now);
+//! assert_eq!(brought.status, Status::Miss);
+//!
+//! // Seventy seconds later it is stale: served at once, and to be refreshed beside.
+//! let Decision::Serve(serve) = cache.decide(&request, &policy, Turn::First, now + 70_000) else { panic!() };
+//! assert_eq!((serve.status, serve.age), (Status::Updating, 70));
+//! assert!(serve.refresh.is_some());
+//! let (mut body, mut head) = (ReplyBody::new(&serve, (&Method::GET).into()), HeaderMap::new());
+//! body.head(&serve, &mut head);
+//! assert_eq!((&head[header::AGE], serve.status_code()), (&"70".parse()?, 200));
+//! assert_eq!(body.read_on(&serve), ReadOn::Bytes(b"hello"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! `examples/axum` is a whole one: a layer in front of the handlers of a server.
+//!
 //! A [`Fetch`] is the permission to fetch and the state of the fetch: it holds a lease in the store, and dropping it
 //! releases the lease. A host reports events to it and carries out the [`Order`]s that it returns. The engine reads no
 //! clock and does no I/O; `now` is Unix time in milliseconds, and durations are in milliseconds.

@@ -19,6 +19,30 @@ pub struct Request<'a> {
     pub may_refresh: bool,
 }
 
+impl<'a> Request<'a> {
+    /// A request that no condition of the host's concerns.
+    ///
+    /// ```
+    /// use http::{HeaderMap, Method, Uri};
+    /// use swrcache::engine::{Request, key};
+    ///
+    /// let key = key::of_uri("https", "www.example.com", &Uri::from_static("/news?page=2"));
+    /// let fields = HeaderMap::new();
+    /// let request = Request::new(&Method::GET, &key, &fields);
+    /// assert_eq!(key::display(request.key), "https://www.example.com/news?page=2");
+    /// ```
+    pub fn new(method: &::http::Method, key: &'a [u8], fields: &'a dyn Fields) -> Request<'a> {
+        Request {
+            method: method.into(),
+            key,
+            fields,
+            bypass: false,
+            no_cache: false,
+            may_refresh: true,
+        }
+    }
+}
+
 /// How often a request has asked for a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {

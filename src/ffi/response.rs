@@ -7,7 +7,7 @@ use super::error::{Error, Result, SWRCACHE_EINVAL};
 use super::request::SWRCACHE_NO_CACHE;
 use super::types::{self, Field, Lines, Sized_};
 use crate::engine::{self, Failure, Withheld};
-use crate::http::Fields;
+use crate::http::fields::announced_length;
 use crate::store::Millis;
 
 /// The connection to the origin failed, or broke.
@@ -120,7 +120,7 @@ impl<'a> Answered<'a> {
             store: &self.shown,
             received: &self.judge,
             origin,
-            content_length: content_length(&self.judge),
+            content_length: announced_length(&self.judge),
             request_time: self.sent(began),
             wall: now,
             from_failure: self.failure,
@@ -147,18 +147,5 @@ pub(crate) fn failure_of(failure: c_int) -> Result<Failure> {
         SWRCACHE_FAIL_INVALID => Ok(Failure::InvalidHeader),
         SWRCACHE_FAIL_ABORTED => Ok(Failure::Aborted),
         _ => Err(Error::new(SWRCACHE_EINVAL, "unknown failure")),
-    }
-}
-
-/// The announced length of the body: a single number, and the body is not chunked (RFC 9112 section 6.3).
-fn content_length(fields: &dyn Fields) -> Option<u64> {
-    use crate::http::fields::{Single, count, single};
-    use crate::http::syntax::digits;
-    if count(fields, "transfer-encoding") > 0 {
-        return None;
-    }
-    match single(fields, "content-length", digits) {
-        Single::One(length) => length,
-        _ => None,
     }
 }

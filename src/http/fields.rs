@@ -4,6 +4,18 @@
 //! that call only, so that a host may pass its own memory.
 
 /// The field lines of one message, in the order received; repeated names are separate lines.
+///
+/// ```
+/// use http::{HeaderMap, header};
+/// use swrcache::http::{CacheControl, fields};
+///
+/// let mut map = HeaderMap::new();
+/// map.append(header::CACHE_CONTROL, "max-age=60".parse().unwrap());
+/// map.append(header::CACHE_CONTROL, "stale-while-revalidate=600".parse().unwrap());
+/// assert_eq!(fields::count(&map, "Cache-Control"), 2);
+/// let list = [("Cache-Control", "max-age=60, stale-while-revalidate=600")];
+/// assert_eq!(CacheControl::response(&map), CacheControl::response(&list));
+/// ```
 pub trait Fields {
     /// Calls `f(name, value)` for each field line. A value may be surrounded by white space, which readers
     /// trim.
@@ -33,6 +45,14 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>> Fields for Vec<(N, V)> {
 impl<T: Fields + ?Sized> Fields for &T {
     fn each(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
         (**self).each(f);
+    }
+}
+
+impl Fields for ::http::HeaderMap {
+    fn each(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
+        for (name, value) in self {
+            f(name.as_str().as_bytes(), value.as_bytes());
+        }
     }
 }
 
@@ -97,4 +117,15 @@ pub fn count(fields: &dyn Fields, wanted: &str) -> usize {
     let mut n = 0;
     each_named(fields, wanted, &mut |_| n += 1);
     n
+}
+
+/// The announced length of a body: a single number, and the body is not chunked (RFC 9112 §6.3).
+pub fn announced_length(fields: &dyn Fields) -> Option<u64> {
+    if count(fields, "transfer-encoding") > 0 {
+        return None;
+    }
+    match single(fields, "content-length", super::syntax::digits) {
+        Single::One(length) => length,
+        Single::Absent | Single::Many => None,
+    }
 }

@@ -106,6 +106,16 @@ impl Region {
     }
 
     /// Makes a region in private memory of this process. A forked child has an unusable copy, which it must not enter.
+    ///
+    /// ```
+    /// use swrcache::store::{Region, RegionOptions};
+    ///
+    /// let region = Region::private(1 << 20, &RegionOptions::default())?;
+    /// region.enter(None)?;
+    /// assert!(region.validate().is_ok() && region.stats().objects == 0);
+    /// assert!(Region::private(1000, &RegionOptions::default()).is_err());
+    /// # Ok::<(), swrcache::store::StoreError>(())
+    /// ```
     pub fn private(len: usize, opt: &RegionOptions) -> Result<Region, StoreError> {
         Geometry::of(len)?;
         let shared = create::format(Memory::private(len)?, opt.max_object)?;

@@ -176,19 +176,13 @@ fn the_documents_proxy_works() {
     proxies(&program);
 }
 
-/// The binding from Python (cffi): what is stored, what is not, and what outgrows the cache.
-#[test]
-fn python_fetches_through_it() {
+/// What a binding prints for two requests: a page that is stored, one that is not, and one that outgrows the cache.
+fn binding(fetch: impl Fn(&str) -> Command) {
     let origin = Origin::start();
-    let library = folder().join("lib/libswrcache.so");
     let fetch = |path: &str| {
-        let out = Command::new("python3")
-            .arg(format!("{ROOT}/examples/python/fetch.py"))
-            .arg(&library)
-            .arg(format!("{ROOT}/include/swrcache.h"))
-            .arg(format!("http://{}{path}", origin.addr))
+        let out = fetch(&format!("http://{}{path}", origin.addr))
             .output()
-            .expect("python3");
+            .expect("a binding");
         let errors = String::from_utf8_lossy(&out.stderr).into_owned();
         assert!(out.status.success(), "{errors}");
         String::from_utf8(out.stdout).expect("text")
@@ -201,6 +195,72 @@ fn python_fetches_through_it() {
     origin.on("/huge", Reply::cached("max-age=60", huge).chunked());
     let answers = fetch("/huge");
     assert_eq!(answers.matches(" 9000000 xxx").count(), 2, "{answers}");
+}
+
+/// The binding from Python, by cffi.
+#[test]
+fn python_fetches_through_it() {
+    let library = folder().join("lib/libswrcache.so");
+    binding(|url| {
+        let mut python = Command::new("python3");
+        python
+            .arg(format!("{ROOT}/examples/python/fetch.py"))
+            .arg(&library)
+            .args([&format!("{ROOT}/include/swrcache.h"), url]);
+        python
+    });
+}
+
+/// The binding from Go, by cgo, with the library where pkg-config finds it.
+#[test]
+fn go_fetches_through_it() {
+    let folder = Folder::new();
+    let prefix = path(&folder, "usr");
+    install(&[&prefix]);
+    let program = path(&folder, "fetch");
+    run(Command::new("go")
+        .args(["build", "-o", &program, "."])
+        .current_dir(format!("{ROOT}/examples/go"))
+        .env("PKG_CONFIG_PATH", format!("{prefix}/lib/pkgconfig"))
+        .env("GOCACHE", path(&folder, "cache"))
+        .env("GOFLAGS", "-mod=mod -buildvcs=false"));
+    binding(|url| {
+        let mut fetch = Command::new(&program);
+        fetch.arg(url);
+        fetch.env("LD_LIBRARY_PATH", format!("{prefix}/lib"));
+        fetch
+    });
+}
+
+/// A `switch` over an enum that lacks a case is noticed.
+#[test]
+fn the_compiler_knows_the_constants_of_a_switch() {
+    let folder = Folder::new();
+    let source = path(&folder, "a.c");
+    let compiles = |cases: &[&str]| {
+        let cases: String = cases
+            .iter()
+            .map(|case| format!("case SWRCACHE_{case}: "))
+            .collect();
+        let text = format!(
+            "#include <swrcache.h>\nint f(const swrcache_decision *d);\nint f(const swrcache_decision *d) {{ \
+             switch ((enum swrcache_action)d->action) {{ {cases} return 1; }} return 0; }}\n"
+        );
+        fs::write(&source, text).expect("written");
+        let done = Command::new("gcc")
+            .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"])
+            .args(["-I", &format!("{ROOT}/include"), &source])
+            .output();
+        done.expect("gcc").status.success()
+    };
+    assert!(compiles(&[
+        "PASS",
+        "SERVE",
+        "WAIT",
+        "FETCH",
+        "GATEWAY_TIMEOUT"
+    ]));
+    assert!(!compiles(&["PASS", "SERVE", "WAIT", "FETCH"]));
 }
 
 #[test]

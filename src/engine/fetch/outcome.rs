@@ -5,6 +5,7 @@ use super::permit::Permit;
 use crate::engine::record::stored::Stored;
 use crate::engine::verdict::{NotKept, Unstored};
 use crate::http::Fields;
+use crate::http::fields::announced_length;
 use crate::store::Millis;
 
 /// The header of the origin's response.
@@ -35,6 +36,39 @@ pub struct Response<'a> {
     pub from_failure: Option<Failure>,
     /// A reason, known to the host only now that there is a response, not to store it.
     pub withheld: Option<Withheld>,
+}
+
+impl<'a> Response<'a> {
+    /// A response of the origin's that clients see as it is, to a request that was sent at the first of these times and answered at the
+    /// second.
+    ///
+    /// ```
+    /// use http::{HeaderMap, StatusCode, header};
+    /// use swrcache::engine::Response;
+    ///
+    /// let fields = HeaderMap::from_iter([(header::CONTENT_LENGTH, "5".parse().unwrap())]);
+    /// let response = Response::new(StatusCode::OK, &fields, (1_700_000_000_000, 1_700_000_000_250));
+    /// assert_eq!((response.status, response.content_length), (200, Some(5)));
+    /// ```
+    pub fn new(
+        status: ::http::StatusCode,
+        fields: &'a dyn Fields,
+        (sent, answered): (Millis, Millis),
+    ) -> Response<'a> {
+        Response {
+            status: status.as_u16(),
+            store: fields,
+            received: fields,
+            kept: None,
+            origin: b"",
+            own_redirect: false,
+            content_length: announced_length(fields),
+            request_time: sent,
+            wall: answered,
+            from_failure: None,
+            withheld: None,
+        }
+    }
 }
 
 /// Why a host does not want a response to be stored for any client; it counts as if the origin had forbidden it.

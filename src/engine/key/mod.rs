@@ -44,6 +44,29 @@ pub fn write<'a>(parts: impl Iterator<Item = &'a [u8]> + Clone, out: &mut dyn Fn
     out(&[counted as u8]);
 }
 
+/// The key of a URL: its scheme, its authority, its path with the query. `scheme` and `authority` are taken where it has none of its own,
+/// as in most requests; an authority has no case (RFC 9110 §4.2.3).
+///
+/// ```
+/// use http::Uri;
+/// use swrcache::engine::key;
+///
+/// let key = key::of_uri("https", "www.Example.com", &Uri::from_static("/a?b"));
+/// assert_eq!(key::display(&key), "https://www.example.com/a?b");
+/// ```
+pub fn of_uri(scheme: &str, authority: &str, uri: &::http::Uri) -> Vec<u8> {
+    let authority = uri.authority().map_or(authority, |own| own.as_str());
+    let parts = [
+        uri.scheme_str().unwrap_or(scheme),
+        &authority.to_ascii_lowercase(),
+        uri.path_and_query().map_or("/", |target| target.as_str()),
+    ];
+    let parts = parts.iter().map(|part| part.as_bytes());
+    let mut key = Vec::with_capacity(length(parts.clone()));
+    write(parts, &mut |bytes| key.extend_from_slice(bytes));
+    key
+}
+
 /// The length of the branch made of these parts, in bytes.
 pub fn branch_length<'a>(parts: impl Iterator<Item = &'a [u8]>) -> usize {
     length(parts) + LENGTH + 1

@@ -165,6 +165,17 @@ pub enum Method {
     Other,
 }
 
+impl From<&::http::Method> for Method {
+    fn from(method: &::http::Method) -> Method {
+        match *method {
+            ::http::Method::GET => Method::Get,
+            ::http::Method::HEAD => Method::Head,
+            ::http::Method::POST => Method::Post,
+            _ => Method::Other,
+        }
+    }
+}
+
 /// A set of methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MethodSet(u8);

@@ -122,6 +122,19 @@ const TABLE: [Directive; 28] = [
 ];
 
 /// The directives of a block as written, in order.
+///
+/// ```
+/// use swrcache::engine::Directives;
+///
+/// let mut server = Directives::default();
+/// server.add("valid", &[b"200", b"10m"])?;
+/// let mut location = Directives::default();
+/// location.add("lock_timeout", &[b"2s"])?;
+/// location.inherit(&server);
+/// assert_eq!(location.policy().lock_timeout, 2_000);
+/// assert!(location.add("lock", &[b"perhaps"]).is_err());
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Directives {
     lines: Vec<Line>,

@@ -1,0 +1,3 @@
+module swrcache/fetch
+
+go 1.19
