@@ -20,7 +20,7 @@ fi
 export MIRIFLAGS="-Zmiri-isolation-error=hide -Zmiri-permissive-provenance -Zmiri-many-seeds=0..$seeds"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-if ! timeout $((seeds * 900)) cargo +nightly miri test --features crash-points --test store_interleavings --test nginx_mailbox \
+if ! timeout $((seeds * 900)) cargo +nightly miri test --features crash-points --test store_interleavings --test nginx \
     --target-dir "${CARGO_TARGET_DIR:-$PWD/target}/miri" ${2:+"$2"} >"$log" 2>&1; then
     cat "$log"
     echo "miri: it failed, or took longer than $((seeds * 15)) minutes" >&2

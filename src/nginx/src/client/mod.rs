@@ -9,3 +9,4 @@ pub(crate) mod header;
 pub(crate) mod key;
 pub(crate) mod record;
 pub(crate) mod request;
+pub(crate) mod suspended;

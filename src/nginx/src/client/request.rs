@@ -14,7 +14,6 @@
 //! record: a turn takes the state out of its `Cell` and works on the value that it has taken. Whatever nginx calls in the middle of a turn
 //! finds the request `Idle`, so no two turns work on one state.
 
-use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::rc::Rc;
 
@@ -30,33 +29,20 @@ use crate::client::body::{Pumped, Reader};
 use crate::client::delivery::{self, Started};
 use crate::client::header;
 use crate::client::record::Client;
+use crate::client::suspended::{State, Suspended};
 use crate::fetch::carrier::{self, Carrier};
 use crate::fetch::exchange::{Leader, LeadersEnd, News};
 use crate::fetch::redirect::{self, Onward};
 use crate::fetch::relay::Relay;
 use crate::fetch::report;
-use crate::fetch::upstream_states;
 use crate::sys::boundary::guard;
 use crate::sys::clock::now;
-use crate::sys::event::Event;
 use crate::sys::record;
 use crate::sys::request::{Req, is_ok, run_phases};
 use crate::sys::variables;
-use crate::worker::parked::Parked;
 
 /// How often a client that follows a growing body is looked at, in milliseconds.
 const LOOK_EVERY: u64 = 1000;
-
-/// What a request waits for.
-#[derive(Default)]
-enum State {
-    #[default]
-    Idle,
-    Waiting,
-    Leading,
-    Reading(Reader),
-    Relaying,
-}
 
 /// How a turn ended.
 enum Step {
@@ -68,21 +54,6 @@ enum Step {
     Decline,
     /// nginx redirects it; it may meet the cache again there.
     Onward(Onward),
-}
-
-/// A note of a request that can't be answered at once.
-#[repr(C)]
-struct Suspended {
-    // The first field, and large: nginx's debug log reads a descriptor behind an event's `data`, which is this.
-    event: Event,
-    parked: Parked,
-    client: &'static Client,
-    state: Cell<State>,
-    is_watched: Cell<bool>,
-    /// The client's end of the mailbox between it and the fetch that it leads; dropped when the request ends.
-    fetch: RefCell<Option<LeadersEnd>>,
-    /// What the fetch sees of this request.
-    leader: RefCell<Option<Rc<Leader>>>,
 }
 
 /// Handles a request that has just met the cache; gives the phase's return code.
@@ -112,7 +83,7 @@ fn ask(client: &'static Client, turn: Turn) -> Step {
         }
         Decision::Wait(wait) => {
             client.facts.wait();
-            suspend(client, |suspended| suspended.wait(wait.until))
+            suspend(client, |suspended| wait_for_fetch(suspended, wait.until))
         }
         Decision::Fetch(mut life) => lead(client, &mut life),
         Decision::Pass(pass) => pass_on(client, pass.status, pass.reason),
@@ -124,7 +95,7 @@ fn lead(client: &'static Client, life: &mut Fetch) -> Step {
     client.facts.lead(life.asked());
     let patience = life.patience();
     suspend(client, |suspended| match suspended.lead(life) {
-        Some(()) => suspended.wait_as_leader(patience),
+        Some(()) => wait_as_leader(suspended, patience),
         None => pass_on(client, Some(Status::Miss), Passed::Busy),
     })
 }
@@ -168,13 +139,13 @@ fn answer(client: &'static Client, mut serve: Serve) -> Step {
 fn deliver(client: &'static Client, serve: &'static Serve) -> Step {
     match delivery::start(client.r, client.conf, serve, &client.facts) {
         Started::Done(rc) => Step::Done(rc),
-        Started::Reading(reader) => suspend(client, |suspended| suspended.pump(reader)),
+        Started::Reading(reader) => suspend(client, |suspended| pump(suspended, reader)),
     }
 }
 
 /// Suspends the request: `deed` says what it waits for.
 fn suspend(client: &'static Client, deed: impl FnOnce(&'static Suspended) -> Step) -> Step {
-    match Suspended::of(client) {
+    match Suspended::of(client, on_event, on_request_end) {
         Some(suspended) => deed(suspended),
         None => Step::Done(NGX_ERROR as ngx_int_t),
     }
@@ -210,374 +181,289 @@ fn unhook(client: &'static Client) {
     }
 }
 
-impl Suspended {
-    /// The request's, if it has one.
-    fn found(client: &'static Client) -> Option<&'static Suspended> {
-        match client.is_suspended.get() {
-            true => record::noted(client.r),
-            false => None,
-        }
+/// Has nginx watch, once, whether the client closes its connection.
+fn watch_client(s: &'static Suspended) -> Option<()> {
+    let raw = s.r().raw();
+    raw.write_event_handler = Some(on_write_event);
+    if s.is_watched.replace(true) || !s.r().is_main() {
+        return Some(());
     }
+    raw.read_event_handler = Some(ngx_http_test_reading);
+    // SAFETY: the client's connection is open; for HTTP/2 and 3 nginx knows the event for a stream's.
+    let rc = unsafe { ngx_handle_read_event(s.r().connection().read, 0) };
+    is_ok(rc).then_some(())
+}
 
-    /// The request's; made if it has none.
-    fn of(client: &'static Client) -> Option<&'static Suspended> {
-        if let Some(found) = Suspended::found(client) {
-            return Some(found);
-        }
-        let r = client.r;
-        let suspended = record::note(
-            r,
-            Suspended {
-                event: Event::new(),
-                parked: Parked::new(),
-                client,
-                state: Cell::default(),
-                is_watched: Cell::new(false),
-                fetch: RefCell::new(None),
-                leader: RefCell::new(None),
-            },
-        )?;
-        r.on_end(on_request_end, suspended.data())?;
-        let log = r.connection().log;
-        suspended
-            .event
-            .set_up(Some(on_event), suspended.data(), log);
-        client.is_suspended.set(true);
-        Some(suspended)
+/// Waits for the fetch of another.
+fn wait_for_fetch(s: &'static Suspended, until: u64) -> Step {
+    if watch_client(s).is_none() {
+        return Step::Done(NGX_ERROR as ngx_int_t);
     }
-
-    /// The pointer that nginx and the worker pass to the functions at the end of this file.
-    fn data(&'static self) -> *mut c_void {
-        let data: *const Suspended = self;
-        data.cast_mut().cast()
+    s.state.set(State::Waiting);
+    s.park(look);
+    // A request that was woken and has to wait again keeps its first deadline.
+    if !s.event.has_timer() {
+        s.set_timer(until);
     }
+    Step::Parked
+}
 
-    fn r(&self) -> Req {
-        self.client.r
+/// Waits for the fetch that it leads; until `patience` ends if it may have a stale copy instead.
+fn wait_as_leader(s: &'static Suspended, patience: Option<u64>) -> Step {
+    if watch_client(s).is_none() {
+        return Step::Done(NGX_ERROR as ngx_int_t);
     }
-
-    /// The fetch that it leads, until that has ended.
-    fn carrier<'a>(&self) -> Option<&'a Carrier> {
-        self.fetch.borrow().as_ref().and_then(carrier::led_by)
+    s.state.set(State::Leading);
+    s.event.stop_timer();
+    if let Some(until) = patience {
+        s.set_timer(until);
     }
+    Step::Parked
+}
 
-    /// Starts the fetch that `life` permits, with this request as its leader.
-    fn lead(&self, life: &mut Fetch) -> Option<()> {
-        let leader = Rc::new(Leader {
-            r: self.r(),
-            notifier: self.event.notifier(),
-            earlier_states: upstream_states::count(self.r()),
-            relay: Cell::new(None),
-            relay_follows: Cell::new(false),
-        });
-        let end = carrier::lead(Rc::clone(&leader), life)?;
-        self.leader.replace(Some(leader));
-        self.fetch.replace(Some(end));
-        Some(())
+/// Runs one turn from an event. The request may be gone afterwards, and this with it.
+fn turn(s: &'static Suspended, deed: impl FnOnce(&'static Suspended) -> Step) {
+    let client = s.client;
+    client.r.outside(|| conclude(client, deed(s)));
+}
+
+/// The worker has been woken: perhaps the fetch that this request waits for has made progress.
+fn on_wakeup(s: &'static Suspended) {
+    match s.state.take() {
+        State::Waiting => turn(s, |s| ask(s.client, Turn::Waited)),
+        State::Reading(reader) => turn(s, |s| pump(s, reader)),
+        other => s.state.set(other),
     }
+}
 
-    /// Has nginx watch, once, whether the client closes its connection.
-    fn watch_client(&self) -> Option<()> {
-        let raw = self.r().raw();
-        raw.write_event_handler = Some(on_write_event);
-        if self.is_watched.replace(true) || !self.r().is_main() {
-            return Some(());
-        }
-        raw.read_event_handler = Some(ngx_http_test_reading);
-        // SAFETY: the client's connection is open; for HTTP/2 and 3 nginx knows the event for a stream's.
-        let rc = unsafe { ngx_handle_read_event(self.r().connection().read, 0) };
-        is_ok(rc).then_some(())
-    }
-
-    fn set_timer(&self, at: u64) {
-        self.event.set_timer(at.saturating_sub(now()));
-    }
-
-    /// Parks the request until the worker is woken.
-    fn park(&'static self) {
-        // SAFETY: this stays in its place until the request ends, and leaves then (`unhook`); `look` is for such as this.
-        unsafe { self.parked.park(look, self.data()) }
-    }
-
-    /// Waits for the fetch of another.
-    fn wait(&'static self, until: u64) -> Step {
-        if self.watch_client().is_none() {
-            return Step::Done(NGX_ERROR as ngx_int_t);
-        }
-        self.state.set(State::Waiting);
-        self.park();
-        // A request that was woken and has to wait again keeps its first deadline.
-        if !self.event.has_timer() {
-            self.set_timer(until);
-        }
-        Step::Parked
-    }
-
-    /// Waits for the fetch that it leads; until `patience` ends if it may have a stale copy instead.
-    fn wait_as_leader(&self, patience: Option<u64>) -> Step {
-        if self.watch_client().is_none() {
-            return Step::Done(NGX_ERROR as ngx_int_t);
-        }
-        self.state.set(State::Leading);
-        self.event.stop_timer();
-        if let Some(until) = patience {
-            self.set_timer(until);
-        }
-        Step::Parked
-    }
-
-    /// Runs one turn from an event. The request may be gone afterwards, and this with it.
-    fn turn(&'static self, deed: impl FnOnce(&'static Suspended) -> Step) {
-        let client = self.client;
-        client.r.outside(|| conclude(client, deed(self)));
-    }
-
-    /// The worker has been woken: perhaps the fetch that this request waits for has made progress.
-    fn on_wakeup(&'static self) {
-        match self.state.take() {
-            State::Waiting => self.turn(|s| ask(s.client, Turn::Waited)),
-            State::Reading(reader) => self.turn(|s| s.pump(reader)),
-            other => self.state.set(other),
-        }
-    }
-
-    /// Reads what the fetch that this request leads has written.
-    fn read_letter(&'static self) -> Step {
-        let letter = self.fetch.borrow().as_ref().and_then(LeadersEnd::take);
-        let Some(letter) = letter else {
-            return match self.state.take() {
-                State::Reading(reader) => self.pump(reader),
-                State::Relaying => self.push_out(),
-                other => self.stay(other),
-            };
-        };
-        if let Some(origin) = letter.origin {
-            self.client.note_origin(origin);
-        }
-        match letter.news {
-            News::Delivery(delivery) => self.take_delivery(&delivery),
-            News::Relay(aside) => self.start_relay(aside),
-            News::RelayEnded(rc) => Step::Done(rc),
-            News::Failure(aside) => self.fail(aside),
-            News::GatewayTimeout(aside) => {
-                self.client.facts.settle_fetch_time();
-                self.client.facts.aside(aside);
-                gateway_timeout(self.client, aside.reason)
-            }
-            News::HandOver(onward, aside) => {
-                self.client.facts.settle_fetch_time();
-                self.client.facts.pass(Some(aside.status), aside.reason);
-                onward.map_or(Step::Decline, Step::Onward)
-            }
-        }
-    }
-
-    fn stay(&self, state: State) -> Step {
-        self.state.set(state);
-        Step::Parked
-    }
-
-    fn take_delivery(&self, delivery: &Delivery) -> Step {
-        match self.state.take() {
-            State::Leading => {
-                self.event.stop_timer();
-                self.deliver(delivery)
-            }
-            other => self.stay(other),
-        }
-    }
-
-    fn deliver(&self, delivery: &Delivery) -> Step {
-        let (client, policy) = (self.client, &self.client.conf.policy);
-        let serve = client.with_request(|req| client.cache.deliver(delivery, req, policy, now()));
-        match serve {
-            Ok(serve) => answer(client, serve),
-            Err(aside) => {
-                client.facts.aside(aside);
+/// Reads what the fetch that this request leads has written.
+fn read_letter(s: &'static Suspended) -> Step {
+    let letter = s.fetch.borrow().as_ref().and_then(LeadersEnd::take);
+    let Some(letter) = letter else {
+        return match s.state.take() {
+            State::Reading(reader) => pump(s, reader),
+            State::Relaying => push_out(s),
+            // It has ended without a letter: there was no memory to ask the origin again.
+            State::Leading if s.carrier().is_none() => {
                 Step::Done(NGX_HTTP_BAD_GATEWAY as ngx_int_t)
             }
-        }
-    }
-
-    fn fail(&'static self, aside: Aside) -> Step {
-        match self.state.take() {
-            State::Leading => {
-                self.client.facts.aside(aside);
-                Step::Done(NGX_HTTP_BAD_GATEWAY as ngx_int_t)
-            }
-            State::Reading(reader) => self.pump(reader),
-            State::Idle | State::Waiting | State::Relaying => Step::Done(NGX_ERROR as ngx_int_t),
-        }
-    }
-
-    fn start_relay(&self, aside: Aside) -> Step {
-        let (r, client) = (self.r(), self.client);
-        self.event.stop_timer();
-        client.facts.settle_fetch_time();
-        let Some(fetch) = self.carrier().map(Carrier::request) else {
-            return Step::Done(NGX_HTTP_BAD_GATEWAY as ngx_int_t);
+            other => stay(s, other),
         };
-        client.facts.status.set(Some(aside.status));
-        client.facts.reason.set(Some(aside.reason));
-        let rc = header::send_relayed(r, client.conf, fetch, &client.facts);
-        if rc == NGX_ERROR as ngx_int_t || rc > NGX_OK as ngx_int_t {
-            return Step::Done(rc);
-        }
-        if r.raw().header_only() != 0 {
-            if let Some(end) = self.fetch.take() {
-                carrier::leave_with_all(end);
-            }
-            return Step::Done(rc);
-        }
-        let step = self.relay(Relay::of(r, fetch));
-        self.event.notifier().notify();
-        step
+    };
+    if let Some(origin) = letter.origin {
+        s.client.note_origin(origin);
     }
+    match letter.news {
+        News::Delivery(delivery) => take_delivery(s, &delivery),
+        News::Relay(aside) => start_relay(s, aside),
+        News::RelayEnded(rc) => Step::Done(rc),
+        News::Failure(aside) => fail(s, aside),
+        News::GatewayTimeout(aside) => {
+            s.client.facts.settle_fetch_time();
+            s.client.facts.aside(aside);
+            gateway_timeout(s.client, aside.reason)
+        }
+        News::HandOver(onward, aside) => {
+            s.client.facts.settle_fetch_time();
+            s.client.facts.pass(Some(aside.status), aside.reason);
+            onward.map_or(Step::Decline, Step::Onward)
+        }
+    }
+}
 
-    /// Has the fetch relay the body from now on.
-    fn relay(&self, relay: Relay) -> Step {
-        let leader = self.leader.borrow().clone();
-        let (Some(leader), Some(carrier)) = (leader, self.carrier()) else {
-            return Step::Done(NGX_ERROR as ngx_int_t);
-        };
-        leader.relay.set(Some(relay));
-        self.r().raw().write_event_handler = Some(on_writable);
+fn stay(s: &'static Suspended, state: State) -> Step {
+    s.state.set(state);
+    Step::Parked
+}
+
+fn take_delivery(s: &'static Suspended, delivery: &Delivery) -> Step {
+    match s.state.take() {
+        State::Leading => {
+            s.event.stop_timer();
+            deliver_brought(s, delivery)
+        }
+        other => stay(s, other),
+    }
+}
+
+fn deliver_brought(s: &'static Suspended, delivery: &Delivery) -> Step {
+    let (client, policy) = (s.client, &s.client.conf.policy);
+    let serve = client.with_request(|req| client.cache.deliver(delivery, req, policy, now()));
+    match serve {
+        Ok(serve) => answer(client, serve),
+        Err(aside) => {
+            client.facts.aside(aside);
+            Step::Done(NGX_HTTP_BAD_GATEWAY as ngx_int_t)
+        }
+    }
+}
+
+fn fail(s: &'static Suspended, aside: Aside) -> Step {
+    match s.state.take() {
+        State::Leading => {
+            s.client.facts.aside(aside);
+            Step::Done(NGX_HTTP_BAD_GATEWAY as ngx_int_t)
+        }
+        State::Reading(reader) => pump(s, reader),
+        State::Idle | State::Waiting | State::Relaying => Step::Done(NGX_ERROR as ngx_int_t),
+    }
+}
+
+fn start_relay(s: &'static Suspended, aside: Aside) -> Step {
+    let (r, client) = (s.r(), s.client);
+    s.event.stop_timer();
+    client.facts.settle_fetch_time();
+    let Some(fetch) = s.carrier().map(Carrier::request) else {
+        return Step::Done(NGX_HTTP_BAD_GATEWAY as ngx_int_t);
+    };
+    client.facts.status.set(Some(aside.status));
+    client.facts.reason.set(Some(aside.reason));
+    let rc = header::send_relayed(r, client.conf, fetch, &client.facts);
+    if rc == NGX_ERROR as ngx_int_t || rc > NGX_OK as ngx_int_t {
+        return Step::Done(rc);
+    }
+    if r.raw().header_only() != 0 {
+        if let Some(end) = s.fetch.take() {
+            carrier::leave_with_all(end);
+        }
+        return Step::Done(rc);
+    }
+    let step = relay(s, Relay::of(r, fetch));
+    s.event.notifier().notify();
+    step
+}
+
+/// Has the fetch relay the body from now on.
+fn relay(s: &'static Suspended, relay: Relay) -> Step {
+    let leader = s.leader.borrow().clone();
+    let (Some(leader), Some(carrier)) = (leader, s.carrier()) else {
+        return Step::Done(NGX_ERROR as ngx_int_t);
+    };
+    leader.relay.set(Some(relay));
+    s.r().raw().write_event_handler = Some(on_writable);
+    carrier.go_on();
+    stay(s, State::Relaying)
+}
+
+/// Sends as much of the body as has been published and the client accepts.
+fn pump(s: &'static Suspended, mut reader: Reader) -> Step {
+    let Some(serve) = s.client.served.get() else {
+        return Step::Done(NGX_ERROR as ngx_int_t);
+    };
+    let relay_follows = |leader: &Rc<Leader>| leader.relay_follows.get();
+    let relay_follows = s.leader.borrow().as_ref().is_some_and(relay_follows);
+    match reader.pump(s.r(), &serve.object, relay_follows) {
+        Pumped::Done(rc) => Step::Done(rc),
+        Pumped::Blocked => wait_for_client(s, reader),
+        Pumped::Drained => wait_for_more(s, reader),
+        Pumped::Relay => relay(s, Relay::begun()),
+    }
+}
+
+/// Waits to be woken. The timer keeps a worker that is shutting down alive as long as this client reads: the fetch may run in another
+/// worker.
+fn wait_for_more(s: &'static Suspended, reader: Reader) -> Step {
+    if watch_client(s).is_none() {
+        return Step::Done(NGX_ERROR as ngx_int_t);
+    }
+    s.state.set(State::Reading(reader));
+    // A subrequest may become the active one meanwhile.
+    s.r().raw().write_event_handler = Some(on_writable);
+    s.park(look);
+    if !s.event.has_timer() {
+        s.event.set_timer(LOOK_EVERY);
+    }
+    watch_write(s)
+}
+
+/// Waits until the client takes more (as ngx_http_set_write_handler does).
+fn wait_for_client(s: &'static Suspended, reader: Reader) -> Step {
+    if watch_client(s).is_none() {
+        return Step::Done(NGX_ERROR as ngx_int_t);
+    }
+    s.state.set(State::Reading(reader));
+    s.event.stop_timer();
+    s.r().raw().write_event_handler = Some(on_writable);
+    watch_write(s)
+}
+
+fn watch_write(s: &'static Suspended) -> Step {
+    match s.r().watch_write() {
+        Some(()) => Step::Parked,
+        None => Step::Done(NGX_ERROR as ngx_int_t),
+    }
+}
+
+/// The client accepts more, or has taken too long.
+fn writable(s: &'static Suspended) -> Step {
+    let c = s.r().connection();
+    // SAFETY: a connection's events live as long as it does.
+    let (timed_out, delayed) = unsafe { ((*c.write).timedout() != 0, (*c.write).delayed() != 0) };
+    if timed_out {
+        c.set_timedout(1);
+        return Step::Done(NGX_HTTP_REQUEST_TIME_OUT as ngx_int_t);
+    }
+    if delayed {
+        return watch_write(s);
+    }
+    match s.state.take() {
+        State::Reading(reader) => pump(s, reader),
+        State::Relaying => flush(s),
+        other => stay(s, other),
+    }
+}
+
+/// Has nginx send all that has come from the origin now, not when a buffer fills. (nginx marks the buffers of its own upstreams as
+/// `recycled` for that.)
+fn push_out(s: &'static Suspended) -> Step {
+    with_relay(s, Relay::push_out)
+}
+
+fn flush(s: &'static Suspended) -> Step {
+    let step = with_relay(s, Relay::flush);
+    if let (Step::Parked, Some(carrier)) = (&step, s.carrier()) {
         carrier.go_on();
-        self.stay(State::Relaying)
     }
+    step
+}
 
-    /// Sends as much of the body as has been published and the client accepts.
-    fn pump(&'static self, mut reader: Reader) -> Step {
-        let Some(serve) = self.client.served.get() else {
-            return Step::Done(NGX_ERROR as ngx_int_t);
-        };
-        let relay_follows = |leader: &Rc<Leader>| leader.relay_follows.get();
-        let relay_follows = self.leader.borrow().as_ref().is_some_and(relay_follows);
-        match reader.pump(self.r(), &serve.object, relay_follows) {
-            Pumped::Done(rc) => Step::Done(rc),
-            Pumped::Blocked => self.wait_for_client(reader),
-            Pumped::Drained => self.wait_for_more(reader),
-            Pumped::Relay => self.relay(Relay::begun()),
-        }
+/// Lets `deed` send something with the relay, unless the fetch is using it.
+fn with_relay(s: &'static Suspended, deed: fn(&mut Relay, Req) -> ngx_int_t) -> Step {
+    s.state.set(State::Relaying);
+    let leader = s.leader.borrow().clone();
+    let Some((leader, mut relay)) = leader.and_then(|l| Some((Rc::clone(&l), l.relay.take()?)))
+    else {
+        return Step::Parked;
+    };
+    let rc = deed(&mut relay, s.r());
+    leader.relay.set(Some(relay));
+    match rc == NGX_ERROR as ngx_int_t {
+        true => Step::Done(rc),
+        false => watch_write(s),
     }
+}
 
-    /// Waits to be woken. The timer keeps a worker that is shutting down alive as long as this client reads: the fetch may run in another
-    /// worker.
-    fn wait_for_more(&'static self, reader: Reader) -> Step {
-        if self.watch_client().is_none() {
-            return Step::Done(NGX_ERROR as ngx_int_t);
+/// The timer has expired: of `Wait::until`, of the patience, or of [`LOOK_EVERY`].
+fn timed_out(s: &'static Suspended) -> Step {
+    match s.state.take() {
+        State::Waiting => {
+            s.parked.leave();
+            ask(s.client, Turn::TimedOut)
         }
-        self.state.set(State::Reading(reader));
-        // A subrequest may become the active one meanwhile.
-        self.r().raw().write_event_handler = Some(on_writable);
-        self.park();
-        if !self.event.has_timer() {
-            self.event.set_timer(LOOK_EVERY);
-        }
-        self.watch_write()
+        State::Leading => lose_patience(s),
+        State::Reading(reader) => pump(s, reader),
+        other => stay(s, other),
     }
+}
 
-    /// Waits until the client takes more (as ngx_http_set_write_handler does).
-    fn wait_for_client(&self, reader: Reader) -> Step {
-        if self.watch_client().is_none() {
-            return Step::Done(NGX_ERROR as ngx_int_t);
-        }
-        self.state.set(State::Reading(reader));
-        self.event.stop_timer();
-        self.r().raw().write_event_handler = Some(on_writable);
-        self.watch_write()
+fn lose_patience(s: &'static Suspended) -> Step {
+    let Some(stale) = s.carrier().and_then(Carrier::patience_over) else {
+        return stay(s, State::Leading);
+    };
+    if let Some(end) = s.fetch.take() {
+        carrier::leave(end);
     }
-
-    fn watch_write(&self) -> Step {
-        match self.r().watch_write() {
-            Some(()) => Step::Parked,
-            None => Step::Done(NGX_ERROR as ngx_int_t),
-        }
-    }
-
-    /// The client accepts more, or has taken too long.
-    fn writable(&'static self) -> Step {
-        let c = self.r().connection();
-        // SAFETY: a connection's events live as long as it does.
-        let (timed_out, delayed) =
-            unsafe { ((*c.write).timedout() != 0, (*c.write).delayed() != 0) };
-        if timed_out {
-            c.set_timedout(1);
-            return Step::Done(NGX_HTTP_REQUEST_TIME_OUT as ngx_int_t);
-        }
-        if delayed {
-            return self.watch_write();
-        }
-        match self.state.take() {
-            State::Reading(reader) => self.pump(reader),
-            State::Relaying => self.flush(),
-            other => self.stay(other),
-        }
-    }
-
-    /// Has nginx send all that has come from the origin now, not when a buffer fills. (nginx marks the buffers of its own upstreams as
-    /// `recycled` for that.)
-    fn push_out(&self) -> Step {
-        self.with_relay(Relay::push_out)
-    }
-
-    fn flush(&self) -> Step {
-        let step = self.with_relay(Relay::flush);
-        if let (Step::Parked, Some(carrier)) = (&step, self.carrier()) {
-            carrier.go_on();
-        }
-        step
-    }
-
-    /// Lets `deed` send something with the relay, unless the fetch is using it.
-    fn with_relay(&self, deed: fn(&mut Relay, Req) -> ngx_int_t) -> Step {
-        self.state.set(State::Relaying);
-        let leader = self.leader.borrow().clone();
-        let Some((leader, mut relay)) = leader.and_then(|l| Some((Rc::clone(&l), l.relay.take()?)))
-        else {
-            return Step::Parked;
-        };
-        let rc = deed(&mut relay, self.r());
-        leader.relay.set(Some(relay));
-        match rc == NGX_ERROR as ngx_int_t {
-            true => Step::Done(rc),
-            false => self.watch_write(),
-        }
-    }
-
-    /// The timer has expired: of `Wait::until`, of the patience, or of [`LOOK_EVERY`].
-    fn timed_out(&'static self) -> Step {
-        match self.state.take() {
-            State::Waiting => {
-                self.parked.leave();
-                ask(self.client, Turn::TimedOut)
-            }
-            State::Leading => self.lose_patience(),
-            State::Reading(reader) => self.pump(reader),
-            other => self.stay(other),
-        }
-    }
-
-    fn lose_patience(&self) -> Step {
-        let Some(stale) = self.carrier().and_then(Carrier::patience_over) else {
-            return self.stay(State::Leading);
-        };
-        if let Some(end) = self.fetch.take() {
-            carrier::leave(end);
-        }
-        self.deliver(&stale)
-    }
-
-    /// Takes the request out of every list and timer. Its fetch, if there is one, goes on without it.
-    fn unhook(&self) {
-        self.state.take();
-        self.parked.leave();
-        self.event.cancel();
-        if let Some(end) = self.fetch.take() {
-            carrier::leave(end);
-        }
-        self.leader.take();
-    }
+    deliver_brought(s, &stale)
 }
 
 /// The worker has been woken.
@@ -586,7 +472,7 @@ impl Suspended {
 /// `data` is a [`Suspended`] that is still there.
 unsafe fn look(data: *const c_void) {
     // SAFETY: as the caller says; it is only ever shared.
-    unsafe { &*data.cast::<Suspended>() }.on_wakeup();
+    on_wakeup(unsafe { &*data.cast::<Suspended>() });
 }
 
 fn suspended_of(r: Req) -> Option<&'static Suspended> {
@@ -621,7 +507,7 @@ unsafe extern "C" fn on_writable(r: *mut ngx_http_request_t) {
     guard("the write event of a client", (), || {
         // SAFETY: nginx passes a live request.
         if let Some(suspended) = suspended_of(unsafe { Req::new(r) }) {
-            conclude(suspended.client, suspended.writable());
+            conclude(suspended.client, writable(suspended));
         }
     });
 }
@@ -635,8 +521,8 @@ unsafe extern "C" fn on_event(event: *mut ngx_event_t) {
         // SAFETY: as the caller says; it is only ever shared.
         let suspended = unsafe { &*(*event).data.cast::<Suspended>() };
         match suspended.event.take_timeout() {
-            true => suspended.turn(Suspended::timed_out),
-            false => suspended.turn(Suspended::read_letter),
+            true => turn(suspended, timed_out),
+            false => turn(suspended, read_letter),
         }
     });
 }

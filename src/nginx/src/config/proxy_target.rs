@@ -13,6 +13,7 @@ use nginx_sys::{
 };
 
 use crate::config::location::LocConf;
+use crate::config::proxied::{Proxied, split};
 use crate::config::value::Value;
 use crate::sys::boundary::guard;
 use crate::sys::conf::{self, FAILED};
@@ -104,28 +105,11 @@ fn note(cf: *mut ngx_conf_t) {
         .and_then(|url| Value::compile(cf, bytes_of(url)));
 }
 
-/// Where `proxy_pass` goes.
-pub(crate) struct Proxied {
-    /// `$proxy_host`: with the port where it is not the scheme's.
-    pub(crate) host: Vec<u8>,
-    /// `$proxy_port`: empty for a socket in the file system.
-    pub(crate) port: Vec<u8>,
-}
-
 /// The target of the request's location; nothing where the location has no `proxy_pass`, or a bad one.
 pub(crate) fn target(r: Req) -> Option<Proxied> {
     let conf = LocConf::of(r);
     let text = conf.proxied.filter(|_| conf.is_on())?.of(r)?;
-    let starts = |scheme: &str| {
-        let (start, rest) = text.split_at_checked(scheme.len())?;
-        start
-            .eq_ignore_ascii_case(scheme.as_bytes())
-            .then_some(rest)
-    };
-    let (rest, scheme_port) = match starts("http://") {
-        Some(rest) => (rest, 80),
-        None => (starts("https://")?, 443),
-    };
+    let (rest, scheme_port) = split(text)?;
     // SAFETY: all-zero is a valid start for this C struct.
     let mut url: ngx_url_t = unsafe { std::mem::zeroed() };
     url.url = borrow(rest);
@@ -137,21 +121,8 @@ pub(crate) fn target(r: Req) -> Option<Proxied> {
         return None;
     }
     if url.family == libc::AF_UNIX {
-        return Some(Proxied {
-            host: b"localhost".to_vec(),
-            port: Vec::new(),
-        });
+        return Some(Proxied::socket());
     }
-    let host = bytes_of(&url.host);
-    if url.no_port() != 0 || url.port == scheme_port {
-        return Some(Proxied {
-            host: host.to_vec(),
-            port: scheme_port.to_string().into_bytes(),
-        });
-    }
-    let port = bytes_of(&url.port_text);
-    Some(Proxied {
-        host: [host, b":", port].concat(),
-        port: port.to_vec(),
-    })
+    let port = (url.no_port() == 0).then(|| (url.port, bytes_of(&url.port_text)));
+    Some(Proxied::at(bytes_of(&url.host), port, scheme_port))
 }

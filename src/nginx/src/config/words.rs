@@ -12,6 +12,7 @@ use nginx_sys::{
 };
 use swrcache::engine::policy::set::{self, Refusal, one, refuse, time};
 
+use crate::config::key_parts::parts;
 use crate::config::location::{Choice, LocConf, MainConf, PurgeMethod, report};
 use crate::config::value::Value;
 use crate::config::zone::{Zone, ZoneOptions, file_path};
@@ -93,25 +94,6 @@ pub(crate) fn key(line: &Line<'_>) -> Parsed<Vec<Value>> {
         return Ok(vec![whole]);
     }
     parts.into_iter().map(|part| line.value(part)).collect()
-}
-
-/// Cuts a string at the ends of its variables, `$name` or `${name}`.
-fn parts(mut word: &[u8]) -> Vec<&[u8]> {
-    let mut parts = Vec::new();
-    while !word.is_empty() {
-        let end = match word {
-            [b'$', b'{', ..] => word.iter().position(|b| *b == b'}').map(|at| at + 1),
-            [b'$', name @ ..] => name
-                .iter()
-                .position(|b| !b.is_ascii_alphanumeric() && *b != b'_')
-                .map(|at| at + 1),
-            _ => word.iter().position(|b| *b == b'$'),
-        };
-        let (part, rest) = word.split_at(end.unwrap_or(word.len()));
-        parts.push(part);
-        word = rest;
-    }
-    parts
 }
 
 fn size(word: &[u8]) -> Parsed<usize> {

@@ -14,20 +14,19 @@
 //! that write. So the record changes in `Cell`s; `life` is borrowed for single calls of the engine, which never calls back.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::c_void;
-use std::ptr;
 use std::rc::Rc;
 
 use nginx_sys::{
-    NGX_AGAIN, NGX_ERROR, NGX_HTTP_NO_CONTENT, NGX_HTTP_NOT_MODIFIED, NGX_OK, ngx_chain_add_copy,
-    ngx_chain_t, ngx_connection_t, ngx_event_t, ngx_http_request_t, ngx_http_run_posted_requests,
-    ngx_http_upstream_headers_in_t, ngx_http_variable_value_t, ngx_int_t,
+    NGX_AGAIN, NGX_ERROR, NGX_OK, ngx_chain_t, ngx_http_upstream_headers_in_t,
+    ngx_http_variable_value_t, ngx_int_t,
 };
-use swrcache::engine::{self, Delivery, Failure, Method, Order, Wants, Withheld};
+use swrcache::engine::{self, Delivery, Failure, Order, Wants, Withheld};
 use swrcache::store::NoSpace;
 
 use crate::config::location::LocConf;
 use crate::config::value::any_true;
+use crate::fetch::body::{Body, Discarded, take_end};
+use crate::fetch::events::{Driven, on_event, on_request_end, start};
 use crate::fetch::exchange::{FetchsEnd, FromOrigin, Leader, LeadersEnd, Letter, News};
 use crate::fetch::mailbox::mailbox;
 use crate::fetch::origin_header::OriginHeader;
@@ -35,9 +34,7 @@ use crate::fetch::redirect::{self, Detour};
 use crate::fetch::relay::Relayed;
 use crate::fetch::report::Watch;
 use crate::fetch::request_copy::{self, Client};
-use crate::fetch::response_copy::copy_trailers;
 use crate::fetch::{buffering, cache_below, connection, interim, origin_response, upstream_states};
-use crate::sys::boundary::guard;
 use crate::sys::chain;
 use crate::sys::clock::now;
 use crate::sys::header_list::List;
@@ -45,9 +42,7 @@ use crate::sys::pool::bytes_of;
 use crate::sys::record::{self, Kind};
 use crate::sys::request::{Req, is_exiting};
 
-/// How much of a discarded response is read before the origin's connection is closed instead.
-const DISCARD_AT_MOST: u64 = 256 * 1024;
-/// And for how long, in milliseconds, where its length is unknown.
+/// How long a discarded response whose length is unknown is read before the origin's connection is closed instead, in milliseconds.
 const DISCARD_FOR: usize = 1000;
 
 /// The record of a fetch.
@@ -63,14 +58,9 @@ pub(crate) struct Carrier {
     phase: Cell<ngx_int_t>,
     /// The entry whose refresh it is, for the log.
     watch: Cell<Option<Watch>>,
-    /// What the client that leads has not accepted yet of a relayed body.
-    pending: Cell<*mut ngx_chain_t>,
-    /// Bytes that were discarded.
-    discarded: Cell<u64>,
+    body: Body,
     /// It ends at its next event.
     aborted: Cell<bool>,
-    /// Bytes of the body that have come.
-    received: Cell<u64>,
     /// The response has the charset of the filters for now (see [`charset`](super::charset)).
     pub(crate) has_lent_charset: Cell<bool>,
 }
@@ -132,7 +122,7 @@ fn launch<'a>(
     conf: &'static LocConf,
     life: &mut engine::Fetch,
 ) -> Option<&'a Carrier> {
-    let r = request_copy::make(client, life, Some(on_event))?;
+    let r = request_copy::make(client, life, Some(on_event::<Carrier>))?;
     let watch = life.entry().cloned().map(Watch::over);
     let carrier = Carrier {
         r,
@@ -143,22 +133,20 @@ fn launch<'a>(
         began: now(),
         phase: Cell::new(r.raw().phase_handler),
         watch: Cell::new(watch),
-        pending: Cell::new(ptr::null_mut()),
-        discarded: Cell::new(0),
+        body: Body::new(),
         aborted: Cell::new(false),
-        received: Cell::new(0),
         has_lent_charset: Cell::new(false),
     };
     let hooked = record::attach(r, carrier).and_then(|carrier| {
         let data: *const Carrier = carrier;
-        r.on_end(on_request_end, data.cast_mut().cast())?;
+        r.on_end(on_request_end::<Carrier>, data.cast_mut().cast())?;
         Some(carrier)
     });
     if hooked.is_none() {
         request_copy::abandon(r);
         return hooked;
     }
-    r.raw().write_event_handler = Some(begin);
+    r.raw().write_event_handler = Some(start::<Carrier>);
     connection::wake(r);
     hooked
 }
@@ -238,8 +226,8 @@ impl Carrier {
         let was_relayed = self.wants() == Wants::Relay;
         self.life.borrow_mut().leader_gone();
         if was_relayed {
-            let given_up = self.discard(self.pending.replace(ptr::null_mut()));
-            self.aborted.set(given_up == NGX_ERROR as ngx_int_t);
+            let rc = self.after(self.body.discard_pending());
+            self.aborted.set(rc == NGX_ERROR as ngx_int_t);
             connection::end_within(self.r, DISCARD_FOR);
             connection::resume(self.r);
             connection::wake(self.r);
@@ -251,23 +239,6 @@ impl Carrier {
         if self.wants() == Wants::Relay {
             connection::wake(self.r);
         }
-    }
-
-    /// Whether an event of the fetch may go on to nginx's handlers.
-    fn may_go_on(&self) -> bool {
-        if self.aborted.get() {
-            self.r.terminate();
-            return false;
-        }
-        if self.wants() != Wants::Relay || self.pending.get().is_null() {
-            return true;
-        }
-        let rc = self.relay();
-        if rc == NGX_ERROR as ngx_int_t {
-            // The client can't be written to any more, and a pipe that is held would wait for ever.
-            self.r.terminate();
-        }
-        rc == NGX_OK as ngx_int_t
     }
 
     /// The header filter: the response has begun.
@@ -380,50 +351,21 @@ impl Carrier {
 
     /// The body filter: more of the body, or none (nginx asks to flush).
     pub(crate) fn on_body(&self, chain: *mut ngx_chain_t) -> ngx_int_t {
-        let mut ends = false;
-        chain::each(chain, |buf| {
-            self.received.set(self.received.get() + chain::size(buf));
-            ends |= buf.last_buf() != 0;
-        });
-        if ends && self.wants() == Wants::Relay && self.is_short() {
-            // As nginx ends a body that breaks off (ngx_http_upstream_finalize_request): what has come is sent, without an end.
-            chain::each(chain, |buf| {
-                buf.set_last_buf(0);
-                buf.set_last_in_chain(0);
-                buf.set_flush(1);
-            });
+        let ends = self.body.receive(chain);
+        if ends && self.wants() == Wants::Relay && self.body.is_short(self.r) {
+            take_end(chain);
         }
         self.take(chain)
-    }
-
-    /// Whether the body ends before the length that was announced. nginx says so by itself, but where its client was not ready
-    /// for more when the origin closed (ngx_http_upstream_process_non_buffered_request): it forgets the error then, and a
-    /// filter that drops the length, such as gzip, would show the body as whole.
-    fn is_short(&self) -> bool {
-        let out = &self.r.raw().headers_out;
-        let has_body = self.r.method() != Method::Head
-            && !matches!(
-                out.status as u32,
-                NGX_HTTP_NO_CONTENT | NGX_HTTP_NOT_MODIFIED
-            );
-        let received = self.received.get();
-        has_body && u64::try_from(out.content_length_n).is_ok_and(|length| received < length)
     }
 
     fn take(&self, chain: *mut ngx_chain_t) -> ngx_int_t {
         match self.wants() {
             Wants::Store => self.fill(chain),
-            Wants::Relay => {
-                let mut pending = self.pending.get();
-                // SAFETY: a chain of this request; the copy of its links is of its pool.
-                let rc = unsafe { ngx_chain_add_copy(self.r.pool().as_ptr(), &mut pending, chain) };
-                self.pending.set(pending);
-                match rc == NGX_OK as ngx_int_t {
-                    true => self.relay(),
-                    false => NGX_ERROR as ngx_int_t,
-                }
-            }
-            Wants::Header | Wants::Discard | Wants::Nothing => self.discard(chain),
+            Wants::Relay => match self.body.keep(self.r, chain) {
+                Some(()) => self.relay(),
+                None => NGX_ERROR as ngx_int_t,
+            },
+            Wants::Header | Wants::Discard | Wants::Nothing => self.after(self.body.discard(chain)),
         }
     }
 
@@ -472,19 +414,13 @@ impl Carrier {
         }
     }
 
-    fn discard(&self, chain: *mut ngx_chain_t) -> ngx_int_t {
-        let mut ended = false;
-        chain::each(chain, |buf| {
-            self.discarded.set(self.discarded.get() + chain::size(buf));
-            chain::use_up(buf);
-            ended = buf.last_buf() != 0;
-        });
-        if ended {
+    fn after(&self, discarded: Discarded) -> ngx_int_t {
+        if discarded == Discarded::End {
             connection::close_at_end(self.r);
         }
-        match self.discarded.get() > DISCARD_AT_MOST && !ended {
-            true => NGX_ERROR as ngx_int_t,
-            false => NGX_OK as ngx_int_t,
+        match discarded {
+            Discarded::TooMuch => NGX_ERROR as ngx_int_t,
+            Discarded::More | Discarded::End => NGX_OK as ngx_int_t,
         }
     }
 
@@ -493,7 +429,7 @@ impl Carrier {
         let Some(leader) = self.leader() else {
             return NGX_ERROR as ngx_int_t;
         };
-        match self.pass(&leader) {
+        match self.body.relay(self.r, &leader) {
             Relayed::All => {
                 connection::resume(self.r);
                 // The client may have ended in the middle of the write.
@@ -531,23 +467,6 @@ impl Carrier {
         }
     }
 
-    /// Writes what is pending with the client's relay.
-    fn pass(&self, leader: &Leader) -> Relayed {
-        // The client has not sent its header yet.
-        let Some(mut relay) = leader.relay.take() else {
-            return Relayed::Blocked;
-        };
-        let mut passed = Relayed::Failed;
-        if copy_trailers(leader.r, self.r).is_some() {
-            let (r, owner) = (leader.r, self.r.pool());
-            let mut pending = self.pending.replace(ptr::null_mut());
-            r.outside(|| passed = relay.pass(r, &mut pending, owner));
-            self.pending.set(pending);
-        }
-        leader.relay.set(Some(relay));
-        passed
-    }
-
     fn end_relay(&self, rc: ngx_int_t, origin: Option<FromOrigin>) {
         self.write(News::RelayEnded(rc), origin);
         drop(self.leader.take());
@@ -559,8 +478,29 @@ impl Carrier {
             upstream_states::copy(self.r, leader.r, leader.earlier_states);
         }
     }
+}
 
-    /// The request has ended, for whatever reason.
+impl Driven for Carrier {
+    fn on_start(&self) {
+        interim::watch(self.r, pass_interim_on);
+    }
+
+    fn may_go_on(&self) -> bool {
+        if self.aborted.get() {
+            self.r.terminate();
+            return false;
+        }
+        if self.wants() != Wants::Relay || !self.body.is_pending() {
+            return true;
+        }
+        let rc = self.relay();
+        if rc == NGX_ERROR as ngx_int_t {
+            // The client can't be written to any more, and a pipe that is held would wait for ever.
+            self.r.terminate();
+        }
+        rc == NGX_OK as ngx_int_t
+    }
+
     fn on_end(&self) {
         connection::part_with_tls(self.r);
         if self.background.get() {
@@ -591,70 +531,4 @@ fn pass_interim_on(r: Req, header: &ngx_http_upstream_headers_in_t) {
         };
         interim::pass_on(leader.r, &line, &List::of(&header.headers));
     }
-}
-
-/// The first turn: up to where the content handler waits for something.
-///
-/// # Safety
-/// `r` is a live request.
-unsafe extern "C" fn begin(r: *mut ngx_http_request_t) {
-    guard("the start of a fetch", (), || {
-        // SAFETY: nginx passes a live request.
-        let r = unsafe { Req::new(r) };
-        let c: *mut ngx_connection_t = r.connection();
-        r.run_phases();
-        // SAFETY: connection objects outlive their use; closing one marks it, and frees its request.
-        if unsafe { (*c).destroyed() == 0 && (*c).data == r.as_ptr().cast() } {
-            interim::watch(r, pass_interim_on);
-        }
-    });
-}
-
-/// Both events of a fetch's connection (after ngx_http_request_handler).
-///
-/// # Safety
-/// `event` is one of a detached connection: its `data` is the connection, the `data` of that is its request, and both
-/// live.
-unsafe extern "C" fn on_event(event: *mut ngx_event_t) {
-    guard("an event of a fetch", (), || {
-        // SAFETY: an event's `data` is its connection, a detached connection's `data` is its request.
-        let (c, r) = unsafe {
-            let c: *mut ngx_connection_t = (*event).data.cast();
-            (c, Req::new((*c).data.cast()))
-        };
-        // SAFETY: as above.
-        let (is_write, closing) = unsafe {
-            let late = (*event).write() == 0 && (*event).timedout() != 0;
-            // A timer of nginx's would be for a client; the client that a relay waits for has a timer of its own.
-            (*event).set_timedout(0);
-            ((*event).write() != 0, (*c).close() != 0 || late)
-        };
-        if closing {
-            // The time for an orderly shutdown is over (worker_shutdown_timeout), or that of `end_within`.
-            r.terminate();
-        } else if record::of(r).is_none_or(Carrier::may_go_on) {
-            let handler = if is_write {
-                r.raw().write_event_handler
-            } else {
-                r.raw().read_event_handler
-            };
-            if let Some(handler) = handler {
-                // SAFETY: nginx's own handler for a live request.
-                unsafe { handler(r.as_ptr()) };
-            }
-        }
-        // SAFETY: connection objects outlive their use; nginx checks `destroyed`.
-        unsafe { ngx_http_run_posted_requests(c) };
-    });
-}
-
-/// The request has ended: by its last byte, or torn down.
-///
-/// # Safety
-/// `data` is the record of a request, whose pool is still there.
-unsafe extern "C" fn on_request_end(data: *mut c_void) {
-    guard("the end of a fetch", (), || {
-        // SAFETY: the record lives in the request's pool, which is still there, and is only ever shared.
-        unsafe { &*data.cast::<Carrier>() }.on_end();
-    });
 }

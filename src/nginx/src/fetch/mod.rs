@@ -1,10 +1,12 @@
 //! A fetch: a request of the cache's own, without a client, and what becomes of its response.
 
+pub(crate) mod body;
 pub(crate) mod buffering;
 pub(crate) mod cache_below;
 pub(crate) mod carrier;
 pub(crate) mod charset;
 pub(crate) mod connection;
+pub(crate) mod events;
 pub(crate) mod exchange;
 pub(crate) mod interim;
 pub(crate) mod mailbox;

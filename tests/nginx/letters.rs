@@ -1,5 +1,4 @@
-//! The box between a client and the fetch that it leads (src/nginx/src/fetch/mailbox.rs), which needs no nginx. `make miri` runs this
-//! under Miri too.
+//! The mailbox between a client and the fetch that it leads.
 
 use std::cell::RefCell;
 use std::rc::Rc;
