@@ -185,6 +185,32 @@ fn mirror_is_harmless() {
     assert_eq!((origin.hits("/"), origin.hits("/copy")), (1, 1));
 }
 
+/// A refresh begins behind the visitor's answer, whose filters may match regular expressions of their own.
+#[test]
+fn captures_hold_in_a_refresh() {
+    let origin = Origin::start();
+    let old = Reply::aged(100, "max-age=60, stale-while-revalidate=600", "old");
+    origin.script("/b/a", [old, Reply::cached("max-age=60", "new")]);
+    let nginx = Conf::new()
+        .zone()
+        .http("map $swr_cache_status $letters { ~^(.)(.) $1$2; }")
+        .location(
+            "~ ^/of/(.+)/and/(.+)$",
+            &format!(
+                "swr_cache main; add_header X-Letters $letters; add_header X-Cache $swr_cache_status; proxy_pass http://{}/$2/$1;",
+                origin.addr
+            ),
+        )
+        .start();
+    nginx.get("/of/a/and/b").is(200, "MISS", "old");
+    let response = nginx.get("/of/a/and/b");
+    assert_eq!(response.header("X-Letters"), Some("UP"));
+    response.is(200, "UPDATING", "old");
+    origin.await_hits("/b/a", 2);
+    let response = nginx.await_status("/of/a/and/b", "HIT");
+    response.is(200, "HIT", "new");
+}
+
 /// nginx counts a match of a regex without groups as a capture, without noting where; groups are noted, and hold in a fetch.
 #[test]
 fn captures_hold_in_the_fetch() {

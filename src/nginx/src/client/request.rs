@@ -35,11 +35,11 @@ use crate::fetch::exchange::{Leader, LeadersEnd, News};
 use crate::fetch::redirect::{self, Onward};
 use crate::fetch::relay::Relay;
 use crate::fetch::report;
+use crate::fetch::request_copy::Before;
 use crate::sys::boundary::guard;
 use crate::sys::clock::now;
 use crate::sys::record;
 use crate::sys::request::{Req, is_ok, run_phases};
-use crate::sys::variables;
 
 /// How often a client that follows a growing body is looked at, in milliseconds.
 const LOOK_EVERY: u64 = 1000;
@@ -127,8 +127,7 @@ fn answer(client: &'static Client, mut serve: Serve) -> Step {
     match refresh {
         None => deliver(client, serve),
         Some(mut life) => {
-            // The answer may set variables that describe it. The refresh must have the values from before.
-            let before = variables::indexed(r).to_vec();
+            let before = Before::of(r);
             let step = deliver(client, serve);
             carrier::refresh(r, &before, conf, &mut life);
             step

@@ -17,8 +17,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use nginx_sys::{
-    NGX_AGAIN, NGX_ERROR, NGX_OK, ngx_chain_t, ngx_http_upstream_headers_in_t,
-    ngx_http_variable_value_t, ngx_int_t,
+    NGX_AGAIN, NGX_ERROR, NGX_OK, ngx_chain_t, ngx_http_upstream_headers_in_t, ngx_int_t,
 };
 use swrcache::engine::{self, Delivery, Failure, Order, Wants, Withheld};
 use swrcache::store::NoSpace;
@@ -33,7 +32,7 @@ use crate::fetch::origin_header::OriginHeader;
 use crate::fetch::redirect::{self, Detour};
 use crate::fetch::relay::Relayed;
 use crate::fetch::report::Watch;
-use crate::fetch::request_copy::{self, Client};
+use crate::fetch::request_copy::{self, Before, Client};
 use crate::fetch::{buffering, cache_below, connection, interim, origin_response, upstream_states};
 use crate::sys::chain;
 use crate::sys::clock::now;
@@ -78,14 +77,9 @@ pub(crate) fn lead(leader: Rc<Leader>, life: &mut engine::Fetch) -> Option<Leade
     Some(end)
 }
 
-/// Starts a refresh that nobody waits for, by a request like `r` when its variables had the values `before`. Without a free connection or
-/// memory, the refresh is left to a later request.
-pub(crate) fn refresh(
-    r: Req,
-    before: &[ngx_http_variable_value_t],
-    conf: &'static LocConf,
-    life: &mut engine::Fetch,
-) {
+/// Starts a refresh that nobody waits for, by a request like `r` was `before` its answer. Without a free connection or memory, the refresh
+/// is left to a later request.
+pub(crate) fn refresh(r: Req, before: &Before, conf: &'static LocConf, life: &mut engine::Fetch) {
     if let Some(carrier) = launch(Client::before(r, before), conf, life) {
         carrier.run_in_background();
     }

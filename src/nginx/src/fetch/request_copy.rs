@@ -29,21 +29,37 @@ use crate::sys::variables;
 #[derive(Clone, Copy)]
 pub(crate) struct Client<'a> {
     r: Req,
-    /// The values of its variables at an earlier time; `None` for those of now.
-    variables: Option<&'a [ngx_http_variable_value_t]>,
+    /// What its answer may have changed since; `None` if it has not begun to be answered.
+    before: Option<&'a Before>,
 }
 
 impl<'a> Client<'a> {
     /// A request as it is.
     pub(crate) fn now(r: Req) -> Client<'a> {
-        Client { r, variables: None }
+        Client { r, before: None }
     }
 
-    /// A request as it was when its variables had these values: its answer may have set some that describe the answer.
-    pub(crate) fn before(r: Req, variables: &'a [ngx_http_variable_value_t]) -> Client<'a> {
+    /// A request as it was before its answer.
+    pub(crate) fn before(r: Req, before: &'a Before) -> Client<'a> {
         Client {
             r,
-            variables: Some(variables),
+            before: Some(before),
+        }
+    }
+}
+
+/// What the answer to a request may change of what a fetch copies: filters evaluate variables that describe the answer, and regular
+/// expressions, of which nginx keeps what the last one has captured (`$1`).
+pub(crate) struct Before {
+    variables: Vec<ngx_http_variable_value_t>,
+    captures: Captures,
+}
+
+impl Before {
+    pub(crate) fn of(r: Req) -> Before {
+        Before {
+            variables: variables::indexed(r).to_vec(),
+            captures: Captures::of(r),
         }
     }
 }
@@ -176,8 +192,10 @@ fn fill(client: Client<'_>, r: Req, life: &Fetch) -> Option<()> {
     to.set_uri_changes(from.uri_changes());
     copy_fields(client.r, r, life)?;
     copy_body(client.r, r)?;
-    copy_variables(client, r)?;
-    copy_captures(client.r, r)?;
+    let now = Before::of(client.r);
+    let before = client.before.unwrap_or(&now);
+    copy_variables(client.r, &before.variables, r)?;
+    before.captures.put(r)?;
     // SAFETY: the configuration pointers are set; sets the flags that hang on the location.
     unsafe { ngx_http_update_location_config(r.as_ptr()) };
     to.set_keepalive(0);
@@ -260,14 +278,13 @@ fn is_own(variable: &ngx_http_variable_t) -> bool {
     OWN.contains(&bytes_of(&variable.name))
 }
 
-fn copy_variables(client: Client<'_>, r: Req) -> Option<()> {
+fn copy_variables(client: Req, before: &[ngx_http_variable_value_t], r: Req) -> Option<()> {
     let known = variables::known(r);
     for (index, _) in known.iter().enumerate().filter(|(_, known)| is_own(known)) {
         // SAFETY: an index of the same configuration.
-        unsafe { ngx_http_get_indexed_variable(client.r.as_ptr(), index) };
+        unsafe { ngx_http_get_indexed_variable(client.as_ptr(), index) };
     }
-    let now = variables::indexed(client.r).to_vec();
-    let before = client.variables.unwrap_or(&now);
+    let now = variables::indexed(client).to_vec();
     let values = now.iter().zip(before).zip(variables::indexed(r));
     values
         .zip(known)
@@ -316,44 +333,63 @@ fn copy_variable(
     Some(())
 }
 
+/// What the last regular expression has captured: where the pieces begin and end, and the text as far as it is needed.
+#[derive(Default)]
+struct Captures {
+    offsets: Vec<c_int>,
+    text: Vec<u8>,
+}
+
+/// An nginx without regular expressions.
 #[cfg(not(nginx_has = "ngx_http_request_s.captures"))]
-fn copy_captures(_: Req, _: Req) -> Option<()> {
-    Some(())
+impl Captures {
+    fn of(_: Req) -> Captures {
+        Captures::default()
+    }
+
+    fn put(&self, _: Req) -> Option<()> {
+        Some(())
+    }
 }
 
 #[cfg(nginx_has = "ngx_http_request_s.captures")]
-fn copy_captures(client: Req, r: Req) -> Option<()> {
-    let (from, to) = (client.raw(), r.raw());
-    if from.ncaptures == 0 || from.captures.is_null() {
-        return Some(());
+impl Captures {
+    fn of(client: Req) -> Captures {
+        let from = client.raw();
+        if from.ncaptures == 0 || from.captures.is_null() {
+            return Captures::default();
+        }
+        let Some(readable) = readable_from(client, from.captures_data) else {
+            return Captures::default();
+        };
+        // SAFETY: room for `ncaptures` offsets (ngx_http_regex_exec).
+        let offsets = unsafe { std::slice::from_raw_parts(from.captures, from.ncaptures) };
+        // A regex without groups counts its match as captured but leaves the offsets unset.
+        let valid = |n: &c_int| usize::try_from(*n).is_ok_and(|n| n <= readable);
+        let offsets: Vec<c_int> = offsets
+            .iter()
+            .map(|n| if valid(n) { *n } else { 0 })
+            .collect();
+        let end = offsets.iter().copied().max().map_or(0, |n| n as usize);
+        // SAFETY: `end` bytes are readable there.
+        let text = unsafe { std::slice::from_raw_parts(from.captures_data, end) }.to_vec();
+        Captures { offsets, text }
     }
-    let Some(readable) = readable_from(client, from.captures_data) else {
-        return Some(());
-    };
-    // SAFETY: room for `ncaptures` offsets (ngx_http_regex_exec).
-    let offsets = unsafe { std::slice::from_raw_parts(from.captures, from.ncaptures) };
-    // A regex without groups counts its match as captured but leaves the offsets unset.
-    let offsets: Vec<c_int> = offsets
-        .iter()
-        .map(|n| {
-            if usize::try_from(*n).is_ok_and(|n| n <= readable) {
-                *n
-            } else {
-                0
-            }
-        })
-        .collect();
-    let end = offsets.iter().copied().max().map_or(0, |n| n as usize);
-    to.captures = copy_bytes(
-        r.pool(),
-        offsets.as_ptr().cast_mut(),
-        size_of_val(offsets.as_slice()) as u32,
-    )?;
-    to.ncaptures = from.ncaptures;
-    // SAFETY: `end` bytes are readable there.
-    let data = unsafe { std::slice::from_raw_parts(from.captures_data, end) };
-    to.captures_data = r.pool().copy(data)?.data;
-    Some(())
+
+    fn put(&self, r: Req) -> Option<()> {
+        if self.offsets.is_empty() {
+            return Some(());
+        }
+        let offsets = self.offsets.as_slice();
+        r.raw().captures = copy_bytes(
+            r.pool(),
+            offsets.as_ptr().cast_mut(),
+            size_of_val(offsets) as u32,
+        )?;
+        r.raw().ncaptures = offsets.len();
+        r.raw().captures_data = r.pool().copy(&self.text)?.data;
+        Some(())
+    }
 }
 
 /// How many bytes can be read from `at`, where nginx matched a string: it lies in the request's pool or in a buffer of its
