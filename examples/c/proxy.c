@@ -172,8 +172,13 @@ static void forget(struct client *client)
 
 static void on_gone(struct evhttp_connection *connection, void *arg)
 {
+    struct client *client = arg;
+    struct evhttp_request *request = client->request;
     (void)connection;
-    forget(arg);
+    forget(client);
+    /* evhttp leaves a request that is not answered to the end to us. */
+    if (evhttp_request_get_connection(request) == NULL)
+        evhttp_request_free(request);
 }
 
 static struct evhttp_request *done(struct client *client)
