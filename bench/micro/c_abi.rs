@@ -87,7 +87,7 @@ impl Direct {
             .object
             .visible(&mut |name, value| bytes += name.len() + value.len());
         loop {
-            match serve.object.object().read(&mut cursor, usize::MAX) {
+            match serve.object.served().read(&mut cursor, usize::MAX) {
                 [] => return bytes,
                 piece => bytes += black_box(piece).len(),
             }

@@ -1,7 +1,7 @@
 //! The cache as a host uses it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::decide::presence::Presence;
 use super::decide::{Asking, Deciding, head_answered};
@@ -14,6 +14,7 @@ use super::request::{Request, Turn};
 use super::stats::{self, Answered, Counter, Listed, PurgedBy};
 use crate::engine::decide::answer::answer;
 use crate::engine::decide::decision::{Decision, Serve};
+use crate::engine::encode::EncodeQueue;
 use crate::engine::purge::invalidation::Invalidation;
 use crate::engine::purge::mode::PurgeMode;
 use crate::engine::verdict::Status;
@@ -39,6 +40,7 @@ use crate::store::{Busy, Effect, Millis, Region, Targets};
 #[derive(Clone)]
 pub struct Cache {
     region: Arc<Region>,
+    encoders: Arc<OnceLock<EncodeQueue>>,
 }
 
 impl fmt::Debug for Cache {
@@ -51,7 +53,16 @@ impl Cache {
     /// Makes a cache over `region`, which the calling process has entered (see `Region::enter`).
     pub fn new(region: Arc<Region>) -> Cache {
         region.set_stem(|key| Some(split(key)?.0));
-        Cache { region }
+        Cache {
+            region,
+            encoders: Arc::default(),
+        }
+    }
+
+    /// Has the cache, and its clones in this process, ask `queue` for the encoded forms that clients would take
+    /// ([`Policy::compress`]). The first call counts. Without one, those that are stored already are served.
+    pub fn encode_by(&self, queue: EncodeQueue) {
+        _ = self.encoders.set(queue);
     }
 
     /// The region that the cache stores in.
@@ -62,7 +73,8 @@ impl Cache {
     /// Decides what to do with `req` at `now`. Never fails: if the cache can't decide (its region is busy, for
     /// example), the decision is a [`Pass`](super::Pass).
     pub fn decide(&self, req: &Request<'_>, policy: &Policy, turn: Turn, now: Millis) -> Decision {
-        Deciding(&Asking::new(&self.region, req, policy, turn, now)).decide()
+        let asking = Asking::new(&self.region, req, policy, turn, now);
+        Deciding(&asking.encoding_by(self.encoders.get())).decide()
     }
 
     /// Makes the answer for a client that waited for a fetch, from what the fetch stored, whatever its

@@ -70,6 +70,7 @@ mod cache_status;
 #[cfg(test)]
 mod collisions;
 mod decide;
+pub(crate) mod encode;
 mod explain;
 mod fetch;
 mod hit_for_miss;
@@ -89,6 +90,7 @@ pub use cache::Cache;
 pub use cache_status::{Part, cache_status};
 pub use decide::decision::{Answer, Decision, Pass, Serve, Wait};
 pub use decide::reply::{HeadLines, ReadOn, ReplyBody};
+pub use encode::{EncodeQueue, Encoder};
 pub use explain::{
     Action, Advice, Explanation, Fails, Remembered, Variant, Verdict, advice,
     table as reasons_table,

@@ -272,7 +272,7 @@ impl ReplyValue {
                 }
                 ReadOn::End => break,
                 ReadOn::Later | ReadOn::Broken if filled > 0 => break,
-                ReadOn::Later if self.serve.object.object().filler_has_died() => {
+                ReadOn::Later if self.serve.object.served().filler_has_died() => {
                     self.cache.engine.region().reap();
                     return Err(SWRCACHE_EBROKEN.into());
                 }

@@ -94,5 +94,6 @@ pub(crate) fn count(cache: &Shared, told: &Told) {
         ttl: told.ttl,
         // What a host has read of its reply is known when that is freed.
         bytes: 0,
+        coding: None,
     });
 }

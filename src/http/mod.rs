@@ -19,6 +19,7 @@
 //! | [`authority`], [`media_type`] | the port of an authority, the charset of a media type | RFC 3986, RFC 9110 |
 //! | [`limits`] | limits on the header of a stored response | - |
 //! | [`vary`] | which stored response a request selects | RFC 9111 §4.1 |
+//! | [`accept_encoding`] | which content codings a client wants | RFC 9110 §12.5.3 |
 //! | [`conditional`], [`range`] | a client's preconditions and ranges | RFC 9110 §13, §14 |
 //! | [`freshen`] | how a 304 or a HEAD response freshens a stored one | RFC 9111 §3.2, §4.3.4, §4.3.5 |
 //! | [`invalidation`] | which URIs an unsafe request invalidates | RFC 9111 §4.4 |
@@ -26,6 +27,7 @@
 //! | [`cache_status`] | how the request was handled, for the client | RFC 9211 |
 #![forbid(unsafe_code)]
 
+pub mod accept_encoding;
 pub mod age;
 pub mod authority;
 pub mod cache_control;
@@ -49,10 +51,12 @@ pub mod storable;
 pub mod syntax;
 pub mod targeted;
 pub mod vary;
+mod weight;
 
 #[cfg(test)]
 mod tests;
 
+pub use accept_encoding::AcceptEncoding;
 pub use age::AgeInput;
 pub use cache_control::{CacheControl, FieldNames, Scope, Swr};
 pub use cache_status::{Forward, ForwardReason, Handling, Member};

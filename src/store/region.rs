@@ -351,7 +351,8 @@ impl Region {
         if chosen.is_some() {
             newest = None;
         }
-        if counting == Counting::Hit && chosen.is_some() && !cfg!(feature = "uncounted") {
+        let is_hot = chosen.as_ref().is_some_and(|at| !at.is_derived());
+        if counting == Counting::Hit && is_hot && !cfg!(feature = "uncounted") {
             Lanes::of(core).count_hot(&member.local, hash);
         }
         let hold = |at: EntryAt<'_>| self.hold(member, &at, counting);

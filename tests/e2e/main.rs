@@ -10,6 +10,7 @@ mod chaos;
 mod clients;
 mod clock;
 mod collapse;
+mod compress;
 mod config;
 mod ctl;
 mod cycle;

@@ -28,7 +28,7 @@ fn fill(nginx: &Nginx) {
 }
 
 #[track_caller]
-fn post(nginx: &Nginx, body: &str) -> Response {
+pub(crate) fn post(nginx: &Nginx, body: &str) -> Response {
     let length = body.len();
     let mut client = nginx.client();
     client.send_raw(&format!(

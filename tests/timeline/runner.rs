@@ -726,7 +726,7 @@ fn read(stored: &Stored) -> String {
     let mut cursor = Cursor::default();
     let mut body = Vec::new();
     loop {
-        let bytes = stored.object().read(&mut cursor, usize::MAX);
+        let bytes = stored.served().read(&mut cursor, usize::MAX);
         if bytes.is_empty() {
             return text(&body);
         }

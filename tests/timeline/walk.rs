@@ -119,7 +119,7 @@ impl Walk {
         let Some(fetch) = serve.refresh else {
             return;
         };
-        let entry = Some(serve.object.object().id());
+        let entry = Some(serve.object.served().id());
         let is_twin = |other: &Led| other.entry == entry && self.now < other.since + LEASE;
         assert!(
             !self.fetches.iter().any(is_twin),

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::engine::decide::client_control::ClientControl;
 use crate::engine::decide::presence::Presence;
+use crate::engine::encode::EncodeQueue;
 use crate::engine::fetch::Keep;
 use crate::engine::key;
 use crate::engine::phase::Windows;
@@ -34,6 +35,7 @@ pub(crate) struct Asking<'a> {
     /// The request's key; a `HEAD` that is not converted to `GET` has a key of its own.
     pub(super) key: Cow<'a, [u8]>,
     pub(super) mode: Mode,
+    pub(super) encoders: Option<&'a EncodeQueue>,
 }
 
 /// Whether the decision will be carried out.
@@ -82,6 +84,16 @@ impl<'a> Asking<'a> {
             now,
             presence,
             mode: Mode::Act,
+            encoders: None,
+        }
+    }
+
+    /// The same; forms of a response that are not there are asked for by `queue`.
+    #[inline]
+    pub(crate) fn encoding_by(self, queue: Option<&'a EncodeQueue>) -> Asking<'a> {
+        Asking {
+            encoders: queue,
+            ..self
         }
     }
 

@@ -19,6 +19,7 @@ use crate::engine::backoff::pausing;
 use crate::engine::decide::answer::answer;
 use crate::engine::decide::decision::{Decision, Pass, Serve, Wait};
 use crate::engine::decide::presence::Presence;
+use crate::engine::encode::Choosing;
 use crate::engine::fetch::{Fetch, Keep, Purpose, Terms};
 use crate::engine::hit_for_miss::{self, Memory};
 use crate::engine::phase::{Phase, binds};
@@ -401,12 +402,22 @@ impl Deciding<'_> {
         reason: Reason,
         refresh: Option<Box<Fetch>>,
     ) -> Serve {
+        let (age, ttl) = (stored.age(self.now), stored.ttl(self.now));
+        let choosing = Choosing {
+            region: self.region,
+            queue: self.encoders,
+            req: self.req,
+            policy: self.policy,
+            presence: self.presence,
+            now: self.now,
+        };
+        let stored = choosing.form_of(stored);
         Serve {
             answer: answer(&stored, self.req, self.presence, self.policy),
             status,
             reason,
-            age: stored.age(self.now),
-            ttl: stored.ttl(self.now),
+            age,
+            ttl,
             collapsed: self.turn != Turn::First,
             refresh,
             object: stored,

@@ -16,6 +16,7 @@ impl Presence {
     pub(crate) const AUTHORIZATION: Presence = Presence(1 << 3);
     /// Preconditions that only the origin may evaluate (RFC 9111 §4.3.2).
     pub(crate) const FOR_ORIGIN: Presence = Presence(1 << 4);
+    pub(crate) const ACCEPT_ENCODING: Presence = Presence(1 << 5);
 
     /// Examines every field line once.
     pub(crate) fn of(fields: &dyn Fields) -> Presence {
@@ -42,6 +43,7 @@ fn bit(name: &[u8]) -> Presence {
         (13, b'a') => ("authorization", Presence::AUTHORIZATION),
         (13, b'c') => ("cache-control", Presence::CONTROL),
         (13, b'i') => ("if-none-match", Presence::CONDITIONAL),
+        (15, b'a') => ("accept-encoding", Presence::ACCEPT_ENCODING),
         (17, b'i') => ("if-modified-since", Presence::CONDITIONAL),
         (19, b'i') => ("if-unmodified-since", Presence::FOR_ORIGIN),
         _ => return Presence(0),
@@ -63,6 +65,7 @@ mod tests {
         assert!(seen("If-None-Match").has(Presence::CONDITIONAL));
         assert!(seen("Authorization").has(Presence::AUTHORIZATION));
         assert!(seen("pragma").has(Presence::CONTROL));
+        assert!(seen("Accept-Encoding").has(Presence::ACCEPT_ENCODING));
         for other in ["Cookie", "If-Range", "accept-charset", "Content-Lengt", ""] {
             assert_eq!(seen(other), Presence(0), "{other}");
         }

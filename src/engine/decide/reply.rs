@@ -90,7 +90,7 @@ impl ReplyBody {
     /// RFC 9110 §14.6.
     fn multipart(&mut self, serve: &Serve, ranges: &[ByteRange], total: u64) {
         // The body is not searched for the boundary: it would have to be crafted to contain it.
-        let boundary = format!("swrcache-{:016x}-{:x}", serve.object.object().id(), total);
+        let boundary = format!("swrcache-{:016x}-{:x}", serve.object.served().id(), total);
         let mut media_type = Vec::new();
         serve.object.visible(&mut |name, value| {
             if name.eq_ignore_ascii_case(b"content-type") {
@@ -209,7 +209,7 @@ impl ReplyBody {
 
 /// The next stored bytes, up to `end`, which has not been reached yet.
 fn stored<'a>(cursor: &mut Cursor, end: Option<u64>, serve: &'a Serve) -> ReadOn<'a> {
-    let object = serve.object.object();
+    let object = serve.object.served();
     let left = end.map_or(u64::MAX, |end| end.saturating_sub(cursor.pos()));
     let max = usize::try_from(left).unwrap_or(usize::MAX);
     let mut bytes = object.read(cursor, max);

@@ -150,7 +150,7 @@ pub(crate) fn explain(
     let mut variants = Vec::new();
     let mut being_fetched = false;
     region.survey((region.place_of(req.key), 1), now, &mut |shown| {
-        if shown.key != req.key {
+        if shown.key != req.key || !shown.is_current {
             return;
         }
         being_fetched |= !shown.is_object && shown.is_claimed;
@@ -298,7 +298,7 @@ fn etag_of(head: &Head, shown: &Surveyed<'_>, synthesised: bool) -> Option<Strin
 }
 
 fn last_modified(head: &Head, shown: &Surveyed<'_>, synthesised: bool) -> Option<f64> {
-    let since = shown.attributes[attributes::SINCE];
+    let since = attributes::since(shown.attributes[attributes::SINCE]);
     match synthesised {
         true => Some(seconds(since - since % SECOND)),
         false => head.last_modified.map(seconds),

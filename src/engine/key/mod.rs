@@ -124,18 +124,39 @@ pub fn parts(key: &[u8]) -> Option<Vec<&[u8]>> {
     Some(parts)
 }
 
+/// The ends of branches that are not made of parts. No other branch ends like this: it would need as many lengths as the number of the
+/// letter.
+const HEAD: &[u8] = b"H";
+const FORM: &[u8] = b"E";
+
 /// The key of a `HEAD` that is stored separately from the `GET` of `key`: a branch of the same trunk, so that
 /// a purge of one removes the other. A branch that `key` already has remains part of it.
 pub(crate) fn of_head(key: &[u8]) -> Vec<u8> {
-    /// No other branch ends like this: it would need as many lengths as the number of this letter.
-    const MARK: &[u8] = b"H";
+    beside(key, &[HEAD])
+}
+
+/// The key of an encoded form of what is stored under `key`, made of bytes with this hash and length; a branch of the same trunk.
+pub(crate) fn of_form(key: &[u8], hash: u64, length: u64, coding: u8) -> Vec<u8> {
+    beside(
+        key,
+        &[&hash.to_le_bytes(), &length.to_le_bytes(), &[coding], FORM],
+    )
+}
+
+fn beside(key: &[u8], more: &[&[u8]]) -> Vec<u8> {
     let trunk = trunk(key);
     let rest = key.get(trunk.len()..).unwrap_or_default();
     let branch = rest
         .get(..rest.len().saturating_sub(LENGTH + 1))
         .unwrap_or_default();
-    let length = (branch.len() + MARK.len()) as u32;
-    [trunk, branch, MARK, &length.to_le_bytes(), &[BRANCHED]].concat()
+    let length = branch.len() + more.iter().map(|part| part.len()).sum::<usize>();
+    let mut beside = Vec::with_capacity(trunk.len() + length + LENGTH + 1);
+    beside.extend_from_slice(trunk);
+    beside.extend_from_slice(branch);
+    more.iter().for_each(|part| beside.extend_from_slice(part));
+    beside.extend_from_slice(&(length as u32).to_le_bytes());
+    beside.push(BRANCHED);
+    beside
 }
 
 #[cfg(test)]
@@ -230,6 +251,24 @@ mod tests {
         for (i, one) in all.iter().enumerate() {
             assert_eq!((trunk(one), text(one)), (&plain[..], text(&plain)));
             assert!(all[i + 1..].iter().all(|other| other != one));
+        }
+    }
+
+    #[test]
+    fn the_key_of_a_form_is_a_branch_of_its_own() {
+        let plain = key(&["http", "h.example", "/a"]);
+        let forms = [
+            of_form(&plain, 1, 2, 0),
+            of_form(&plain, 1, 2, 1),
+            of_form(&plain, 1, 3, 0),
+            of_form(&plain, 2, 2, 0),
+            of_form(&of_head(&plain), 1, 2, 0),
+            of_head(&plain),
+            plain.clone(),
+        ];
+        for (i, one) in forms.iter().enumerate() {
+            assert_eq!((trunk(one), text(one)), (&plain[..], text(&plain)));
+            assert!(forms[i + 1..].iter().all(|other| other != one));
         }
     }
 

@@ -5,6 +5,7 @@
 //! so that new windows after a reload also apply to what is already stored.
 
 use super::key::query::Query;
+use crate::engine::encode::coding::Coding;
 use crate::http::fields::is;
 use crate::store::Millis;
 
@@ -89,9 +90,44 @@ pub struct Policy {
     pub query: Query,
     /// How a request with an unsafe method affects what is stored (`swr_cache_invalidate`).
     pub invalidate: Invalidate,
+    /// The codings in which stored responses are kept beside the original, in the order of preference (`swr_cache_compress`).
+    pub compress: Vec<EncodeLevel>,
+    /// The media types that are encoded; `*` is any (`swr_cache_compress_types`).
+    pub compress_types: Vec<Box<str>>,
+    /// The length in bytes of the shortest body that is encoded (`swr_cache_compress_min_length`).
+    pub compress_min_length: u64,
     /// The time without requests after which an entry is removed, even inside its windows (`inactive=` of the zone).
     pub inactive: Option<Millis>,
 }
+
+/// A coding to make, and how hard to try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EncodeLevel {
+    /// The coding.
+    pub coding: Coding,
+    /// Its own level: 1 to 9 of gzip, 0 to 11 of Brotli, 1 to 19 of Zstandard.
+    pub level: u32,
+}
+
+/// Media types of text that gets much shorter.
+const COMPRESSED_TYPES: [&str; 16] = [
+    "text/html",
+    "text/css",
+    "text/plain",
+    "text/xml",
+    "text/javascript",
+    "application/javascript",
+    "application/x-javascript",
+    "application/json",
+    "application/ld+json",
+    "application/manifest+json",
+    "application/xml",
+    "application/xhtml+xml",
+    "application/rss+xml",
+    "application/atom+xml",
+    "application/wasm",
+    "image/svg+xml",
+];
 
 impl Default for Policy {
     fn default() -> Policy {
@@ -133,6 +169,9 @@ impl Default for Policy {
             pass_tags: false,
             query: Query::default(),
             invalidate: Invalidate::On,
+            compress: Vec::new(),
+            compress_types: names(&COMPRESSED_TYPES),
+            compress_min_length: 256,
             inactive: None,
         }
     }

@@ -6,10 +6,13 @@
 
 use std::borrow::Cow;
 
+use crate::engine::encode::coding::Coding;
 use crate::http::Millis;
 use crate::http::syntax::{digits, is_token};
 
-use super::{IgnoreFields, Invalidate, MethodSet, Policy, StatusMatch, UseStale, Window, units};
+use super::{
+    EncodeLevel, IgnoreFields, Invalidate, MethodSet, Policy, StatusMatch, UseStale, Window, units,
+};
 use crate::engine::key::query::{Names, Parameters, Query, TRACKING};
 
 /// Why a directive is refused: the rest of a sentence that begins with the directive's name.
@@ -59,7 +62,7 @@ macro_rules! field {
     };
 }
 
-const TABLE: [Directive; 28] = [
+const TABLE: [Directive; 31] = [
     several(
         "methods",
         |p| p.methods = MethodSet::GET.with(MethodSet::HEAD),
@@ -117,6 +120,12 @@ const TABLE: [Directive; 28] = [
     field!("query", query, query),
     field!("invalidate", invalidate, invalidate),
     once("tag_headers", tag_fields),
+    field!("compress", compress, codings),
+    field!("compress_types", compress_types, media_types),
+    field!("compress_min_length", compress_min_length, |words| one(
+        words, SIZE
+    )
+    .and_then(size)),
     // Whether clients' dates are evaluated: nginx has a directive of its own, other hosts use this one.
     field!("if_modified_since", if_modified_since, flag),
 ];
@@ -497,6 +506,52 @@ fn parameter_names(words: Words<'_>) -> Parsed<Names> {
         }
     }
     Ok(names)
+}
+
+/// `off`, or codings, each with a level or not, in the order of preference.
+fn codings(words: Words<'_>) -> Parsed<Vec<EncodeLevel>> {
+    const EXPECTED: &str = "\"off\", or gzip, br or zstd, each with =LEVEL or not";
+    if words == [b"off"] {
+        return Ok(Vec::new());
+    }
+    let mut codings: Vec<EncodeLevel> = Vec::new();
+    for word in some(words, EXPECTED)? {
+        let mut parts = word.splitn(2, |b| *b == b'=');
+        let name = parts.next().unwrap_or_default();
+        let coding = Coding::ALL.iter().find(|c| c.as_str().as_bytes() == name);
+        let Some(coding) = coding.copied() else {
+            return refuse(word, EXPECTED);
+        };
+        let (least, most, usual) = coding.levels();
+        let level = match parts.next() {
+            None => Some(usual),
+            Some(level) => digits(level).and_then(|n| u32::try_from(n).ok()),
+        };
+        let Some(level) = level.filter(|level| (least..=most).contains(level)) else {
+            return refuse(word, &format!("a level from {least} to {most}"));
+        };
+        if codings.iter().any(|other| other.coding == coding) {
+            return refuse(word, "each coding once");
+        }
+        codings.push(EncodeLevel { coding, level });
+    }
+    if !codings.is_empty() && !cfg!(feature = "encode") {
+        return Err("needs encoders, which this build has none of".into());
+    }
+    Ok(codings)
+}
+
+/// Media types, or `*` for any.
+fn media_types(words: Words<'_>) -> Parsed<Vec<Box<str>>> {
+    const EXPECTED: &str = "a media type such as text/css, or \"*\"";
+    for word in some(words, EXPECTED)? {
+        let mut halves = word.splitn(2, |b| *b == b'/');
+        let is_half = |half: Option<&[u8]>| half.is_some_and(is_token);
+        if *word != b"*" && !(is_half(halves.next()) && is_half(halves.next())) {
+            return refuse(word, EXPECTED);
+        }
+    }
+    Ok(words.iter().map(|word| text(word).into()).collect())
 }
 
 fn invalidate(words: Words<'_>) -> Parsed<Invalidate> {

@@ -6,9 +6,18 @@ pub(crate) const BACKOFF: usize = 0;
 pub(crate) const ACCESS: usize = 1;
 /// The hash of the complete body, never zero; zero while it is unknown. The synthesised `ETag` is made of it.
 pub(crate) const HASH: usize = 2;
-/// The time since which the body has been the same (Unix time in ms). `If-Modified-Since` is compared with it if the
-/// origin sent no validator.
+/// The time since which the body has been the same (Unix time in ms, see [`since`]). `If-Modified-Since` is compared with it if
+/// the origin sent no validator. The upper 16 bits describe the encoded forms of the body, see
+/// [`form`](crate::engine::encode::form).
 pub(crate) const SINCE: usize = 3;
 /// The time of the first failed refresh in a row and the cause of the last one, see
 /// [`backoff`](crate::engine::backoff).
 pub(crate) const FAULT: usize = 4;
+
+/// Bits of [`SINCE`] that are the time; it lasts till the year 10889.
+pub(crate) const SINCE_BITS: u32 = 48;
+
+/// The time in the word [`SINCE`].
+pub(crate) const fn since(word: u64) -> u64 {
+    word & ((1 << SINCE_BITS) - 1)
+}

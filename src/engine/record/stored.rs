@@ -1,13 +1,16 @@
 //! A stored response: a pinned object with its decoded head.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::engine::backoff::{Fault, Trouble};
+use crate::engine::encode::coding::Coding;
+use crate::engine::encode::form::Form;
 use crate::engine::policy::{Policy, SECOND};
 use crate::engine::record::attributes;
 use crate::engine::record::{Flags, Head, LineUse, LinesFor};
-use crate::http::fields::{first, is};
-use crate::http::syntax::digits;
+use crate::http::fields::{each_named, first, is};
+use crate::http::syntax::{digits, members};
 use crate::http::{cache_groups, etag};
 use crate::store::{ATTRIBUTES, Completeness, Millis, Object};
 
@@ -18,6 +21,11 @@ pub struct Stored {
     head: Head,
     /// Whether Smart Edge Revalidation is on in the location that uses it.
     edge: bool,
+    /// The form in which it is served suits the client's `Accept-Encoding`, and another client may get another.
+    negotiated: bool,
+    /// The encoded form in which it is served; nothing is the original. Clones share it: a host may refer to its bytes as it does to those
+    /// of the object, as long as it keeps a clone.
+    form: Option<Arc<Form>>,
 }
 
 /// The rate of the delivery to a client, in bytes per second.
@@ -47,6 +55,8 @@ pub enum EntityTag<'a> {
     Own(&'a [u8]),
     /// A weak tag made of the body's hash.
     Synthesised([u8; etag::HASH_LEN]),
+    /// That of an encoded form, made of one of these.
+    OfForm(&'a [u8]),
 }
 
 impl EntityTag<'_> {
@@ -55,6 +65,7 @@ impl EntityTag<'_> {
         match self {
             EntityTag::Own(bytes) => bytes,
             EntityTag::Synthesised(bytes) => bytes,
+            EntityTag::OfForm(bytes) => bytes,
         }
     }
 }
@@ -69,6 +80,8 @@ impl Stored {
                 object,
                 head,
                 edge: policy.edge_revalidation,
+                negotiated: false,
+                form: None,
             }),
         }
     }
@@ -80,7 +93,41 @@ impl Stored {
             object,
             head,
             edge: self.edge,
+            negotiated: false,
+            form: None,
         })
+    }
+
+    /// The same, served in a form that was chosen by the client's `Accept-Encoding`.
+    pub(crate) fn negotiated(self, form: Option<Form>) -> Stored {
+        let form = form.map(|form| {
+            let etag = self.original_etag();
+            let etag = etag.map(|tag| tag_of_form(tag.as_bytes(), form.coding));
+            Arc::new(Form { etag, ..form })
+        });
+        Stored {
+            negotiated: true,
+            form,
+            ..self
+        }
+    }
+
+    fn form(&self) -> Option<&Form> {
+        self.form.as_deref()
+    }
+
+    /// The coding in which the cache itself has encoded the body that is served.
+    pub fn coding(&self) -> Option<Coding> {
+        self.form().map(|form| form.coding)
+    }
+
+    /// What the body that is served is read from: the response as it was stored, or its encoded form.
+    pub fn served(&self) -> &Object {
+        self.form().map_or(&self.object, |form| &form.object)
+    }
+
+    pub(crate) fn is_of_head(&self) -> bool {
+        self.head.flags.has(Flags::OF_HEAD)
     }
 
     pub(crate) fn head(&self) -> &Head {
@@ -97,13 +144,43 @@ impl Stored {
     /// ([`Stored::date`]), `Age` (`Serve::age`), `Content-Length` ([`Stored::content_length`]), tags, and synthesised
     /// validators ([`Stored::synthesised`]).
     pub fn visible(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
-        let of_head = self.head.flags.has(Flags::OF_HEAD);
+        let of_head = self.is_of_head();
         let lines = self.head.lines(self.object.meta());
         for line in lines.filter(|line| line.uses.has(LineUse::SHOWN)) {
-            if !(of_head && is(line.name, "content-length")) {
-                each(line.name, line.value);
+            match () {
+                () if of_head && is(line.name, "content-length") => {}
+                // The form's own is written below.
+                () if self.form().is_some() && is(line.name, "etag") => {}
+                () => each(line.name, line.value),
             }
         }
+        if let Some(form) = self.form() {
+            each(b"Content-Encoding", form.coding.as_str().as_bytes());
+            if let (false, Some(etag)) = (self.synthesised(), &form.etag) {
+                each(b"ETag", etag);
+            }
+        }
+        if self.adds_vary() {
+            each(b"Vary", b"Accept-Encoding");
+        }
+    }
+
+    /// Whether [`Stored::visible`] ends with a `Vary: Accept-Encoding` of the cache's own: it may be served in encoded forms, and the
+    /// origin's `Vary` does not say so.
+    pub fn adds_vary(&self) -> bool {
+        if !self.negotiated {
+            return false;
+        }
+        let lines = LinesFor {
+            lines: self.head.lines(self.object.meta()),
+            uses: LineUse::SHOWN,
+        };
+        let mut is_varied = false;
+        each_named(&lines, "vary", &mut |value| {
+            let names = |name: &[u8]| is(name, "accept-encoding") || name == b"*";
+            is_varied |= members(value).any(names);
+        });
+        !is_varied
     }
 
     /// Calls `each` with the origin's own fields that the host kept ([`crate::engine::Response::kept`]), including those that
@@ -186,6 +263,13 @@ impl Stored {
 
     /// The `ETag` to send: the origin's, or the synthesised weak one once the body is complete.
     pub fn etag(&self) -> Option<EntityTag<'_>> {
+        match self.form() {
+            None => self.original_etag(),
+            Some(form) => form.etag.as_deref().map(EntityTag::OfForm),
+        }
+    }
+
+    fn original_etag(&self) -> Option<EntityTag<'_>> {
         if !self.synthesised() {
             return self.head.etag(self.object.meta()).map(EntityTag::Own);
         }
@@ -209,7 +293,7 @@ impl Stored {
     /// announced.
     pub fn content_length(&self) -> Option<u64> {
         if !self.head.flags.has(Flags::OF_HEAD) {
-            return self.object.body().total;
+            return self.served().body().total;
         }
         let lines = LinesFor {
             lines: self.head.lines(self.object.meta()),
@@ -218,9 +302,14 @@ impl Stored {
         first(&lines, "content-length", digits)
     }
 
-    /// The object, from which the body is read.
-    pub fn object(&self) -> &Object {
+    /// The object as the origin's response was stored.
+    pub(crate) fn object(&self) -> &Object {
         &self.object
+    }
+
+    /// Its key, in the engine's form.
+    pub fn key(&self) -> &[u8] {
+        self.object.key()
     }
 
     /// The `Age` at `now` in seconds (RFC 9111 §4.2.3).
@@ -269,7 +358,7 @@ impl Stored {
 
     /// The time since which the bytes have been the same, in whole seconds (Unix time in ms).
     pub(crate) fn since(&self) -> Millis {
-        let since = self.word(attributes::SINCE);
+        let since = attributes::since(self.word(attributes::SINCE));
         since - since % SECOND
     }
 }
@@ -284,6 +373,16 @@ fn head_of(object: &Object) -> Option<Head> {
         aged => head.fresh_until = head.fresh_until.min(aged),
     }
     Some(head)
+}
+
+/// The entity tag of an encoded form: the original's with the name of the coding appended, weak if the original's is (RFC 9110
+/// §8.8.3.3).
+fn tag_of_form(tag: &[u8], coding: Coding) -> Box<[u8]> {
+    let name = coding.as_str().as_bytes();
+    match tag.strip_suffix(b"\"") {
+        Some(inner) => [inner, b"-", name, b"\""].concat().into(),
+        None => [tag, b"-", name].concat().into(),
+    }
 }
 
 /// Whether a field describes the body only, and is omitted from a 304: `Content-Type`, `Content-Encoding`,

@@ -2,6 +2,7 @@
 
 use super::counter::{Counter, HISTOGRAMS, PLACES};
 use super::histogram::Histogram;
+use crate::engine::encode::coding::Coding;
 use crate::engine::verdict::{Asked, Reason, Status};
 use crate::store::{Millis, Region, TALLIES};
 
@@ -24,6 +25,8 @@ pub struct Answered {
     pub ttl: Option<i64>,
     /// The bytes of the body that were sent.
     pub bytes: u64,
+    /// The coding, if it was sent in a form that the cache has encoded.
+    pub coding: Option<Coding>,
 }
 
 pub(crate) fn add(region: &Region, counter: Counter, n: u64) {
@@ -43,6 +46,9 @@ pub(crate) fn count(region: &Region, answered: &Answered) {
     };
     add(region, Counter::Responses(status), 1);
     add(region, Counter::Bytes(status), answered.bytes);
+    if let Some(coding) = answered.coding {
+        add(region, Counter::EncodedServed(coding), 1);
+    }
     if let Some(reason) = answered.reason {
         add(region, Counter::Because(reason), 1);
     }
@@ -120,6 +126,7 @@ mod tests {
         from_store: true,
         ttl: Some(60),
         bytes: 100,
+        coding: None,
     };
 
     #[test]

@@ -5,6 +5,7 @@
 //! `places.txt` lists all of them.
 
 use super::histogram;
+use crate::engine::encode::coding::Coding;
 use crate::engine::purge::mode::PurgeMode;
 use crate::engine::verdict::{Reason, Status};
 
@@ -60,31 +61,6 @@ pub enum RefreshEvent {
 
 impl RefreshEvent {
     const COUNT: usize = 5;
-}
-
-/// A content coding that the cache applies itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Coding {
-    /// gzip.
-    Gzip,
-    /// Brotli.
-    Br,
-    /// Zstandard.
-    Zstd,
-}
-
-impl Coding {
-    /// All codings.
-    pub const ALL: [Coding; 3] = [Coding::Gzip, Coding::Br, Coding::Zstd];
-
-    /// The name in `Content-Encoding`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Coding::Gzip => "gzip",
-            Coding::Br => "br",
-            Coding::Zstd => "zstd",
-        }
-    }
 }
 
 /// How a purge selects what it removes.

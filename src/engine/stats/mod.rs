@@ -28,9 +28,10 @@ mod survey;
 mod tree;
 mod whole;
 
+pub use crate::engine::encode::coding::Coding;
 pub use count::Answered;
 pub(crate) use count::{add, count, count_bytes, record};
-pub use counter::{Coding, Counter, HISTOGRAMS, PLACES, PurgedBy, RefreshEvent};
+pub use counter::{Counter, HISTOGRAMS, PLACES, PurgedBy, RefreshEvent};
 pub use histogram::{AGES, Fetched, Histogram, SECONDS};
 pub use page::{PAGE_TYPE, page};
 pub use prometheus::{MEDIA_TYPE, exposition};

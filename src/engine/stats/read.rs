@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::counter::{Coding, Counter, HISTOGRAMS, PLACES, PurgedBy, RefreshEvent};
+use super::counter::{Counter, HISTOGRAMS, PLACES, PurgedBy, RefreshEvent};
 use super::histogram::{Fetched, Histogram};
 use super::tree::{
     Bucket, Buckets, CodingCounts, Delivered, Entries, Evicted, Failing, Forwarded, Origin, Purges,
     Recovery, Refresh, Top, Used, Waited, Zone,
 };
+use crate::engine::encode::coding::Coding;
 use crate::engine::purge::mode::PurgeMode;
 use crate::engine::verdict::{Reason, Status};
 use crate::store::Millis;

@@ -7,6 +7,7 @@ use super::counter::PLACES;
 use super::read::{Gauges, seconds};
 use super::tree::{Entries, Failing, Recovery, Tally, Top, Used, Zone};
 use crate::engine::backoff::Fault;
+use crate::engine::encode::form::is_form;
 use crate::engine::key;
 use crate::engine::purge::tags;
 use crate::engine::record::attributes;
@@ -34,6 +35,7 @@ struct Found {
     backing_off: u64,
     bodies: u64,
     heads: u64,
+    encodings: u64,
     failing: Vec<Failing>,
     keys: HashMap<String, u64>,
     tags: HashMap<String, u64>,
@@ -67,14 +69,17 @@ impl Survey {
         let stats = self.region.stats();
         let found = self.found;
         let fixed = stats.size.saturating_sub(stats.capacity);
-        let index = fixed + stats.used.saturating_sub(found.bodies + found.heads);
+        let index = fixed
+            + stats
+                .used
+                .saturating_sub(found.bodies + found.heads + found.encodings);
         let free = stats.capacity.saturating_sub(stats.used);
         let gauges = Gauges {
             size: stats.size,
             used: Used {
                 bodies: found.bodies,
                 heads: found.heads,
-                encodings: 0,
+                encodings: found.encodings,
                 index,
                 free,
             },
@@ -119,7 +124,14 @@ impl Found {
             self.entries.markers += 1;
             return;
         }
+        if is_form(shown.meta) {
+            self.encodings += shown.body;
+            return;
+        }
         self.bodies += shown.body;
+        if !shown.is_current {
+            return;
+        }
         self.in_flight += u64::from(shown.is_claimed);
         let Some(head) = Head::decode(shown.meta) else {
             return;

@@ -69,7 +69,7 @@ macro_rules! command {
 }
 
 /// The table of directives, ended by an empty one.
-pub(crate) struct Commands(pub(crate) [ngx_command_t; 35]);
+pub(crate) struct Commands(pub(crate) [ngx_command_t; 38]);
 
 // SAFETY: nginx only reads the table, on its one thread.
 unsafe impl Sync for Commands {}
@@ -125,6 +125,9 @@ pub(crate) static COMMANDS: Commands = Commands([
     engine!("swr_cache_max_variants", "max_variants"),
     engine!("swr_cache_invalidate", "invalidate"),
     engine!("swr_cache_tag_headers", "tag_headers"),
+    engine!("swr_cache_compress", "compress"),
+    engine!("swr_cache_compress_types", "compress_types"),
+    engine!("swr_cache_compress_min_length", "compress_min_length"),
     command!(
         "swr_cache_stats",
         NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS,

@@ -9,6 +9,7 @@ use nginx_sys::{
 };
 
 use crate::api::{explain, variables};
+use crate::config::location::MainConf;
 use crate::config::{location, proxy_target};
 use crate::directives::COMMANDS;
 use crate::sys::boundary::guard;
@@ -86,6 +87,7 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
         variables::install(cf);
         explain::install(cf);
         proxy_target::let_go();
+        MainConf::of(cf).settle_encoding(cf);
         NGX_OK as ngx_int_t
     })
 }

@@ -22,7 +22,7 @@ use crate::store::index::ghosts::Ghosts;
 use crate::store::index::pin::AT_ONCE;
 use crate::store::index::queue::MAIN;
 use crate::store::memory::block::{
-    ATTRIBUTES, Body, COMPLETE, GROWING, LABEL, MAX_KEY, MAX_LABELS, REMOVED, UNKNOWN,
+    ATTRIBUTES, Body, COMPLETE, DERIVED, GROWING, LABEL, MAX_KEY, MAX_LABELS, REMOVED, UNKNOWN,
 };
 use crate::store::memory::layout::Millis;
 use crate::store::process::wakeups::take_waiters;
@@ -163,6 +163,13 @@ impl Fill {
     /// Sets an attribute of the object.
     pub fn set_attribute(&self, i: usize, value: u64) {
         self.state().object.attribute(i).store(value, Release);
+    }
+
+    /// Marks the object as derived from another object of its key. A derived object can be made anew: it has to be requested more
+    /// often than others to be kept, and purges do not count it. To be called before the commit.
+    pub fn mark_derived(&self) {
+        let entry = self.state().object.at().e;
+        entry.flags.fetch_or(DERIVED, Relaxed);
     }
 
     /// Whether a commit would make the object current, as of now.

@@ -87,7 +87,7 @@ pub(crate) fn remove_key(shared: &Shared, key: &[u8]) -> Result<u32, Busy> {
     let _shard = guard.lock_shard(hash).ok_or(Busy)?;
     PurgeLog::of(guard.core).note_removed_key(hash);
     let of_key = guard.core.of_key(hash, key);
-    let found = |at: &EntryAt<'_>| at.is_object() && at.is_current();
+    let found = |at: &EntryAt<'_>| at.is_object() && at.is_current() && !at.is_derived();
     let was_found: Vec<bool> = of_key.iter().map(found).collect();
     let removed = of_key
         .iter()
@@ -283,12 +283,12 @@ impl Work {
         match self.effect {
             Effect::Age if !at.is_object() => {}
             Effect::Age => {
-                self.purged += 1;
+                self.purged += u64::from(!at.is_derived());
                 _ = e.aged.compare_exchange(0, self.now, Relaxed, Relaxed);
             }
             Effect::Remove => {
                 if at.is_object() {
-                    self.purged += 1;
+                    self.purged += u64::from(!at.is_derived());
                     // `dead_at` first: an entry that is flagged as removed while lookups still find it could never be
                     // replaced.
                     e.dead_at.store(0, Release);

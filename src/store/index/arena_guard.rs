@@ -324,7 +324,8 @@ impl<'a> ArenaGuard<'a> {
     /// is locked.
     pub(crate) fn limit_variants(&mut self, newest: &EntryAt<'_>, most: u32) {
         let of_key = self.core.of_key(newest.e.hash.load(Relaxed), newest.key());
-        let objects = of_key.iter().filter(|at| at.is_object());
+        let is_variant = |at: &&EntryAt<'_>| at.is_object() && !at.is_derived();
+        let objects = of_key.iter().filter(is_variant);
         for at in objects.skip(most.max(1) as usize) {
             self.unlink(at);
             self.header().counts.variants.fetch_add(1, Relaxed);

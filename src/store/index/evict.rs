@@ -4,7 +4,7 @@
 //! it reaches the queue's end moves to the main queue; any other is evicted and leaves a fingerprint (`ghosts.rs`). An
 //! entry that returns while its fingerprint is remembered enters the main queue at once. At the end of the main queue,
 //! an entry gets another round for each request. A hit only increments a small counter in the entry. A large entry has
-//! to be requested more often to be kept.
+//! to be requested more often to be kept, and so has a derived one (an encoded form), which can be made anew.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -102,7 +102,12 @@ impl<'g, 'a> Eviction<'g, 'a> {
     fn hits_needed(&self, queue: u8, at: &EntryAt<'_>) -> u8 {
         let arena = u64::from(self.guard.core.geometry.end - self.guard.core.geometry.arena);
         let large = u64::from(at.e.cost.load(Relaxed)) > arena / LARGE_PART;
-        if queue == SMALL && large { 2 } else { 1 }
+        let derived = u8::from(at.is_derived());
+        if queue == SMALL && large {
+            2 + derived
+        } else {
+            1 + derived
+        }
     }
 
     fn requeue(&mut self, at: &EntryAt<'_>) {
@@ -123,7 +128,7 @@ impl<'g, 'a> Eviction<'g, 'a> {
         counts
             .evicted_bytes
             .fetch_add(u64::from(at.e.cost.load(Relaxed)) * GRANULE as u64, Relaxed);
-        if queue == SMALL && at.is_object() {
+        if queue == SMALL && at.is_object() && !at.is_derived() {
             Ghosts::of(self.guard.core).remember(hash);
         }
         self.guard.unlink(at)

@@ -29,6 +29,8 @@ pub struct Surveyed<'a> {
     pub body: u64,
     /// The bytes of its key, meta and labels, and of the store's overhead for it.
     pub head: u64,
+    /// Whether lookups find it: no purge has removed it, and it has not expired for good. Other entries are freed before long.
+    pub is_current: bool,
     /// Whether its body is still being filled.
     pub is_growing: bool,
     /// Whether a claim on it is held.
@@ -74,6 +76,7 @@ fn show<'a>(core: &Core, at: &EntryAt<'a>, now: Millis) -> Surveyed<'a> {
         aged: at.e.aged.load(Relaxed),
         body: body.map_or(0, |body| body.len.load(Relaxed)),
         head: at.head_len() + size_of_val(at.e) as u64,
+        is_current: at.is_current() && (!at.is_object() || at.e.dead_at.load(Relaxed) > now),
         is_growing: body.is_some_and(|body| core.phase(body) == GROWING),
         is_claimed: core.is_leased(at.e, now),
     }

@@ -119,6 +119,9 @@ pub(crate) const REMOVED: u8 = 1;
 /// In `flags`: the body is complete, and stays so. If the bit is clear, the body's head tells.
 pub(crate) const WHOLE: u8 = 2;
 
+/// In `flags`: derived from another object of its key, and can be made anew.
+pub(crate) const DERIVED: u8 = 4;
+
 /// The head of an object or marker; labels, key and meta follow it. The fields that a lookup needs come first.
 #[repr(C)]
 pub(crate) struct Entry {
@@ -283,6 +286,11 @@ impl<'a> EntryAt<'a> {
     #[inline]
     pub(crate) fn is_whole(&self) -> bool {
         self.e.flags.load(Acquire) & WHOLE != 0
+    }
+    /// Whether it is derived from another object of its key ([`Fill::mark_derived`](crate::store::Fill::mark_derived)).
+    #[inline]
+    pub(crate) fn is_derived(&self) -> bool {
+        self.e.flags.load(Relaxed) & DERIVED != 0
     }
     /// Marks the entry as having a complete body, if it has one.
     pub(crate) fn set_whole(&self) {

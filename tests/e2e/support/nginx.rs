@@ -269,6 +269,15 @@ http {{
         }
     }
 
+    /// What `nginx -t` warns of; it has to succeed.
+    pub(crate) fn warnings(&self) -> String {
+        let dir = Folder::new();
+        let output = self.run_check(&dir.0);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{text}");
+        text
+    }
+
     fn run_check(&self, dir: &Path) -> Output {
         self.write(dir, free_port());
         command(dir).arg("-t").output().expect("nginx runs")
@@ -291,6 +300,7 @@ const TEMPS: &str = "client_body_temp_path temp; proxy_temp_path temp; fastcgi_t
 const REPORT: &str = "add_header X-Cache $swr_cache_status always; add_header X-Reason $swr_cache_reason always; \
                       add_header X-Cache-Age $swr_cache_age always; add_header X-Cache-TTL $swr_cache_ttl always; \
                       add_header X-Cache-Key $swr_cache_key always; \
+                      add_header X-Coding $swr_cache_encoding always; \
                       add_header X-Fetch-Time $swr_cache_fetch_time always;";
 
 /// The `load_module` line for the module under test.

@@ -35,7 +35,7 @@ const STATUS: usize = 0;
 const REASON: usize = 1;
 
 /// The variables; a variable's index is its `data` in nginx.
-const VARIABLES: [(&str, Text); 6] = [
+const VARIABLES: [(&str, Text); 7] = [
     ("swr_cache_status", |c| {
         c.facts.status.get().map(|s| s.as_str().into())
     }),
@@ -47,6 +47,9 @@ const VARIABLES: [(&str, Text); 6] = [
     }),
     ("swr_cache_ttl", |c| {
         c.facts.ttl.get().map(|n| n.to_string().into())
+    }),
+    ("swr_cache_encoding", |c| {
+        c.facts.coding.get().map(|c| c.as_str().into())
     }),
     ("swr_cache_key", |c| Some(key::text(c.key).to_vec())),
     ("swr_cache_fetch_time", |c| {

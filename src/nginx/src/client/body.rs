@@ -92,7 +92,7 @@ impl Reader {
         let mut chain = Building::new();
         while self.cursor.pos() < end {
             let most = usize::try_from(end - self.cursor.pos()).unwrap_or(usize::MAX);
-            let bytes = stored.object().read(&mut self.cursor, most);
+            let bytes = stored.served().read(&mut self.cursor, most);
             if bytes.is_empty() {
                 return None;
             }
@@ -134,8 +134,8 @@ impl Reader {
         if r.is_blocked() {
             return Pumped::Blocked;
         }
-        stored.object().watch();
-        let body = stored.object().body();
+        stored.served().watch();
+        let body = stored.served().body();
         let last = body.completeness == Completeness::Complete;
         if self.cursor.pos() < body.len || last {
             let then = if last { Then::End } else { Then::Wait };

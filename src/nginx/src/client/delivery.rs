@@ -35,7 +35,7 @@ pub(crate) fn start(r: Req, conf: &LocConf, serve: &Serve, facts: &Facts) -> Sta
 fn whole(r: Req, conf: &LocConf, serve: &Serve, facts: &Facts) -> Started {
     r.set_action(c"sending a cached response");
     // Read before the header is made: a body that is complete then has its length in the header.
-    let body = serve.object.object().body();
+    let body = serve.object.served().body();
     let rc = header::send_stored(r, conf, serve, facts);
     if rc == NGX_ERROR as ngx_int_t || rc > NGX_OK as ngx_int_t || r.raw().header_only() != 0 {
         return Started::Done(rc);

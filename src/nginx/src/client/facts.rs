@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use swrcache::engine::stats::Answered;
+use swrcache::engine::stats::{Answered, Coding};
 use swrcache::engine::{Aside, Asked, Passed, Reason, Serve, Status};
 
 use crate::sys::clock::now;
@@ -18,6 +18,8 @@ pub(crate) struct Facts {
     pub(crate) asked: Cell<Option<Asked>>,
     pub(crate) age: Cell<Option<u64>>,
     pub(crate) ttl: Cell<Option<i64>>,
+    /// The coding in which the cache itself has encoded what is served.
+    pub(crate) coding: Cell<Option<Coding>>,
     /// When this request began to wait for a fetch.
     pub(crate) fetch_began: Cell<Option<u64>>,
     /// How long this request waited for it, in milliseconds.
@@ -38,6 +40,7 @@ impl Facts {
         self.from_store.set(true);
         self.age.set(Some(serve.age));
         self.ttl.set(Some(serve.ttl));
+        self.coding.set(serve.object.coding());
         self.settle_fetch_time();
     }
 
@@ -91,6 +94,7 @@ impl Facts {
             from_store: self.from_store.get(),
             ttl: self.ttl.get(),
             bytes,
+            coding: self.coding.get(),
         }
     }
 }

@@ -179,14 +179,17 @@ fn stored_header(r: Req, conf: &LocConf, serve: &Serve, facts: &Facts) -> Option
     Some(())
 }
 
-/// Leaves `Vary: Accept-Encoding` to nginx where nginx has added it (`gzip_static`), so that it is sent once although `gzip` adds it too.
+/// Leaves `Vary: Accept-Encoding` to nginx where nginx (`gzip_static`) or the cache itself has added it, so that it is sent once although
+/// `gzip` adds it too.
 #[cfg(nginx_has = "ngx_http_request_s.set_gzip_vary")]
 fn tells_vary(r: Req, stored: &Stored, name: &[u8], value: &[u8]) -> bool {
     if !is(name, "vary") || value != b"Accept-Encoding" || r.core_conf().gzip_vary == 0 {
         return false;
     }
     let mut of_origin = false;
-    stored.origin_fields(&mut |_, _| of_origin = true);
+    if !stored.adds_vary() {
+        stored.origin_fields(&mut |_, _| of_origin = true);
+    }
     if !of_origin {
         r.raw().set_gzip_vary(1);
     }
@@ -233,7 +236,7 @@ pub(crate) fn ranges_apply(serve: &Serve, asked: bool) -> bool {
     match &serve.answer {
         // Several ranges can only be cut from one buffer (ngx_http_range_body_filter).
         Answer::Partial(ranges) if ranges.len() > 1 => {
-            let object = serve.object.object();
+            let object = serve.object.served();
             let body = object.body();
             body.completeness == Completeness::Complete && object.chunk(0).len() as u64 == body.len
         }

@@ -5,10 +5,12 @@ use std::ffi::{c_char, c_void};
 use std::ptr;
 
 use nginx_sys::{
-    NGX_HTTP_IMS_OFF, NGX_LOG_EMERG, ngx_array_t, ngx_conf_log_error, ngx_conf_t, ngx_str_t,
+    NGX_HTTP_IMS_OFF, NGX_LOG_EMERG, NGX_LOG_WARN, ngx_array_t, ngx_conf_log_error, ngx_conf_t,
+    ngx_str_t,
 };
 use swrcache::engine::{Directives, Policy};
 
+use crate::config::rewriting;
 use crate::config::value::Value;
 use crate::config::zone::Zone;
 use crate::sys::boundary::guard;
@@ -23,6 +25,8 @@ pub(crate) struct MainConf {
     /// Every `swr_cache_zone`, in order. Boxed, since nginx and locations hold pointers to them.
     #[expect(clippy::vec_box, reason = "their addresses are kept")]
     pub(crate) zones: Vec<Box<Zone>>,
+    /// The locations that have encoded forms made (`swr_cache_compress`), each with what all modules are configured to do there.
+    encoding: Vec<(*mut LocConf, *mut *mut c_void)>,
 }
 
 impl MainConf {
@@ -31,6 +35,30 @@ impl MainConf {
         // SAFETY: the main configuration is what `create_main` made; nginx reads its configuration on one thread, and no caller keeps
         // the reference while another directive is read.
         unsafe { &mut *conf::main_of(cf) }
+    }
+
+    /// Whether some location has encoded forms made.
+    pub(crate) fn encodes(&self) -> bool {
+        !self.encoding.is_empty()
+    }
+
+    /// Takes out the locations whose bodies nginx rewrites on their way out, with a warning: they need the originals. Called when all
+    /// of the configuration is read and merged.
+    pub(crate) fn settle_encoding(&mut self, cf: *mut ngx_conf_t) {
+        self.encoding.retain(|(location, modules)| {
+            // SAFETY: both were noted when the location was merged, and live as long as the cycle; nothing else refers to the location
+            // while the configuration is read.
+            let (rewriter, policy) =
+                unsafe { (rewriting::rewriter(cf, *modules), &mut (**location).policy) };
+            if let Some(directive) = rewriter {
+                policy.compress.clear();
+                let text = format!(
+                    "\"swr_cache_compress\" has no effect where \"{directive}\" rewrites the body: such responses are served as they were stored"
+                );
+                log_conf(cf, NGX_LOG_WARN, &text);
+            }
+            rewriter.is_none()
+        });
     }
 
     pub(crate) fn zone(&self, name: &[u8]) -> Option<&Zone> {
@@ -188,6 +216,9 @@ impl LocConf {
         self.policy = self.directives.policy();
         self.policy.if_modified_since = counts_dates(cf);
         self.main = main;
+        if self.is_on() && !self.policy.compress.is_empty() {
+            main.encoding.push((self, conf::locations(cf)));
+        }
         if let Some(Choice::Named(name)) = &self.settings.zone {
             let name = bytes_of(name);
             let zone = main
@@ -224,10 +255,14 @@ fn is_nameless(cf: *mut ngx_conf_t) -> bool {
 
 /// Logs an error with the file and line being read.
 pub(crate) fn report(cf: *mut ngx_conf_t, message: &str) {
+    log_conf(cf, NGX_LOG_EMERG, message);
+}
+
+fn log_conf(cf: *mut ngx_conf_t, level: u32, message: &str) {
     // SAFETY: "%*s" takes a length and that many bytes.
     unsafe {
         ngx_conf_log_error(
-            NGX_LOG_EMERG as usize,
+            level as usize,
             cf,
             0,
             c"%*s".as_ptr(),

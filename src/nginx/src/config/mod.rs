@@ -4,6 +4,7 @@ pub(crate) mod key_parts;
 pub(crate) mod location;
 pub(crate) mod proxied;
 pub(crate) mod proxy_target;
+mod rewriting;
 pub(crate) mod value;
 pub(crate) mod words;
 pub(crate) mod zone;

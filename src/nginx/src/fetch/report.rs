@@ -98,7 +98,7 @@ impl Watch {
     }
 
     fn key(&self) -> String {
-        key::display(self.entry.object().key())
+        key::display(self.entry.key())
     }
 
     fn failed(&self, r: Req, conf: &LocConf, trouble: &Trouble) {
@@ -140,7 +140,7 @@ pub(crate) fn deferred(r: Req, conf: &LocConf, entry: &Stored) {
     let text = format!(
         "the refresh of \"{}\" in zone \"{}\" is deferred: swr_cache_refresh_max ({}) refreshes of the location are in flight; the stale response is served, and \
          a later request refreshes it",
-        key::display(entry.object().key()),
+        key::display(entry.key()),
         zone_name(r, conf),
         conf.policy.refresh_max,
     );

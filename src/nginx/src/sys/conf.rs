@@ -1,6 +1,6 @@
 //! nginx's configuration contexts, while the configuration is being read.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 use std::ptr;
 
 use nginx_sys::{
@@ -49,6 +49,13 @@ pub(crate) fn core_main<'a>(cf: *mut ngx_conf_t) -> &'a mut ngx_http_core_main_c
 pub(crate) fn core_location<'a>(cf: *mut ngx_conf_t) -> &'a mut ngx_http_core_loc_conf_t {
     // SAFETY: as in `core_main`.
     unsafe { &mut *(*(*context(cf)).loc_conf.add(core_index())).cast() }
+}
+
+/// The configurations of all modules for the location that is being read or merged, by the modules' indexes. nginx keeps them as long as
+/// the cycle.
+pub(crate) fn locations(cf: *mut ngx_conf_t) -> *mut *mut c_void {
+    // SAFETY: as in `core_main`.
+    unsafe { (*context(cf)).loc_conf }
 }
 
 /// # Safety

@@ -1,6 +1,7 @@
 //! What a worker process holds, and what it does between its events.
 
 pub(crate) mod background_job;
+pub(crate) mod encoder;
 pub(crate) mod parked;
 pub(crate) mod process;
 pub(crate) mod wakeup;

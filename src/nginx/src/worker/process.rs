@@ -19,7 +19,7 @@ use crate::sys::event::{Event, PIECE, PostedEvent};
 use crate::sys::log::log_cycle;
 use crate::sys::module_index::ctx_index;
 use crate::sys::one_thread::OneThread;
-use crate::worker::{background_job, parked, wakeup};
+use crate::worker::{background_job, encoder, parked, wakeup};
 
 /// How often the zones are tidied, in milliseconds, and how many entry slots are visited each time.
 const TIDY_EVERY: u64 = 1000;
@@ -151,6 +151,9 @@ fn enter(cycle: &ngx_cycle_t, main: &MainConf) {
         }
     }
     look_for_strangers(main);
+    if main.encodes() {
+        encoder::start(main);
+    }
 }
 
 /// Runs in each worker, at its end.
@@ -161,6 +164,7 @@ pub(crate) unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
     guard("worker end", (), || {
         if let Some(main) = zones() {
             background_job::finish_all();
+            encoder::stop();
             main.zones.iter().for_each(|zone| zone.leave());
         }
         wakeup::release();

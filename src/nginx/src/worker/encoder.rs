@@ -1,0 +1,73 @@
+//! The thread of a worker that encodes stored responses (`swr_cache_compress`): the event loop never does.
+
+use std::cell::RefCell;
+use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{io, ptr, thread};
+
+use nginx_sys::NGX_LOG_WARN;
+use swrcache::engine::{EncodeQueue, Encoder};
+
+use crate::config::location::MainConf;
+use crate::sys::log::log_cycle;
+use crate::sys::one_thread::OneThread;
+
+/// How many responses may wait for it. What finds no room is asked for again by a later request.
+const WAITING: usize = 64;
+
+/// What is added to the worker's niceness: requests come first, also where both have the same processor.
+const NICER: i32 = 10;
+
+static QUEUE: OneThread<RefCell<Option<EncodeQueue>>> = OneThread::new(RefCell::new(None));
+
+/// Starts the thread, for all zones.
+pub(crate) fn start(main: &MainConf) {
+    let (queue, encoder) = EncodeQueue::new(WAITING);
+    if let Err(error) = spawn(encoder) {
+        let text = format!(
+            "swr_cache_compress: this worker has no thread to encode on, and makes no encoded forms: {error}"
+        );
+        return log_cycle(NGX_LOG_WARN, &text);
+    }
+    for cache in main.zones.iter().filter_map(|zone| zone.cache()) {
+        cache.encode_by(queue.clone());
+    }
+    *QUEUE.borrow_mut() = Some(queue);
+}
+
+/// Has it store nothing any more: the worker ends. What it encodes at this moment is lost.
+pub(crate) fn stop() {
+    if let Some(queue) = QUEUE.borrow_mut().take() {
+        queue.close();
+    }
+}
+
+/// The thread takes no signal: nginx's own are for its one thread.
+fn spawn(encoder: Encoder) -> io::Result<()> {
+    let mut old = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: both sets are there for the calls; a set that was filled is initialised.
+    let blocked = unsafe {
+        let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), old.as_mut_ptr())
+    };
+    if blocked != 0 {
+        return Err(io::Error::from_raw_os_error(blocked));
+    }
+    let spawned = thread::Builder::new()
+        .name("swr_cache".to_owned())
+        .spawn(move || work(&encoder));
+    // SAFETY: `old` was written by the call above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, old.as_ptr(), ptr::null_mut()) };
+    spawned.map(drop)
+}
+
+fn work(encoder: &Encoder) {
+    // SAFETY: 0 is the calling thread, whose niceness Linux keeps apart; a failure leaves it as it was.
+    unsafe {
+        let nice = libc::getpriority(libc::PRIO_PROCESS, 0);
+        libc::setpriority(libc::PRIO_PROCESS, 0, nice + NICER);
+    }
+    // A panic loses the forms of one response.
+    while catch_unwind(AssertUnwindSafe(|| encoder.next())).unwrap_or(true) {}
+}

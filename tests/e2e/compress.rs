@@ -1,0 +1,231 @@
+//! Responses that are encoded once (`swr_cache_compress`).
+
+use std::io::Read;
+
+use crate::purge::post;
+use crate::support::*;
+
+const TYPE: (&str, &str) = ("Content-Type", "text/html");
+const GZIP: &[(&str, &str)] = &[("Accept-Encoding", "gzip")];
+
+fn html() -> String {
+    "<li>an entry of a list</li>\n".repeat(300)
+}
+
+fn page(origin: &Origin, path: &str) {
+    let page = Reply::cached("max-age=600", html());
+    origin.on(path, page.header(TYPE.0, TYPE.1).header("ETag", "\"v1\""));
+}
+
+fn compressing(origin: &Origin, lines: &str) -> Conf {
+    Conf::caching_with(origin, lines)
+}
+
+fn gunzip(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    let mut decoder = flate2::read::GzDecoder::new(bytes);
+    decoder.read_to_string(&mut text).expect("gzip");
+    text
+}
+
+/// Asks until the stored form is served.
+#[track_caller]
+fn await_form(nginx: &Nginx, path: &str, fields: &[(&str, &str)], coding: &str) -> Response {
+    let mut last = nginx.get_with(path, fields);
+    eventually(coding, || {
+        last = nginx.get_with(path, fields);
+        last.header("X-Coding") == Some(coding)
+    });
+    last
+}
+
+#[test]
+fn compress_once_and_serve_the_stored_form() {
+    let origin = Origin::start();
+    page(&origin, "/");
+    let nginx = compressing(
+        &origin,
+        "swr_cache_compress br gzip; gzip on; gzip_vary on; gzip_min_length 1;",
+    )
+    .start();
+    // What is there at first: nginx's own gzip filter.
+    let first = nginx.get_with("/", GZIP);
+    assert_eq!(first.cache(), "MISS");
+    assert_eq!(gunzip(&first.body), html());
+    let form = await_form(&nginx, "/", GZIP, "gzip");
+    assert_eq!((form.status, form.cache()), (200, "HIT"));
+    assert_eq!(gunzip(&form.body), html());
+    assert_eq!(form.header("Content-Encoding"), Some("gzip"));
+    assert_eq!(form.header("ETag"), Some("\"v1-gzip\""));
+    assert_eq!(form.all("Vary"), ["Accept-Encoding"]);
+    let length = form.body.len().to_string();
+    assert_eq!(form.header("Content-Length"), Some(&*length));
+    let br = await_form(&nginx, "/", &[("Accept-Encoding", "gzip, br")], "br");
+    assert_eq!(br.header("Content-Encoding"), Some("br"));
+    assert!(br.body.len() < form.body.len());
+    // Who accepts none gets the original, and is told that others don't.
+    let plain = nginx.get("/");
+    plain.is(200, "HIT", &html());
+    assert_eq!(plain.header("ETag"), Some("\"v1\""));
+    assert_eq!(plain.all("Vary"), ["Accept-Encoding"]);
+    assert_eq!(plain.header("Content-Encoding"), None);
+    assert_eq!(origin.hits("/"), 1);
+}
+
+#[test]
+fn compress_conditions_ranges_and_heads_are_of_the_form() {
+    let origin = Origin::start();
+    page(&origin, "/");
+    let nginx = compressing(&origin, "swr_cache_compress gzip;").start();
+    let form = await_form(&nginx, "/", GZIP, "gzip");
+    let ask = |more: (&str, &str)| nginx.get_with("/", &[GZIP[0], more]);
+    let same = ask(("If-None-Match", "\"v1-gzip\""));
+    same.is(304, "HIT", "");
+    assert_eq!(same.header("ETag"), Some("\"v1-gzip\""));
+    assert_eq!(same.all("Vary"), ["Accept-Encoding"]);
+    assert_eq!(ask(("If-None-Match", "\"v1\"")).status, 200);
+    let part = ask(("Range", "bytes=2-5"));
+    assert_eq!((part.status, &part.body[..]), (206, &form.body[2..6]));
+    let whole = form.body.len();
+    let range = format!("bytes 2-5/{whole}");
+    assert_eq!(part.header("Content-Range"), Some(&*range));
+    assert_eq!(part.header("Content-Encoding"), Some("gzip"));
+    let head = nginx.client().request("HEAD", "/", GZIP);
+    assert_eq!(head.header("Content-Encoding"), Some("gzip"));
+    assert_eq!(head.header("Content-Length"), Some(&*whole.to_string()));
+}
+
+/// A body that nginx rewrites on its way out is needed as it is.
+#[test]
+fn compress_leaves_rewritten_bodies_alone() {
+    let origin = Origin::start();
+    let page = |body: &str| Reply::cached("max-age=600", body).header(TYPE.0, TYPE.1);
+    let long = html();
+    origin.on("/ssi", page(&format!("<!--# echo var=\"arg_x\" -->{long}")));
+    origin.on("/sub", page(&format!("old {long}")));
+    origin.on("/add", page(&long));
+    origin.on("/foot", page("the foot"));
+    let location = |lines: &str| {
+        format!(
+            "swr_cache main; swr_cache_compress gzip; {lines} proxy_pass http://{};",
+            origin.addr
+        )
+    };
+    let conf = Conf::new()
+        .zone()
+        .location("/ssi", &location("ssi on;"))
+        .location("/sub", &location("sub_filter old new;"))
+        .location("/add", &location("add_after_body /foot;"))
+        .location("/foot", &format!("proxy_pass http://{};", origin.addr));
+    let warnings = conf.warnings();
+    for directive in ["ssi", "sub_filter", "add_before_body or add_after_body"] {
+        let warning =
+            format!("\"swr_cache_compress\" has no effect where \"{directive}\" rewrites the body");
+        assert!(warnings.contains(&warning), "{warnings}");
+    }
+    let nginx = conf.allow("has no effect where").start();
+    for _ in 0..3 {
+        for (path, want) in [
+            ("/ssi?x=1", format!("1{long}")),
+            ("/sub", format!("new {long}")),
+            ("/add", format!("{long}the foot")),
+        ] {
+            let got = nginx.get_with(path, GZIP);
+            assert_eq!(got.text(), want, "{path}");
+            assert_eq!(got.header("Content-Encoding"), None, "{path}");
+        }
+    }
+}
+
+#[test]
+fn compress_only_what_is_listed_and_allowed() {
+    let origin = Origin::start();
+    page(&origin, "/page");
+    let reply =
+        |kind: &str, control: &str| Reply::cached(control, html()).header("Content-Type", kind);
+    origin.on("/image", reply("image/png", "max-age=600"));
+    origin.on("/kept", reply("text/html", "max-age=600, no-transform"));
+    origin.on(
+        "/short",
+        Reply::cached("max-age=600", "short").header(TYPE.0, TYPE.1),
+    );
+    let nginx = compressing(&origin, "swr_cache_compress gzip;").start();
+    let others = ["/image", "/kept", "/short"];
+    others
+        .iter()
+        .for_each(|path| assert_eq!(nginx.get_with(path, GZIP).cache(), "MISS"));
+    // Those that are asked for before it are looked at before it.
+    others
+        .iter()
+        .for_each(|path| assert_eq!(nginx.get_with(path, GZIP).cache(), "HIT"));
+    await_form(&nginx, "/page", GZIP, "gzip");
+    for path in others {
+        let got = nginx.get_with(path, GZIP);
+        assert_eq!(got.header("Content-Encoding"), None, "{path}");
+        assert_eq!(got.header("Vary"), None, "{path}");
+    }
+}
+
+/// What an encoder works on when its worker is killed is lost, and nothing else: the others serve, and it is made again.
+#[test]
+fn compress_goes_on_after_a_workers_death() {
+    let origin = Origin::start();
+    let nginx = compressing(&origin, "swr_cache_compress br=11 gzip;")
+        .workers(2)
+        .allow("exited on signal 9")
+        .start();
+    for round in 0..4 {
+        let path = format!("/{round}");
+        let text: String = (0..60_000u32)
+            .map(|n| format!("{:x} ", n.wrapping_mul(2_654_435_761) % 99_991))
+            .collect();
+        let page = Reply::cached("max-age=600", text.clone());
+        origin.on(&path, page.header(TYPE.0, TYPE.1));
+        nginx.get(&path);
+        nginx.get_with(&path, GZIP);
+        nginx.kill_worker();
+        nginx.get(&path).is(200, "HIT", &text);
+        let got = nginx.get_with(&path, GZIP);
+        assert_eq!(got.status, 200);
+        let body = match got.header("Content-Encoding") {
+            Some("gzip") => gunzip(&got.body),
+            other => {
+                assert_eq!(other, None);
+                got.text()
+            }
+        };
+        assert!(body == text);
+    }
+    page(&origin, "/after");
+    await_form(&nginx, "/after", GZIP, "gzip");
+}
+
+#[test]
+fn compress_is_counted_and_purged() {
+    let origin = Origin::start();
+    page(&origin, "/");
+    let nginx = compressing(&origin, "swr_cache_compress gzip;")
+        .location("/swr", "swr_cache_stats;")
+        .location("/purge", "swr_cache_purge zone=main;")
+        .start();
+    await_form(&nginx, "/", GZIP, "gzip");
+    let zone = |nginx: &Nginx| {
+        let tree = nginx.get_with("/swr", &[("Accept", "application/json")]);
+        let tree: serde_json::Value = serde_json::from_slice(&tree.body).expect("JSON");
+        tree["zones"]["main"].clone()
+    };
+    eventually("the form is counted", || {
+        zone(&nginx)["encoded"]["gzip"]["served"] != 0
+    });
+    let before = zone(&nginx);
+    assert_eq!(before["encoded"]["gzip"]["made"], 1);
+    assert!(before["used"]["encodings"].as_u64() > Some(0), "{before}");
+    assert_eq!(before["entries"]["fresh"], 1);
+    let purge = post(&nginx, "{\"all\": true}");
+    assert_eq!(
+        purge.text(),
+        "{\"purged\":1,\"soft\":false,\"zone\":\"main\"}\n"
+    );
+    assert_eq!(zone(&nginx)["entries"]["fresh"], 0);
+    assert_eq!(nginx.get_with("/", GZIP).cache(), "MISS");
+}
