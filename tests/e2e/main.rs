@@ -28,6 +28,8 @@ mod http_rules;
 mod overrides;
 mod persist;
 mod purge;
+mod purge_requests;
+mod query;
 mod redirects;
 mod revalidation;
 mod security;

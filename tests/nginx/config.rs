@@ -1,35 +1,9 @@
 //! Values of directives.
 
-use key_parts::parts;
 use proxied::{Proxied, split};
 
-#[path = "../../src/nginx/src/config/key_parts.rs"]
-mod key_parts;
 #[path = "../../src/nginx/src/config/proxied.rs"]
 mod proxied;
-
-#[test]
-fn a_key_is_cut_where_its_variables_end() {
-    for (key, want) in [
-        ("", &[][..]),
-        ("text", &["text"][..]),
-        ("$host", &["$host"]),
-        ("$scheme$host", &["$scheme", "$host"]),
-        ("a$b-c", &["a", "$b", "-c"]),
-        ("${a}b$c", &["${a}", "b", "$c"]),
-        ("$a_1/$b", &["$a_1", "/", "$b"]),
-        ("${open", &["${open"]),
-        ("$", &["$"]),
-        ("$$a", &["$", "$a"]),
-    ] {
-        let cut: Vec<_> = parts(key.as_bytes())
-            .into_iter()
-            .map(|part| std::str::from_utf8(part).expect("text"))
-            .collect();
-        assert_eq!(cut, want, "{key}");
-        assert_eq!(cut.concat(), key);
-    }
-}
 
 #[test]
 fn the_scheme_of_a_proxied_url() {

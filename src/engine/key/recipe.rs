@@ -301,6 +301,32 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_cut_where_its_variables_end() {
+        for (key, want) in [
+            ("", &[][..]),
+            ("text", &["text"][..]),
+            ("$host", &["$host"]),
+            ("$scheme$host", &["$scheme", "$host"]),
+            ("a$b-c", &["a", "$b", "-c"]),
+            ("${a}b$c", &["${a}", "b", "$c"]),
+            ("$a_1/$b", &["$a_1", "/", "$b"]),
+            ("${open", &["${open"]),
+            ("$", &["$"]),
+            ("$$a", &["$", "$a"]),
+        ] {
+            let parts = cut(key.as_bytes());
+            let want: Vec<&[u8]> = want.iter().map(|part| part.as_bytes()).collect();
+            assert_eq!(parts, want, "{key}");
+            let is_one = want.iter().filter(|part| part.starts_with(b"$")).count() < 2;
+            assert_eq!(
+                parts_of(key.as_bytes()).len() == 1,
+                is_one || want.len() == 1,
+                "{key}"
+            );
+        }
+    }
+
+    #[test]
     fn keys_of_the_configurations_own() {
         for (text, expected) in [
             (

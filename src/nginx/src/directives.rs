@@ -69,7 +69,7 @@ macro_rules! command {
 }
 
 /// The table of directives, ended by an empty one.
-pub(crate) struct Commands(pub(crate) [ngx_command_t; 38]);
+pub(crate) struct Commands(pub(crate) [ngx_command_t; 39]);
 
 // SAFETY: nginx only reads the table, on its one thread.
 unsafe impl Sync for Commands {}
@@ -123,6 +123,7 @@ pub(crate) static COMMANDS: Commands = Commands([
     engine!("swr_cache_revalidate_timeout", "revalidate_timeout"),
     engine!("swr_cache_vary_normalize", "vary_normalize"),
     engine!("swr_cache_max_variants", "max_variants"),
+    engine!("swr_cache_query", "query"),
     engine!("swr_cache_invalidate", "invalidate"),
     engine!("swr_cache_tag_headers", "tag_headers"),
     engine!("swr_cache_compress", "compress"),

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | the server's `rewrite`, first | the target is noted as it was sent; a fetch that nginx has led to another target ends |
 //! | the location's `rewrite`, first | a fetch that nginx has led to a named location ends |
+//! | both of these | a purge by method leaves the phase |
 //! | before access, first | a request that is explained passes by access and limits |
+//! | before the content, first | a purge by method is carried out |
 //! | before the content, last | a request meets the cache: `mirror` and `try_files` have had their turn for every request, as they have before `proxy_cache`; a fetch takes over behind them |
 //! | log | the response is counted |
 
@@ -18,8 +20,7 @@ use nginx_sys::{
     ngx_http_request_t, ngx_int_t,
 };
 
-use crate::api::{explain, purge};
-use crate::client::key::key;
+use crate::api::{explain, purge_method};
 use crate::client::record::Client;
 use crate::client::{arrival, entry};
 use crate::config::location::LocConf;
@@ -42,6 +43,8 @@ pub(crate) fn install(cf: *mut ngx_conf_t) -> Option<()> {
     let content = add(cf, ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE)?;
     *content.last_mut()? = Some(precontent);
     content.rotate_right(1);
+    let content = add(cf, ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE)?;
+    *content.last_mut()? = Some(before_content);
     if !cfg!(feature = "uncounted") {
         *add(cf, ngx_http_phases_NGX_HTTP_LOG_PHASE)?.last_mut()? = Some(log);
     }
@@ -75,6 +78,7 @@ unsafe extern "C" fn server_rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
             return NGX_OK as ngx_int_t;
         }
         arrival::note(r);
+        purge_method::pass_by_rewriting(r);
         stop(r, Detour::Target).unwrap_or(declined)
     })
 }
@@ -87,7 +91,9 @@ unsafe extern "C" fn location_rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
     let declined = NGX_DECLINED as ngx_int_t;
     guard("a request's location", declined, || {
         // SAFETY: nginx passes a live request.
-        stop(unsafe { Req::new(r) }, Detour::Named).unwrap_or(declined)
+        let r = unsafe { Req::new(r) };
+        purge_method::pass_by_rewriting(r);
+        stop(r, Detour::Named).unwrap_or(declined)
     })
 }
 
@@ -136,6 +142,18 @@ unsafe extern "C" fn preaccess(r: *mut ngx_http_request_t) -> ngx_int_t {
     })
 }
 
+/// A purge by method, before anything that leads a request elsewhere.
+///
+/// # Safety
+/// `r` is a live request.
+unsafe extern "C" fn before_content(r: *mut ngx_http_request_t) -> ngx_int_t {
+    let declined = NGX_DECLINED as ngx_int_t;
+    guard("a purge", declined, || {
+        // SAFETY: nginx passes a live request.
+        purge_method::carry_out(unsafe { Req::new(r) }).unwrap_or(declined)
+    })
+}
+
 /// Each request before its content handler.
 ///
 /// # Safety
@@ -151,9 +169,6 @@ unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_int_t {
         let conf = LocConf::of(r);
         if !conf.is_on() || entry::is_apart(r) || Record::here(r).is_some() {
             return declined;
-        }
-        if let Some(rc) = purge::by_method(r, conf, || key(r, conf)) {
-            return rc;
         }
         entry::meet(r, conf).unwrap_or(declined)
     })

@@ -37,3 +37,9 @@ pub(crate) fn send(r: Req, status: u32, media_type: &'static str, text: &str) ->
 pub(crate) fn add_field(r: Req, name: &'static str, value: &'static str) -> Option<()> {
     push(r, borrow(name.as_bytes()), borrow(value.as_bytes())).map(|_| ())
 }
+
+/// Adds one with a value of this request's.
+pub(crate) fn add_value(r: Req, name: &'static str, value: &str) -> Option<()> {
+    let value = r.pool().copy(value.as_bytes())?;
+    push(r, borrow(name.as_bytes()), value).map(|_| ())
+}

@@ -380,6 +380,7 @@ fn say(r: Req, conf: &'static LocConf, https: bool) -> Option<Value> {
     said["zone"] = json!(String::from_utf8_lossy(zone.name()));
     said["location"] = json!(location);
     said["made_of"] = json!(conf.key_text());
+    said["query"] = json!(conf.directives.text("query").unwrap_or("as-is".into()));
     Some(said)
 }
 

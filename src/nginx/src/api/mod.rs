@@ -3,5 +3,6 @@
 pub(crate) mod answer;
 pub(crate) mod explain;
 pub(crate) mod purge;
+pub(crate) mod purge_method;
 pub(crate) mod statistics;
 pub(crate) mod variables;

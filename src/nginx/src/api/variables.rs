@@ -9,6 +9,7 @@ use swrcache::engine::key;
 
 use crate::api::purge::PurgeByMethod;
 use crate::client::arrival;
+use crate::client::key::key_args;
 use crate::client::record::Client;
 use crate::config::proxied::Proxied;
 use crate::config::proxy_target;
@@ -28,36 +29,55 @@ static COOKIE: OneThread<Wrapped> = OneThread::new(Wrapped::new());
 static PROXY_HOST: OneThread<Wrapped> = OneThread::new(Wrapped::new());
 static PROXY_PORT: OneThread<Wrapped> = OneThread::new(Wrapped::new());
 
-type Text = fn(&Client) -> Option<Vec<u8>>;
+/// What a variable tells.
+enum Text {
+    /// Of the request, also where the cache has not come in yet: keys are made of it.
+    Request(fn(Req) -> Vec<u8>),
+    /// Of what the cache did for it.
+    Client(fn(&Client) -> Option<Vec<u8>>),
+}
 
 /// The indexes of two of them.
 const STATUS: usize = 0;
 const REASON: usize = 1;
 
 /// The variables; a variable's index is its `data` in nginx.
-const VARIABLES: [(&str, Text); 7] = [
-    ("swr_cache_status", |c| {
-        c.facts.status.get().map(|s| s.as_str().into())
-    }),
-    ("swr_cache_reason", |c| {
-        c.facts.reason.get().map(|r| r.as_str().into())
-    }),
-    ("swr_cache_age", |c| {
-        c.facts.age.get().map(|n| n.to_string().into())
-    }),
-    ("swr_cache_ttl", |c| {
-        c.facts.ttl.get().map(|n| n.to_string().into())
-    }),
-    ("swr_cache_encoding", |c| {
-        c.facts.coding.get().map(|c| c.as_str().into())
-    }),
-    ("swr_cache_key", |c| Some(key::text(c.key).to_vec())),
-    ("swr_cache_fetch_time", |c| {
-        c.facts
-            .fetch_took
-            .get()
-            .map(|ms| format!("{}.{:03}", ms / 1000, ms % 1000).into())
-    }),
+const VARIABLES: [(&str, Text); 8] = [
+    (
+        "swr_cache_status",
+        Text::Client(|c| c.facts.status.get().map(|s| s.as_str().into())),
+    ),
+    (
+        "swr_cache_reason",
+        Text::Client(|c| c.facts.reason.get().map(|r| r.as_str().into())),
+    ),
+    (
+        "swr_cache_age",
+        Text::Client(|c| c.facts.age.get().map(|n| n.to_string().into())),
+    ),
+    (
+        "swr_cache_ttl",
+        Text::Client(|c| c.facts.ttl.get().map(|n| n.to_string().into())),
+    ),
+    (
+        "swr_cache_encoding",
+        Text::Client(|c| c.facts.coding.get().map(|c| c.as_str().into())),
+    ),
+    (
+        "swr_cache_key",
+        Text::Client(|c| Some(key::text(c.key).to_vec())),
+    ),
+    (
+        "swr_cache_fetch_time",
+        Text::Client(|c| {
+            let took = c.facts.fetch_took.get();
+            took.map(|ms| format!("{}.{:03}", ms / 1000, ms % 1000).into())
+        }),
+    ),
+    (
+        "swr_cache_args",
+        Text::Request(|r| key_args(r).into_owned()),
+    ),
 ];
 
 /// Registers the variables.
@@ -277,15 +297,20 @@ unsafe extern "C" fn get(
     guard("a variable", NGX_ERROR as ngx_int_t, || {
         // SAFETY: nginx passes a live request and the value to fill.
         let (r, v) = unsafe { (Req::new(r), &mut *v) };
-        let text = Record::of(r).and_then(|record| text(record, number));
+        let text = text(r, number);
         set(r, v, text.as_deref());
         NGX_OK as ngx_int_t
     })
 }
 
-fn text(record: Record, number: usize) -> Option<Vec<u8>> {
+fn text(r: Req, number: usize) -> Option<Vec<u8>> {
+    let text = match &VARIABLES.get(number)?.1 {
+        Text::Request(text) => return Some(text(r)),
+        Text::Client(text) => text,
+    };
+    let record = Record::of(r)?;
     if let Some(client) = record.get::<Client>() {
-        return (VARIABLES.get(number)?.1)(client);
+        return text(client);
     }
     let PurgeByMethod(reason) = record.get()?;
     match number {

@@ -1,13 +1,15 @@
 //! The primary key of a request: what `swr_cache_key` says, or `$scheme$host$request_uri`.
 
+use std::borrow::Cow;
 use std::ptr;
 use std::slice;
 
 use nginx_sys::{ngx_inet_get_port, ngx_pnalloc};
 use swrcache::engine::key as parts;
+use swrcache::engine::key::query::Query;
 use swrcache::http::authority;
 
-use crate::client::arrival::{self, Target};
+use crate::client::arrival::{self, Place, Target};
 use crate::config::location::LocConf;
 use crate::sys::pool::bytes_of;
 use crate::sys::request::Req;
@@ -20,21 +22,22 @@ pub(crate) fn key(r: Req, conf: &LocConf) -> Option<&'static [u8]> {
 /// The key for a request that came, or would have come, by this scheme.
 pub(crate) fn key_for(r: Req, conf: &LocConf, https: bool) -> Option<&'static [u8]> {
     let Some(values) = &conf.settings.key else {
-        return usual_key(r, https);
+        return usual_key(r, &conf.policy.query, https);
     };
+    let query = &conf.policy.query;
     match values.as_slice() {
-        [value] => made_of(r, &[], &[value.of(r)?]),
+        [value] => made_of(r, query, &[], &[value.of(r)?]),
         values => {
             let parts: Option<Vec<_>> = values.iter().map(|value| value.of(r)).collect();
-            made_of(r, &[], &parts?)
+            made_of(r, query, &[], &parts?)
         }
     }
 }
 
-/// `$scheme$host$request_uri`, without going through variables.
+/// `$scheme$host$request_uri` with what of the query belongs to it, without going through variables.
 ///
 /// A subrequest carries its parent's `$request_uri` (ngx_http_subrequest); its own URI stands in for it.
-fn usual_key(r: Req, https: bool) -> Option<&'static [u8]> {
+fn usual_key(r: Req, query: &Query, https: bool) -> Option<&'static [u8]> {
     let raw = r.raw();
     let scheme: &[u8] = if https { b"https" } else { b"http" };
     let host = host(r);
@@ -43,18 +46,25 @@ fn usual_key(r: Req, https: bool) -> Option<&'static [u8]> {
         Some(sent) => &[scheme, host, sent],
     };
     if r.is_main() {
-        return made_of(r, start, &[r.unparsed_uri()]);
+        return made_of(r, query, start, &[&query.of_target(r.unparsed_uri())]);
     }
     let Target { uri, args } = arrival::sent(r).unwrap_or(Target {
         uri: bytes_of(&raw.uri),
         args: bytes_of(&raw.args),
     });
+    let args = query.of(args).unwrap_or_default();
     // A decoded URI may have a question mark of its own.
-    match (args, uri.contains(&b'?')) {
-        (b"", false) => made_of(r, start, &[uri]),
-        (args, false) => made_of(r, start, &[&[uri, b"?", args].concat()]),
-        (args, true) => made_of(r, start, &[uri, args]),
+    match (&*args, uri.contains(&b'?')) {
+        (b"", false) => made_of(r, query, start, &[uri]),
+        (args, false) => made_of(r, query, start, &[&[uri, b"?", args].concat()]),
+        (args, true) => made_of(r, query, start, &[uri, args]),
     }
+}
+
+/// What of the query as it was sent belongs to the key.
+pub(crate) fn key_args<'a>(r: Req) -> Cow<'a, [u8]> {
+    let args = arrival::sent(r).map_or_else(|| bytes_of(&r.raw().args), |sent| sent.args);
+    LocConf::of(r).policy.query.of(args).unwrap_or_default()
 }
 
 /// The authority as the client wrote it, where an origin that is given it (`$http_host`) could answer otherwise than to
@@ -84,12 +94,15 @@ fn is_own_port(r: Req, port: &[u8], https: bool) -> bool {
 
 /// The key of these parts, with a branch for the place that the request was led to, in the request's pool; nothing if they are
 /// all empty.
-fn made_of(r: Req, start: &[&[u8]], rest: &[&[u8]]) -> Option<&'static [u8]> {
+fn made_of(r: Req, query: &Query, start: &[&[u8]], rest: &[&[u8]]) -> Option<&'static [u8]> {
     let parts = start.iter().chain(rest).copied();
     if parts.clone().all(<[u8]>::is_empty) {
         return None;
     }
-    let place = arrival::place(r).map(|p| [p.named, p.target.uri, p.target.args]);
+    let place = arrival::place(r);
+    let args = place.as_ref().map(|place| args_of(r, query, place));
+    let place = place.zip(args.as_deref());
+    let place = place.map(|(place, args)| [place.named, place.target.uri, args]);
     let branch = place.iter().map(|place| place.iter().copied());
     let len =
         parts::length(parts.clone()) + branch.clone().map(parts::branch_length).sum::<usize>();
@@ -111,8 +124,15 @@ fn made_of(r: Req, start: &[&[u8]], rest: &[&[u8]]) -> Option<&'static [u8]> {
     }
 }
 
+fn args_of<'a>(r: Req, query: &Query, place: &Place<'a>) -> Cow<'a, [u8]> {
+    match arrival::sent(r) {
+        Some(sent) if !query.is_as_is() => query.of_led(place.target.args, sent.args),
+        _ => Cow::Borrowed(place.target.args),
+    }
+}
+
 /// `$host`: the request's, else the server's name (ngx_http_variable_host).
-fn host<'a>(r: Req) -> &'a [u8] {
+pub(crate) fn host<'a>(r: Req) -> &'a [u8] {
     let raw = r.raw();
     if raw.headers_in.server.len > 0 {
         return bytes_of(&raw.headers_in.server);

@@ -183,7 +183,7 @@ impl Client {
             let zone = String::from_utf8_lossy(zone.unwrap_or_default());
             let key = key::display(self.key);
             let about = format!("\"{key}\", which was written to, in zone \"{zone}\"");
-            background_job::start(removal, None, about);
+            background_job::start([removal], None, about);
         }
     }
 

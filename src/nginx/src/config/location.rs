@@ -8,7 +8,8 @@ use nginx_sys::{
     NGX_HTTP_IMS_OFF, NGX_LOG_EMERG, NGX_LOG_WARN, ngx_array_t, ngx_conf_log_error, ngx_conf_t,
     ngx_str_t,
 };
-use swrcache::engine::{Directives, Policy};
+use swrcache::engine::key::recipe::Recipe;
+use swrcache::engine::{Directives, Policy, PurgeMode};
 
 use crate::config::rewriting;
 use crate::config::value::Value;
@@ -27,6 +28,24 @@ pub(crate) struct MainConf {
     pub(crate) zones: Vec<Box<Zone>>,
     /// The locations that have encoded forms made (`swr_cache_compress`), each with what all modules are configured to do there.
     encoding: Vec<(*mut LocConf, *mut *mut c_void)>,
+    /// How keys are made, wherever the cache is used.
+    ways: Vec<Way>,
+}
+
+/// How keys are made in a location, in which zone they are, and whose location it is.
+struct Way {
+    recipe: Recipe,
+    zone: Place,
+    /// The server's configuration, as its requests have it.
+    server: *mut *mut c_void,
+}
+
+/// Where a location stores.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Zone(*const Zone),
+    /// In one that its requests name.
+    Computed(Value),
 }
 
 impl MainConf {
@@ -77,10 +96,11 @@ pub(crate) enum Choice {
     Computed(Value),
 }
 
-/// `swr_cache_purge_method`: a method, and who may use it.
+/// `swr_cache_purge_method`: methods, and who may use them.
 #[derive(Clone)]
 pub(crate) struct PurgeMethod {
-    pub(crate) method: Box<[u8]>,
+    pub(crate) methods: Box<[Box<[u8]>]>,
+    pub(crate) mode: PurgeMode,
     /// Of `ngx_cidr_t`, in the pool of the cycle.
     pub(crate) from: *mut ngx_array_t,
 }
@@ -144,30 +164,64 @@ impl LocConf {
         match self.settings.zone {
             // SAFETY: zones are boxed in the MainConf of the cycle, which outlives its requests.
             Some(Choice::Named(_)) => unsafe { self.zone.as_ref() },
-            Some(Choice::Computed(value)) => {
-                let name = value.of(r)?;
-                if name.is_empty() || name == b"off" {
-                    return None;
-                }
-                // SAFETY: as above.
-                let found = unsafe { self.main.as_ref()? }.zone(name);
-                if found.is_none() {
-                    let name = String::from_utf8_lossy(name);
-                    let text = format!(
-                        "swr_cache: no zone \"{name}\" is declared; the request is not cached"
-                    );
-                    log_error(r, &text);
-                }
-                found
-            }
+            Some(Choice::Computed(value)) => self.zone_named(value, r),
             Some(Choice::Off) | None => None,
         }
+    }
+
+    fn zone_named(&self, value: Value, r: Req) -> Option<&'static Zone> {
+        let name = value.of(r)?;
+        if name.is_empty() || name == b"off" {
+            return None;
+        }
+        // SAFETY: set when the configuration was merged, to what lives as long as the cycle.
+        let found = unsafe { self.main.as_ref()? }.zone(name);
+        if found.is_none() {
+            let name = String::from_utf8_lossy(name);
+            let text =
+                format!("swr_cache: no zone \"{name}\" is declared; the request is not cached");
+            log_error(r, &text);
+        }
+        found
     }
 
     /// All zones of the configuration.
     pub(crate) fn zones(&self) -> &'static [Box<Zone>] {
         // SAFETY: set when the configuration was merged, to what lives as long as the cycle.
         unsafe { self.main.as_ref() }.map_or(&[], |main| &main.zones)
+    }
+
+    fn ways(&self) -> &'static [Way] {
+        // SAFETY: set when the configuration was merged, to what lives as long as the cycle.
+        unsafe { self.main.as_ref() }.map_or(&[], |main| &main.ways)
+    }
+
+    /// How keys are made in the locations that use the zone, or may use it.
+    pub(crate) fn recipes(&self, zone: &Zone) -> Vec<&'static Recipe> {
+        let is_of = |way: &&Way| match way.zone {
+            Place::Zone(own) => ptr::eq(own, zone),
+            Place::Computed(_) => true,
+        };
+        let ways = self.ways().iter().filter(is_of);
+        ways.map(|way| &way.recipe).collect()
+    }
+
+    /// The zones that the locations of the request's server use.
+    pub(crate) fn zones_of_server(&self, r: Req) -> Vec<&'static Zone> {
+        let mut found: Vec<&'static Zone> = Vec::new();
+        for way in self
+            .ways()
+            .iter()
+            .filter(|way| way.server == r.raw().srv_conf)
+        {
+            let zone = match way.zone {
+                // SAFETY: zones are boxed in the MainConf of the cycle, which outlives its requests.
+                Place::Zone(zone) => unsafe { zone.as_ref() },
+                Place::Computed(name) => self.zone_named(name, r),
+            };
+            found.extend(zone.filter(|zone| !found.iter().any(|known| ptr::eq(*known, *zone))));
+        }
+        found
     }
 
     /// Whether `swr_cache_refresh_max` refreshes are in flight.
@@ -227,9 +281,30 @@ impl LocConf {
             self.policy.inactive = zone.inactive();
             self.zone = zone;
         }
+        self.note_way(main, cf);
         match self.purges.as_ref().map(bytes_of) {
             Some(name) if main.zone(name).is_none() => Err(undeclared("swr_cache_purge", name)),
             _ => Ok(()),
+        }
+    }
+
+    /// Has purges know of how keys are made here.
+    fn note_way(&self, main: &mut MainConf, cf: *mut ngx_conf_t) {
+        let zone = match self.settings.zone {
+            Some(Choice::Named(_)) => Place::Zone(self.zone),
+            Some(Choice::Computed(name)) => Place::Computed(name),
+            Some(Choice::Off) | None => return,
+        };
+        let text = self.settings.key.is_some().then(|| self.key_text());
+        let recipe = Recipe::new(text.as_deref(), &self.policy.query);
+        let server = conf::server(cf);
+        let is_same = |way: &Way| way.server == server && way.zone == zone && way.recipe == recipe;
+        if !main.ways.iter().any(is_same) {
+            main.ways.push(Way {
+                recipe,
+                zone,
+                server,
+            });
         }
     }
 }

@@ -1,6 +1,5 @@
 //! What the `swr_cache_*` directives make of a location and of a zone.
 
-pub(crate) mod key_parts;
 pub(crate) mod location;
 pub(crate) mod proxied;
 pub(crate) mod proxy_target;

@@ -18,7 +18,7 @@ use crate::sys::variables;
 static LOOKED_AHEAD: OneThread<Cell<bool>> = OneThread::new(Cell::new(false));
 
 /// A value with variables, compiled when the configuration was read.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Value(*mut ngx_http_complex_value_t);
 
 impl Value {

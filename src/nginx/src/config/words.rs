@@ -10,9 +10,10 @@ use nginx_sys::{
     NGX_DONE, NGX_OK, ngx_array_create, ngx_array_push, ngx_cidr_t, ngx_conf_t,
     ngx_http_handler_pt, ngx_int_t, ngx_ptocidr, ngx_str_t,
 };
+use swrcache::engine::PurgeMode;
+use swrcache::engine::key::recipe::parts_of;
 use swrcache::engine::policy::set::{self, Refusal, one, refuse, time};
 
-use crate::config::key_parts::parts;
 use crate::config::location::{Choice, LocConf, MainConf, PurgeMethod, report};
 use crate::config::value::Value;
 use crate::config::zone::{Zone, ZoneOptions, file_path};
@@ -85,15 +86,13 @@ impl Line<'_> {
     }
 }
 
-/// The parts of a key: each variable, and the texts between. A key with a single variable is one part: nothing can move between parts.
+/// The parts of a key.
 pub(crate) fn key(line: &Line<'_>) -> Parsed<Vec<Value>> {
     let word = one(&line.words, "a string")?;
-    let whole = line.value(word)?;
-    let parts = parts(word);
-    if word.iter().filter(|b| **b == b'$').count() < 2 || parts.len() > 250 {
-        return Ok(vec![whole]);
-    }
-    parts.into_iter().map(|part| line.value(part)).collect()
+    // Whole first: nginx then names a variable that is wrong as it stands.
+    line.value(word)?;
+    let parts = parts_of(word).into_iter();
+    parts.map(|part| line.value(part)).collect()
 }
 
 fn size(word: &[u8]) -> Parsed<usize> {
@@ -157,20 +156,24 @@ pub(crate) fn purge(line: &Line<'_>, conf: &mut LocConf) -> Parsed<()> {
 }
 
 pub(crate) fn purge_method(line: &Line<'_>) -> Parsed<PurgeMethod> {
-    let expected = "METHOD from ADDRESS or CIDR ..., such as PURGE from 127.0.0.1";
-    let [method, b"from", addresses @ ..] = line.words.as_slice() else {
-        return Err(format!("takes {expected}"));
+    const EXPECTED: &str =
+        "takes METHOD ... from ADDRESS or CIDR ... [soft], such as PURGE from 127.0.0.1";
+    let (words, mode) = match line.words.as_slice() {
+        [words @ .., b"soft"] => (words, PurgeMode::Soft),
+        words => (words, PurgeMode::Hard),
     };
-    if addresses.is_empty() {
-        return Err(format!("takes {expected}"));
+    let at = words.iter().position(|word| *word == b"from");
+    let (methods, addresses) = words.split_at(at.ok_or(EXPECTED)?);
+    let addresses = addresses.get(1..).unwrap_or_default();
+    if methods.is_empty() || addresses.is_empty() {
+        return Err(EXPECTED.into());
     }
-    let is_known = [&b"GET"[..], b"HEAD", b"POST"].contains(method);
-    if is_known
-        || !method
-            .iter()
-            .all(|b| b.is_ascii_uppercase() || b"-_".contains(b))
-    {
-        return refuse(method, "a method in capitals of its own, such as PURGE");
+    for method in methods {
+        let is_known = [&b"GET"[..], b"HEAD", b"POST"].contains(method);
+        let is_capital = |b: &u8| b.is_ascii_uppercase() || b"-_".contains(b);
+        if is_known || !method.iter().all(is_capital) {
+            return refuse(method, "a method in capitals of its own, such as PURGE");
+        }
     }
     // SAFETY: the pool of the cycle being read.
     let from =
@@ -200,7 +203,8 @@ pub(crate) fn purge_method(line: &Line<'_>) -> Parsed<PurgeMethod> {
         }
     }
     Ok(PurgeMethod {
-        method: (*method).into(),
+        methods: methods.iter().map(|method| Box::from(*method)).collect(),
+        mode,
         from,
     })
 }

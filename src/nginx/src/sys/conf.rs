@@ -58,6 +58,12 @@ pub(crate) fn locations(cf: *mut ngx_conf_t) -> *mut *mut c_void {
     unsafe { (*context(cf)).loc_conf }
 }
 
+/// The configuration of the server that is being read or merged, as its requests have it (`r->srv_conf`).
+pub(crate) fn server(cf: *mut ngx_conf_t) -> *mut *mut c_void {
+    // SAFETY: as in `core_main`.
+    unsafe { (*context(cf)).srv_conf }
+}
+
 /// # Safety
 ///
 /// `cf` reads inside `http`.

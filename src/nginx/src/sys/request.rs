@@ -177,6 +177,18 @@ impl Req {
         unsafe { ngx_http_core_run_phases(self.0) }
     }
 
+    /// Goes on behind the phase of rewriting that the request is in, once its step there declines.
+    pub(crate) fn leave_phase(self) {
+        // SAFETY: nginx's list of steps, of which the request is at this one; `next` of a step of rewriting is the first of a later
+        // phase (ngx_http_init_phase_handlers).
+        let next = unsafe {
+            let steps = (*self.core_main()).phase_engine.handlers;
+            (*steps.add(self.raw().phase_handler as usize)).next
+        };
+        // nginx goes on at the step behind the one that declines.
+        self.raw().phase_handler = next as ngx_int_t - 1;
+    }
+
     /// Lets `deed` act on the request from outside nginx's own call stack for it, then runs what it posted.
     pub(crate) fn outside(self, deed: impl FnOnce()) {
         let c: *mut ngx_connection_t = self.connection();
@@ -286,6 +298,12 @@ pub(crate) unsafe extern "C" fn run_phases(r: *mut ngx_http_request_t) {
     // SAFETY: nginx passes a live request.
     unsafe { ngx_http_core_run_phases(r) }
 }
+
+/// An event handler of a request that waits, and does nothing meanwhile.
+///
+/// # Safety
+/// Nothing is asked of the caller.
+pub(crate) unsafe extern "C" fn rest(_: *mut ngx_http_request_t) {}
 
 /// Whether an nginx return code says that all went well.
 pub(crate) fn is_ok(rc: ngx_int_t) -> bool {

@@ -31,9 +31,11 @@ pub(crate) struct Asker {
     pub(crate) answer: Box<dyn FnOnce(Option<u64>)>,
 }
 
-/// A removal under way.
+/// Removals under way, one behind the other.
 struct Job {
-    removal: Removal,
+    removals: VecDeque<Removal>,
+    /// The number of responses that those have removed which are done.
+    removed: u64,
     /// `None` if no request waits, or its client has gone: the removal goes on.
     asker: Option<Asker>,
     /// What is removed, and where, for the log.
@@ -47,10 +49,15 @@ static JOBS: OneThread<RefCell<VecDeque<Job>>> = OneThread::new(RefCell::new(Vec
 /// The next piece of work.
 static TURN: PostedEvent = PostedEvent::new(on_turn);
 
-/// Starts a removal, which goes on between the worker's events.
-pub(crate) fn start(removal: Removal, asker: Option<Asker>, about: String) {
+/// Starts removals, which go on between the worker's events.
+pub(crate) fn start(
+    removals: impl IntoIterator<Item = Removal>,
+    asker: Option<Asker>,
+    about: String,
+) {
     JOBS.borrow_mut().push_back(Job {
-        removal,
+        removals: removals.into_iter().collect(),
+        removed: 0,
         asker,
         about,
         tries: 0,
@@ -72,7 +79,9 @@ pub(crate) fn finish_all() {
     let jobs = JOBS.take();
     for mut job in jobs {
         let done = (0..TRIES_AT_END).any(|_| {
-            let done = job.removal.step(u32::MAX) == Ok(true);
+            job.removals
+                .retain_mut(|removal| removal.step(u32::MAX) != Ok(true));
+            let done = job.removals.is_empty();
             if !done {
                 // Another process is repairing the zone. This worker has no clients left that could be delayed.
                 sleep(Duration::from_millis(LATER));
@@ -91,7 +100,7 @@ extern "C" fn on_turn(_: *mut ngx_event_t) {
             Some(Ok(())) => {
                 let done = JOBS.borrow_mut().pop_front();
                 if let Some(job) = done {
-                    tell(job.asker, Some(job.removal.removed()));
+                    tell(job.asker, Some(job.removed));
                 }
             }
             Some(Err(Busy)) => return try_later(),
@@ -109,8 +118,14 @@ fn work() -> Option<Result<(), Busy>> {
     let job = jobs.front_mut()?;
     let began = Instant::now();
     while began.elapsed() < PIECE {
-        match job.removal.step(PLACES) {
-            Ok(true) => return Some(Ok(())),
+        let Some(removal) = job.removals.front_mut() else {
+            return Some(Ok(()));
+        };
+        match removal.step(PLACES) {
+            Ok(true) => {
+                job.removed += removal.removed();
+                job.removals.pop_front();
+            }
             Ok(false) => {}
             Err(busy) => return Some(Err(busy)),
         }
