@@ -98,6 +98,15 @@ fn ctl_status_explain_purge() {
     assert!(answers[1]["error"].is_string(), "{answers}");
     nginx.get("/").is(200, "MISS", "body");
     assert!(says(0, &["purge", "http://localhost/", "--node", &purge]).contains("1 purged"));
+    // Fetched anew in the same step: the next visitor finds it.
+    let hits = origin.hits("/");
+    let url = "http://localhost/";
+    says(0, &["purge", url, "--refresh", "--node", &purge]);
+    origin.await_hits("/", hits + 1);
+    eventually("it is stored", || nginx.get("/").cache() == "HIT");
+    assert!(says(0, &["purge", "--host", "localhost", "--node", &purge]).contains("1 purged"));
+    nginx.get("/").is(200, "MISS", "body");
+    assert!(says(0, &["purge", "--host", "other", "--node", &purge]).contains("0 purged"));
     // Refused, and wrong on the command line.
     assert!(says(1, &["status", "--node", &stats, "--zone", "nowhere"]).contains("nowhere"));
     assert!(says(1, &["status", "--node", &purge]).contains("405"));

@@ -73,6 +73,9 @@ fn tell(node: &str, said: &Value) {
                 "purged"
             };
             println!("{node}: {} {done}", said["purged"]);
+            if let Some(warning) = said["warning"].as_str() {
+                eprintln!("{node}: {warning}");
+            }
         }
     }
 }

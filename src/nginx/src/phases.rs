@@ -5,7 +5,7 @@
 //! | the server's `rewrite`, first | the target is noted as it was sent; a fetch that nginx has led to another target ends |
 //! | the location's `rewrite`, first | a fetch that nginx has led to a named location ends |
 //! | both of these | a purge by method leaves the phase |
-//! | before access, first | a request that is explained passes by access and limits |
+//! | before access, first | a request that is explained, and one that warms the cache, pass by access and limits |
 //! | before the content, first | a purge by method is carried out |
 //! | before the content, last | a request meets the cache: `mirror` and `try_files` have had their turn for every request, as they have before `proxy_cache`; a fetch takes over behind them |
 //! | log | the response is counted |
@@ -13,11 +13,11 @@
 use std::slice;
 
 use nginx_sys::{
-    NGX_DECLINED, NGX_ERROR, NGX_OK, ngx_array_push, ngx_conf_t, ngx_http_core_access_phase,
-    ngx_http_handler_pt, ngx_http_phases, ngx_http_phases_NGX_HTTP_LOG_PHASE,
-    ngx_http_phases_NGX_HTTP_PREACCESS_PHASE, ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE,
-    ngx_http_phases_NGX_HTTP_REWRITE_PHASE, ngx_http_phases_NGX_HTTP_SERVER_REWRITE_PHASE,
-    ngx_http_request_t, ngx_int_t,
+    NGX_DECLINED, NGX_ERROR, NGX_HTTP_CLOSE, NGX_OK, ngx_array_push, ngx_conf_t,
+    ngx_http_core_access_phase, ngx_http_handler_pt, ngx_http_phases,
+    ngx_http_phases_NGX_HTTP_LOG_PHASE, ngx_http_phases_NGX_HTTP_PREACCESS_PHASE,
+    ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_http_phases_NGX_HTTP_REWRITE_PHASE,
+    ngx_http_phases_NGX_HTTP_SERVER_REWRITE_PHASE, ngx_http_request_t, ngx_int_t,
 };
 
 use crate::api::{explain, purge_method};
@@ -26,6 +26,7 @@ use crate::client::{arrival, entry};
 use crate::config::location::LocConf;
 use crate::fetch::carrier::Carrier;
 use crate::fetch::redirect::Detour;
+use crate::fetch::visitor;
 use crate::sys::boundary::guard;
 use crate::sys::conf;
 use crate::sys::record::{self, Record};
@@ -123,7 +124,8 @@ unsafe extern "C" fn preaccess(r: *mut ngx_http_request_t) -> ngx_int_t {
     guard("an explanation", declined, || {
         // SAFETY: nginx passes a live request.
         let r = unsafe { Req::new(r) };
-        if !explain::is_explained(r) {
+        let passes_by = explain::is_explained(r) || r.is_main() && visitor::is_one(r);
+        if !passes_by {
             return declined;
         }
         let access = ngx_http_core_access_phase as *const () as usize;
@@ -163,15 +165,23 @@ unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_int_t {
     guard("a request", declined, || {
         // SAFETY: nginx passes a live request.
         let r = unsafe { Req::new(r) };
-        if let Some(rc) = explain::at_the_cache(r) {
-            return rc;
+        match at_the_cache(r) {
+            // There is nobody to answer.
+            None if r.is_main() && visitor::is_one(r) => NGX_HTTP_CLOSE as ngx_int_t,
+            rc => rc.unwrap_or(declined),
         }
-        let conf = LocConf::of(r);
-        if !conf.is_on() || entry::is_apart(r) || Record::here(r).is_some() {
-            return declined;
-        }
-        entry::meet(r, conf).unwrap_or(declined)
     })
+}
+
+fn at_the_cache(r: Req) -> Option<ngx_int_t> {
+    if let Some(rc) = explain::at_the_cache(r) {
+        return Some(rc);
+    }
+    let conf = LocConf::of(r);
+    if !conf.is_on() || entry::is_apart(r) || Record::here(r).is_some() {
+        return None;
+    }
+    entry::meet(r, conf)
 }
 
 /// A response is over.

@@ -34,8 +34,9 @@ use crate::sys::record::{self, Kind};
 use crate::sys::request::{Req, is_ok};
 use crate::sys::{request_header, variables};
 
-/// The index of `$scheme` among the variables of a request, which is set to the scheme of the URL.
+/// The indexes of `$scheme` and `$https` among the variables of a request, which are set to what the URL says.
 static SCHEME: OneThread<Cell<ngx_int_t>> = OneThread::new(Cell::new(-1));
+static HTTPS: OneThread<Cell<ngx_int_t>> = OneThread::new(Cell::new(-1));
 
 /// The record of a request that is being explained.
 pub(crate) struct Explained {
@@ -108,18 +109,19 @@ impl Own {
 }
 
 /// A URL in its parts.
-struct Url {
-    https: bool,
-    authority: Vec<u8>,
+pub(crate) struct Url {
+    pub(crate) https: bool,
+    pub(crate) authority: Vec<u8>,
     port: u16,
-    target: Vec<u8>,
+    pub(crate) target: Vec<u8>,
 }
 
 /// Looks up the index of `$scheme`, once the configuration has been read.
 pub(crate) fn install(cf: *mut ngx_conf_t) {
-    // SAFETY: nginx only reads the name.
-    let index = unsafe { ngx_http_get_variable_index(cf, &mut str_of(b"scheme")) };
-    SCHEME.set(index);
+    for (index, name) in [(&SCHEME, &b"scheme"[..]), (&HTTPS, b"https")] {
+        // SAFETY: nginx only reads the name.
+        index.set(unsafe { ngx_http_get_variable_index(cf, &mut str_of(name)) });
+    }
 }
 
 /// Starts an explanation, in the content handler of `swr_cache_stats`.
@@ -167,7 +169,7 @@ fn refuse(r: Req, why: &str) -> Option<ngx_int_t> {
     send(r, NGX_HTTP_BAD_REQUEST, JSON, &text)
 }
 
-fn url(text: &[u8]) -> Option<Url> {
+pub(crate) fn url(text: &[u8]) -> Option<Url> {
     let text = std::str::from_utf8(text).ok()?;
     let (scheme, rest) = text.split_once("://")?;
     let https = scheme.eq_ignore_ascii_case("https");
@@ -225,7 +227,7 @@ fn dress(r: Req, url: &Url, explain: &Explain) -> Option<()> {
 
 /// The servers to choose from are those of the address that this request came to, if its port is that of the URL; else those of
 /// the first socket that listens at the port; where none does (behind a load balancer), those that this request came to, again.
-fn choose_port(r: Req, url: &Url) -> Option<()> {
+pub(crate) fn choose_port(r: Req, url: &Url) -> Option<()> {
     let (raw, c) = (r.raw(), r.connection());
     let like = r.pool().zeroed::<ngx_http_connection_t>()?;
     // SAFETY: the connection of a live request, and the cycle's list of sockets; those of the http module have a port's addresses
@@ -273,7 +275,7 @@ unsafe fn listening<'a>(
 }
 
 /// Has nginx parse the target as that of a request line.
-fn parse(r: Req, url: &Url) -> bool {
+pub(crate) fn parse(r: Req, url: &Url) -> bool {
     let line = [b"GET ", &url.target[..], b" HTTP/1.1\r\n"].concat();
     // SAFETY: gives NULL or a buffer with room for so many bytes; the parser reads and writes within it, and keeps pointers
     // into it, which lives as long as the request.
@@ -299,19 +301,22 @@ fn parse(r: Req, url: &Url) -> bool {
     }
 }
 
-fn set_scheme(r: Req, https: bool) {
-    let Ok(index) = usize::try_from(SCHEME.get()) else {
-        return;
+pub(crate) fn set_scheme(r: Req, https: bool) {
+    let (scheme, on): (&[u8], &[u8]) = match https {
+        true => (b"https", b"on"),
+        false => (b"http", b""),
     };
-    let value: &'static [u8] = if https { b"https" } else { b"http" };
-    let Some(variable) = variables::indexed(r).get_mut(index) else {
-        return;
-    };
-    variable.data = value.as_ptr().cast_mut();
-    variable.set_len(value.len() as u32);
-    variable.set_valid(1);
-    variable.set_no_cacheable(0);
-    variable.set_not_found(0);
+    for (index, value) in [(&SCHEME, scheme), (&HTTPS, on)] {
+        let index = usize::try_from(index.get()).ok();
+        let Some(variable) = index.and_then(|at| variables::indexed(r).get_mut(at)) else {
+            continue;
+        };
+        variable.data = value.as_ptr().cast_mut();
+        variable.set_len(value.len() as u32);
+        variable.set_valid(1);
+        variable.set_no_cacheable(0);
+        variable.set_not_found(0);
+    }
 }
 
 /// Discards the values of all variables: they belong to the other request.

@@ -6,3 +6,4 @@ pub(crate) mod purge;
 pub(crate) mod purge_method;
 pub(crate) mod statistics;
 pub(crate) mod variables;
+pub(crate) mod warm;

@@ -12,9 +12,11 @@ use nginx_sys::{
 };
 use serde_json::{Value, json};
 use swrcache::engine::key::recipe::Recipe;
+use swrcache::engine::key::url::Url;
 use swrcache::engine::{ByMethod, Cache, PurgeMode, PurgeRequest, Reason, read_purge};
 
 use crate::api::answer::{JSON, add_field, add_value, send};
+use crate::api::warm;
 use crate::client::key::host;
 use crate::config::location::LocConf;
 use crate::config::zone::Zone;
@@ -53,6 +55,8 @@ struct Answer {
     zones: String,
     /// What is to be said beside a number.
     warning: Option<String>,
+    /// What is to be fetched anew.
+    refresh: Vec<Url>,
 }
 
 /// The content handler of `swr_cache_purge`.
@@ -188,6 +192,10 @@ pub(crate) fn begin(
             .collect::<Vec<_>>()
             .join(", "),
         warning,
+        refresh: match request.refresh {
+            true => request.urls.clone(),
+            false => Vec::new(),
+        },
     };
     let about = about.join(", ");
     match removals.len() == zones.len() && r.on_end(forget, r.as_ptr().cast()).is_some() {
@@ -228,6 +236,7 @@ fn done(r: Req, asked: &Answer, purged: Option<u64>) {
         return answer(r, NGX_HTTP_SERVICE_UNAVAILABLE, &json!({ "error": why }));
     };
     let soft = asked.mode == PurgeMode::Soft;
+    warm::start(r, &asked.refresh, soft);
     let mut said = json!({ "purged": purged, "soft": soft, "zone": zone });
     if let Some(warning) = &asked.warning {
         said["warning"] = json!(warning);

@@ -43,6 +43,21 @@ pub(crate) fn connect(
     client: Req,
     on_event: ngx_event_handler_pt,
 ) -> Option<*mut ngx_connection_t> {
+    let c = connect_apart(client, on_event)?;
+    // SAFETY: a connection that was just made, with a pool of its own.
+    let shared = unsafe { tls::share(client.connection(), &mut *c, Pool::new((*c).pool)) };
+    if shared.is_none() {
+        close(c);
+        return None;
+    }
+    Some(c)
+}
+
+/// The same without the client's TLS session.
+pub(crate) fn connect_apart(
+    client: Req,
+    on_event: ngx_event_handler_pt,
+) -> Option<*mut ngx_connection_t> {
     let from = client.connection();
     let fd = idle_descriptor()?;
     // SAFETY: the descriptor is open as long as the process.
@@ -134,7 +149,7 @@ fn dress(
     to.data = ptr::from_mut(hc).cast();
     dress_log(from, to, pool)?;
     dress_events(to, on_event);
-    tls::share(from, to, pool)
+    Some(())
 }
 
 fn dress_log(from: &ngx_connection_t, to: &mut ngx_connection_t, pool: Pool) -> Option<()> {

@@ -19,3 +19,4 @@ pub(crate) mod request_copy;
 pub(crate) mod response_copy;
 pub(crate) mod tls;
 pub(crate) mod upstream_states;
+pub(crate) mod visitor;

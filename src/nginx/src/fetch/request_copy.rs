@@ -11,19 +11,21 @@ use std::sync::atomic::AtomicIsize;
 use std::sync::atomic::Ordering::Relaxed;
 
 use nginx_sys::{
-    NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_buf_t, ngx_chain_t, ngx_event_handler_pt,
+    NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_buf_t, ngx_chain_t, ngx_connection_t, ngx_event_handler_pt,
     ngx_http_create_request, ngx_http_get_indexed_variable, ngx_http_request_body_t,
     ngx_http_update_location_config, ngx_http_variable_t, ngx_http_variable_value_t,
 };
 use swrcache::engine::Fetch;
 
 use crate::fetch::connection::{close, connect};
+use crate::sys::boundary::guard;
 use crate::sys::header_list::{List, new_list};
 use crate::sys::pool::{Pool, bytes_of, copy_bytes, str_of};
 use crate::sys::request::Req;
 use crate::sys::request_header::add_field;
 use crate::sys::symbol::symbol;
 use crate::sys::variables;
+use crate::sys::visit::{self, Visit};
 
 /// The request that a fetch is a copy of.
 #[derive(Clone, Copy)]
@@ -70,7 +72,46 @@ pub(crate) fn make(
     life: &Fetch,
     on_event: ngx_event_handler_pt,
 ) -> Option<Req> {
-    let c = connect(client.r, on_event)?;
+    let r = bare(connect(client.r, on_event)?, client.r)?;
+    if fill(client, r, life).is_none() || follow(client.r, r).is_none() {
+        abandon(r);
+        return None;
+    }
+    Some(r)
+}
+
+/// A fetch comes by what the request comes by that leads it.
+fn follow(client: Req, fetch: Req) -> Option<()> {
+    match visit::known(client.connection()) {
+        None => Some(()),
+        Some(visit) => {
+            let own = Visit {
+                connection: fetch.connection(),
+                of_fetch: true,
+                ..visit
+            };
+            keep_visit(fetch, own)
+        }
+    }
+}
+
+/// Keeps what is known of the connection of a request until the request ends.
+pub(crate) fn keep_visit(r: Req, own: Visit) -> Option<()> {
+    r.on_end(end_visit, own.connection.cast_mut().cast())?;
+    visit::begin(own);
+    Some(())
+}
+
+/// # Safety
+/// Nothing is asked of the caller: the pointer is only compared.
+unsafe extern "C" fn end_visit(connection: *mut c_void) {
+    guard("the end of a refresh", (), || {
+        visit::end(connection.cast_const().cast());
+    });
+}
+
+/// Makes a request on a connection without a client, with nothing in it.
+pub(crate) fn bare(c: *mut ngx_connection_t, client: Req) -> Option<Req> {
     // SAFETY: the connection is complete; nginx gives NULL or a request on it.
     let raw = unsafe { ngx_http_create_request(c).as_mut() };
     let Some(raw) = raw else {
@@ -81,15 +122,11 @@ pub(crate) fn make(
     let r = unsafe { Req::new(raw) };
     r.connection().data = r.as_ptr().cast();
     // nginx has counted this one.
-    r.connection().requests = client.r.connection().requests;
+    r.connection().requests = client.connection().requests;
     take_out_of_counts();
     if r.on_end(put_back_into_counts, ptr::null_mut()).is_none() {
         // SAFETY: nothing is asked of the caller.
         unsafe { put_back_into_counts(ptr::null_mut()) };
-        abandon(r);
-        return None;
-    }
-    if fill(client, r, life).is_none() {
         abandon(r);
         return None;
     }

@@ -16,3 +16,4 @@ pub(crate) mod request_header;
 pub(crate) mod response_header;
 pub(crate) mod symbol;
 pub(crate) mod variables;
+pub(crate) mod visit;

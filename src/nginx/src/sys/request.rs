@@ -15,6 +15,7 @@ use swrcache::engine::Method;
 use crate::sys::conf::core_index;
 use crate::sys::module_index::ctx_index;
 use crate::sys::pool::{Pool, bytes_of};
+use crate::sys::visit;
 
 /// A request that nginx passed to a callback of ours, or that we made; good until its pool is destroyed.
 ///
@@ -114,9 +115,10 @@ impl Req {
         }
     }
 
-    /// Whether the client speaks TLS.
+    /// Whether the client speaks TLS, or would, if there is none.
     pub(crate) fn is_tls(self) -> bool {
-        has_tls(self.connection())
+        let c = self.connection();
+        visit::known(c).map_or_else(|| has_tls(c), |visit| visit.https)
     }
 
     pub(crate) fn ctx(self) -> *mut c_void {
