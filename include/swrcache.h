@@ -25,7 +25,7 @@
  *
  *   swrcache_lookup -+- SWRCACHE_SERVE: send decision.reply. If there is a decision.fetch: carry it out in the background.
  *                    +- SWRCACHE_FETCH: carry out decision.fetch; the client waits.
- *                    +- SWRCACHE_WAIT:  look up again when the loop's swrcache_watch rings, or at decision.until.
+ *                    +- SWRCACHE_WAIT:  look up again when the loop's swrcache_watch is readable, or at decision.until.
  *                    +- SWRCACHE_PASS:  proxy it yourself.
  *                    +- SWRCACHE_GATEWAY_TIMEOUT: send 504.
  *
@@ -548,7 +548,7 @@ enum swrcache_action {
    */
   SWRCACHE_SERVE = 1,
   /**
-   * Wait: another request fetches this. Look up again with `SWRCACHE_WAITED` when a `swrcache_watch` rings, or with
+   * Wait: another request fetches this. Look up again with `SWRCACHE_WAITED` when a `swrcache_watch` becomes readable, or with
    * `SWRCACHE_TIMED_OUT` at `until`. Keep the first `until` of several.
    */
   SWRCACHE_WAIT = 2,
@@ -782,7 +782,7 @@ int swrcache_reply_head_text(const swrcache_reply *reply,
  * One thread at a time.
  *
  * Returns 0; SWRCACHE_EAGAIN if the body is still being fetched and there is nothing more yet: read on when a
- * `swrcache_watch` rings, or use `swrcache_reply_read_wait`; SWRCACHE_EBROKEN if the rest will never come: break the client's
+ * `swrcache_watch` becomes readable, or use `swrcache_reply_read_wait`; SWRCACHE_EBROKEN if the rest will never come: break the client's
  * connection off, so that it knows; SWRCACHE_EOUTGROWN, to the client that leads the fetch alone, if the rest did not fit into the cache:
  * send it on yourself; SWRCACHE_EINVAL for a NULL or a capacity of 0; SWRCACHE_EBUSY.
  */
@@ -1124,7 +1124,7 @@ int swrcache_pass_status(const swrcache_policy *policy,
 /**
  * Makes a watcher: a descriptor that becomes readable when something has moved that this process waits for.
  *
- * Each event loop has one of its own, as many as there are: every watcher hears every ring, and none takes one from another, nor
+ * Each event loop has one of its own, as many as there are: every watcher reports every wake-up, and none takes one from another, nor
  * from threads that wait (`swrcache_lookup_wait`, `swrcache_wait`, `swrcache_reply_read_wait`). `*watch` is yours, to be freed with
  * `swrcache_watch_free`; NULL on failure. It is of this process alone: make it after `swrcache_after_fork`. Make it before the loop
  * first looks up.
@@ -1140,9 +1140,9 @@ int swrcache_watch_new(swrcache_cache *cache,
  * Tells the descriptor to watch for reading.
  *
  * When it is readable, call `swrcache_watch_clear`, then look up again all requests of this loop that were told to wait, and read on
- * in all its replies that said SWRCACHE_EAGAIN. It may ring for nothing, also the first time. It is an epoll, to be watched
+ * in all its replies that said SWRCACHE_EAGAIN. It may become readable for nothing, also the first time. It is an epoll, to be watched
  * level-triggered or edge-triggered by poll, select, epoll or io_uring; neither read nor close it: it lives as long as the watcher.
- * Where processes share a `SWRCACHE_FILE` that were not forked from one another, or are more than the options said, nobody can ring:
+ * Where processes share a `SWRCACHE_FILE` that were not forked from one another, or are more than the options said, nobody can wake another:
  * then it becomes readable by itself, 20 ms after something was to be waited for.
  *
  * Any thread.

@@ -17,7 +17,7 @@ use super::error::{
 use super::handle::{Handle, Kind, call};
 use super::log::{SWRCACHE_LOG_ERROR, SWRCACHE_LOG_NOTICE, log};
 use super::types::{self, SWRCACHE_NUL, Sized_, bytes, put};
-use super::wake::{UNRUNG, UNSURE, Wake};
+use super::wake::{UNSURE, UNWOKEN, Wake};
 use crate::engine;
 use crate::engine::stats::counted;
 use crate::store::{Found, Millis, Region, RegionOptions, Share, StoreError};
@@ -120,7 +120,7 @@ pub(crate) struct Shared {
     /// Background fetches that are not over.
     pub(crate) refreshing: AtomicU32,
     /// The last call to tidy has left something to do.
-    mending: AtomicBool,
+    repairing: AtomicBool,
     /// The log has been told that the memory is damaged.
     damage_told: AtomicBool,
     opened: Instant,
@@ -169,27 +169,27 @@ impl Shared {
         }
     }
 
-    /// How long to wait for a ring before one looks by oneself.
-    fn unrung(&self) -> Duration {
+    /// How long to wait for a wake-up before looking without one.
+    fn unwoken(&self) -> Duration {
         match self.memory {
             SWRCACHE_PRIVATE => Duration::MAX,
-            SWRCACHE_FILE if self.engine.region().has_strangers() => UNRUNG,
-            _ if self.wake.has_no_bell() => UNRUNG,
+            SWRCACHE_FILE if self.engine.region().has_strangers() => UNWOKEN,
+            _ if self.wake.has_no_bell() => UNWOKEN,
             _ => UNSURE,
         }
     }
 
     /// Something is to be waited for by way of a watcher.
     pub(crate) fn awaited(&self) {
-        self.wake.look_after(self.unrung());
+        self.wake.look_after(self.unwoken());
     }
 
     /// Waits until something may have moved since the ticket was taken; false when `until` comes first.
     pub(crate) fn wait(&self, ticket: u64, until: Instant) -> bool {
-        self.wake.wait(ticket, until, self.unrung())
+        self.wake.wait(ticket, until, self.unwoken())
     }
 
-    /// Looks whether processes have died, at most twice in [`UNSURE`]: those who wait for them are rung.
+    /// Looks whether processes have died, at most twice in [`UNSURE`]: those who wait for them are woken.
     pub(crate) fn look_for_dead(&self) {
         let at = self.opened.elapsed().as_millis() as u64;
         let due = self.next_look.load(Relaxed);
@@ -310,7 +310,7 @@ unsafe fn region(options: &Options) -> Result<Region> {
 fn enter(region: &Region, wake: &Wake) -> Result<()> {
     let began = Instant::now();
     loop {
-        match region.enter(wake.bell()) {
+        match region.enter(wake.waker()) {
             Err(StoreError::NoSlotYet) if began.elapsed() < CLEANED_WITHIN => {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -344,7 +344,7 @@ fn open(region: Region, options: &Options) -> Result<Shared> {
         opened_by: std::process::id(),
         counters: Counters::default(),
         refreshing: AtomicU32::new(0),
-        mending: AtomicBool::new(false),
+        repairing: AtomicBool::new(false),
         damage_told: AtomicBool::new(false),
         opened: Instant::now(),
         next_look: AtomicU64::new(0),
@@ -435,16 +435,16 @@ pub unsafe extern "C" fn swrcache_wait(cache: *const Cache, ticket: u64, until: 
 pub unsafe extern "C" fn swrcache_tidy(cache: *mut Cache) -> c_int {
     shared(cache, |cache| {
         let region = cache.engine.region();
-        let stint = if cache.mending.load(Relaxed) {
+        let budget = if cache.repairing.load(Relaxed) {
             STINT
         } else {
-            // This has its own stint.
+            // A repair has a time budget of its own.
             cache.reap();
             region.sweep(cache.now(), TIDY_PLACES);
             Duration::ZERO
         };
-        let more = region.maintain(stint) == Ok(false);
-        cache.mending.store(more, Relaxed);
+        let more = region.maintain(budget) == Ok(false);
+        cache.repairing.store(more, Relaxed);
         match more {
             _ if region.is_damaged() => cache.must_be_sound(),
             true => Err(SWRCACHE_EAGAIN.into()),

@@ -24,7 +24,7 @@ use crate::engine::{self, Decision as Verdict, Part, Passed, Turn};
 pub const SWRCACHE_PASS: c_int = 0;
 /// Serve: answer with `reply`. If there is a `fetch` too, carry it out beside, in the background.
 pub const SWRCACHE_SERVE: c_int = 1;
-/// Wait: another request fetches this. Look up again with `SWRCACHE_WAITED` when a `swrcache_watch` rings, or with
+/// Wait: another request fetches this. Look up again with `SWRCACHE_WAITED` when a `swrcache_watch` becomes readable, or with
 /// `SWRCACHE_TIMED_OUT` at `until`. Keep the first `until` of several.
 pub const SWRCACHE_WAIT: c_int = 2;
 /// Fetch: carry out `fetch`; the client waits for what comes of it.
@@ -188,8 +188,8 @@ fn decide_waiting(
             return;
         }
         until = until.min(told.until);
-        let rung = cache.wait(told.ticket, cache.instant(until));
-        asked.turn = match rung && cache.now() < until {
+        let woken = cache.wait(told.ticket, cache.instant(until));
+        asked.turn = match woken && cache.now() < until {
             true => Turn::Waited,
             false => Turn::TimedOut,
         };

@@ -339,7 +339,7 @@ pub unsafe extern "C" fn swrcache_reply_head_text(
 /// One thread at a time.
 ///
 /// Returns 0; SWRCACHE_EAGAIN if the body is still being fetched and there is nothing more yet: read on when a
-/// `swrcache_watch` rings, or use `swrcache_reply_read_wait`; SWRCACHE_EBROKEN if the rest will never come: break the client's
+/// `swrcache_watch` becomes readable, or use `swrcache_reply_read_wait`; SWRCACHE_EBROKEN if the rest will never come: break the client's
 /// connection off, so that it knows; SWRCACHE_EOUTGROWN, to the client that leads the fetch alone, if the rest did not fit into the cache:
 /// send it on yourself; SWRCACHE_EINVAL for a NULL or a capacity of 0; SWRCACHE_EBUSY.
 ///

@@ -1,13 +1,13 @@
 //! Waiting for what other processes and threads do.
 //!
-//! A process has one bell, an eventfd of the set that it shares with those it was forked with. The bell is never read: whoever waits
-//! has an epoll of his own in which the bell is edge-triggered, so that the kernel tells each of every ring and nobody takes a ring
+//! A process has one waker, an eventfd of the set that it shares with those it was forked with. The eventfd is never read: whoever waits
+//! has an epoll of its own in which the eventfd is edge-triggered, so that the kernel reports every wake-up to each, and nobody takes one
 //! from another. Such are the [`Watcher`]s of the host's event loops, and one that the threads of a process share: the thread
-//! that listens on it counts the ring (`generation`) for the others, so that a thread that took a *ticket* before it looked
+//! that listens on it counts the wake-up (`generation`) for the others, so that a thread that took a *ticket* before it looked
 //! can't miss what came after.
 //!
-//! Processes that map the same file without having been forked from one another have no bell in common, and more processes than
-//! there are bells have none at all. A process that has died rings nobody either. Whoever waits therefore looks by itself after a
+//! Processes that map the same file without having been forked from one another have no waker in common, and more processes than
+//! there are wakers have none at all. A process that has died wakes nobody either. Whoever waits therefore looks by itself after a
 //! while: a thread wakes up for it, and watchers hear a timer too, which is set when something is to be waited for.
 
 use std::io;
@@ -21,13 +21,13 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::store::{WakerId, Wakers};
 
-/// How long one waits before one looks by oneself where processes can't ring each other.
-pub(crate) const UNRUNG: Duration = Duration::from_millis(20);
+/// How long to wait before looking without a wake-up, if processes can not wake each other.
+pub(crate) const UNWOKEN: Duration = Duration::from_millis(20);
 /// The same where they can: one of them may have died.
 pub(crate) const UNSURE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Wake {
-    bells: Arc<Wakers>,
+    wakers: Arc<Wakers>,
     /// Other processes may come.
     shared: bool,
     generation: AtomicU64,
@@ -38,7 +38,7 @@ pub(crate) struct Wake {
 /// What a process has of its own; a forked one begins anew.
 struct State {
     pid: u32,
-    bell: Option<WakerId>,
+    waker: Option<WakerId>,
     /// Rings where nobody else may.
     timer: Option<Arc<Timer>>,
     /// What the threads of this process listen on, made when one first waits.
@@ -48,15 +48,15 @@ struct State {
 }
 
 impl Wake {
-    /// With bells for so many processes; `shared` with others at all.
+    /// With wakers for so many processes; `shared` with others at all.
     pub(crate) fn new(processes: usize, shared: bool) -> io::Result<Wake> {
         let wake = Wake {
-            bells: Arc::new(Wakers::new(processes)?),
+            wakers: Arc::new(Wakers::new(processes)?),
             shared,
             generation: AtomicU64::new(0),
             state: Mutex::new(State {
                 pid: 0,
-                bell: None,
+                waker: None,
                 timer: None,
                 threads: None,
                 listening: false,
@@ -67,9 +67,9 @@ impl Wake {
         Ok(wake)
     }
 
-    /// The bell of this process, to be given to the region.
-    pub(crate) fn bell(&self) -> Option<(Arc<Wakers>, WakerId)> {
-        Some((Arc::clone(&self.bells), self.state.lock().bell?))
+    /// The waker of this process, for the region.
+    pub(crate) fn waker(&self) -> Option<(Arc<Wakers>, WakerId)> {
+        Some((Arc::clone(&self.wakers), self.state.lock().waker?))
     }
 
     /// Whether all of this is the calling process's own, not what it inherited.
@@ -77,17 +77,17 @@ impl Wake {
         self.state.lock().pid == std::process::id()
     }
 
-    /// Takes a bell of this process's own, also in a forked child.
+    /// Claims a waker for this process, also in a forked child.
     pub(crate) fn forked(&self) -> io::Result<()> {
         let mut state = self.state.lock();
-        let bell = self.bells.claim();
-        let timer = match bell {
+        let waker = self.wakers.claim();
+        let timer = match waker {
             Some(_) if !self.shared => None,
             _ => Some(Arc::new(Timer::new()?)),
         };
         *state = State {
             pid: std::process::id(),
-            bell,
+            waker,
             timer,
             threads: None,
             listening: false,
@@ -95,25 +95,25 @@ impl Wake {
         Ok(())
     }
 
-    /// Makes watchers readable after that time, should nobody ring.
+    /// Makes watchers readable after that time, unless something wakes them before.
     pub(crate) fn look_after(&self, time: Duration) {
         if let Some(timer) = &self.state.lock().timer {
             timer.set(time);
         }
     }
 
-    /// Whether this process has no bell.
+    /// Whether this process has no waker.
     pub(crate) fn has_no_bell(&self) -> bool {
-        self.state.lock().bell.is_none()
+        self.state.lock().waker.is_none()
     }
 
-    /// Gives the bell back.
+    /// Releases the waker.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         let is_own = state.pid == std::process::id();
-        let bell = if is_own { state.bell.take() } else { None };
-        if let Some(bell) = bell {
-            self.bells.release(bell);
+        let waker = if is_own { state.waker.take() } else { None };
+        if let Some(waker) = waker {
+            self.wakers.release(waker);
         }
     }
 
@@ -123,8 +123,8 @@ impl Wake {
     }
 
     fn watcher_of(&self, state: &State) -> io::Result<Watcher> {
-        let bell = state.bell.map(|bell| self.bells.fd(bell));
-        Watcher::new(bell, state.timer.clone())
+        let waker = state.waker.map(|waker| self.wakers.fd(waker));
+        Watcher::new(waker, state.timer.clone())
     }
 
     /// What to give to [`Wake::wait`]; taken before one looks.
@@ -133,8 +133,8 @@ impl Wake {
     }
 
     /// Waits until something has happened since the ticket was taken; false when `until` comes first.
-    /// Something has always happened after `unrung`.
-    pub(crate) fn wait(&self, ticket: u64, until: Instant, unrung: Duration) -> bool {
+    /// Something has always happened after `unwoken`.
+    pub(crate) fn wait(&self, ticket: u64, until: Instant, unwoken: Duration) -> bool {
         let mut state = self.state.lock();
         loop {
             if self.ticket() != ticket {
@@ -151,10 +151,10 @@ impl Wake {
             state.listening = true;
             let threads = self.threads(&mut state);
             drop(state);
-            let rung = listen(threads.as_deref(), until - now, unrung);
+            let woken = listen(threads.as_deref(), until - now, unwoken);
             state = self.state.lock();
             state.listening = false;
-            if rung {
+            if woken {
                 self.generation
                     .store(self.generation.load(Acquire).wrapping_add(1), Release);
             }
@@ -172,18 +172,18 @@ impl Wake {
     }
 }
 
-/// Waits for a ring; whether it is time to look.
-fn listen(threads: Option<&Watcher>, left: Duration, unrung: Duration) -> bool {
+/// Waits for a wake-up; returns whether it is time to look.
+fn listen(threads: Option<&Watcher>, left: Duration, unwoken: Duration) -> bool {
     match threads {
-        Some(watcher) => watcher.hear(left.min(unrung)) || unrung <= left,
+        Some(watcher) => watcher.hear(left.min(unwoken)) || unwoken <= left,
         None => {
-            std::thread::sleep(left.min(UNRUNG));
+            std::thread::sleep(left.min(UNWOKEN));
             true
         }
     }
 }
 
-/// One who hears every ring of the process's bell: an epoll of the bell and, where there is one, the timer.
+/// Reports every wake-up of the process: an epoll of its eventfd and of the timer, if there is one.
 pub(crate) struct Watcher {
     both: OwnedFd,
     /// The registration ends when the last descriptor of the timer is closed.
@@ -191,11 +191,11 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    fn new(bell: Option<RawFd>, timer: Option<Arc<Timer>>) -> io::Result<Watcher> {
+    fn new(waker: Option<RawFd>, timer: Option<Arc<Timer>>) -> io::Result<Watcher> {
         // SAFETY: it takes no pointers, and what it returns is new.
         let both = unsafe { owned(libc::epoll_create1(libc::EPOLL_CLOEXEC)) }?;
         let timer_fd = timer.as_ref().map(|timer| timer.0.as_raw_fd());
-        for fd in bell.into_iter().chain(timer_fd) {
+        for fd in waker.into_iter().chain(timer_fd) {
             let mut event = libc::epoll_event {
                 // Edge-triggered: every write to the eventfd is an event to every epoll, whoever has heard it before.
                 events: (libc::EPOLLIN | libc::EPOLLET) as u32,
@@ -215,7 +215,7 @@ impl Watcher {
         })
     }
 
-    /// Readable when there was a ring since [`Watcher::clear`].
+    /// Readable when there was a wake-up since [`Watcher::clear`].
     pub(crate) fn fd(&self) -> RawFd {
         self.both.as_raw_fd()
     }
@@ -225,9 +225,9 @@ impl Watcher {
         self.hear(Duration::ZERO);
     }
 
-    /// Whether there was a ring since the last time, waiting so long for it.
+    /// Whether there was a wake-up since the last time; waits so long for one.
     fn hear(&self, left: Duration) -> bool {
-        // Room for the bell and the timer.
+        // Room for the eventfd and the timer.
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 2];
         let ms = match left {
             Duration::ZERO => 0,

@@ -12,9 +12,9 @@ use super::wake::Watcher;
 /// What is behind a `swrcache_watch`.
 pub struct WatchValue {
     watcher: Watcher,
-    /// Whose bell it hears.
+    /// The cache whose wake-ups it reports.
     pid: u32,
-    /// Keeps the bell.
+    /// Keeps the eventfd open.
     _cache: Arc<Shared>,
 }
 
@@ -27,7 +27,7 @@ pub type Watch = Handle<WatchValue>;
 
 /// Makes a watcher: a descriptor that becomes readable when something has moved that this process waits for.
 ///
-/// Each event loop has one of its own, as many as there are: every watcher hears every ring, and none takes one from another, nor
+/// Each event loop has one of its own, as many as there are: every watcher reports every wake-up, and none takes one from another, nor
 /// from threads that wait (`swrcache_lookup_wait`, `swrcache_wait`, `swrcache_reply_read_wait`). `*watch` is yours, to be freed with
 /// `swrcache_watch_free`; NULL on failure. It is of this process alone: make it after `swrcache_after_fork`. Make it before the loop
 /// first looks up.
@@ -63,7 +63,7 @@ fn on(watch: *const Watch, f: impl FnOnce(&Watcher) -> Result<()>) -> Result<()>
     unsafe {
         Handle::with_ref(watch, |watch| match watch.pid == std::process::id() {
             true => f(&watch.watcher),
-            // Its descriptor is shared with the parent, from which it would take rings.
+            // Its descriptor is shared with the parent, from which it would take wake-ups.
             false => Err(Error::new(
                 SWRCACHE_ESTATE,
                 "the watcher is of the process that this one was forked from",
@@ -75,9 +75,9 @@ fn on(watch: *const Watch, f: impl FnOnce(&Watcher) -> Result<()>) -> Result<()>
 /// Tells the descriptor to watch for reading.
 ///
 /// When it is readable, call `swrcache_watch_clear`, then look up again all requests of this loop that were told to wait, and read on
-/// in all its replies that said SWRCACHE_EAGAIN. It may ring for nothing, also the first time. It is an epoll, to be watched
+/// in all its replies that said SWRCACHE_EAGAIN. It may become readable for nothing, also the first time. It is an epoll, to be watched
 /// level-triggered or edge-triggered by poll, select, epoll or io_uring; neither read nor close it: it lives as long as the watcher.
-/// Where processes share a `SWRCACHE_FILE` that were not forked from one another, or are more than the options said, nobody can ring:
+/// Where processes share a `SWRCACHE_FILE` that were not forked from one another, or are more than the options said, nobody can wake another:
 /// then it becomes readable by itself, 20 ms after something was to be waited for.
 ///
 /// Any thread.

@@ -3,6 +3,7 @@
 //! byte, have no lock held, serve no wrong byte, and have no key that can't be fetched any more.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use swrcache::store::*;
 
@@ -91,8 +92,15 @@ fn claim_on(region: &Region, object: &Object) -> Claim {
     }
 }
 
+/// Where only the slots of the dead are left, entering has to be tried again until those are cleaned up after.
 fn enter(region: &Region) {
-    region.enter(None).expect("enter");
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        match region.enter(None) {
+            Err(StoreError::NoSlotYet) if Instant::now() < until => {}
+            entered => return entered.expect("enter"),
+        }
+    }
 }
 
 /// A fill in progress.
