@@ -10,8 +10,13 @@ use std::slice;
 
 use nginx_sys::{ngx_conf_t, ngx_module_t};
 
-/// A filter, by its module; the directives that turn it on; whether its configuration, by the first words of it, does so.
-const FILTERS: [(&CStr, &str, fn(&[usize; WORDS]) -> bool); 3] = [
+/// The first words of the configuration of a filter.
+type Words = [usize; WORDS];
+
+/// A filter, by its module; the directives that turn it on; whether its configuration does so.
+type Filter = (&'static CStr, &'static str, fn(&Words) -> bool);
+
+const FILTERS: [Filter; 3] = [
     // ngx_flag_t enable
     (c"ngx_http_ssi_filter_module", "ssi", |words| words[0] == 1),
     // ngx_uint_t dynamic, ngx_array_t *pairs
@@ -46,9 +51,9 @@ pub(super) unsafe fn rewriter(
     FILTERS.iter().find_map(|(name, directive, is_on)| {
         let found = modules.iter().find(|module| is_named(**module, name))?;
         // SAFETY: a module of this name is an HTTP module with a configuration of more than `WORDS` words for each location.
-        let words: &[usize; WORDS] = unsafe {
+        let words: &Words = unsafe {
             (*locations.add((**found).ctx_index))
-                .cast::<[usize; WORDS]>()
+                .cast::<Words>()
                 .as_ref()?
         };
         is_on(words).then_some(*directive)
