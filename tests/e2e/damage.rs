@@ -67,7 +67,8 @@ fn damaged(parameter: &str, damage: impl FnOnce(&Nginx)) {
         (refused.status, refused.header("X-Reason")),
         (503, Some("purge-failed"))
     );
-    let line = "the purge of \"http://localhost/\" in zone \"main\" failed";
+    // Its key under the other scheme is the other one.
+    let line = "the purge of \"http://localhost/\" and 1 more in zone \"main\" failed";
     assert!(nginx.error_log().contains(line), "{}", nginx.error_log());
     // As often as it is reloaded: memory is taken over as usual again.
     nginx.reload();

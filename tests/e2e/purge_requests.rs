@@ -906,7 +906,8 @@ fn purge_requests_that_refresh() {
     }
     origin.await_hits("/private", 1);
     origin.await_hits("/broken", 2);
-    assert_eq!(origin.hits("/none"), 3);
+    // One that comes while another fetches the same shares that fetch.
+    origin.await_hits("/none", 1);
 }
 
 /// A refresh in one step with a soft purge: visitors get the stale response until the new one is there, and none waits.

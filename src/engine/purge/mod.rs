@@ -141,6 +141,11 @@ impl Removal {
         }
     }
 
+    /// Whether the store was found damaged, so that no step will ever get further.
+    pub fn is_in_vain(&self) -> bool {
+        self.region.is_damaged()
+    }
+
     fn go_on(&mut self, places: u32) -> Result<bool, Busy> {
         while let Some(key) = self.keys.last() {
             self.removed += u64::from(self.region.try_remove_key(key)?);

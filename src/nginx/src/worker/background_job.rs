@@ -78,6 +78,13 @@ pub(crate) fn forget(r: Req) {
 pub(crate) fn finish_all() {
     let jobs = JOBS.take();
     for mut job in jobs {
+        job.removals.retain(|removal| {
+            let in_vain = removal.is_in_vain();
+            if in_vain {
+                log_failure(&job.about);
+            }
+            !in_vain
+        });
         let done = (0..TRIES_AT_END).any(|_| {
             job.removals
                 .retain_mut(|removal| removal.step(u32::MAX) != Ok(true));
@@ -143,12 +150,13 @@ fn try_later() {
     }
 }
 
-/// The first job, if it has been tried for too long.
+/// The first job, if it has been tried for too long, or its zone is damaged.
 fn given_up() -> Option<Job> {
     let mut jobs = JOBS.borrow_mut();
     let job = jobs.front_mut()?;
     job.tries += 1;
-    if job.tries > TRIES {
+    let in_vain = job.removals.front().is_some_and(Removal::is_in_vain);
+    if in_vain || job.tries > TRIES {
         jobs.pop_front()
     } else {
         None
