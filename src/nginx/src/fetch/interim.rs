@@ -25,6 +25,8 @@ use crate::sys::header_list::{self, new_list};
 use crate::sys::pool::bytes_of;
 use crate::sys::record;
 use crate::sys::request::{Req, is_ok};
+#[cfg(nginx_has = "ngx_http_core_loc_conf_s.early_hints")]
+use crate::sys::response_header::push;
 
 type Callback = unsafe extern "C" fn(*mut ngx_http_request_t) -> ngx_int_t;
 
