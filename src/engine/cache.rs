@@ -14,7 +14,7 @@ use super::request::{Request, Turn};
 use super::stats::{self, Answered, Counter, Listed, PurgedBy};
 use crate::engine::decide::answer::answer;
 use crate::engine::decide::decision::{Decision, Serve};
-use crate::engine::encode::EncodeQueue;
+use crate::engine::encode::{Choosing, EncodeQueue};
 use crate::engine::purge::invalidation::Invalidation;
 use crate::engine::purge::mode::PurgeMode;
 use crate::engine::verdict::Status;
@@ -90,14 +90,26 @@ impl Cache {
         if let Some(aside) = brought.is_over(now) {
             return Err(aside);
         }
-        let object = &brought.object;
+        let presence = Presence::of(req.fields);
+        let mut object = brought.object.clone();
+        if !policy.compress.is_empty() {
+            let choosing = Choosing {
+                region: &self.region,
+                queue: self.encoders.get(),
+                req,
+                policy,
+                presence,
+                now,
+            };
+            object = choosing.form_of(object);
+        }
         Ok(Serve {
-            answer: answer(object, req, Presence::of(req.fields), policy),
-            object: object.clone(),
+            answer: answer(&object, req, presence, policy),
             status: brought.status,
             reason: brought.reason,
             age: object.age(now),
             ttl: object.ttl(now),
+            object,
             collapsed: false,
             refresh: None,
         })

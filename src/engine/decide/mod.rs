@@ -394,6 +394,20 @@ impl Deciding<'_> {
         Decision::Serve(self.served(stored, status, asked.reason(), Some(refresh)))
     }
 
+    /// The stored response in the form that suits the client's `Accept-Encoding`. Kept out of the way of those without forms.
+    #[inline(never)]
+    fn in_form(&self, stored: Stored) -> Stored {
+        let choosing = Choosing {
+            region: self.region,
+            queue: self.encoders,
+            req: self.req,
+            policy: self.policy,
+            presence: self.presence,
+            now: self.now,
+        };
+        choosing.form_of(stored)
+    }
+
     #[inline]
     fn served(
         &self,
@@ -403,15 +417,11 @@ impl Deciding<'_> {
         refresh: Option<Box<Fetch>>,
     ) -> Serve {
         let (age, ttl) = (stored.age(self.now), stored.ttl(self.now));
-        let choosing = Choosing {
-            region: self.region,
-            queue: self.encoders,
-            req: self.req,
-            policy: self.policy,
-            presence: self.presence,
-            now: self.now,
+        // Who only asks what would happen is not to have a form made, nor counted as asked for.
+        let stored = match self.policy.compress.is_empty() || !self.acts() {
+            true => stored,
+            false => self.in_form(stored),
         };
-        let stored = choosing.form_of(stored);
         Serve {
             answer: answer(&stored, self.req, self.presence, self.policy),
             status,

@@ -42,25 +42,27 @@ pub(crate) struct Choosing<'a> {
 }
 
 impl Choosing<'_> {
-    /// The response in the form that the client gets: with the encoded body that it wants most of those that are there, or as it is.
+    /// The response in the form that the client gets: with the encoded body that it wants most of those that are there, or as it is. To be
+    /// called only where the policy names codings.
     pub(crate) fn form_of(&self, stored: Stored) -> Stored {
-        if self.policy.compress.is_empty() || !self.can_be_encoded(&stored) {
+        if !self.can_be_encoded(&stored) {
             return stored;
         }
-        let form = match self.presence.has(Presence::ACCEPT_ENCODING) {
+        let has_choice = stored.is_complete() && self.presence.has(Presence::ACCEPT_ENCODING);
+        let form = match has_choice {
             true => self.wanted(&stored),
             false => None,
         };
         stored.negotiated(form)
     }
 
+    /// Whether it is one to be encoded, as far as is known of it while its body arrives.
     fn can_be_encoded(&self, stored: &Stored) -> bool {
-        let body = stored.object().body();
+        let lengths = self.policy.compress_min_length..=LONGEST;
         matches!(self.req.method, Method::Get | Method::Head)
             // As nginx's gzip filter (ngx_http_gzip_header_filter).
             && matches!(stored.status(), 200 | 403 | 404)
-            && stored.is_complete()
-            && (self.policy.compress_min_length..=LONGEST).contains(&body.len)
+            && stored.content_length().is_none_or(|length| lengths.contains(&length))
             && !stored.no_transform()
             && !stored.is_of_head()
             && is_plain_and_of_type(stored, &self.policy.compress_types)

@@ -107,7 +107,7 @@ impl Encoder {
 
 impl Job {
     fn carry_out(&self) {
-        let hash = self.hash();
+        let Some(hash) = self.hash() else { return };
         for wanted in &self.wanted {
             let (coding, known) = (wanted.coding, Known::of(&self.original));
             if !self.original.is_current() || *self.gate.closed.lock() {
@@ -129,9 +129,17 @@ impl Job {
         let EncodeLevel { coding, level } = *wanted;
         let length = self.original.body().len;
         let size = usize::try_from(length).unwrap_or(usize::MAX);
-        let Some(encoded) = encode(coding, level, size, &mut self.pieces()) else {
+        let mut read = 0;
+        let mut pieces = self.pieces().inspect(|piece| read += piece.len() as u64);
+        let encoded = encode(coding, level, size, &mut pieces);
+        drop(pieces);
+        let Some(encoded) = encoded else {
             return Known::note_in_vain(&self.original, coding);
         };
+        // A body that turns out to be damaged ends early: nothing is made of what is left.
+        if read != length {
+            return;
+        }
         if self.store(&key_of(&self.original, hash, coding), coding, &encoded) {
             Known::note_made(&self.original, coding);
             stats::add(&self.region, Counter::Encoded(coding), 1);
@@ -162,18 +170,24 @@ impl Job {
         fill.write(encoded).is_ok() && fill.commit(self.now).is_ok()
     }
 
-    /// The hash of the original's bytes, which is made now if the fill has not made it.
-    fn hash(&self) -> u64 {
+    /// The hash of the original's bytes, which is made now if the fill has not made it; nothing if the body is damaged.
+    fn hash(&self) -> Option<u64> {
         let word = self.original.attribute(attributes::HASH);
         match word.load(Relaxed) {
             0 => {
-                let mut hasher = Xxh3::new();
-                self.pieces().for_each(|piece| hasher.update(piece));
+                let (mut hasher, mut read) = (Xxh3::new(), 0);
+                self.pieces().for_each(|piece| {
+                    hasher.update(piece);
+                    read += piece.len() as u64;
+                });
                 let hash = hasher.digest().max(1);
-                word.store(hash, Relaxed);
-                hash
+                let is_whole = read == self.original.body().len;
+                is_whole.then(|| {
+                    word.store(hash, Relaxed);
+                    hash
+                })
             }
-            hash => hash,
+            hash => Some(hash),
         }
     }
 
