@@ -111,7 +111,7 @@ test-chaos: module
 # Side by side with nginx's own cache, and with the other caches that `make bench-deps` has installed; under ten minutes,
 # on a quiet machine. `make bench-quick` takes one and only shows that it runs.
 bench: module
-	@scripts/module.sh uncounted
+	@scripts/module.sh by-turns
 	@bench/servers/bench.py --readme
 	@bench/servers/store.py
 
@@ -120,7 +120,7 @@ bench-store: module
 	@bench/servers/store.py
 
 bench-quick: module
-	@scripts/module.sh uncounted
+	@scripts/module.sh by-turns
 	@bench/servers/bench.py --quick
 
 # What the C library costs, beside the engine's own calls and others, by threads and by processes, into bench/c-library.md.

@@ -2,7 +2,7 @@
 # Builds the nginx module.
 #
 #   scripts/module.sh [vendored]      with nginx 1.28 of the crate nginx-src            -> build/vendored/
-#   scripts/module.sh uncounted       the same without the statistics' counting, for bench/    -> build/uncounted/
+#   scripts/module.sh by-turns        the same, but its statistics count by turns, for bench/         -> build/by-turns/
 #   scripts/module.sh debian          for Debian's nginx, with the sources in nginx-dev -> build/debian/
 #   scripts/module.sh trixie | forky  for that of another release (scripts/releases.sh) -> build/trixie/, build/forky/
 #   scripts/module.sh NGINX           for an nginx that is installed                    -> build/SERVER-VERSION/
@@ -114,7 +114,7 @@ case ${1:-vendored} in vendored | debian | trixie | forky) export SWR_CACHE_KNOW
 
 case ${1:-vendored} in
 vendored) vendored vendored vendored ;;
-uncounted) vendored uncounted vendored,uncounted ;;
+by-turns) vendored by-turns vendored,counting-by-turns ;;
 debian)
     NGINX_SOURCE=/usr/share/nginx/src
     installed "${DEBIAN_NGINX:-/usr/sbin/nginx}" debian

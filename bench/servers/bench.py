@@ -128,38 +128,22 @@ def measure_rates(servers, plan, scheme, sizes):
     return rates
 
 
-def processor_time(servers, process):
-    """Seconds that the worker has used."""
-    fields = Path(f"/proc/{worker(servers, process)}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def measure_counting(servers, plan):
-    """HITs of 1 KiB in a second of the worker's processor time, with the statistics' counting and without it: {rival: [a number a
-    round]}. The worker is what limits them; by its own time a hundredth shows, whatever else the machine does."""
-    if not servers.uncounted:
-        servers.left_out["what counting costs"] = "build/uncounted is not there: scripts/module.sh uncounted"
+    """Nanoseconds of the worker's processor time that a HIT of 1 KiB takes, with the statistics' counting and without it:
+    {with, without}. One process does both by turns: two processes of the same build differ by more than counting costs."""
+    rival = servers.by_turns
+    if not rival:
+        servers.left_out["what counting costs"] = "build/by-turns is not there: scripts/module.sh by-turns"
         return {}
-    rivals = [servers.rivals[OURS], servers.uncounted]
-    processes = {OURS: "swrcache", servers.uncounted.name: "uncounted"}
-    rates = {rival.name: [] for rival in rivals}
-    for rival in rivals:
-        if wrong := why_not_a_hit(servers, rival, 1024, False):
-            servers.left_out[f"{rival.name}, HIT of 1 KiB"] = wrong
-            return {}
-    # A hundredth shows only in many rounds.
-    for turn in range(2 * plan.rounds):
-        for rival in rivals if turn % 2 else rivals[::-1]:
-            seconds = 2 * plan.seconds
-            before = processor_time(servers, processes[rival.name])
-            rate, wrong = clients.wrk(rival.url(1024, "http"), seconds, 32, servers.cores.load)
-            if wrong:
-                servers.left_out[f"{rival.name}, HIT of 1 KiB"] = wrong
-                return {}
-            used = processor_time(servers, processes[rival.name]) - before
-            rates[rival.name].append(rate * seconds / used)
-    say("counting: " + ", ".join(f"{name} {report.median(values):.0f}/s" for name, values in rates.items()))
-    return rates
+    wrong = why_not_a_hit(servers, rival, 1024, False)
+    if not wrong:
+        _, wrong = clients.wrk(rival.url(1024, "http"), 4 * plan.rounds, 32, servers.cores.load)
+    if wrong:
+        servers.left_out[f"{rival.name}, HIT of 1 KiB"] = wrong
+        return {}
+    took = re.search(r"took ([\d.]+) ns with counting, ([\d.]+) ns without", servers.end("by-turns"))
+    say(f"counting: {took.group(0)}")
+    return {"with": float(took.group(1)), "without": float(took.group(2))}
 
 
 # ---------------------------------------------------------------------------------------------------------- after expiry

@@ -20,8 +20,8 @@ BUILD = Path(os.environ.get("SWR_BUILD", HERE.parents[1] / "build/vendored")).re
 
 # As rivals are called in the tables.
 OURS = "swrcache"
-UNCOUNTED = "swrcache that counts nothing"
-UNCOUNTED_BUILD = BUILD.parent / "uncounted"
+BY_TURNS = "swrcache that counts by turns"
+BY_TURNS_BUILD = BUILD.parent / "by-turns"
 RETURN = "`return 200`"
 STATIC = "static file"
 CACHE = "proxy_cache"
@@ -118,6 +118,12 @@ class Servers:
                     pass
         shutil.rmtree(self.dir, ignore_errors=True)
 
+    def end(self, name):
+        """Ends one of them, and returns what it has logged."""
+        os.killpg(self.running[name].pid, signal.SIGTERM)
+        self.running.pop(name).wait(5)
+        return (self.dir / name / "error.log").read_text(errors="replace")
+
     def start(self, name, command, port, core=None):
         core = self.cores.servers if core is None else core
         # Should this program be killed, the kernel ends those that run as its own user.
@@ -211,9 +217,9 @@ http {{
 
     def start_swrcache(self):
         self.add(self.swrcache("swrcache", OURS, BUILD))
-        self.uncounted = None
-        if (UNCOUNTED_BUILD / "nginx").exists():
-            self.uncounted = self.swrcache("uncounted", UNCOUNTED, UNCOUNTED_BUILD)
+        self.by_turns = None
+        if (BY_TURNS_BUILD / "nginx").exists():
+            self.by_turns = self.swrcache("by-turns", BY_TURNS, BY_TURNS_BUILD)
 
     def swrcache(self, name, title, build):
         port, tls = free_ports(2)

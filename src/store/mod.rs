@@ -34,6 +34,8 @@ pub use handle::fill::{Fill, NewObject, Publish, Superseded};
 pub use handle::marker::MarkerView;
 pub use handle::object::{BodyState, Completeness, Cursor, Object};
 pub use handle::purge::{Effect, Purge, Targets};
+#[cfg(feature = "counting-by-turns")]
+pub use index::counting::{is_counting, set_counting};
 pub use index::stats::Stats;
 pub use index::survey::Surveyed;
 pub use memory::block::{ATTRIBUTES, MARKER_ATTRIBUTES, MAX_KEY, MAX_LABELS};

@@ -15,6 +15,7 @@ use crate::store::handle::marker::{MarkerView, Markers, attribute_of};
 use crate::store::handle::object::Object;
 use crate::store::handle::purge::{Effect, Purge, Targets, remove_key};
 use crate::store::index::checksum::Checksums;
+use crate::store::index::counting::is_counting;
 use crate::store::index::evict::count_hit;
 use crate::store::index::lanes::Lanes;
 use crate::store::index::lease::Ask;
@@ -352,7 +353,7 @@ impl Region {
             newest = None;
         }
         let is_hot = chosen.as_ref().is_some_and(|at| !at.is_derived());
-        if counting == Counting::Hit && is_hot && !cfg!(feature = "uncounted") {
+        if counting == Counting::Hit && is_hot && is_counting() {
             Lanes::of(core).count_hot(&member.local, hash);
         }
         let hold = |at: EntryAt<'_>| self.hold(member, &at, counting);
@@ -544,7 +545,7 @@ impl Region {
     /// defines what each counter means. They outlive the process and, in a file, all processes.
     #[inline]
     pub fn tally(&self, place: usize, n: u64) {
-        if cfg!(feature = "uncounted") {
+        if !is_counting() {
             return;
         }
         if let Some(member) = self.shared.member() {

@@ -46,9 +46,7 @@ pub(crate) fn install(cf: *mut ngx_conf_t) -> Option<()> {
     content.rotate_right(1);
     let content = add(cf, ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE)?;
     *content.last_mut()? = Some(before_content);
-    if !cfg!(feature = "uncounted") {
-        *add(cf, ngx_http_phases_NGX_HTTP_LOG_PHASE)?.last_mut()? = Some(log);
-    }
+    *add(cf, ngx_http_phases_NGX_HTTP_LOG_PHASE)?.last_mut()? = Some(log);
     Some(())
 }
 
@@ -192,6 +190,10 @@ unsafe extern "C" fn log(r: *mut ngx_http_request_t) -> ngx_int_t {
     guard("counting a response", NGX_OK as ngx_int_t, || {
         // SAFETY: nginx passes a request that still has its pool.
         let r = unsafe { Req::new(r) };
+        #[cfg(feature = "counting-by-turns")]
+        if !crate::worker::turns::counts() {
+            return NGX_OK as ngx_int_t;
+        }
         match record::of::<Client>(r) {
             Some(client) if r.is_main() => client.count(),
             _ => {}

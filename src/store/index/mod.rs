@@ -5,6 +5,7 @@ pub(crate) mod body;
 pub(crate) mod builder;
 pub(crate) mod checksum;
 pub(crate) mod core;
+pub(crate) mod counting;
 pub(crate) mod evict;
 pub(crate) mod ghosts;
 pub(crate) mod labels;

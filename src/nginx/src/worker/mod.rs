@@ -4,4 +4,6 @@ pub(crate) mod background_job;
 pub(crate) mod encoder;
 pub(crate) mod parked;
 pub(crate) mod process;
+#[cfg(feature = "counting-by-turns")]
+pub(crate) mod turns;
 pub(crate) mod wakeup;

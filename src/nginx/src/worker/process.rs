@@ -162,6 +162,8 @@ fn enter(cycle: &ngx_cycle_t, main: &MainConf) {
 /// The cycle of this process is still there.
 pub(crate) unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
     guard("worker end", (), || {
+        #[cfg(feature = "counting-by-turns")]
+        crate::worker::turns::tell();
         if let Some(main) = zones() {
             background_job::finish_all();
             encoder::stop();
