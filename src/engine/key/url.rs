@@ -1,6 +1,9 @@
 //! A URL, split into the parts that keys are made of.
 
 use std::borrow::Cow;
+use std::fmt::{self, Display, Formatter};
+use std::net::Ipv6Addr;
+use std::str::FromStr;
 
 use percent_encoding::percent_decode;
 
@@ -29,6 +32,7 @@ impl Url {
         let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let is_sound = text.bytes().all(|b| b.is_ascii_graphic());
         let host = host_of(authority).filter(|_| is_sound)?;
+        port_of(authority)?;
         let target = match target.starts_with('/') {
             true => target.into(),
             false => format!("/{target}"),
@@ -46,6 +50,16 @@ impl Url {
         match self.https {
             true => b"https",
             false => b"http",
+        }
+    }
+
+    /// The port; where none is written, that of the scheme.
+    pub fn port(&self) -> u16 {
+        let written = std::str::from_utf8(&self.authority).ok().and_then(port_of);
+        match written.filter(|port| *port > 0) {
+            Some(port) => port,
+            None if self.https => 443,
+            None => 80,
         }
     }
 
@@ -69,6 +83,25 @@ impl Url {
     }
 }
 
+/// The port of an authority, 0 where none is written; nothing if it is not valid.
+fn port_of(authority: &str) -> Option<u16> {
+    let host = authority.rfind(']').map_or(0, |at| at + 1);
+    let (more, port) = match authority.get(host..)?.split_once(':') {
+        Some((more, digits)) => (more, digits.parse().ok().filter(|port| *port > 0)?),
+        None => (authority.get(host..)?, 0),
+    };
+    (host == 0 || more.is_empty()).then_some(port)
+}
+
+impl Display for Url {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for part in [self.scheme(), b"://", &self.authority, &self.target] {
+            f.write_str(&String::from_utf8_lossy(part))?;
+        }
+        Ok(())
+    }
+}
+
 /// The host of an authority, as nginx makes `$host` of it (ngx_http_validate_host).
 pub(crate) fn host_of(authority: &str) -> Option<String> {
     let end = match authority.starts_with('[') {
@@ -78,7 +111,11 @@ pub(crate) fn host_of(authority: &str) -> Option<String> {
     let host = authority.get(..end)?.to_ascii_lowercase();
     let host = host.strip_suffix('.').unwrap_or(&host);
     let is_host = |b: u8| b.is_ascii_graphic() && !b"/?#@\\".contains(&b);
-    (!host.is_empty() && host.bytes().all(is_host)).then(|| host.to_owned())
+    let is_sound = match host.strip_prefix('[') {
+        Some(address) => Ipv6Addr::from_str(address.strip_suffix(']')?).is_ok(),
+        None => host.bytes().all(is_host) && !host.is_empty() && !host.contains(".."),
+    };
+    is_sound.then(|| host.to_owned())
 }
 
 /// Converts a path as nginx does for `$uri`: decodes it, merges slashes and resolves dots
@@ -113,12 +150,13 @@ mod tests {
 
     #[test]
     fn a_url_in_its_parts() {
-        for (text, https, authority, host, target) in [
+        for (text, https, authority, host, port, target) in [
             (
                 "http://h.example/a?b",
                 false,
                 "h.example",
                 "h.example",
+                80,
                 "/a?b",
             ),
             (
@@ -126,28 +164,35 @@ mod tests {
                 true,
                 "H.Example:8443",
                 "h.example",
+                8443,
                 "/",
             ),
             (
-                "http://h.example.?b#c",
-                false,
+                "https://h.example.?b#c",
+                true,
                 "h.example.",
                 "h.example",
+                443,
                 "/?b",
             ),
-            ("http://[::1]:80/a//b", false, "[::1]:80", "[::1]", "/a//b"),
+            (
+                "http://[::1]:81/a//b",
+                false,
+                "[::1]:81",
+                "[::1]",
+                81,
+                "/a//b",
+            ),
+            ("http://[::1]/", false, "[::1]", "[::1]", 80, "/"),
         ] {
-            let url = Url::read(text).expect(text);
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            assert_eq!(
-                (
-                    url.https,
-                    &*text(&url.authority),
-                    &*text(&url.host),
-                    &*text(&url.target)
-                ),
-                (https, authority, host, target)
-            );
+            let expected = Url {
+                https,
+                authority: authority.as_bytes().into(),
+                host: host.as_bytes().into(),
+                target: target.as_bytes().into(),
+            };
+            assert_eq!(expected.port(), port, "{text}");
+            assert_eq!(Url::read(text), Some(expected), "{text}");
         }
         for text in [
             "/a",
@@ -157,6 +202,14 @@ mod tests {
             "http://:80/",
             "http://a@b/",
             "http://[::1/",
+            "http://[::g]/",
+            "http://[::1]8/",
+            "http://./",
+            "http://a..b/",
+            "http://h:/",
+            "http://h:0/",
+            "http://h:65536/",
+            "http://h:x/",
             "h",
         ] {
             assert_eq!(Url::read(text), None, "{text}");

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
+use crate::engine::key::url::Url;
 use crate::http::syntax::{is_token, members, trim};
 
 /// The format of the answer.
@@ -18,10 +19,10 @@ pub enum Form {
 }
 
 /// A request to explain.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explain {
     /// The URL.
-    pub url: Vec<u8>,
+    pub url: Url,
     /// The header fields.
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -55,7 +56,7 @@ impl Query {
                 b"zone" => once("zone", &mut query.zone, value.into_owned())?,
                 b"explain" => {
                     let explain = Explain {
-                        url: url(value.into_owned())?,
+                        url: url(&value)?,
                         headers: Vec::new(),
                     };
                     once("explain", &mut query.explain, explain)?;
@@ -123,18 +124,10 @@ fn form(value: &[u8]) -> Result<Form, String> {
     }
 }
 
-fn url(value: Vec<u8>) -> Result<Vec<u8>, String> {
-    let text = String::from_utf8_lossy(&value);
-    let known = ["http://", "https://"].iter().any(|scheme| {
-        let start = text.get(..scheme.len());
-        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme)) && text.len() > scheme.len()
-    });
-    match known && value.iter().all(u8::is_ascii_graphic) {
-        true => Ok(value),
-        false => Err(format!(
-            "\"explain\" is \"{text}\": expected an http or https URL"
-        )),
-    }
+fn url(value: &[u8]) -> Result<Url, String> {
+    let text = String::from_utf8_lossy(value);
+    Url::read(&text)
+        .ok_or_else(|| format!("\"explain\" is \"{text}\": expected an http or https URL"))
 }
 
 fn header(value: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
@@ -225,7 +218,7 @@ mod tests {
             parse("explain=https://h.example/a%3Fb%3D1+2%26c&header=Accept:%20de&header=X:")
                 .expect("a query");
         let explain = query.explain.expect("a URL");
-        assert_eq!(explain.url, b"https://h.example/a?b=1+2&c");
+        assert_eq!(*explain.url.target, *b"/a?b=1+2&c");
         let headers = [("Accept", "de"), ("X", "")];
         let headers = headers.map(|(n, v)| (n.as_bytes().to_vec(), v.as_bytes().to_vec()));
         assert_eq!(explain.headers, headers);

@@ -17,6 +17,7 @@ use nginx_sys::{
     ngx_listening_t, ngx_str_t, sockaddr, socklen_t,
 };
 use serde_json::{Value, json};
+use swrcache::engine::key::url::Url;
 use swrcache::engine::stats::Explain;
 use swrcache::engine::{Method, Request};
 
@@ -108,14 +109,6 @@ impl Own {
     }
 }
 
-/// A URL in its parts.
-pub(crate) struct Url {
-    pub(crate) https: bool,
-    pub(crate) authority: Vec<u8>,
-    port: u16,
-    pub(crate) target: Vec<u8>,
-}
-
 /// Looks up the index of `$scheme`, once the configuration has been read.
 pub(crate) fn install(cf: *mut ngx_conf_t) {
     for (index, name) in [(&SCHEME, &b"scheme"[..]), (&HTTPS, b"https")] {
@@ -126,15 +119,11 @@ pub(crate) fn install(cf: *mut ngx_conf_t) {
 
 /// Starts an explanation, in the content handler of `swr_cache_stats`.
 pub(crate) fn begin(r: Req, explain: &Explain) -> Option<ngx_int_t> {
-    let Some(url) = url(&explain.url) else {
-        let text = String::from_utf8_lossy(&explain.url);
-        let why = format!("\"explain\" is \"{text}\": it has no valid host or port");
-        return refuse(r, &why);
-    };
+    let url = &explain.url;
     let own = Own::of(r);
     let main = r.main().raw();
     main.set_count(main.count() + 1);
-    if dress(r, &url, explain).is_none() || !parse(r, &url) {
+    if dress(r, explain).is_none() || !parse(r, url) {
         own.put_back(r);
         // nginx has ended the request itself where it refuses a field.
         if r.raw().header_sent() != 0 {
@@ -169,53 +158,9 @@ fn refuse(r: Req, why: &str) -> Option<ngx_int_t> {
     send(r, NGX_HTTP_BAD_REQUEST, JSON, &text)
 }
 
-pub(crate) fn url(text: &[u8]) -> Option<Url> {
-    let text = std::str::from_utf8(text).ok()?;
-    let (scheme, rest) = text.split_once("://")?;
-    let https = scheme.eq_ignore_ascii_case("https");
-    let rest = rest.split('#').next()?;
-    let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    let end = match authority.starts_with('[') {
-        true => authority.find(']')? + 1,
-        false => authority.find(':').unwrap_or(authority.len()),
-    };
-    let (host, port) = authority.split_at(end);
-    let port = match port.strip_prefix(':') {
-        None if port.is_empty() => {
-            if https {
-                443
-            } else {
-                80
-            }
-        }
-        None => return None,
-        Some(digits) => digits.parse().ok().filter(|port| *port > 0)?,
-    };
-    is_host(host).then(|| Url {
-        https,
-        authority: authority.as_bytes().to_vec(),
-        port,
-        target: match target.starts_with('/') {
-            true => target.as_bytes().to_vec(),
-            false => format!("/{target}").into_bytes(),
-        },
-    })
-}
-
-fn is_host(host: &str) -> bool {
-    if let Some(address) = host.strip_prefix('[') {
-        let address = address.strip_suffix(']').unwrap_or_default();
-        return address.parse::<std::net::Ipv6Addr>().is_ok();
-    }
-    let is_part = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-    host.bytes().any(|b| b.is_ascii_alphanumeric())
-        && host.bytes().all(is_part)
-        && !host.contains("..")
-}
-
 /// Gives the request the header, the method and the server of the request to explain.
-fn dress(r: Req, url: &Url, explain: &Explain) -> Option<()> {
-    let raw = r.raw();
+fn dress(r: Req, explain: &Explain) -> Option<()> {
+    let (raw, url) = (r.raw(), &explain.url);
     raw.method = NGX_HTTP_GET as usize;
     raw.method_name = str_of(b"GET");
     choose_port(r, url)?;
@@ -234,8 +179,10 @@ pub(crate) fn choose_port(r: Req, url: &Url) -> Option<()> {
     // behind `servers`.
     unsafe {
         like.addr_conf = (*raw.http_connection).addr_conf;
-        let is_other = nginx_sys::ngx_inet_get_port(c.local_sockaddr) != url.port;
-        let other = is_other.then(|| listening(c.listening, url.port)).flatten();
+        let is_other = nginx_sys::ngx_inet_get_port(c.local_sockaddr) != url.port();
+        let other = is_other
+            .then(|| listening(c.listening, url.port()))
+            .flatten();
         if let Some((socket, addr_conf)) = other {
             like.addr_conf = addr_conf;
             (c.local_sockaddr, c.local_socklen) = (socket.sockaddr, socket.socklen);

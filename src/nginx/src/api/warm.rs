@@ -33,7 +33,7 @@ type Field = (Box<[u8]>, Box<[u8]>);
 
 /// A URL that is to be fetched.
 struct Errand {
-    url: Box<[u8]>,
+    url: Url,
     /// Request fields: those that choose among variants.
     fields: Vec<Field>,
     /// What is stored is not to answer, as it has not been dropped.
@@ -50,9 +50,7 @@ pub(crate) fn start(asker: Req, urls: &[Url], anew: bool) {
     let fields = fields(asker);
     for url in urls {
         let errand = Errand {
-            url: [url.scheme(), b"://", &url.authority, &url.target]
-                .concat()
-                .into(),
+            url: url.clone(),
             fields: fields.clone(),
             anew,
         };
@@ -87,9 +85,9 @@ fn next(like: Req) -> bool {
         return false;
     };
     if begin(like, &errand).is_none() {
-        let url = String::from_utf8_lossy(&errand.url);
         let text = format!(
-            "swr_cache: \"{url}\" is not refreshed: it is not valid here, or there is no free connection or memory"
+            "swr_cache: \"{}\" is not refreshed: it is not valid here, or there is no free connection or memory",
+            errand.url
         );
         log_cycle(NGX_LOG_WARN, &text);
     }
@@ -97,9 +95,8 @@ fn next(like: Req) -> bool {
 }
 
 fn begin(like: Req, errand: &Errand) -> Option<()> {
-    let url = explain::url(&errand.url)?;
-    let r = visitor::make(like, url.https, errand.anew)?;
-    if dress(r, &url, errand).is_none() || r.on_end(on_end, r.as_ptr().cast()).is_none() {
+    let r = visitor::make(like, errand.url.https, errand.anew)?;
+    if dress(r, errand).is_none() || r.on_end(on_end, r.as_ptr().cast()).is_none() {
         abandon(r);
         return None;
     }
@@ -109,8 +106,8 @@ fn begin(like: Req, errand: &Errand) -> Option<()> {
 }
 
 /// Makes the request what nginx's parser makes of a visitor's.
-fn dress(r: Req, url: &explain::Url, errand: &Errand) -> Option<()> {
-    let raw = r.raw();
+fn dress(r: Req, errand: &Errand) -> Option<()> {
+    let (raw, url) = (r.raw(), &errand.url);
     raw.set_logged(1);
     raw.method = NGX_HTTP_GET as usize;
     raw.method_name = str_of(b"GET");
