@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 
+use crate::purge::post;
 use crate::support::*;
 
 const TOLD: &str = "its memory is damaged";
@@ -48,7 +49,8 @@ fn damaged(parameter: &str, damage: impl FnOnce(&Nginx)) {
                 "swr_cache main; swr_cache_purge_method PURGE from 127.0.0.1; proxy_pass http://{};",
                 origin.addr
             ),
-        );
+        )
+        .location("/purge", "swr_cache_purge zone=main;");
     let nginx = conf
         .workers(2)
         .allow(TOLD)
@@ -70,6 +72,18 @@ fn damaged(parameter: &str, damage: impl FnOnce(&Nginx)) {
     // Its key under the other scheme is the other one.
     let line = "the purge of \"http://localhost/\" and 1 more in zone \"main\" failed";
     assert!(nginx.error_log().contains(line), "{}", nginx.error_log());
+    let by_api = |body| post(&nginx, body);
+    let by_path = |path| nginx.get(path);
+    for (refused, about) in [
+        (by_api(r#"{"tags": ["news"], "soft": true}"#), "\"news\""),
+        (by_api(r#"{"all": true}"#), "everything"),
+        (by_path("/purge/a"), "\"http://localhost/a\" and 1 more"),
+    ] {
+        assert_eq!(refused.status, 503, "{about}");
+        assert!(refused.text().contains("\"error\""), "{}", refused.text());
+        let line = format!("the purge of {about} in zone \"main\" failed");
+        assert!(nginx.error_log().contains(&line), "{}", nginx.error_log());
+    }
     // As often as it is reloaded: memory is taken over as usual again.
     nginx.reload();
     nginx.await_status("/", "HIT");
