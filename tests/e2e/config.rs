@@ -156,7 +156,11 @@ fn config_bad_values_are_named() {
         ),
         (
             "swr_cache_status_header x;",
-            &["swr_cache_status_header", "x"],
+            &["swr_cache_status_header", "\"x\"", "strings with variables"],
+        ),
+        (
+            "swr_cache_status_header $arg_a on;",
+            &["swr_cache_status_header", "\"on\""],
         ),
     ];
     let bad: Vec<String> = table

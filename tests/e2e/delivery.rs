@@ -226,6 +226,26 @@ fn cache_status_header() {
     );
 }
 
+#[test]
+fn cache_status_header_for_those_who_ask() {
+    let origin = Origin::start();
+    origin.on("/", Reply::cached("max-age=60", "x"));
+    origin.on("/no-store", Reply::cached("no-store", "x"));
+    let line = "swr_cache_status_header $http_swr_debug $arg_debug;";
+    let nginx = Conf::caching_with(&origin, line).start();
+    for path in ["/", "/", "/no-store"] {
+        let told = |value| {
+            nginx
+                .get_with(path, &[("Swr-Debug", value)])
+                .all("Cache-Status")
+                .len()
+        };
+        assert_eq!([told("1"), told("0"), told("")], [1, 0, 0], "{path}");
+        assert_eq!(nginx.get(path).all("Cache-Status").len(), 0, "{path}");
+    }
+    assert_eq!(nginx.get("/?debug=yes").all("Cache-Status").len(), 1);
+}
+
 /// RFC 9111 §3.1, §5.1; RFC 9110 §6.6.1, §7.6.1.
 #[test]
 fn fields_that_stay_and_fields_that_go() {

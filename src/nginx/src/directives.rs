@@ -8,12 +8,11 @@ use nginx_sys::{
     NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_SRV_CONF, ngx_command_t, ngx_conf_t,
     ngx_str_t,
 };
-use swrcache::engine::policy::set::flag;
 
 use crate::api::{purge, statistics};
 use crate::config::location::{LocConf, MainConf};
 use crate::config::words::{
-    self, Line, Parsed, TWICE, choice, key, more, once, purge_method, read,
+    self, Line, Parsed, TWICE, choice, key, more, once, purge_method, read, told,
 };
 use crate::sys::boundary::guard;
 use crate::sys::conf::FAILED;
@@ -94,7 +93,7 @@ pub(crate) static COMMANDS: Commands = Commands([
     )),
     location!("swr_cache_status_header", |l, c| once(
         &mut c.settings.status_header,
-        flag(&l.words)
+        told(l)
     )),
     location!("swr_cache_purge_method", |l, c| once(
         &mut c.settings.purge_method,

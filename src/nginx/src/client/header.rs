@@ -73,7 +73,7 @@ fn common(r: Req, conf: &LocConf, serve: &Serve) -> Option<()> {
 
 /// `Cache-Status`, behind what the origin and the caches before this one put there.
 fn tell(r: Req, conf: &LocConf, serve: &Serve, facts: &Facts) -> Option<()> {
-    if !conf.status_header() {
+    if !conf.tells_status(r) {
         return Some(());
     }
     let fwd_status = facts.fetch_took.get().and_then(|_| answered(r));
@@ -93,7 +93,7 @@ fn tell(r: Req, conf: &LocConf, serve: &Serve, facts: &Facts) -> Option<()> {
 /// The same for a relayed response.
 fn tell_of_relay(r: Req, conf: &LocConf, facts: &Facts) -> Option<()> {
     match (facts.asked.get(), facts.reason.get()) {
-        (Some(fetch), Some(reason)) if conf.status_header() => push_status(
+        (Some(fetch), Some(reason)) if conf.tells_status(r) => push_status(
             r,
             &Part::Relayed {
                 fetch,

@@ -120,7 +120,7 @@ impl Client {
     /// Adds `Cache-Status` to the response to a request that passed.
     fn tell_of_pass(&self) -> Option<()> {
         let (r, facts) = (self.r, &self.facts);
-        if !r.is_main() || !LocConf::of(r).status_header() {
+        if !r.is_main() || !LocConf::of(r).tells_status(r) {
             return None;
         }
         let fwd_status = u16::try_from(r.raw().headers_out.status).ok();

@@ -12,7 +12,7 @@ use swrcache::engine::key::recipe::Recipe;
 use swrcache::engine::{Directives, Policy, PurgeMode};
 
 use crate::config::rewriting;
-use crate::config::value::Value;
+use crate::config::value::{Value, any_true};
 use crate::config::zone::Zone;
 use crate::sys::boundary::guard;
 use crate::sys::conf::{self, FAILED};
@@ -105,6 +105,15 @@ pub(crate) struct PurgeMethod {
     pub(crate) from: *mut ngx_array_t,
 }
 
+/// Which responses have a `Cache-Status`.
+#[derive(Clone)]
+pub(crate) enum Told {
+    Always,
+    Never,
+    /// Where one of the conditions holds.
+    If(Vec<Value>),
+}
+
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
         /// The directives that only nginx has, as written here or, after merging, above; `None` where nobody wrote it.
@@ -125,7 +134,7 @@ settings! {
     key: Vec<Value>,
     bypass: Vec<Value>,
     no_cache: Vec<Value>,
-    status_header: bool,
+    status_header: Told,
     purge_method: PurgeMethod,
 }
 
@@ -251,8 +260,13 @@ impl LocConf {
         )
     }
 
-    pub(crate) fn status_header(&self) -> bool {
-        self.settings.status_header.unwrap_or(false)
+    /// Whether this request's response is to tell what the cache did with it.
+    pub(crate) fn tells_status(&self, r: Req) -> bool {
+        match &self.settings.status_header {
+            Some(Told::Always) => true,
+            Some(Told::If(conditions)) => any_true(conditions, r),
+            Some(Told::Never) | None => false,
+        }
     }
 
     pub(crate) fn bypass(&self) -> &[Value] {

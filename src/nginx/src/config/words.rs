@@ -12,9 +12,9 @@ use nginx_sys::{
 };
 use swrcache::engine::PurgeMode;
 use swrcache::engine::key::recipe::parts_of;
-use swrcache::engine::policy::set::{self, Refusal, one, refuse, time};
+use swrcache::engine::policy::set::{self, Refusal, flag, one, refuse, time};
 
-use crate::config::location::{Choice, LocConf, MainConf, PurgeMethod, report};
+use crate::config::location::{Choice, LocConf, MainConf, PurgeMethod, Told, report};
 use crate::config::value::Value;
 use crate::config::zone::{Zone, ZoneOptions, file_path};
 use crate::sys::conf::{self, FAILED};
@@ -93,6 +93,19 @@ pub(crate) fn key(line: &Line<'_>) -> Parsed<Vec<Value>> {
     line.value(word)?;
     let parts = parts_of(word).into_iter();
     parts.map(|part| line.value(part)).collect()
+}
+
+/// Which responses have a `Cache-Status`. A condition has a variable: a word without one would be a misspelt `on`.
+pub(crate) fn told(line: &Line<'_>) -> Parsed<Told> {
+    const EXPECTED: &str = "\"on\", \"off\" or strings with variables";
+    if let Some(word) = line.words.iter().find(|word| !word.contains(&b'$')) {
+        return match flag(&line.words) {
+            Ok(true) => Ok(Told::Always),
+            Ok(false) => Ok(Told::Never),
+            Err(_) => refuse(word, EXPECTED),
+        };
+    }
+    line.values().map(Told::If)
 }
 
 fn size(word: &[u8]) -> Parsed<usize> {
