@@ -164,18 +164,6 @@ impl Cache {
         head_answered(&asking, resp);
     }
 
-    /// Removes what is stored under a key, including its branches, at once. Returns the number of responses removed.
-    pub fn remove(&self, key: &[u8]) -> Result<u32, Busy> {
-        let removed = self.region.try_remove_key(key)?;
-        stats::add(
-            &self.region,
-            Counter::Purges(PurgedBy::Url, PurgeMode::Hard),
-            1,
-        );
-        stats::add(&self.region, Counter::Purged, removed.into());
-        Ok(removed)
-    }
-
     /// Begins a purge. A response that the origin was asked for before the first step will not be served as if it were
     /// new. Call [`Removal::step`] until it is done; it counts the responses that it finds.
     pub fn purge(&self, what: Selection, how: PurgeMode, now: Millis) -> Removal {

@@ -36,7 +36,7 @@ pub(crate) struct Draft {
     pub(crate) labels: Vec<u64>,
     pub(crate) dead_at: Millis,
     total: Option<u64>,
-    words: [u64; ATTRIBUTES],
+    attributes: [u64; ATTRIBUTES],
     /// The origin sent no validator, so the cache synthesises one from the body's hash.
     hashed: bool,
     now: Millis,
@@ -59,9 +59,9 @@ impl Draft {
         if !validated && windows.end() <= now {
             return None;
         }
-        let mut words = [0; ATTRIBUTES];
-        words[attributes::ACCESS] = now;
-        words[attributes::SINCE] = wall.min(head.date);
+        let mut attributes = [0; ATTRIBUTES];
+        attributes[attributes::ACCESS] = now;
+        attributes[attributes::SINCE] = wall.min(head.date);
         let grace = head.lifetime.clamp(KEEP_MIN, KEEP_MAX);
         Some(Draft {
             dead_at: windows.end().max(now).saturating_add(grace),
@@ -69,7 +69,7 @@ impl Draft {
             meta,
             labels,
             total: total.filter(|_| !head.flags.has(Flags::OF_HEAD)),
-            words,
+            attributes,
             now,
         })
     }
@@ -153,7 +153,7 @@ impl BodyWriter {
             hit_for_miss::forget(&region, claim.key());
         }
         let old = terms.entry.as_ref().or(twin.as_ref());
-        let mut attributes = draft.words;
+        let mut attributes = draft.attributes;
         let since = &mut attributes[attributes::SINCE];
         *since = (*since).max(old.map_or(0, told_until));
         let new = NewObject {
@@ -276,7 +276,7 @@ impl BodyWriter {
         let Some(same) = self.0.same.take() else {
             return self.finish_new(now);
         };
-        let words = same.entry.renewed_words();
+        let attributes = same.entry.renewed_attributes();
         let Same {
             entry,
             meta,
@@ -289,7 +289,7 @@ impl BodyWriter {
         let head = NewHead {
             meta: &meta,
             labels: &labels,
-            attributes: words,
+            attributes,
             dead_at,
         };
         match fill.commit_as_renewal(old, head, now) {

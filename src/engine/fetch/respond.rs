@@ -493,7 +493,7 @@ impl Answered<'_> {
         let Some(draft) = draft else {
             return self.last_use(permit, entry, Unstored::NoFreshness);
         };
-        let words = entry.renewed_words();
+        let attributes = entry.renewed_attributes();
         let Permit {
             region,
             claim,
@@ -505,7 +505,7 @@ impl Answered<'_> {
         let head = NewHead {
             meta: &draft.meta,
             labels: &draft.labels,
-            attributes: words,
+            attributes,
             dead_at: draft.dead_at,
         };
         let renewed = claim.renew(entry.object(), head, self.now);

@@ -348,7 +348,7 @@ impl Stored {
 
     /// The attributes after a renewal: the bytes, their hash and the time since which they have been the same stay; the
     /// pause is over.
-    pub(crate) fn renewed_words(&self) -> [u64; ATTRIBUTES] {
+    pub(crate) fn renewed_attributes(&self) -> [u64; ATTRIBUTES] {
         let mut words = [0; ATTRIBUTES];
         for index in [attributes::ACCESS, attributes::HASH, attributes::SINCE] {
             words[index] = self.word(index);
