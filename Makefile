@@ -129,6 +129,7 @@ bench-c: deps
 
 bench-deps: deps
 	@scripts/deps.sh bench/servers/packages.txt
+	@scripts/releases.sh peers
 
 # SECONDS: how long each target runs.
 fuzz:
