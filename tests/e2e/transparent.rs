@@ -537,6 +537,36 @@ fn transparent_conditions_on_the_response() {
     }
 }
 
+/// The `hash` of an upstream may be of the key: a fetch knows it, for whomever it is, and so what of the query is in it.
+#[test]
+fn transparent_key_and_args_in_a_fetch() {
+    let origin = Origin::start();
+    let window = "max-age=60, stale-while-revalidate=600";
+    origin.expired("/page", window, Reply::cached(window, "new"));
+    let include = "<!--# include virtual=\"/part?x=1&utm_source=2\" -->";
+    let whole = Reply::cached(window, include).header("Content-Type", "text/html");
+    origin.on("/whole", whole);
+    origin.on("/part", Reply::cached(window, "part"));
+    let nginx = Conf::caching_with(
+        &origin,
+        "swr_cache_query drop tracking; ssi on; set $early $swr_cache_key; \
+         proxy_set_header X-Key $swr_cache_key; proxy_set_header X-Args [$swr_cache_args];",
+    )
+    .start();
+    let page = "/page?a=1&utm_source=x";
+    nginx.get(page).is(200, "MISS", "old");
+    nginx.get(page).is(200, "UPDATING", "old");
+    origin.await_hits("/page", 2);
+    nginx.get("/whole");
+    let told = |r: &Recorded| ["X-Key", "X-Args"].map(|name| r.header(name).map(str::to_owned));
+    let expected =
+        |key: &str, args: &str| [format!("httplocalhost{key}"), format!("[{args}]")].map(Some);
+    for refresh_or_miss in origin.requests("/page") {
+        assert_eq!(told(&refresh_or_miss), expected("/page?a=1", "a=1"));
+    }
+    assert_eq!(told(&origin.last("/part")), expected("/part?x=1", "x=1"));
+}
+
 /// What a request computes once, its fetch has too.
 #[test]
 fn transparent_request_id() {

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use nginx_sys::{
     NGX_HTTP_GET, NGX_HTTP_HEAD, ngx_buf_t, ngx_chain_t, ngx_connection_t, ngx_event_handler_pt,
-    ngx_http_create_request, ngx_http_get_indexed_variable, ngx_http_request_body_t,
+    ngx_http_create_request, ngx_http_get_flushed_variable, ngx_http_request_body_t,
     ngx_http_update_location_config, ngx_http_variable_t, ngx_http_variable_value_t,
 };
 use swrcache::engine::Fetch;
@@ -295,7 +295,10 @@ fn copy_body(client: Req, r: Req) -> Option<()> {
 
 /// Variables that a request computes once, from what it does not share with a fetch: the fetch would compute another value, or none. They
 /// are computed in the client's request before they are copied. All of nginx's other variables depend on what a fetch shares with its client.
-const OWN: [&[u8]; 13] = [
+/// The first two are the module's: a `hash` of an upstream may be of the key.
+const OWN: [&[u8]; 15] = [
+    b"swr_cache_key",
+    b"swr_cache_args",
     b"request_id",
     b"realip_remote_addr",
     b"realip_remote_port",
@@ -318,8 +321,9 @@ fn is_own(variable: &ngx_http_variable_t) -> bool {
 fn copy_variables(client: Req, before: &[ngx_http_variable_value_t], r: Req) -> Option<()> {
     let known = variables::known(r);
     for (index, _) in known.iter().enumerate().filter(|(_, known)| is_own(known)) {
+        // Flushed: it may have been looked at before it had a value.
         // SAFETY: an index of the same configuration.
-        unsafe { ngx_http_get_indexed_variable(client.as_ptr(), index) };
+        unsafe { ngx_http_get_flushed_variable(client.as_ptr(), index) };
     }
     let now = variables::indexed(client).to_vec();
     let values = now.iter().zip(before).zip(variables::indexed(r));
