@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::*;
 
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let test = std::env::current_exe().expect("this test");
     let beside = test
         .parent()
@@ -31,7 +31,7 @@ fn ctl(arguments: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn says(code: i32, arguments: &[&str]) -> String {
+pub(crate) fn says(code: i32, arguments: &[&str]) -> String {
     let output = ctl(arguments);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let err = String::from_utf8_lossy(&output.stderr);
@@ -44,7 +44,7 @@ fn says(code: i32, arguments: &[&str]) -> String {
 }
 
 #[track_caller]
-fn json(code: i32, arguments: &[&str]) -> Value {
+pub(crate) fn json(code: i32, arguments: &[&str]) -> Value {
     let all = [&["--json"], arguments].concat();
     let output = ctl(&all);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -25,6 +25,7 @@ mod handlers;
 mod harness;
 mod http3;
 mod http_rules;
+mod many_nodes;
 mod overrides;
 mod persist;
 mod purge;

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use redis::Client;
 
 /// Looks at swrcache's statistics, explains, purges and warms.
 ///
 /// A server is given by the URL of a location: that of swr_cache_stats for status, top and explain, that of swr_cache_purge for
-/// purge. unix:/run/nginx.sock:/swr is a location behind a socket in the file system.
+/// purge and follow. unix:/run/nginx.sock:/swr is a location behind a socket in the file system.
 ///
 /// Ends with 0; with 1 where a server refused, or part of what was asked for did not come about; with 2 where the command
 /// line was wrong.
@@ -31,6 +32,10 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Drop what is stored, or make it stale
     Purge(Purge),
+    /// Purge on every server that follows a stream of purges
+    Publish(Publish),
+    /// Carry out the purges of a stream on this server, until SIGTERM
+    Follow(Follow),
     /// Request the URLs of a sitemap or of a file, so that they are stored
     Warm(Warm),
     /// Look into the file of a zone (file=), without nginx, and without disturbing it
@@ -88,10 +93,11 @@ pub(crate) struct Explain {
     pub(crate) node: Node,
 }
 
+/// What is to be purged, and how.
 #[derive(Args)]
 #[command(group = ArgGroup::new("what").required(true).multiple(true)
     .args(["urls", "tags", "prefixes", "hosts", "keys", "all"]))]
-pub(crate) struct Purge {
+pub(crate) struct What {
     /// URLs, all variants of each
     #[arg(value_name = "URL")]
     pub(crate) urls: Vec<String>,
@@ -116,7 +122,12 @@ pub(crate) struct Purge {
     /// Fetch the URLs anew at once
     #[arg(long, requires = "urls")]
     pub(crate) refresh: bool,
-    /// The location of swr_cache_purge; several times, for several servers
+}
+
+/// Where purges are carried out.
+#[derive(Args)]
+pub(crate) struct Nodes {
+    /// The location of swr_cache_purge; several times, for several servers, in this order
     #[arg(
         long = "node",
         value_name = "URL",
@@ -125,6 +136,61 @@ pub(crate) struct Purge {
         value_parser = node
     )]
     pub(crate) nodes: Vec<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Purge {
+    #[command(flatten)]
+    pub(crate) what: What,
+    #[command(flatten)]
+    pub(crate) nodes: Nodes,
+}
+
+/// Which stream of the server.
+#[derive(Args)]
+pub(crate) struct StreamName {
+    /// The key of the stream; what belongs to it has keys that begin so
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "SWRCACHE_STREAM",
+        default_value = "swrcache:purges"
+    )]
+    pub(crate) stream: String,
+}
+
+#[derive(Args)]
+pub(crate) struct Publish {
+    #[command(flatten)]
+    pub(crate) what: What,
+    /// The Redis or Valkey server: redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], or unix:///SOCKET
+    #[arg(long, value_name = "SERVER", env = "SWRCACHE_REDIS", hide_env_values = true, value_parser = server)]
+    pub(crate) to: Client,
+    #[command(flatten)]
+    pub(crate) stream: StreamName,
+    /// Wait so long at most for the nodes that follow, and print what each says
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) wait: Option<u64>,
+    /// How many purges the stream keeps, for nodes that are away
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1000..))]
+    pub(crate) keep: u64,
+}
+
+#[derive(Args)]
+pub(crate) struct Follow {
+    /// The Redis or Valkey server: redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], or unix:///SOCKET
+    #[arg(value_name = "SERVER", env = "SWRCACHE_REDIS", hide_env_values = true, value_parser = server)]
+    pub(crate) server: Client,
+    #[command(flatten)]
+    pub(crate) stream: StreamName,
+    /// The file with the last purge that was carried out; made where it is not there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) position: PathBuf,
+    /// What acknowledgements call this server, unlike every other one; the host's name unless given
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) nodes: Nodes,
 }
 
 #[derive(Args)]
@@ -165,6 +231,11 @@ fn node(text: &str) -> Result<String, String> {
     }
 }
 
+/// A Redis or Valkey server.
+fn server(text: &str) -> Result<Client, String> {
+    Client::open(text).map_err(|e| e.to_string())
+}
+
 /// A header field.
 fn header(text: &str) -> Result<String, String> {
     match text.split_once(':') {
@@ -192,6 +263,9 @@ mod tests {
             "ctl --json purge --tag a --tag b --soft",
             "ctl purge http://h/a --refresh",
             "ctl explain http://h/ -H Accept:x",
+            "ctl publish --to redis://h --all --soft --wait 5",
+            "ctl follow redis://:secret@h:6379/1 --position /p --node http://h/purge",
+            "ctl follow unix:///run/redis.sock --position /p",
         ] {
             assert!(parse(line), "{line}");
         }
@@ -203,6 +277,13 @@ mod tests {
             "ctl explain http://h/ -H x",
             "ctl top --every 0",
             "ctl warm a --rate 0",
+            "ctl publish --to redis://h",
+            "ctl publish --all",
+            "ctl publish --to redis://h --all --wait 0",
+            "ctl publish --to redis://h --all --keep 10",
+            "ctl follow redis://h",
+            "ctl follow http://h --position /p",
+            "ctl follow rediss://h --position /p",
         ] {
             assert!(!parse(line), "{line}");
         }

@@ -97,11 +97,13 @@ impl Answer {
     pub(crate) fn accepted(self) -> Result<String, String> {
         match self.status {
             200 => Ok(self.text),
-            status => Err(self.refusal(status)),
+            _ => Err(self.refusal()),
         }
     }
 
-    fn refusal(&self, status: u16) -> String {
+    /// What a server said that did not answer 200.
+    pub(crate) fn refusal(&self) -> String {
+        let status = self.status;
         let said: Option<serde_json::Value> = serde_json::from_str(&self.text).ok();
         let why = said.as_ref().and_then(|said| said["error"].as_str());
         match why {

@@ -6,6 +6,8 @@
 //! | `client`, `unix` | HTTP, over TCP, TLS or a socket in the file system |
 //! | `status`, `top` | the statistics: once, and live in a terminal |
 //! | `explain`, `purge`, `warm` | the other requests to a server |
+//! | `stream` | purges that travel over a Redis or Valkey server, and what becomes of them |
+//! | `publish`, `follow` | a purge put there; those there carried out on a server |
 //! | `zone` | a zone's file, without a server |
 //!
 //! It ends with 0; with 1 where a server refused, or part of what was asked for did not come about; with 2 where the command
@@ -14,8 +16,11 @@
 mod arguments;
 mod client;
 mod explain;
+mod follow;
+mod publish;
 mod purge;
 mod status;
+mod stream;
 mod top;
 mod unix;
 mod warm;
@@ -45,6 +50,8 @@ fn main() -> ExitCode {
         Command::Top(top) => top::run(top, arguments.json),
         Command::Explain(explain) => explain::run(explain, arguments.json),
         Command::Purge(purge) => purge::run(purge, arguments.json),
+        Command::Publish(publish) => publish::run(publish, arguments.json),
+        Command::Follow(follow) => follow::run(follow, arguments.json),
         Command::Warm(warm) => warm::run(warm, arguments.json),
         Command::Zone(zone) => zone::run(zone, arguments.json),
         Command::Completions { shell } => {

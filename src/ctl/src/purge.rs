@@ -2,27 +2,27 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::arguments::Purge;
+use crate::arguments::{Purge, What};
 use crate::client::Location;
 use crate::{End, Ended};
 
 /// The body that the purge API takes.
-fn body(purge: &Purge) -> String {
+pub(crate) fn body(what: &What) -> String {
     let mut members = Map::new();
     let lists = [
-        ("urls", &purge.urls),
-        ("tags", &purge.tags),
-        ("prefixes", &purge.prefixes),
-        ("hosts", &purge.hosts),
-        ("keys", &purge.keys),
+        ("urls", &what.urls),
+        ("tags", &what.tags),
+        ("prefixes", &what.prefixes),
+        ("hosts", &what.hosts),
+        ("keys", &what.keys),
     ];
     for (name, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
         members.insert(name.to_owned(), json!(list));
     }
     let flags = [
-        ("all", purge.all),
-        ("soft", purge.soft),
-        ("refresh", purge.refresh),
+        ("all", what.all),
+        ("soft", what.soft),
+        ("refresh", what.refresh),
     ];
     for (name, _) in flags.into_iter().filter(|(_, is)| *is) {
         members.insert(name.to_owned(), json!(true));
@@ -31,10 +31,10 @@ fn body(purge: &Purge) -> String {
 }
 
 pub(crate) fn run(purge: &Purge, json: bool) -> Ended {
-    let body = body(purge);
+    let body = body(&purge.what);
     let mut answers = Vec::new();
     let mut end = End::Done;
-    for node in &purge.nodes {
+    for node in &purge.nodes.nodes {
         let answer = Location::new(node)
             .post(&body)
             .and_then(|answer| answer.accepted())
@@ -67,15 +67,19 @@ fn tell(node: &str, said: &Value) {
     match said["error"].as_str() {
         Some(why) => eprintln!("{node}: {why}"),
         None => {
-            let done = if said["soft"] == true {
-                "made stale"
-            } else {
-                "purged"
-            };
+            let done = done(said["soft"] == true);
             println!("{node}: {} {done}", said["purged"]);
             if let Some(warning) = said["warning"].as_str() {
                 eprintln!("{node}: {warning}");
             }
         }
+    }
+}
+
+/// What has become of what was found.
+pub(crate) fn done(softly: bool) -> &'static str {
+    match softly {
+        true => "made stale",
+        false => "purged",
     }
 }

@@ -9,6 +9,7 @@ mod http3;
 mod nginx;
 mod origin;
 mod php;
+mod redis;
 mod tls;
 
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ pub(crate) use http3::Http3;
 pub(crate) use nginx::{Conf, Folder, Nginx, build, free_listener, free_port};
 pub(crate) use origin::{Gate, Origin, Recorded, Reply};
 pub(crate) use php::PhpFpm;
+pub(crate) use redis::{Answer, Redis};
 pub(crate) use tls::Identity;
 
 /// How long anything may take that should take a moment: long enough for a busy machine, and then it is a failure.
