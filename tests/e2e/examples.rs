@@ -169,7 +169,7 @@ fn example_legacy_mode() {
 /// No configuration is forgotten here.
 #[test]
 fn example_files_are_all_tested() {
-    let here = include_str!("examples.rs");
+    let here = concat!(include_str!("examples.rs"), include_str!("tiers.rs"));
     for entry in
         std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/nginx-conf")).expect("the examples")
     {

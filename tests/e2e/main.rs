@@ -38,6 +38,7 @@ mod seeds;
 mod stale_if_error;
 mod statistics;
 mod subrequests;
+mod tiers;
 mod transparent;
 mod twins;
 mod uncacheable;
