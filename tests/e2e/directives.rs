@@ -409,3 +409,64 @@ fn max_range_offset() {
     part("bytes=4-5").is(206, "HIT", "45");
     assert_eq!(origin.hits("/"), 3);
 }
+
+/// Tags are for this cache: clients see them with `pass` alone, from the origin as from the store; purges find them either way.
+#[test]
+fn directives_tag_headers_pass() {
+    let origin = Origin::start();
+    let fields = ["Surrogate-Key", "Cache-Tag", "xkey", "Cache-Groups"];
+    let tagged = |reply: Reply| {
+        let tags = ["k", "t", "x", "\"g\""];
+        let fields = fields.iter().zip(tags);
+        fields.fold(reply, |reply, (name, tag)| reply.header(name, tag))
+    };
+    origin.on(
+        "/",
+        tagged(Reply::cached("max-age=60", "page").header("ETag", "\"1\"")),
+    );
+    origin.on("/private", tagged(Reply::cached("private", "page")));
+    let all = "Surrogate-Key Cache-Tag xkey Cache-Groups";
+    for (line, seen) in [
+        (String::new(), &fields[3..]),
+        (format!("swr_cache_tag_headers {all};"), &fields[3..]),
+        (format!("swr_cache_tag_headers {all} pass;"), &fields[..]),
+        ("swr_cache_tag_headers xkey pass;".to_owned(), &fields[..]),
+        ("swr_cache_tag_headers off;".to_owned(), &fields[..]),
+    ] {
+        let purge = "location /purge { swr_cache_purge zone=main; }";
+        let nginx = Conf::caching_with(&origin, &line).server(purge).start();
+        let check = |response: &Response| {
+            let shown = fields.iter().filter(|name| response.header(name).is_some());
+            assert!(shown.eq(seen), "{line}: {response:?}");
+        };
+        for (path, cache) in [
+            ("/", "MISS"),
+            ("/", "HIT"),
+            ("/private", "MISS"),
+            ("/private", "MISS"),
+        ] {
+            let response = nginx.get(path);
+            assert_eq!(response.cache(), cache, "{line}{path}");
+            check(&response);
+        }
+        let not_modified = nginx.get_with("/", &[("If-None-Match", "\"1\"")]);
+        assert_eq!(not_modified.status, 304);
+        assert_eq!(
+            not_modified.header("xkey").is_some(),
+            seen.contains(&"xkey"),
+            "{line}"
+        );
+        let body = "{\"tags\": [\"x\"]}";
+        let length = body.len().to_string();
+        let mut client = nginx.client();
+        client.send_raw(&format!(
+            "POST /purge HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}"
+        ));
+        let purged = if line.contains("off") { 0 } else { 1 };
+        let said = client.receive("POST").text();
+        assert!(
+            said.contains(&format!("\"purged\":{purged}")),
+            "{line}: {said}"
+        );
+    }
+}
