@@ -241,3 +241,30 @@ fn captures_hold_in_the_fetch() {
         .get_with("/of/c/and/d", &fields)
         .is(200, "MISS", "by captures");
 }
+
+/// A regex that the fetch matches may have more groups than the one that the visitor's request has matched last.
+#[test]
+fn captures_of_the_fetch_have_room() {
+    let origin = Origin::start();
+    let nginx = Conf::new()
+        .zone()
+        .http("map $upstream_http_x_letters $is_backward { \"~^(.)(.)(.)(.)(.)(.)(.)(.)$\" $8; }")
+        .location(
+            "~ ^/(.+)$",
+            &format!(
+                "swr_cache main; swr_no_cache $is_backward; proxy_pass http://{}/$1;",
+                origin.addr
+            ),
+        )
+        .start();
+    for (n, letters) in ["12345670", "76543210", "1234567x"].into_iter().enumerate() {
+        let reply = Reply::cached("max-age=60", letters);
+        origin.on(&format!("/{n}"), reply.header("X-Letters", letters));
+        let second = match letters {
+            "1234567x" => "MISS",
+            _ => "HIT",
+        };
+        nginx.get(&format!("/{n}")).is(200, "MISS", letters);
+        nginx.get(&format!("/{n}")).is(200, second, letters);
+    }
+}

@@ -421,13 +421,18 @@ impl Captures {
         if self.offsets.is_empty() {
             return Some(());
         }
-        let offsets = self.offsets.as_slice();
+        // The next regex writes into the same place, and nginx knows it to be as large as the largest of all needs
+        // (ngx_http_regex_exec).
+        // SAFETY: the main configuration lives as long as the cycle.
+        let room = unsafe { (*r.core_main()).ncaptures };
+        let mut offsets = self.offsets.clone();
+        offsets.resize(room.max(offsets.len()), 0);
         r.raw().captures = copy_bytes(
             r.pool(),
-            offsets.as_ptr().cast_mut(),
-            size_of_val(offsets) as u32,
+            offsets.as_mut_ptr(),
+            size_of_val(offsets.as_slice()) as u32,
         )?;
-        r.raw().ncaptures = offsets.len();
+        r.raw().ncaptures = self.offsets.len();
         r.raw().captures_data = r.pool().copy(&self.text)?.data;
         Some(())
     }
