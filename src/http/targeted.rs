@@ -4,8 +4,9 @@
 //! valid field of the target list governs, and `Cache-Control` and `Expires` are then ignored.
 //!
 //! `Surrogate-Control` is older (W3C Note "Edge Architecture Specification", 2001). It is parsed in the same
-//! way, with two differences that the note defines: names are case-insensitive, and a directive with a
-//! parameter applies only to the surrogates that the parameter names.
+//! way, with three differences that the note defines: names are case-insensitive, a directive with a
+//! parameter applies only to the surrogates that the parameter names, and `content` only tells how to
+//! process the body: a field that has nothing else is ignored.
 
 use super::cache_control::Given;
 use super::fields::each_named;
@@ -54,6 +55,9 @@ impl Control {
 
 const SURROGATE: &str = "surrogate-control";
 
+/// The directive of `Surrogate-Control` that has no bearing on caching.
+const CONTENT: &str = "content";
+
 /// The name of this cache in `Surrogate-Capability`, if a location announces it.
 const SURROGATE_NAME: &str = "swrcache";
 
@@ -86,6 +90,7 @@ pub fn parse(fields: &dyn Fields, name: &str) -> Option<CacheControl> {
 #[derive(Default)]
 struct DirectiveMembers<'de> {
     list: Vec<(&'de str, Option<Given<'de>>)>,
+    /// Whether there is a member that may bear on caching.
     any: bool,
     /// Whether parameters name the surrogates that a member applies to (`Surrogate-Control`).
     addressed: bool,
@@ -107,8 +112,8 @@ impl<'de> DictionaryVisitor<'de> for DirectiveMembers<'de> {
     type Error = Infallible;
 
     fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Infallible> {
-        self.any = true;
         let key = key.as_str();
+        self.any |= !(self.addressed && key == CONTENT);
         if !CacheControl::knows(key.as_bytes()) {
             return Ok(None);
         }
@@ -292,6 +297,19 @@ mod tests {
             assert_eq!(got.expect("valid").max_age, want, "{line}");
         }
         assert_eq!(cdn(&["max-age=60;other"]).expect("valid").max_age, Some(60));
+    }
+
+    #[test]
+    fn surrogate_control_that_speaks_of_content_alone_is_none() {
+        for line in ["content=\"ESI/1.0\"", "content=\"SSI/1.0\";swrcache"] {
+            assert_eq!(
+                parse(&[("Surrogate-Control", line)], "Surrogate-Control"),
+                None,
+                "{line}"
+            );
+        }
+        // RFC 9213 §2.1: an unknown member of its fields is ignored, and the field is there.
+        assert!(cdn(&["content=\"ESI/1.0\""]).is_some());
     }
 
     #[test]
