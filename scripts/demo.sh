@@ -94,6 +94,7 @@ port=$(free_port)
 while [ "$port" = "$origin" ]; do port=$(free_port); done
 url=http://127.0.0.1:$port
 
+echo 'types {}' >"$dir/mime.types"
 sed -e "s|modules/ngx_http_swr_cache_module.so|$built/ngx_http_swr_cache_module.so|" \
     -e "s|listen 8080|listen 127.0.0.1:$port|" -e "s|127.0.0.1:3000|127.0.0.1:$origin|" \
     -e "s|^http {|http { access_log off; client_body_temp_path temp; proxy_temp_path temp; fastcgi_temp_path temp; \

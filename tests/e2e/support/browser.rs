@@ -19,6 +19,11 @@ pub(crate) struct Browser {
 
 impl Browser {
     pub(crate) fn start() -> Browser {
+        Browser::start_with(&[])
+    }
+
+    /// With these arguments, too.
+    pub(crate) fn start_with(more: &[String]) -> Browser {
         let (profile, port) = (Folder::new(), free_port());
         let driver = Command::new("chromedriver")
             .arg(format!("--port={port}"))
@@ -35,7 +40,7 @@ impl Browser {
         eventually("the browser's driver listens", || {
             browser.client().is_some()
         });
-        let arguments = [
+        let mut arguments = vec![
             "--headless=new".to_owned(),
             "--no-sandbox".to_owned(),
             "--disable-gpu".to_owned(),
@@ -45,6 +50,7 @@ impl Browser {
             "--disable-component-update".to_owned(),
             format!("--user-data-dir={}", browser._profile.0.display()),
         ];
+        arguments.extend_from_slice(more);
         let wanted =
             json!({ "browserName": "chrome", "goog:chromeOptions": { "args": arguments } });
         let made = browser.ask(

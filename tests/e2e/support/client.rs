@@ -1,5 +1,6 @@
 //! A raw HTTP/1 client: one connection, what came in what order, when, and whether it was whole.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Barrier};
@@ -21,7 +22,7 @@ pub(crate) struct Client {
 }
 
 /// What came back.
-#[derive(Debug, Default, Clone)]
+#[derive(Default, Clone)]
 pub(crate) struct Response {
     pub(crate) version: u8,
     pub(crate) status: u16,
@@ -281,6 +282,22 @@ impl Client {
         let n = self.wire.read(&mut buffer)?;
         self.ahead.extend_from_slice(&buffer[..n]);
         Ok(n)
+    }
+}
+
+impl fmt::Debug for Response {
+    /// The body as text, and not more of it than a person reads.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.body[..self.body.len().min(500)];
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("headers", &self.headers)
+            .field("body", &String::from_utf8_lossy(shown))
+            .field("length", &self.body.len())
+            .field("broken", &self.broken)
+            .field("first", &self.first)
+            .field("total", &self.total)
+            .finish()
     }
 }
 

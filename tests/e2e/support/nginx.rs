@@ -97,7 +97,7 @@ impl Conf {
             "load_module modules/ngx_http_swr_cache_module.so;",
             &*load_module(),
         );
-        for (from, to) in [listen, temps, module].iter().chain(changes) {
+        for (from, to) in [listen, temps, module, TYPES].iter().chain(changes) {
             assert!(text.contains(from), "{name} has no {from}");
             text = text.replace(from, to);
         }
@@ -110,7 +110,7 @@ impl Conf {
     /// A whole configuration, but for what has to be the test's own: `inside_http` is put where its `http` begins.
     pub(crate) fn whole(text: &str, inside_http: &str) -> Conf {
         let http = format!("http {{ access_log off; {TEMPS} {inside_http}");
-        let text = text.replacen("http {", &http, 1);
+        let text = text.replacen("http {", &http, 1).replace(TYPES.0, TYPES.1);
         Conf {
             whole: Some(format!("{}\n{GLOBAL}{text}", load_module())),
             ..Conf::new()
@@ -295,6 +295,9 @@ const GLOBAL: &str = "daemon off;\nerror_log error.log notice;\npid nginx.pid;\n
 
 const TEMPS: &str = "client_body_temp_path temp; proxy_temp_path temp; fastcgi_temp_path temp; \
                      uwsgi_temp_path temp; scgi_temp_path temp;";
+
+/// The media types, from where Debian's nginx has them.
+const TYPES: (&str, &str) = ("include mime.types;", "include /etc/nginx/mime.types;");
 
 /// How each test server tells what the cache did; a location with `add_header` of its own loses these.
 const REPORT: &str = "add_header X-Cache $swr_cache_status always; add_header X-Reason $swr_cache_reason always; \
