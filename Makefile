@@ -8,6 +8,7 @@
 #   make ctl      swrcachectl, with its manual page and completions, in build/ctl
 #   make test     every test, the end-to-end tests on the vendored nginx and Debian's
 #   make test-matrix   the end-to-end tests on the nginx of later Debian releases too: 1.22, 1.26, 1.28, 1.30
+#   make test-wordpress   a real WordPress behind nginx-conf/wordpress-fastcgi.conf, with php-fpm and MariaDB, which it installs
 #   make conformance   the suite of cache-tests.fyi, compared with tests/conformance/missed.txt; part of `make test`
 #   make fuzz     each parser on arbitrary bytes, a while
 #   make test-chaos   the store under thousands of deaths and orders of accesses, nginx under hundreds of deaths, and its
@@ -30,7 +31,7 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 DESTDIR ?=
 
-.PHONY: ctl lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz miri test test-matrix test-chaos bench bench-store bench-quick bench-c bench-deps msrv deny check clean
+.PHONY: ctl lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz miri test test-matrix test-wordpress test-chaos bench bench-store bench-quick bench-c bench-deps msrv deny check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -104,6 +105,10 @@ test-matrix: deps
 	@set -e; for nginx in $(MATRIX); do scripts/module.sh $$nginx; done
 	@scripts/test.sh $(MATRIX)
 
+test-wordpress: module
+	@scripts/deps.sh tests/wordpress/packages.txt
+	@scripts/test.sh wordpress
+
 # A quarter of an hour, 1 GiB on the disk. SWRCACHE_KILLS: how many deaths at random moments; SWRCACHE_SEED: which.
 test-chaos: module
 	@scripts/test.sh chaos
@@ -143,7 +148,7 @@ miri:
 check: modules
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
-	cargo clippy --test e2e --test hosts -- -D warnings
+	cargo clippy --test e2e --test hosts --test wordpress -- -D warnings
 	cargo clippy -p swrcachectl -p swrcache-axum --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps -p swrcache -p swrcache-axum
 	cargo clippy --release -p swrcache-nginx --features vendored --target-dir $(CARGO_TARGET_DIR)/nginx -- -D warnings

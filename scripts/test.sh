@@ -8,6 +8,7 @@
 #   scripts/test.sh hosts [NAME]      the C library in the servers that `scripts/clib.sh hosts` has built
 #   scripts/test.sh vendored [NAME]   end to end on build/vendored; only tests whose names have NAME in them
 #   scripts/test.sh debian [NAME]     end to end on build/debian; so trixie and forky
+#   scripts/test.sh wordpress [NAME]  a real WordPress behind build/vendored
 #   scripts/test.sh conformance       the suite of cache-tests.fyi
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -74,14 +75,14 @@ while [ $# -gt 0 ]; do
         suite "the first hit after a restart, $SWRCACHE_RESTART_ENTRIES entries" \
             cargo test --test e2e persist_first_hit -- --nocapture
         ;;
-    vendored | debian | trixie | forky | hosts)
+    vendored | debian | trixie | forky | hosts | wordpress)
         name=
-        case ${2:-} in '' | unit | vendored | debian | trixie | forky | hosts | conformance) ;; *) name=$2 ;; esac
-        if [ "$1" = hosts ]; then
-            suite "the C library in its hosts" run --test hosts ${name:+"$name"}
-        else
-            e2e "$1" "$name"
-        fi
+        case ${2:-} in '' | unit | vendored | debian | trixie | forky | hosts | wordpress | conformance) ;; *) name=$2 ;; esac
+        case $1 in
+        hosts) suite "the C library in its hosts" run --test hosts ${name:+"$name"} ;;
+        wordpress) suite "a real WordPress" run --test wordpress ${name:+"$name"} ;;
+        *) e2e "$1" "$name" ;;
+        esac
         [ -z "$name" ] || shift
         ;;
     conformance)
