@@ -96,6 +96,7 @@ impl Cache {
             let choosing = Choosing {
                 region: &self.region,
                 queue: self.encoders.get(),
+                acts: true,
                 req,
                 policy,
                 presence,

@@ -235,3 +235,172 @@ fn compress_is_counted_and_purged() {
     assert_eq!(zone(&nginx)["entries"]["fresh"], 0);
     assert_eq!(nginx.get_with("/", GZIP).cache(), "MISS");
 }
+
+/// What clients accept, and the coding that they get (RFC 9110 §12.5.3).
+const ACCEPTED: [(Option<&str>, Option<&str>); 9] = [
+    (None, None),
+    (Some("gzip"), Some("gzip")),
+    (Some("gzip, deflate, br"), Some("br")),
+    (Some("br;q=0.1, gzip;q=0.2"), Some("gzip")),
+    (Some("*"), Some("br")),
+    (Some("gzip;q=0"), None),
+    (Some("identity, gzip;q=0.5"), None),
+    (Some("identity;q=0, gzip"), Some("gzip")),
+    (Some("zstd"), None),
+];
+
+/// Every combination of what a client says, on the wire, with what nginx has for compressed bodies off and on beside the cache.
+#[test]
+fn compress_every_combination_on_the_wire() {
+    let origin = Origin::start();
+    page(&origin, "/plain");
+    let vary = Reply::cached("max-age=600", html()).header("Vary", "Origin");
+    origin.on(
+        "/varies",
+        vary.header(TYPE.0, TYPE.1).header("ETag", "\"v1\""),
+    );
+    for lines in ["", "gzip on; gzip_min_length 1; gzip_vary on; gunzip on;"] {
+        let nginx = compressing(&origin, &format!("swr_cache_compress br gzip; {lines}")).start();
+        for path in ["/plain", "/varies"] {
+            await_form(&nginx, path, GZIP, "gzip");
+            await_form(&nginx, path, &[("Accept-Encoding", "br")], "br");
+            let mut client = nginx.client();
+            for (accept, coding) in ACCEPTED {
+                let mut fields: Vec<_> =
+                    accept.map(|a| ("Accept-Encoding", a)).into_iter().collect();
+                let whole = client.request("GET", path, &fields);
+                let about = format!("{path} {accept:?} {lines}");
+                // nginx's own filter weighs gzip against nothing.
+                if !lines.is_empty() && accept == Some("identity, gzip;q=0.5") {
+                    assert_eq!(whole.header("Content-Encoding"), Some("gzip"), "{about}");
+                    assert_eq!(whole.header("ETag"), Some("W/\"v1\""), "{about}");
+                    continue;
+                }
+                assert_eq!(whole.header("Content-Encoding"), coding, "{about}");
+                assert_eq!(whole.header("X-Coding"), coding, "{about}");
+                let varies = whole.all("Vary").join(", ");
+                assert_eq!(
+                    varies.matches("Accept-Encoding").count(),
+                    1,
+                    "{varies}: {about}"
+                );
+                assert_eq!(
+                    varies.contains("Origin"),
+                    path == "/varies",
+                    "{varies}: {about}"
+                );
+                let tag = coding.map_or("\"v1\"".to_owned(), |c| format!("\"v1-{c}\""));
+                assert_eq!(whole.header("ETag"), Some(&*tag), "{about}");
+                let length = whole.body.len().to_string();
+                assert_eq!(whole.header("Content-Length"), Some(&*length), "{about}");
+                let head = client.request("HEAD", path, &fields);
+                for name in [
+                    "Content-Encoding",
+                    "Content-Length",
+                    "ETag",
+                    "Vary",
+                    "Content-Type",
+                ] {
+                    assert_eq!(head.all(name), whole.all(name), "{name} of a HEAD: {about}");
+                }
+                for known in ["\"v1\"", "\"v1-gzip\"", "\"v1-br\"", "*"] {
+                    fields.push(("If-None-Match", known));
+                    let got = client.request("GET", path, &fields);
+                    let is_same = known == tag || known == "*";
+                    assert_eq!(
+                        got.status,
+                        if is_same { 304 } else { 200 },
+                        "{known}: {about}"
+                    );
+                    assert_eq!(got.header("ETag"), Some(&*tag), "{known}: {about}");
+                    fields.pop();
+                    fields.extend([("Range", "bytes=2-5"), ("If-Range", known)]);
+                    let got = client.request("GET", path, &fields);
+                    let (status, body) = match known == tag {
+                        true => (206, &whole.body[2..6]),
+                        false => (200, &whole.body[..]),
+                    };
+                    assert_eq!(got.status, status, "If-Range {known}: {about}");
+                    assert_eq!(got.body, body, "If-Range {known}: {about}");
+                    assert_eq!(got.header("Content-Encoding"), coding, "{about}");
+                    fields.truncate(fields.len() - 2);
+                }
+            }
+        }
+        // nginx unzips for those of whom it thinks that they take no gzip (gzip_proxied): what they get is whole, and says so.
+        let proxied = nginx.get_with("/plain", &[GZIP[0], ("Via", "1.1 proxy")]);
+        let text = match proxied.header("Content-Encoding") {
+            Some("gzip") => gunzip(&proxied.body),
+            other => {
+                assert_eq!(other, None);
+                proxied.text()
+            }
+        };
+        assert!(text == html());
+    }
+}
+
+/// A file that lies there compressed (`gzip_static`) is served as it lies there; who does not take it gets the cache's own form.
+#[test]
+fn compress_beside_compressed_files() {
+    let conf = Conf::new().zone().location(
+        "/d/",
+        "swr_cache main; alias d/; gzip_static on; gzip_vary on; swr_cache_valid 10m; swr_cache_compress br gzip;",
+    );
+    if let Err(log) = conf.check() {
+        assert!(log.contains("unknown directive \"gzip_static\""), "{log}");
+        return;
+    }
+    let nginx = conf.start();
+    let dir = nginx.dir().join("d");
+    std::fs::create_dir_all(&dir).expect("a folder");
+    std::fs::write(dir.join("a.html"), html()).expect("a file");
+    let gzip = std::process::Command::new("gzip")
+        .arg("-k1")
+        .arg(dir.join("a.html"))
+        .status();
+    assert!(gzip.is_ok_and(|status| status.success()));
+    let lies_there = std::fs::read(dir.join("a.html.gz")).expect("the compressed file");
+    for _ in 0..3 {
+        let zipped = nginx.get_with("/d/a.html", GZIP);
+        assert!(zipped.body == lies_there);
+        assert_eq!(zipped.all("Content-Encoding"), ["gzip"]);
+        assert_eq!(zipped.all("Vary"), ["Accept-Encoding"]);
+    }
+    let br = await_form(&nginx, "/d/a.html", &[("Accept-Encoding", "br")], "br");
+    assert_eq!(br.all("Content-Encoding"), ["br"]);
+    assert_eq!(br.all("Vary"), ["Accept-Encoding"]);
+    assert_eq!(nginx.get("/d/a.html").text(), html());
+}
+
+/// `?explain=` shows which forms are there, and which one a client would get; and asks for none.
+#[test]
+fn compress_is_explained() {
+    let origin = Origin::start();
+    page(&origin, "/");
+    let nginx = compressing(&origin, "swr_cache_compress br gzip;")
+        .location("/swr", "swr_cache_stats;")
+        .start();
+    nginx.get("/").is(200, "MISS", &html());
+    let explain = |accept: &str| {
+        let url = format!("/swr?explain=http://localhost/&header=Accept-Encoding:{accept}");
+        let said: serde_json::Value = serde_json::from_slice(&nginx.get(&url).body).expect("JSON");
+        (
+            said["verdict"]["encoding"].clone(),
+            said["variants"][0]["encodings"].clone(),
+        )
+    };
+    assert_eq!(
+        explain("gzip"),
+        (serde_json::Value::Null, serde_json::json!([]))
+    );
+    let gzip = await_form(&nginx, "/", GZIP, "gzip");
+    let br = await_form(&nginx, "/", &[("Accept-Encoding", "br")], "br");
+    let both = serde_json::json!([
+        {"coding": "gzip", "bytes": gzip.body.len()},
+        {"coding": "br", "bytes": br.body.len()},
+    ]);
+    assert_eq!(explain("gzip"), (serde_json::json!("gzip"), both.clone()));
+    assert_eq!(explain("gzip,br"), (serde_json::json!("br"), both.clone()));
+    assert_eq!(explain("identity"), (serde_json::Value::Null, both));
+}

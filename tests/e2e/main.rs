@@ -11,6 +11,7 @@ mod clients;
 mod clock;
 mod collapse;
 mod compress;
+mod compressing_origins;
 mod config;
 mod ctl;
 mod cycle;

@@ -42,6 +42,10 @@ pub(crate) fn run(explain: &Explain, json: bool) -> Ended {
             "{:<10} stale-while-revalidate for {} s, stale-if-error for {} s",
             "", variant["stale_while_revalidate"], variant["stale_if_error"]
         );
+        for form in variant["encodings"].as_array().into_iter().flatten() {
+            let coding = form["coding"].as_str().unwrap_or_default();
+            println!("{:<10} stored as {coding} too, {} bytes", "", form["bytes"]);
+        }
     }
     Ok(End::Done)
 }

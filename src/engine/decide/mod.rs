@@ -400,6 +400,7 @@ impl Deciding<'_> {
         let choosing = Choosing {
             region: self.region,
             queue: self.encoders,
+            acts: self.acts(),
             req: self.req,
             policy: self.policy,
             presence: self.presence,
@@ -417,8 +418,7 @@ impl Deciding<'_> {
         refresh: Option<Box<Fetch>>,
     ) -> Serve {
         let (age, ttl) = (stored.age(self.now), stored.ttl(self.now));
-        // Who only asks what would happen is not to have a form made, nor counted as asked for.
-        let stored = match self.policy.compress.is_empty() || !self.acts() {
+        let stored = match self.policy.compress.is_empty() {
             true => stored,
             false => self.in_form(stored),
         };

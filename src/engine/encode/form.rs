@@ -8,14 +8,13 @@
 //! meta: 239 | coding
 //! ```
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::coding::Coding;
 use crate::engine::key;
 use crate::engine::record::attributes;
-use crate::store::{Completeness, Millis, Object, Region};
+use crate::store::{Busy, Completeness, Lookup, Millis, Object, Region};
 
 /// The first byte of a form's meta: no version of a response's record.
 const FORM: u8 = 239;
@@ -44,22 +43,42 @@ pub(crate) fn key_of(original: &Object, hash: u64, coding: Coding) -> Vec<u8> {
     key::of_form(original.key(), hash, original.body().len, coding as u8)
 }
 
-/// Finds the form of `original`; nothing if it is not there, or the store is busy.
+/// Finds the form of `original`; nothing if it is not there, or the store is busy. It counts as a use.
 pub(crate) fn find(
-    region: &Arc<Region>,
+    region: &Region,
     original: &Object,
     coding: Coding,
     now: Millis,
+) -> Option<Form> {
+    found(original, coding, |key, select| {
+        region.lookup(key, now, select)
+    })
+}
+
+/// As [`find`], but it counts as no use.
+pub(crate) fn peek(
+    region: &Region,
+    original: &Object,
+    coding: Coding,
+    now: Millis,
+) -> Option<Form> {
+    found(original, coding, |key, select| {
+        region.peek(key, now, select)
+    })
+}
+
+fn found(
+    original: &Object,
+    coding: Coding,
+    look: impl FnOnce(&[u8], &mut dyn FnMut(&[u8]) -> bool) -> Result<Lookup, Busy>,
 ) -> Option<Form> {
     let hash = original.attribute(attributes::HASH).load(Relaxed);
     if hash == 0 {
         return None;
     }
     let wanted = meta(coding);
-    let found = region.lookup(&key_of(original, hash, coding), now, &mut |meta| {
-        meta == wanted
-    });
-    let object = found.ok()?.object?;
+    let key = key_of(original, hash, coding);
+    let object = look(&key, &mut |meta| meta == wanted).ok()?.object?;
     let is_whole = object.body().completeness == Completeness::Complete;
     is_whole.then_some(Form {
         object,

@@ -16,7 +16,7 @@ mod queue;
 use std::sync::Arc;
 
 use self::coding::Coding;
-use self::form::{Form, Known, find};
+use self::form::{Form, Known, find, peek};
 pub use self::queue::{EncodeQueue, Encoder};
 use crate::engine::decide::presence::Presence;
 use crate::engine::policy::{EncodeLevel, Method, Policy};
@@ -33,8 +33,10 @@ const LONGEST: u64 = 16 << 20;
 /// What decides the form in which a stored response is served.
 pub(crate) struct Choosing<'a> {
     pub(crate) region: &'a Arc<Region>,
-    /// Who makes what is not there; nobody where it is only asked what would be served.
+    /// Who makes what is not there.
     pub(crate) queue: Option<&'a EncodeQueue>,
+    /// It is not only asked what would be served: forms are asked for, and counted as used.
+    pub(crate) acts: bool,
     pub(crate) req: &'a Request<'a>,
     pub(crate) policy: &'a Policy,
     pub(crate) presence: Presence,
@@ -50,10 +52,17 @@ impl Choosing<'_> {
         }
         let has_choice = stored.is_complete() && self.presence.has(Presence::ACCEPT_ENCODING);
         let form = match has_choice {
-            true => self.wanted(&stored),
+            true if self.acts => self.wanted(&stored),
+            true => self.seen(&stored),
             false => None,
         };
         stored.negotiated(form)
+    }
+
+    /// The form that [`Choosing::wanted`] finds, without an effect.
+    fn seen(&self, stored: &Stored) -> Option<Form> {
+        let mut codings = preferred(self.req, &self.policy.compress);
+        codings.find_map(|coding| peek(self.region, stored.object(), coding, self.now))
     }
 
     /// Whether it is one to be encoded, as far as is known of it while its body arrives.
@@ -89,7 +98,7 @@ impl Choosing<'_> {
             }
         }
         match self.queue {
-            Some(queue) if lacking && Known::ask(object, self.now) => {
+            Some(queue) if lacking && queue.has_room() && Known::ask(object, self.now) => {
                 queue.ask(self.region, stored, &self.policy.compress, self.now);
             }
             _ => {}

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
@@ -74,7 +75,12 @@ impl EncodeQueue {
         *self.gate.closed.lock() = true;
     }
 
-    /// Asks for the forms of `stored`; nothing happens if the queue is full: a later request asks again.
+    /// Whether it takes one more. Where it is full, a later request asks.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.jobs.is_full()
+    }
+
+    /// Asks for the forms of `stored`; nothing happens if the queue is full.
     pub(crate) fn ask(
         &self,
         region: &Arc<Region>,
@@ -99,9 +105,20 @@ impl Encoder {
         self.jobs.recv().map(|job| job.carry_out()).is_ok()
     }
 
-    /// Makes the forms of one response that is asked for, if there is one; false if there is none.
-    pub fn step(&self) -> bool {
-        self.jobs.try_recv().map(|job| job.carry_out()).is_ok()
+    /// Makes the forms of one response that is asked for, if there is one within `patience`; false if there is none.
+    pub fn step(&self, patience: Duration) -> bool {
+        let job = self.jobs.recv_timeout(patience);
+        job.map(|job| job.carry_out()).is_ok()
+    }
+
+    /// How many responses are asked for that it has not begun with.
+    pub fn pending(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Forgets what is asked for, and lets go of the responses.
+    pub fn clear(&self) {
+        while self.jobs.try_recv().is_ok() {}
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io::Read;
+use std::time::Duration;
 
 use super::*;
 use crate::engine::stats::Survey;
@@ -21,6 +22,7 @@ struct World {
     encoder: Encoder,
     policy: Policy,
     now: Cell<Millis>,
+    key: Cell<&'static [u8]>,
 }
 
 fn policy(directives: &[&str]) -> Policy {
@@ -49,13 +51,14 @@ impl World {
             encoder,
             policy: policy(directives),
             now: Cell::new(NOW),
+            key: Cell::new(KEY),
         }
     }
 
     fn decide(&self, method: Method, fields: Lines<'_>) -> Decision {
         let req = Request {
             method,
-            key: KEY,
+            key: self.key.get(),
             fields: &fields,
             bypass: false,
             no_cache: false,
@@ -104,7 +107,7 @@ impl World {
 
     /// Makes all that is asked for; how many responses that were.
     fn encode(&self) -> usize {
-        std::iter::from_fn(|| self.encoder.step().then_some(())).count()
+        std::iter::from_fn(|| self.encoder.step(Duration::ZERO).then_some(())).count()
     }
 }
 
@@ -417,13 +420,29 @@ fn what_was_evicted_is_made_again() {
 }
 
 #[test]
-fn a_full_queue_is_asked_again_later() {
+fn forms_are_asked_for_once_in_a_while_and_by_the_next_request_where_there_was_no_room() {
     let world = World::new(&["compress gzip"]);
     world.store(&[], &[HTML, FRESH], &html());
     world.serve("gzip");
     // Asked of late: not again, whoever serves.
     world.serve("gzip");
     assert_eq!(world.encode(), 1);
+    let world = World::new(&["compress gzip"]);
+    let keys: [&[u8]; 5] = [b"a", b"b", b"c", b"d", b"e"];
+    let coding = |key| {
+        world.key.set(key);
+        world.serve("gzip").object.coding()
+    };
+    for key in keys {
+        world.key.set(key);
+        world.store(&[], &[HTML, FRESH], &html());
+    }
+    // The fifth finds no room.
+    assert_eq!(keys.map(coding), [None; 5]);
+    assert_eq!((world.encoder.pending(), world.encode()), (4, 4));
+    assert_eq!(keys.map(coding)[3..], [Some(Coding::Gzip), None]);
+    assert_eq!(world.encode(), 1);
+    assert_eq!(coding(keys[4]), Some(Coding::Gzip));
 }
 
 #[test]
@@ -444,4 +463,188 @@ fn what_is_closed_stores_nothing_more() {
     } = world;
     drop((cache, queue));
     assert!(!encoder.next());
+}
+
+/// What a client says, and the codings of `br gzip` that it prefers to the identity, the most wanted first (RFC 9110 §12.5.3).
+const ACCEPTS: [(Option<&str>, &[Coding]); 14] = [
+    (None, &[]),
+    (Some(""), &[]),
+    (Some("gzip"), &[Coding::Gzip]),
+    (Some("GZIP;Q=1.0 , deflate"), &[Coding::Gzip]),
+    (Some("gzip, br"), &[Coding::Br, Coding::Gzip]),
+    (Some("br;q=0.5, gzip;q=0.9"), &[Coding::Gzip, Coding::Br]),
+    (Some("*"), &[Coding::Br, Coding::Gzip]),
+    (Some("*;q=0"), &[]),
+    (Some("gzip;q=0, *"), &[Coding::Br]),
+    (Some("identity"), &[]),
+    (Some("identity;q=0, gzip"), &[Coding::Gzip]),
+    (Some("identity;q=0.4, gzip;q=0.5"), &[Coding::Gzip]),
+    (Some("identity, gzip;q=0.5, br;q=0.5"), &[]),
+    (Some("zstd, deflate;q=0.5"), &[]),
+];
+
+/// The fields of the response beside the usual ones, and whether it may be encoded.
+const KINDS: [(Lines<'_>, bool); 4] = [
+    (&[FRESH], true),
+    (&[FRESH, ("Vary", "Origin")], true),
+    (&[("Cache-Control", "max-age=60, no-transform")], false),
+    (&[FRESH, ("Content-Encoding", "gzip")], false),
+];
+
+const TAGS: [&str; 7] = [
+    "",
+    "\"x\"",
+    "\"x-gzip\"",
+    "W/\"x-br\"",
+    "\"y\", \"x-gzip\"",
+    "*",
+    "\"y\"",
+];
+const DATE: (&str, &str) = ("Last-Modified", "Mon, 01 Jan 2018 00:00:00 GMT");
+const RANGES: [&[(&str, &str)]; 5] = [
+    &[],
+    &[("Range", "bytes=0-3")],
+    &[("Range", "bytes=0-3"), ("If-Range", "\"x\"")],
+    &[("Range", "bytes=0-3"), ("If-Range", "\"x-gzip\"")],
+    &[("Range", "bytes=0-3"), ("If-Range", DATE.1)],
+];
+
+/// Every combination of what a client says with what is stored.
+#[test]
+fn every_combination_of_request_and_stored_forms() {
+    for made in [&[][..], &["compress gzip"], &["compress br gzip"]] {
+        for (fields, may_be_encoded) in KINDS {
+            let mut world = World::new(made);
+            world.store(&[], &[fields, &[HTML, TAG, DATE]].concat(), &html());
+            world.serve("gzip");
+            assert_eq!(
+                world.encode(),
+                usize::from(may_be_encoded && !made.is_empty())
+            );
+            let codings: &[Coding] = match (may_be_encoded, made) {
+                (false, _) | (_, []) => &[],
+                (_, ["compress gzip"]) => &[Coding::Gzip],
+                _ => &[Coding::Gzip, Coding::Br],
+            };
+            world.policy = policy(&["compress br gzip"]);
+            for (accept, preferred) in ACCEPTS {
+                let want = preferred.iter().find(|coding| codings.contains(coding));
+                for tag in TAGS {
+                    for range in RANGES {
+                        for method in [Method::Get, Method::Head] {
+                            let mut asked = range.to_vec();
+                            asked.extend(accept.map(|accept| ("Accept-Encoding", accept)));
+                            asked.extend((!tag.is_empty()).then_some(("If-None-Match", tag)));
+                            let serve = world.serve_by(method, &asked);
+                            let case = Case {
+                                may_be_encoded,
+                                tag,
+                                range,
+                                method,
+                                about: format!("{method:?} {asked:?} of {fields:?} in {codings:?}"),
+                            };
+                            assert_eq!(serve.object.coding(), want.copied(), "{}", case.about);
+                            case.check(&serve);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One of the combinations.
+struct Case<'a> {
+    may_be_encoded: bool,
+    tag: &'a str,
+    range: Lines<'a>,
+    method: Method,
+    about: String,
+}
+
+impl Case<'_> {
+    fn check(&self, serve: &Serve) {
+        let (about, coding) = (&self.about, serve.object.coding());
+        let own = coding.map_or("\"x\"".to_owned(), |c| format!("\"x-{}\"", c.as_str()));
+        let kind = format!("{:?}", serve.answer);
+        assert!(kind.starts_with(self.expected(&own)), "{kind}: {about}");
+        assert_eq!(
+            field(serve, "etag").as_deref(),
+            Some(own.as_str()),
+            "{about}"
+        );
+        let vary = field(serve, "vary").unwrap_or_default();
+        assert_eq!(
+            vary.contains("Accept-Encoding"),
+            self.may_be_encoded,
+            "{vary}: {about}"
+        );
+        let length = serve.object.content_length();
+        assert_eq!(
+            length == Some(html().len() as u64),
+            coding.is_none(),
+            "{about}"
+        );
+        // RFC 9110 §15.4.5: a 304 does not describe the body.
+        let is_304 = serve.answer == Answer::NotModified;
+        let told = coding.filter(|_| !is_304).map(Coding::as_str);
+        if self.may_be_encoded {
+            assert_eq!(field(serve, "content-encoding").as_deref(), told, "{about}");
+        }
+    }
+
+    /// The answer, where what is selected has the tag `own`.
+    fn expected(&self, own: &str) -> &'static str {
+        // §13.1.2: weak comparison.
+        let names = |tag: &str| tag.trim_start_matches("W/") == own;
+        let is_same = self.tag == "*" || self.tag.split(", ").any(names);
+        // §13.1.5: strong comparison; and a date does not tell forms apart.
+        let is_part = match self.range {
+            [] => false,
+            [_] => true,
+            [_, (_, since), ..] => *since == own || (*since == DATE.1 && !self.may_be_encoded),
+        };
+        match is_part && self.method == Method::Get {
+            _ if is_same => "NotModified",
+            true => "Partial",
+            false => "Full",
+        }
+    }
+}
+
+#[test]
+fn an_explanation_shows_the_forms_and_a_look_has_no_effect() {
+    let world = World::new(&["compress br gzip"]);
+    world.store(&[], &[HTML, FRESH], &html());
+    let fields = [("Accept-Encoding", "gzip")];
+    let fields: Lines<'_> = &fields;
+    let req = Request {
+        method: Method::Get,
+        key: KEY,
+        fields: &fields,
+        bypass: false,
+        no_cache: false,
+        may_refresh: true,
+    };
+    let explained = || {
+        let explained = world
+            .cache
+            .explain(&req, &world.policy, NOW)
+            .expect("not busy");
+        let encodings = explained.variants[0].encodings.iter();
+        let encodings: Vec<_> = encodings.map(|form| (form.coding, form.bytes)).collect();
+        (explained.verdict.encoding, encodings)
+    };
+    assert_eq!(explained(), (None, vec![]));
+    assert_eq!(world.encode(), 0);
+    world.serve("gzip");
+    world.encode();
+    let (gzip, br) = (world.serve("gzip"), world.serve("br"));
+    let [gzip, br] = [gzip, br].map(|serve| body(&serve).len() as u64);
+    let tallies = world.cache.region().tallies();
+    assert_eq!(
+        explained(),
+        (Some("gzip"), vec![("gzip", gzip), ("br", br)])
+    );
+    assert_eq!(world.cache.region().tallies(), tallies);
 }

@@ -15,6 +15,8 @@ use super::request::Request;
 use super::stats::seconds;
 use super::verdict::{Reason, Status};
 use crate::engine::decide::decision::Decision;
+use crate::engine::encode::coding::Coding;
+use crate::engine::encode::form;
 use crate::engine::hit_for_miss;
 use crate::http::etag;
 use crate::store::{Busy, MarkerView, Millis, Region, Surveyed};
@@ -46,6 +48,8 @@ pub struct Verdict {
     pub status: Option<&'static str>,
     /// `$swr_cache_reason`; for a fetch, why the origin is asked.
     pub reason: &'static str,
+    /// The coding in which the cache has encoded what it would serve (`$swr_cache_encoding`).
+    pub encoding: Option<&'static str>,
     /// What led to the reason.
     pub cause: &'static str,
     /// What would have to change for a `HIT`.
@@ -118,8 +122,19 @@ pub struct Variant {
     pub last_modified: Option<f64>,
     /// Whether the cache synthesised the validators.
     pub synthesised: bool,
+    /// The encoded forms that are stored beside it (`swr_cache_compress`).
+    pub encodings: Vec<Encoding>,
     /// How its refresh fails, if it does.
     pub failing: Option<Fails>,
+}
+
+/// An encoded form of a stored response.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Encoding {
+    /// Its content coding.
+    pub coding: &'static str,
+    /// Its length in bytes.
+    pub bytes: u64,
 }
 
 /// How a refresh fails.
@@ -147,7 +162,7 @@ pub(crate) fn explain(
         variant::selects(meta, req.fields, policy)
     })?;
     let selected = chosen.object.as_ref().map(|object| object.meta().to_vec());
-    let mut variants = Vec::new();
+    let (mut variants, mut hashes) = (Vec::new(), Vec::new());
     let mut being_fetched = false;
     region.survey((region.place_of(req.key), 1), now, &mut |shown| {
         if shown.key != req.key || !shown.is_current {
@@ -155,8 +170,14 @@ pub(crate) fn explain(
         }
         being_fetched |= !shown.is_object && shown.is_claimed;
         let is_selected = selected.as_deref() == Some(shown.meta);
-        variants.extend(describe(shown, policy, is_selected, now));
+        if let Some(variant) = describe(shown, policy, is_selected, now) {
+            variants.push(variant);
+            hashes.push(shown.attributes[attributes::HASH]);
+        }
     })?;
+    for (variant, hash) in variants.iter_mut().zip(hashes) {
+        variant.encodings = encodings(region, req.key, (hash, variant.bytes), now)?;
+    }
     let remembered = remembered(&chosen.marker, being_fetched, now);
     let verdict = verdict(&decision, &remembered);
     Ok(Explanation {
@@ -180,10 +201,15 @@ fn verdict(decision: &Decision, remembered: &Remembered) -> Verdict {
         Decision::GatewayTimeout(reason) => (Action::GatewayTimeout, None, *reason),
     };
     let advice = advice(reason);
+    let encoding = match decision {
+        Decision::Serve(serve) => serve.object.coding(),
+        _ => None,
+    };
     Verdict {
         action,
         status: status.map(Status::as_str),
         reason: reason.as_str(),
+        encoding: encoding.map(Coding::as_str),
         cause: advice.cause,
         cure: cure(reason, remembered).unwrap_or_else(|| advice.cure.to_owned()),
     }
@@ -267,6 +293,7 @@ fn describe(shown: &Surveyed<'_>, policy: &Policy, selected: bool, now: Millis) 
         etag: etag_of(&head, shown, synthesised),
         last_modified: last_modified(&head, shown, synthesised),
         synthesised,
+        encodings: Vec::new(),
         failing: fault.map(|fault| Fails {
             cause: fault.cause.to_string(),
             since: seconds(fault.since),
@@ -280,6 +307,26 @@ fn describe(shown: &Surveyed<'_>, policy: &Policy, selected: bool, now: Millis) 
     };
     tags::each_name(&lines, &mut |tag| variant.tags.push(text(tag)));
     Some(variant)
+}
+
+/// The encoded forms of a body with this hash and length.
+fn encodings(
+    region: &Region,
+    key: &[u8],
+    (hash, length): (u64, u64),
+    now: Millis,
+) -> Result<Vec<Encoding>, Busy> {
+    let mut encodings = Vec::new();
+    for coding in Coding::ALL {
+        let meta = form::meta(coding);
+        let key = key::of_form(key, hash, length, coding as u8);
+        let found = region.peek(&key, now, &mut |found| found == meta)?;
+        encodings.extend(found.object.map(|form| Encoding {
+            coding: coding.as_str(),
+            bytes: form.body().len,
+        }));
+    }
+    Ok(encodings)
 }
 
 fn vary(head: &Head, meta: &[u8]) -> Vec<(String, Option<String>)> {

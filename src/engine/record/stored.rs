@@ -112,6 +112,11 @@ impl Stored {
         }
     }
 
+    /// Whether other clients may get it in another form.
+    pub(crate) fn is_negotiated(&self) -> bool {
+        self.negotiated
+    }
+
     fn form(&self) -> Option<&Form> {
         self.form.as_deref()
     }

@@ -3,6 +3,7 @@
 //! A test is written with these three and [`eventually`]; it never sleeps for a fixed time. An entry that must be
 //! stale is born stale (the origin sends `Age`), and an origin that must be slow is held at a [`Gate`].
 
+mod apache;
 mod browser;
 mod client;
 mod http3;
@@ -14,6 +15,7 @@ mod tls;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use apache::Apache;
 pub(crate) use browser::Browser;
 pub(crate) use client::{Client, Response, at_once};
 pub(crate) use http3::Http3;
