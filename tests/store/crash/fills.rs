@@ -17,6 +17,16 @@ fn crash_in_fills() {
         operation("fill of unknown length", |region| {
             Box::new(|| fill(region, None, Publish::Now))
         }),
+        operation("fill of a derived object, without a claim", |region| {
+            Box::new(|| {
+                let meta = meta(5, b"target");
+                let about = new(&meta, Some(3000), Publish::AtCommit);
+                let mut fill = Fill::begin(region.unclaimed(b"target"), about).expect("room");
+                fill.mark_derived();
+                fill.write(&body(5, 0..3000)).expect("room");
+                fill.commit(NOW).expect("current");
+            })
+        }),
         operation("fill that is dropped", |region| {
             Box::new(|| drop(half(region, b"target", Publish::Now)))
         }),
