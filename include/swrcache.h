@@ -384,6 +384,9 @@ int swrcache_policy_new(swrcache_policy **policy);
  * | `revalidate_timeout`, `inactive` | time, `off` | `off` |
  * | `max_variants` | number | `64` |
  * | `invalidate` | `on`, `target`, `soft`, `off` | `on` |
+ * | `compress` | `gzip[=LEVEL]`, `br[=LEVEL]`, `zstd[=LEVEL]`, `off`; needs `swrcache_encode` | `off` |
+ * | `compress_types` | media types, `*` | text, as the module |
+ * | `compress_min_length` | size | `256` |
  * | `status_header` | a name for `Cache-Status`, `off` | `off` |
  *
  * Times and sizes are as in nginx: `90`, `90s`, `1m30s`, `500ms`, `1d`, `"1d 2h"`; `512k`, `4g`. A second call adds to `methods`,
@@ -1233,6 +1236,35 @@ int swrcache_refresher_submit(swrcache_refresher *refresher,
  * Not from within `carry`.
  */
 void swrcache_refresher_free(swrcache_refresher *refresher);
+
+/* Compressing stored responses once. */
+
+/**
+ * Encodes one stored response, once, in the codings that the policy of a request names (`compress`), if one is asked for within `timeout`
+ * milliseconds; 0 does not wait. From then on clients that accept a coding are served the encoded bytes.
+ *
+ * Call it from a thread of your own in a loop, with a timeout that lets the thread look whether it is to end; or with 0 when the server is
+ * idle: a page takes some milliseconds, the longest body that is encoded (16 MiB) a second or more. From the first call of this or
+ * `swrcache_encode_pending` on, lookups of this process ask for what clients would take and is not there yet; before it, for nothing. In
+ * workers that are forked call it after `swrcache_after_fork`, and not before the fork. Whatever becomes of the call or its process, others
+ * see an encoding whole or not at all.
+ *
+ * Any thread, several at a time; a lookup never waits for it. All calls have returned before `swrcache_close`.
+ *
+ * Returns 0 if it has dealt with a response; SWRCACHE_ETIMEDOUT if none was asked for; SWRCACHE_EUNSUPPORTED if the library was built
+ * without encoders; SWRCACHE_ESTATE in a process that was forked after encoding had begun; SWRCACHE_EINVAL if `cache` is NULL.
+ */
+int swrcache_encode(swrcache_cache *cache,
+                    uint64_t timeout);
+
+/**
+ * Tells how many stored responses wait for `swrcache_encode`, at most 64: for a server that encodes when it is idle.
+ *
+ * Any thread.
+ *
+ * Returns 0, or as `swrcache_encode`; SWRCACHE_EINVAL for a NULL. On failure `*count` is 0.
+ */
+int swrcache_encode_pending(swrcache_cache *cache, size_t *count);
 
 /* Storing and purging. */
 

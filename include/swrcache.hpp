@@ -458,6 +458,19 @@ public:
         return now;
     }
     void after_fork() { detail::check(swrcache_after_fork(handle_.get())); }
+    /// Encodes one stored response; false if none is asked for within `timeout` milliseconds.
+    bool encode(std::uint64_t timeout = 0) {
+        const int code = swrcache_encode(handle_.get(), timeout);
+        if (code != SWRCACHE_ETIMEDOUT)
+            detail::check(code);
+        return code == SWRCACHE_OK;
+    }
+    /// How many stored responses wait for encode().
+    std::size_t encode_pending() {
+        std::size_t count = 0;
+        detail::check(swrcache_encode_pending(handle_.get(), &count));
+        return count;
+    }
     /// True if there is more to do: call it again soon.
     bool tidy() {
         const int code = swrcache_tidy(handle_.get());

@@ -23,8 +23,11 @@ library() {
     mkdir -p $lib
     # Without an rlib beside them cargo optimises across crates. The whole at once takes a sixth off a lookup.
     local whole=(--config 'profile.release.lto="fat"' --config profile.release.codegen-units=1) kind
+    # ENCODE=no: without encoders, which are more than half of its size.
+    local features=ffi
+    [ "${ENCODE:-yes}" = no ] || features+=,encode
     for kind in cdylib staticlib; do
-        cargo rustc --quiet --release --lib --no-default-features --features ffi --crate-type $kind --target-dir "$target/clib" "${whole[@]}"
+        cargo rustc --quiet --release --lib --no-default-features --features "$features" --crate-type $kind --target-dir "$target/clib" "${whole[@]}"
     done
     put "$target/clib/release/libswrcache.so" $lib "libswrcache.so.$version"
     put "$target/clib/release/libswrcache.a" $lib libswrcache.a

@@ -28,6 +28,7 @@ static swrcache_refresher *refresher;
 static pthread_mutex_t calls_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t call_over = PTHREAD_COND_INITIALIZER;
 static int calls;  /* threads that carry one out */
+static int ending;
 static char origin[256];
 
 /* A list of header fields with memory of its own. */
@@ -387,6 +388,15 @@ static void refresh(void *user, swrcache_fetch *fetch)
     }
 }
 
+/* A thread that compresses stored pages once, for all clients that take them so. */
+static void *encode(void *arg)
+{
+    (void)arg;
+    while (!__atomic_load_n(&ending, __ATOMIC_ACQUIRE))
+        swrcache_encode(cache, 200);
+    return NULL;
+}
+
 /* To the client. */
 
 /* What an answer's body is read from: a reply of the cache's, and then what the call that fetches it hands over. */
@@ -694,6 +704,7 @@ int main(int argc, char **argv)
     swrcache_options options = {.struct_size = sizeof options};
     swrcache_refresher_options refreshing = {.struct_size = sizeof refreshing};
     sigset_t ends;
+    pthread_t encoder;
     int signal, rc;
     if (argc != 4) {
         fprintf(stderr, "usage: %s PORT ORIGIN_HOST ORIGIN_PORT\n", argv[0]);
@@ -712,6 +723,7 @@ int main(int argc, char **argv)
     refreshing.queue = 64;
     refreshing.carry = refresh;
     if ((rc = swrcache_open(&options, &cache)) != SWRCACHE_OK || (rc = swrcache_policy_new(&policy)) != SWRCACHE_OK ||
+        (rc = swrcache_policy_set(policy, "compress", "br gzip")) != SWRCACHE_OK ||
         (rc = swrcache_refresher_new(cache, &refreshing, &refresher)) != SWRCACHE_OK) {
         fprintf(stderr, "swrcache: %s: %s\n", swrcache_strerror(rc), swrcache_last_error());
         return 1;
@@ -720,7 +732,7 @@ int main(int argc, char **argv)
         MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, (uint16_t)atoi(argv[1]), NULL, NULL,
         on_request, NULL, MHD_OPTION_URI_LOG_CALLBACK, on_uri, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_done, NULL, MHD_OPTION_CONNECTION_LIMIT, 4096u,
         MHD_OPTION_LISTEN_BACKLOG_SIZE, 2048u, MHD_OPTION_THREAD_STACK_SIZE, (size_t)256 * 1024, MHD_OPTION_END);
-    if (daemon == NULL)
+    if (daemon == NULL || pthread_create(&encoder, NULL, encode, NULL) != 0)
         return 1;
 
     sigdelset(&ends, SIGPIPE);
@@ -728,6 +740,8 @@ int main(int argc, char **argv)
 
     MHD_stop_daemon(daemon);
     wait_for_calls();
+    __atomic_store_n(&ending, 1, __ATOMIC_RELEASE);
+    pthread_join(encoder, NULL);
     swrcache_refresher_free(refresher);
     swrcache_policy_free(policy);
     swrcache_close(cache);

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::count::{Count, Counters};
+use super::encode::Encoding;
 use super::error::{
     Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EINVAL, SWRCACHE_EREGION, SWRCACHE_ESTATE,
     SWRCACHE_ETIMEDOUT, SWRCACHE_EUNSUPPORTED,
@@ -111,6 +112,7 @@ impl Time {
 /// What all handles of one cache share.
 pub(crate) struct Shared {
     pub(crate) engine: engine::Cache,
+    pub(crate) encoding: Encoding,
     pub(crate) wake: Wake,
     time: Time,
     memory: c_int,
@@ -214,6 +216,7 @@ impl Shared {
 
     /// Gives back what this process has of the memory that others share.
     fn leave(&self) {
+        self.encoding.end();
         self.engine.region().leave();
         self.engine.region().seal();
         self.wake.close();
@@ -335,6 +338,7 @@ fn open(region: Region, options: &Options) -> Result<Shared> {
     enter(&region, &wake)?;
     Ok(Shared {
         engine: engine::Cache::new(Arc::new(region)),
+        encoding: Encoding::default(),
         wake,
         time: Time {
             clock: options.clock,

@@ -246,6 +246,7 @@ impl FetchValue {
                 reason: aside.reason,
                 led: Some((self.life.asked(), waited)),
                 ttl: None,
+                coding: None,
             },
         );
     }
@@ -319,6 +320,7 @@ impl FetchValue {
                 reason: serve.reason,
                 led: Some((self.life.asked(), now.saturating_sub(self.began))),
                 ttl: Some(serve.ttl),
+                coding: serve.object.coding(),
             },
         );
         let fetched = Fetched {

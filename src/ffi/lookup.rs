@@ -216,6 +216,7 @@ unsafe fn served(
             reason: serve.reason,
             led: None,
             ttl: Some(serve.ttl),
+            coding: serve.object.coding(),
         },
     );
     told.action = SWRCACHE_SERVE;
@@ -265,6 +266,7 @@ fn not_served(
                         reason: pass.reason.into(),
                         led: None,
                         ttl: None,
+                        coding: None,
                     },
                 );
             }

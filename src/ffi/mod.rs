@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `log` | what no return value tells |
 //! | `cache` | open, fork, wait, figures |
+//! | `encode` | stored responses compressed once, in threads of the host's |
 //! | `statistics` | the figures as text |
 //! | `purge` | purges, at once and in pieces |
 //! | `watch` | descriptors for event loops |
@@ -25,6 +26,7 @@
 
 mod cache;
 mod count;
+mod encode;
 mod error;
 mod fetch;
 mod handle;
@@ -47,6 +49,7 @@ mod warm;
 mod watch;
 
 pub use cache::*;
+pub use encode::{swrcache_encode, swrcache_encode_pending};
 pub use error::{
     SWRCACHE_EAGAIN, SWRCACHE_EBROKEN, SWRCACHE_EBUSY, SWRCACHE_EFULL, SWRCACHE_EINVAL,
     SWRCACHE_ENOMEM, SWRCACHE_ENOSPC, SWRCACHE_ENOTSTORED, SWRCACHE_EOUTGROWN, SWRCACHE_EPANIC,

@@ -125,6 +125,9 @@ pub unsafe extern "C" fn swrcache_policy_new(policy: *mut *mut Policy) -> c_int 
 /// | `revalidate_timeout`, `inactive` | time, `off` | `off` |
 /// | `max_variants` | number | `64` |
 /// | `invalidate` | `on`, `target`, `soft`, `off` | `on` |
+/// | `compress` | `gzip[=LEVEL]`, `br[=LEVEL]`, `zstd[=LEVEL]`, `off`; needs `swrcache_encode` | `off` |
+/// | `compress_types` | media types, `*` | text, as the module |
+/// | `compress_min_length` | size | `256` |
 /// | `status_header` | a name for `Cache-Status`, `off` | `off` |
 ///
 /// Times and sizes are as in nginx: `90`, `90s`, `1m30s`, `500ms`, `1d`, `"1d 2h"`; `512k`, `4g`. A second call adds to `methods`,

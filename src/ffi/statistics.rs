@@ -6,7 +6,7 @@ use std::ffi::{c_char, c_int, c_void};
 use super::cache::{Cache, Shared, shared};
 use super::error::{Result, SWRCACHE_EAGAIN, SWRCACHE_EINVAL};
 use super::types;
-use crate::engine::stats::{self, Answered, Survey, Tree, exposition, page};
+use crate::engine::stats::{self, Answered, Coding, Survey, Tree, exposition, page};
 use crate::engine::{Asked, Reason, Status};
 use crate::store::Millis;
 
@@ -79,6 +79,8 @@ pub(crate) struct Told {
     pub(crate) led: Option<(Asked, Millis)>,
     /// Of what the store answers: seconds of freshness that are left.
     pub(crate) ttl: Option<i64>,
+    /// The coding, if it is sent in a form that the cache has encoded.
+    pub(crate) coding: Option<Coding>,
 }
 
 /// Counts an answer, in this process and in the memory.
@@ -94,6 +96,6 @@ pub(crate) fn count(cache: &Shared, told: &Told) {
         ttl: told.ttl,
         // What a host has read of its reply is known when that is freed.
         bytes: 0,
-        coding: None,
+        coding: told.coding,
     });
 }

@@ -109,6 +109,9 @@ void nulls(void)
     swrcache_watch_free(NULL);
     IS(swrcache_wait(NULL, 0, 0), SWRCACHE_EINVAL);
     IS(swrcache_tidy(NULL), SWRCACHE_EINVAL);
+    IS(swrcache_encode(NULL, 0), SWRCACHE_EINVAL);
+    IS(swrcache_encode_pending(NULL, &count), SWRCACHE_EINVAL);
+    IS(swrcache_encode_pending(cache, NULL), SWRCACHE_EINVAL);
     IS(swrcache_purge(NULL, SWRCACHE_PURGE_KEY, "k", 1, &number), SWRCACHE_EINVAL);
     IS(swrcache_purge(cache, SWRCACHE_PURGE_KEY, NULL, 1, &number), SWRCACHE_EINVAL);
     IS(swrcache_purge(cache, SWRCACHE_PURGE_KEY, "k", 1, NULL), SWRCACHE_OK);

@@ -92,6 +92,7 @@ int main(int argc, char **argv)
         order();
         requests();
         life();
+        encoded();
         outgrown();
         purges();
         passes();

@@ -44,6 +44,8 @@ void lies(void);
 void order(void);
 void requests(void);
 void life(void);
+/* encoded.c */
+void encoded(void);
 /* outgrown.c */
 void outgrown(void);
 /* rules.c */

@@ -21,6 +21,9 @@ pub(crate) fn script(name: &str) {
     bounded(&host, &origin);
     delivery(&host, &origin);
     written_through(&host, &origin);
+    if name.contains("mhd") {
+        compressed(&host, &origin);
+    }
     thousand_at_once(&host, &origin);
     origin_gone(&host, &origin);
     host.quit();
@@ -391,6 +394,32 @@ fn passes_on(host: &Host, origin: &Origin) {
         ["one", "two", "one"]
     );
     assert_eq!(origin.last("/site").header("E"), Some("own"));
+}
+
+/// A host that has a thread for it serves pages compressed, which it compresses once.
+fn compressed(host: &Host, origin: &Origin) {
+    let page = "<li>an entry of a list</li>\n".repeat(300);
+    let reply = Reply::cached("max-age=600", page.clone()).header("ETag", "\"v1\"");
+    origin.on("/compressed", reply.header("Content-Type", "text/html"));
+    let gzip = [("Accept-Encoding", "gzip")];
+    let mut got = host.get_with("/compressed", &gzip);
+    assert_eq!(
+        (got.text(), got.all("Vary")),
+        (page.clone(), vec!["Accept-Encoding"])
+    );
+    eventually("the page is compressed", || {
+        got = host.get_with("/compressed", &gzip);
+        got.header("Content-Encoding") == Some("gzip")
+    });
+    assert_eq!(got.header("ETag"), Some("\"v1-gzip\""));
+    let mut text = String::new();
+    let mut decoder = flate2::read::GzDecoder::new(&got.body[..]);
+    std::io::Read::read_to_string(&mut decoder, &mut text).expect("gzip");
+    assert!(text == page && got.body.len() * 10 < page.len());
+    assert_eq!(host.get("/compressed").text(), page);
+    let same = [gzip[0], ("If-None-Match", "\"v1-gzip\"")];
+    assert_eq!(host.get_with("/compressed", &same).status, 304);
+    assert_eq!(origin.hits("/compressed"), 1);
 }
 
 /// A body that outgrows the cache comes whole, to who leads; an eighth of 64 MiB is the most.

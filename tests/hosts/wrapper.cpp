@@ -113,6 +113,7 @@ void stores(swrcache::cache &cache, const swrcache::policy &policy) {
     assert(*purged == 1);
     while (cache.tidy()) {
     }
+    assert(!cache.encode() && cache.encode_pending() == 0);
     const std::string figures = cache.statistics_text("mine", SWRCACHE_STATS_JSON);
     assert(figures.find("\"mine\"") != std::string::npos);
 }

@@ -217,6 +217,10 @@ const SECTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "Compressing stored responses once",
+        &["swrcache_encode", "swrcache_encode_pending"],
+    ),
+    (
         "Storing and purging",
         &[
             "swrcache_store",
