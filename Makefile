@@ -17,7 +17,8 @@
 #   make msrv     compiles with the oldest Rust that will do, Debian 13's
 #   make check    formatting, lints, symbols
 #   make deny     licences, sources and known faults of the crates in Cargo.lock, by deny.toml
-#   make bench    measurements side by side with other caches into bench/RESULTS.md, five of them into README.md; and bench-store
+#   make bench    measurements side by side with other caches into bench/RESULTS.md, five of them into README.md; and bench-store;
+#                 parts of it, into build/bench: bench/servers/bench.py --only NAME
 #   make bench-store   the store alone: density, hit ratios, throughput, scale, restarts; into bench/store.md; fails where a budget is missed
 
 NGINX ?=
@@ -113,7 +114,7 @@ test-wordpress: module
 test-chaos: module
 	@scripts/test.sh chaos
 
-# Side by side with nginx's own cache, and with the other caches that `make bench-deps` has installed; under ten minutes,
+# Side by side with nginx's own cache, and with the other caches that `make bench-deps` has installed; a quarter of an hour,
 # on a quiet machine. `make bench-quick` takes one and only shows that it runs.
 bench: module
 	@scripts/module.sh by-turns

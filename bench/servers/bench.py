@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Side-by-side measurements of swrcache and other caches on this machine.
 
-    bench/servers/bench.py            everything, under ten minutes; writes bench/RESULTS.md and bench/results.json
+    bench/servers/bench.py            everything, in a quarter of an hour; writes bench/RESULTS.md and bench/results.json
     bench/servers/bench.py --readme   the same, and five numbers into README.md
     bench/servers/bench.py --render bench/results.json   makes the tables anew from an earlier run
-    bench/servers/bench.py --quick    each thing once and briefly, under a minute: shows that it runs, not how fast;
+    bench/servers/bench.py --quick    each thing once and briefly, a minute and a half: shows that it runs, not how fast;
                               writes build/bench/
+    bench/servers/bench.py --only pages --only misses   some parts; writes build/bench/
 
 All are measured in turn, round after round, and compared by ratios within a round: what else the machine does then
 meets all alike. Servers have one core, the load another. Everything is on loopback and in memory, and ends with the
@@ -13,7 +14,10 @@ program. Peers take part where they are installed: `make bench-deps`.
 """
 
 import argparse
+import gzip
+import itertools
 import json
+import multiprocessing
 import os
 import re
 import resource
@@ -30,8 +34,9 @@ sys.dont_write_bytecode = True  # nothing is left beside the sources
 
 import clients
 import origin as source
+import pages
 import report
-from servers import BUILD, CACHE, CACHE_READ, CACHE_USUAL, OURS, RETURN, STATIC, Servers, worker
+from servers import BUILD, CACHE, CACHE_READ, CACHE_USUAL, OURS, RETURN, STATIC, Servers, processes, worker
 
 ROOT = Path(__file__).resolve().parents[2]
 STAMPEDES = {  # name: clients, policy, whether it was there before and has expired
@@ -41,6 +46,11 @@ STAMPEDES = {  # name: clients, policy, whether it was there before and has expi
     "nostore50": (50, "nostore", False),
 }
 ORIGIN_MS = 100
+PAGES = (4 << 10, 32 << 10)
+# What browsers accept at least, and what they accept.
+ACCEPTED = {"gzip": "gzip", "br": "gzip, br"}
+# As the body is called in the tables that is as long as the encoded one, and stored so.
+IDENTITY = report.IDENTITY
 STALE_AFTER = 7  # seconds: max-age=5, and nginx counts in whole ones
 # Seconds before a request whose time is taken. The origin may have to share the load's core: that it has been asked
 # to refresh is then over before the next request, and not part of what a client of the cache waits for.
@@ -58,11 +68,12 @@ class Plan:
     hits: int  # whose latency is taken, a round
     keys: int  # that expire, per rival
     bursts: int  # rounds of stampedes
+    encoded: int  # pages, in all
     limit: int  # seconds for the whole program
 
 
-FULL = Plan((1 << 10, 16 << 10, 128 << 10, 1 << 20), (1 << 10, 16 << 10, 128 << 10, 1 << 20), 7, 1, 100, 25, 5, 900)
-QUICK = Plan((1 << 10, 128 << 10), (1 << 10,), 1, 1, 10, 4, 1, 180)
+FULL = Plan((1 << 10, 16 << 10, 128 << 10, 1 << 20), (1 << 10, 16 << 10, 128 << 10, 1 << 20), 7, 1, 100, 25, 5, 1000, 1800)
+QUICK = Plan((1 << 10, 128 << 10), (1 << 10,), 1, 1, 10, 4, 1, 100, 300)
 
 
 def say(text):
@@ -128,6 +139,12 @@ def measure_rates(servers, plan, scheme, sizes):
     return rates
 
 
+def processor_time(pids):
+    """Seconds that they have used."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split() for pid in pids]
+    return sum(int(f[11]) + int(f[12]) for f in fields) / os.sysconf("SC_CLK_TCK")
+
+
 def measure_counting(servers, plan):
     """Nanoseconds of the worker's processor time that a HIT of 1 KiB takes, with the statistics' counting and without it:
     {with, without}. One process does both by turns: two processes of the same build differ by more than counting costs."""
@@ -144,6 +161,164 @@ def measure_counting(servers, plan):
     took = re.search(r"took ([\d.]+) ns with counting, ([\d.]+) ns without", servers.end("by-turns"))
     say(f"counting: {took.group(0)}")
     return {"with": float(took.group(1)), "without": float(took.group(2))}
+
+
+# --------------------------------------------------------------------------------------------------------------- pages
+
+
+def compressed(rival, target, coding):
+    """The body as this client gets it, once it is compressed; that a cache may do a moment after the first request."""
+    fields = f"Accept-Encoding: {ACCEPTED[coding]}\r\n"
+    with clients.Connection(rival.port) as connection:
+        for _ in range(200):
+            _, head, content = connection.exchange(target, fields)
+            found = re.search(r"(?im)^content-encoding: *(\w+)", head)
+            # Who has no Brotli answers by gzip.
+            if found and (found.group(1) == coding or rival.name != OURS):
+                return found.group(1), content
+            time.sleep(0.02)
+    raise ConnectionError("does not compress it")
+
+
+def pages_to_compare(servers, size, coding):
+    """Who serves the page compressed, each with its path and the length of the body; and the same length as it is."""
+    target = source.path(size, "hour", "page-0")
+    found = {}
+    for name, rival in servers.compressing.items():
+        try:
+            used, content = compressed(rival, target, coding)
+            if used == "gzip" and gzip.decompress(content) != pages.page(size, 0):
+                raise ConnectionError("wrong bytes")
+        except (OSError, ConnectionError) as error:
+            servers.left_out[f"{name}, page of {report.human(size)}, {coding}"] = str(error)
+            continue
+        found[name] = rival, target, len(content)
+    if OURS in found:
+        length = found[OURS][2]
+        found[IDENTITY] = servers.rivals[OURS], source.path(length, "hour", "as-it-is"), length
+        with clients.Connection(servers.rivals[OURS].port) as connection:
+            connection.get(found[IDENTITY][1])
+    return found
+
+
+def measure_pages(servers, plan):
+    """HITs of HTML for clients that accept codings: {"SIZE CODING": {"rates": {rival: [...]}, "lengths": {rival: bytes}}}."""
+    results = {}
+    for size, coding in itertools.product(PAGES, ACCEPTED):
+        compared = pages_to_compare(servers, size, coding)
+        rates = {name: [] for name in compared}
+        options = ["-H", f"Accept-Encoding: {ACCEPTED[coding]}"]
+        names = list(compared)
+        for turn in range(plan.rounds):
+            shift = turn * 2 % max(1, len(names))
+            for name in names[shift:] + names[:shift]:
+                rival, target, _ = compared[name]
+                url = f"http://127.0.0.1:{rival.port}{target}"
+                rate, wrong = clients.wrk(url, plan.seconds, 32, servers.cores.load, options)
+                if wrong:
+                    servers.left_out[f"{name}, page of {report.human(size)}, {coding}"] = wrong
+                rates[name].append(rate)
+        rates = {name: values for name, values in rates.items() if None not in values}
+        lengths = {name: length for name, (_, _, length) in compared.items()}
+        results[f"{size} {coding}"] = {"rates": rates, "lengths": lengths}
+        say(f"page of {report.human(size)}, {coding}: " + ", ".join(
+            f"{name} {report.median(values):.0f}/s" for name, values in rates.items()
+        ))
+    return results
+
+
+class Reader(multiprocessing.Process):
+    """Asks for pages, one after the other, until each comes encoded; in a process of its own, which holds up nobody in this one."""
+
+    def __init__(self, rival, targets):
+        super().__init__(daemon=True)
+        self.rival, self.targets = rival, targets
+        self.over, self.left = multiprocessing.Event(), multiprocessing.Value("i", len(targets))
+
+    def run(self):
+        fields = "Accept-Encoding: gzip\r\n"
+        missing = list(self.targets)
+        deadline = time.monotonic() + clients.TIMEOUT
+        try:
+            with clients.Connection(self.rival.port) as connection:
+                while missing and time.monotonic() < deadline:
+                    heads = []
+                    for target in missing:
+                        heads.append(connection.exchange(target, fields)[1])
+                        time.sleep(0.002)
+                    missing = [t for t, head in zip(missing, heads) if "content-encoding: gzip" not in head.lower()]
+        finally:
+            self.left.value = len(missing)
+            self.over.set()
+
+
+def hits_beside(rival, reader):
+    """Latencies of HITs while the reader reads."""
+    took = []
+    with clients.Connection(rival.port) as connection:
+        target = rival.target(1024)
+        connection.get(target)
+        reader.start()
+        while not reader.over.is_set():
+            time.sleep(0.003)
+            took.append(connection.seconds(target))
+    reader.join()
+    return took
+
+
+def measure_encoding(servers, plan):
+    """p99 of HITs, the same pages read while they are encoded and afterwards: [{with, without, hits, missing} a round]."""
+    rival, ours = servers.compressing[OURS], servers.rivals[OURS]
+    a_round = plan.encoded // plan.bursts
+    results = []
+    for turn in range(plan.bursts):
+        targets = [source.path(32 << 10, "hour", f"page-{1 + turn * a_round + n}") for n in range(a_round)]
+        with clients.Connection(rival.port) as connection:
+            for target in targets:
+                connection.get(target)
+        reader = Reader(rival, targets)
+        during = hits_beside(ours, reader)
+        # As often as they were read before.
+        after = [took for _ in range(3) for took in hits_beside(ours, Reader(rival, targets))]
+        results.append({
+            "with": report.percentile(during, 0.99), "without": report.percentile(after, 0.99),
+            "hits": len(during), "missing": reader.left.value,
+        })
+        say(f"encoding: HIT p99 {results[-1]['with'] * 1000:.2f} ms of {len(during)}, without {results[-1]['without'] * 1000:.2f}")
+    return results
+
+
+# --------------------------------------------------------------------------------------------------------------- misses
+
+
+def measure_misses(servers, plan):
+    """What costs a request that the cache can't answer: {"SIZE WHAT": {rival: {"rate": [...], "seconds": [... of processor time]}}}."""
+    script = servers.dir / "unlike.lua"
+    script.write_text(clients.UNLIKE)
+    process = {name: "swrcache" if name == OURS else "nginx" for name in servers.missing}
+    results = {}
+    for size, what in itertools.product((1 << 10, 128 << 10), ("once", "never")):
+        results[f"{size} {what}"] = row = {name: {"rate": [], "seconds": []} for name in servers.missing}
+        names = list(row)
+        for turn in range(plan.rounds):
+            shift = turn % len(names)
+            for name in names[shift:] + names[:shift]:
+                url = f"http://127.0.0.1:{servers.missing[name].port}/{what}/{size}"
+                unlike = ["-s", script] if what == "once" else []
+                tag = ["--", f"{turn}-{size}"] if what == "once" else []
+                pids = processes(servers, process[name])
+                before = processor_time(pids)
+                rate, wrong = clients.wrk(url, plan.seconds, 32, servers.cores.load, unlike, tag)
+                if wrong:
+                    servers.left_out[f"{name}, MISS of {report.human(size)}, {what}"] = wrong
+                    continue
+                row[name]["rate"].append(rate)
+                row[name]["seconds"].append((processor_time(pids) - before) / (rate * plan.seconds))
+        say(f"MISS of {report.human(size)}, {what}: " + ", ".join(
+            f"{name} {report.median(values['rate']):.0f}/s, {report.median(values['seconds']) * 1e6:.0f} us"
+            for name, values in row.items()
+        ))
+    return results
 
 
 # ---------------------------------------------------------------------------------------------------------- after expiry
@@ -318,25 +493,30 @@ def machine():
     }
 
 
-def measure(plan):
+# Each part by its name, in the order in which they are measured: `expiry` and `stampedes` find expired what was stored at the beginning.
+PARTS = {
+    "http": lambda servers, plan: measure_rates(servers, plan, "http", plan.sizes),
+    "https": lambda servers, plan: measure_rates(servers, plan, "https", plan.tls_sizes),
+    "counting": measure_counting,
+    "pages": measure_pages,
+    "encoding": measure_encoding,
+    "misses": measure_misses,
+    "expiry": measure_expiry,
+    "stampedes": measure_stampedes,
+    "syscalls": lambda servers, plan: measure_syscalls(servers),
+}
+
+
+def measure(plan, parts):
     began = time.time()
     with Servers(plan.sizes) as servers:
         os.sched_setaffinity(0, {servers.cores.load})
         expired_at = store_what_expires(servers, plan)
-        results = {
-            "machine": machine(),
-            "rounds": plan.rounds,
-            "seconds": plan.seconds,
-            "http": measure_rates(servers, plan, "http", plan.sizes),
-            "https": measure_rates(servers, plan, "https", plan.tls_sizes),
-            "counting": measure_counting(servers, plan),
-        }
-        time.sleep(max(0, expired_at - time.monotonic()))
-        results |= {
-            "expiry": measure_expiry(servers, plan),
-            "stampedes": measure_stampedes(servers, plan),
-            "syscalls": measure_syscalls(servers),
-        }
+        results = {"machine": machine(), "rounds": plan.rounds, "seconds": plan.seconds}
+        for name in parts:
+            if name in ("expiry", "stampedes"):
+                time.sleep(max(0, expired_at - time.monotonic()))
+            results[name] = PARTS[name](servers, plan)
         results |= {"left_out": servers.left_out, "alarms": servers.error_logs(), "took": round(time.time() - began)}
     return json.loads(json.dumps(results))  # as it will be read again
 
@@ -354,11 +534,13 @@ def stop_in_time(seconds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="each thing once and briefly")
+    parser.add_argument("--only", action="append", choices=PARTS, help="this part; may be repeated")
     parser.add_argument("--readme", action="store_true", help="put five numbers into README.md too")
     parser.add_argument("--render", type=Path, metavar="JSON", help="make the tables anew from an earlier run")
     options = parser.parse_args()
     plan = QUICK if options.quick else FULL
-    into = ROOT / ("build/bench" if options.quick else "bench")
+    is_whole = not options.quick and not options.only
+    into = ROOT / ("bench" if is_whole else "build/bench")
 
     os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin"  # where servers are, and not every user looks
     if options.render:
@@ -369,17 +551,17 @@ def main():
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
         stop_in_time(plan.limit)
-        results = measure(plan)
+        results = measure(plan, [name for name in PARTS if name in (options.only or PARTS)])
         into.mkdir(parents=True, exist_ok=True)
         (into / "results.json").write_text(json.dumps(results, indent=1) + "\n")
 
     text = report.markdown(results)
     print(text)
-    if options.quick:
+    if not is_whole:
         (into / "RESULTS.md").write_text("# Results\n\n" + text)
     else:
         report.between_marks(into / "RESULTS.md", "bench", text)
-    if options.readme:
+    if options.readme and is_whole:
         report.between_marks(ROOT / "README.md", "bench", report.summary(results))
     ours = [what for what in results["left_out"] if what.startswith(OURS)]
     if results["alarms"] or ours:

@@ -8,6 +8,15 @@ import subprocess
 import time
 
 TIMEOUT = 30
+# For wrk: no two requests are for the same URL; the argument tells runs apart.
+UNLIKE = """
+local asked, tag = 0, ""
+function init(args) tag = args[1] end
+function request()
+    asked = asked + 1
+    return wrk.format("GET", wrk.path .. "?" .. tag .. "-" .. asked)
+end
+"""
 
 
 class Connection:
@@ -29,7 +38,12 @@ class Connection:
 
     def get(self, target):
         """Seconds until the whole answer was there, and its body."""
-        asked = request(self.socket, target)
+        took, _, content = self.exchange(target)
+        return took, content
+
+    def exchange(self, target, fields=""):
+        """Seconds until the whole answer was there, its head, and its body. `fields` are lines of the request's head."""
+        asked = request(self.socket, target, fields)
         began = time.perf_counter()
         self.socket.sendall(asked)
         data = b""
@@ -42,15 +56,15 @@ class Connection:
         head, content = data.split(b"\r\n\r\n", 1)
         if b" 200" not in head.split(b"\r\n", 1)[0]:
             raise ConnectionError(head.split(b"\r\n", 1)[0].decode())
-        return took, unchunked(content) if b"chunked" in head.lower() else content
+        return took, head.decode(), unchunked(content) if b"chunked" in head.lower() else content
 
     def seconds(self, target):
         return self.get(target)[0]
 
 
-def request(s, target):
+def request(s, target, fields=""):
     # Every client names the host as wrk does, so that all ask for the same key.
-    return f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{s.getpeername()[1]}\r\n\r\n".encode()
+    return f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{s.getpeername()[1]}\r\n{fields}\r\n".encode()
 
 
 def is_whole(data):
@@ -103,9 +117,9 @@ def burst(port, target, n):
     return took + [float("inf")] * len(waiting)
 
 
-def wrk(url, seconds, connections, core):
+def wrk(url, seconds, connections, core, options=(), arguments=()):
     """Requests per second, or why there is no such number."""
-    command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", url]
+    command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", *options, url, *arguments]
     out = subprocess.run(command, capture_output=True, text=True, timeout=seconds + TIMEOUT).stdout
     rate = re.search(r"Requests/sec:\s*([\d.]+)", out)
     wrong = re.search(r"(Non-2xx.*|Socket errors: (?!connect 0, read 0, write 0, timeout 0).*)", out)

@@ -27,6 +27,9 @@ STATIC = "static file"
 CACHE = "proxy_cache"
 CACHE_READ = "proxy_cache, sendfile off"
 CACHE_USUAL = "proxy_cache, usual"
+FASTCGI = "fastcgi_cache"
+VARNISH = "Varnish"
+PASS = "proxy_pass"
 
 
 @dataclass
@@ -75,6 +78,8 @@ class Servers:
         self.cores = Cores.of_this_machine()
         self.running = {}
         self.rivals = {}
+        self.compressing = {}  # those that serve pages compressed, by name
+        self.missing = {}  # those whose MISSes are compared, by name
         self.left_out = {}
 
     def __enter__(self):
@@ -87,7 +92,7 @@ class Servers:
                 start()
             for name, command, start in (
                 ("HAProxy", "haproxy", self.start_haproxy),
-                ("Varnish", "varnishd", self.start_varnish),
+                (VARNISH, "varnishd", self.start_varnish),
                 ("Traffic Server", "traffic_server", self.start_traffic_server),
                 ("Squid", "squid", self.start_squid),
             ):
@@ -155,6 +160,7 @@ class Servers:
                 connection.get(source.path(1024, "nostore", "alive"))
         except (RuntimeError, OSError) as error:
             self.rivals.pop(name, None)
+            self.compressing.pop(name, None)
             self.left_out[name] = "did not start"
             print(f"bench: {error}", file=sys.stderr)
 
@@ -176,8 +182,24 @@ class Servers:
     # -------------------------------------------------------------------------------------------- the servers themselves
 
     def start_origin(self):
-        (self.origin_port,) = free_ports(1)
-        self.start("origin", [sys.executable, HERE / "origin.py", self.origin_port], self.origin_port, self.cores.origin)
+        self.origin_port, self.fastcgi_port, self.files_port = free_ports(3)
+        ports = (self.origin_port, self.fastcgi_port)
+        self.start("origin", [sys.executable, HERE / "origin.py", *ports], self.origin_port, self.cores.origin)
+        # MISSes have a fast origin, which is not to be what limits them.
+        www = self.folder("www")
+        for size in self.sizes:
+            (www / str(size)).write_bytes(source.body(size))
+            (www / str(size)).chmod(0o644)
+        command = self.nginx("files", "", f"""
+    open_file_cache max=100 inactive=1h;
+    open_file_cache_valid 1h;
+    sendfile on;
+    server {{
+        {listen(self.files_port)}
+        location /once/ {{ alias {www}/; add_header Cache-Control max-age=3600; }}
+        location /never/ {{ alias {www}/; add_header Cache-Control no-store; }}
+    }}""")
+        self.start("files", command, self.files_port, self.cores.origin)
 
     def nginx(self, name, head, http):
         """An nginx with one worker; the `http` block has what all of them share."""
@@ -197,6 +219,7 @@ http {{
     keepalive_timeout 600s;
     {temp}
     upstream origin {{ server 127.0.0.1:{self.origin_port}; keepalive 64; }}
+    upstream files {{ server 127.0.0.1:{self.files_port}; keepalive 64; }}
     proxy_http_version 1.1;
     proxy_set_header Connection "";
     {self.certificate()}
@@ -216,65 +239,92 @@ http {{
         return f"ssl_certificate {cert}; ssl_certificate_key {key};"
 
     def start_swrcache(self):
-        self.add(self.swrcache("swrcache", OURS, BUILD))
+        ours, self.compressing[OURS], self.missing[OURS] = self.swrcache("swrcache", OURS, BUILD)
+        self.add(ours)
         self.by_turns = None
         if (BY_TURNS_BUILD / "nginx").exists():
-            self.by_turns = self.swrcache("by-turns", BY_TURNS, BY_TURNS_BUILD)
+            self.by_turns, _, _ = self.swrcache("by-turns", BY_TURNS, BY_TURNS_BUILD)
 
     def swrcache(self, name, title, build):
-        port, tls = free_ports(2)
+        """As it is, compressing, and before the fast origin of MISSes."""
+        port, tls, compressing, missing = free_ports(4)
         command = self.nginx(name, f"load_module {build}/ngx_http_swr_cache_module.so;", f"""
     swr_cache_zone zone=main:256m;
     server {{
         {listen(port, tls)}
         location / {{ swr_cache main; proxy_pass http://origin; }}
+    }}
+    server {{
+        {listen(compressing)}
+        location / {{ swr_cache main; swr_cache_compress br=9 gzip=9; proxy_pass http://origin; }}
+    }}
+    swr_cache_zone zone=misses:256m;
+    server {{
+        {listen(missing)}
+        location / {{ swr_cache misses; proxy_pass http://files; }}
     }}""")
         self.start(name, command, port)
-        return Rival(title, port, tls)
+        return Rival(title, port, tls), Rival(title, compressing), Rival(title, missing)
 
     def start_nginx(self):
-        """Without the module: what nginx can do at all, and its own cache in three configurations."""
-        limit, limit_tls, static, static_tls, best, best_tls, read, usual = free_ports(8)
-        www = self.folder("www")
-        for size in self.sizes:
-            (www / str(size)).write_bytes(source.body(size))
-            (www / str(size)).chmod(0o644)
+        """Without the module: what nginx can do at all, and its own caches in several configurations."""
+        limit, limit_tls, static, static_tls, best, best_tls, read, usual, zipped, fastcgi, once, passed = free_ports(12)
         fast = "open_file_cache max=1000 inactive=1h; open_file_cache_valid 1h;"
 
-        def cache(name):
+        def cache(name, kind="proxy", origin="http://origin", lock="on"):
             return f"""location / {{
-            proxy_pass http://origin;
-            proxy_cache {name};
-            proxy_cache_lock on;
-            proxy_cache_revalidate on;
-            proxy_cache_background_update on;
-            proxy_cache_use_stale updating error timeout;
+            {kind}_pass {origin};
+            {kind}_cache {name};
+            {kind}_cache_lock {lock};
+            {kind}_cache_revalidate on;
+            {kind}_cache_background_update on;
+            {kind}_cache_use_stale updating error timeout;
         }}"""
 
-        paths = "".join(
-            f"    proxy_cache_path {self.folder(name)} keys_zone={name}:16m max_size=512m inactive=1h use_temp_path=off;\n"
-            for name in ("best", "read", "usual")
-        )
-        # A word of a configuration ends at 4 KiB, so longer texts are put together from several.
-        pieces = [source.body(16384)[i : i + 4000].decode() for i in range(0, 16384, 4000)]
-        maps = "".join(f'    map "" $piece{i} {{ default "{piece}"; }}\n' for i, piece in enumerate(pieces))
+        def path(name, keys="16m", kind="proxy"):
+            return f"    {kind}_cache_path {self.folder(name)} keys_zone={name}:{keys} max_size=512m inactive=1h use_temp_path=off;\n"
+
+        paths = "".join(path(name) for name in ("best", "read", "usual", "zipped")) + path("fastcgi", kind="fastcgi")
+        # How many there are, their cache manager bounds too late for these rates, the keys at once.
+        paths += path("small", "64m") + path("large", "256k")
+        # A word of a configuration ends at 4 KiB, so longer texts are put together from a piece that is repeated, and a rest.
+        piece = len(source.LETTERS) * (4000 // len(source.LETTERS))
+        maps = f'    map "" $piece {{ default "{source.body(piece).decode()}"; }}\n'
+        def text(size):
+            return "${piece}" * (size // piece) + source.body(size % piece).decode()
+
+        short = [size for size in self.sizes if size <= 16384]
+        returns = "\n".join(f'        location = /{size} {{ return 200 "{text(size)}"; }}' for size in short)
+        gzip = "gzip on; gzip_comp_level 1; gzip_types *;"
         command = self.nginx("nginx", "", f"""
 {paths}{maps}
+    map $uri $once {{ /once/1024 small; default large; }}
     server {{
         {listen(limit, limit_tls)}
-        location = /1024 {{ return 200 "{source.body(1024).decode()}"; }}
-        location = /16384 {{ return 200 "{"".join(f"${{piece{i}}}" for i in range(len(pieces)))}"; }}
+{returns}
     }}
-    server {{ {listen(static, static_tls)} root {www}; sendfile on; {fast} }}
+    server {{ {listen(zipped)} sendfile on; {fast} {gzip} {cache("zipped")} }}
+    server {{
+        {listen(fastcgi)} sendfile on; {fast} {gzip}
+        fastcgi_cache_key $scheme$host$request_uri;
+        fastcgi_param REQUEST_URI $request_uri;
+        fastcgi_pass_request_headers off;
+        {cache("fastcgi", "fastcgi", f"127.0.0.1:{self.fastcgi_port}")}
+    }}
+    server {{ {listen(once)} sendfile on; {fast} {cache("$once", origin="http://files", lock="off")} }}
+    server {{ {listen(passed)} location / {{ proxy_pass http://files; }} }}
+    server {{ {listen(static, static_tls)} root {self.dir}/www; sendfile on; {fast} }}
     server {{ {listen(best, best_tls)} sendfile on; {fast} {cache("best")} }}
     server {{ {listen(read)} sendfile off; {fast} {cache("read")} }}
     server {{ {listen(usual)} sendfile on; tcp_nopush on; {cache("usual")} }}""")
         self.start("nginx", command, limit)
-        self.add(Rival(RETURN, limit, limit_tls, caches=False, files={size: f"/{size}" for size in self.sizes if size <= 16384}))
+        self.add(Rival(RETURN, limit, limit_tls, caches=False, files={size: f"/{size}" for size in short}))
         self.add(Rival(STATIC, static, static_tls, caches=False, files={size: f"/{size}" for size in self.sizes}))
         self.add(Rival(CACHE, best, best_tls))
         self.add(Rival(CACHE_READ, read))
         self.add(Rival(CACHE_USUAL, usual))
+        self.compressing |= {CACHE: Rival(CACHE, zipped), FASTCGI: Rival(FASTCGI, fastcgi)}
+        self.missing |= {PASS: Rival(PASS, passed), CACHE: Rival(CACHE, once)}
 
     def start_haproxy(self, name, program, folder):
         (port,) = free_ports(1)
@@ -305,12 +355,21 @@ backend origin
 
     def start_varnish(self, name, program, folder):
         (port,) = free_ports(1)
+        vcl = folder / "bench.vcl"
+        vcl.write_text(f"""vcl 4.1;
+backend default {{ .host = "127.0.0.1"; .port = "{self.origin_port}"; }}
+sub vcl_backend_response {{
+    # Text is stored gzipped, and unzipped for those who take no gzip; here it is asked for by those alone who do.
+    if (beresp.http.Content-Type ~ "html") {{ set beresp.do_gzip = true; }}
+}}
+""")
         self.start(name, [
-            program, "-F", "-n", folder, "-a", f"127.0.0.1:{port}", "-b", f"127.0.0.1:{self.origin_port}",
+            program, "-F", "-n", folder, "-a", f"127.0.0.1:{port}", "-f", vcl,
             "-s", "malloc,256m", "-p", "thread_pools=1", "-p", "thread_pool_min=100", "-p", "thread_pool_max=5000",
             "-p", "timeout_idle=600", "-p", "listen_depth=4096",
         ], port)
         self.add(Rival(name, port))
+        self.compressing[name] = self.rivals[name]
 
     def start_traffic_server(self, name, program, folder):
         (port,) = free_ports(1)
@@ -386,7 +445,19 @@ def free_ports(n):
     return ports
 
 
+def processes(servers, name):
+    """Those of an nginx that stay, beside its master: the worker, and the manager of its caches."""
+    children = Path(f"/proc/{servers.running[name].pid}/task/{servers.running[name].pid}/children").read_text().split()
+    return [pid for pid in children if b"cache loader" not in called(pid)]
+
+
 def worker(servers, name):
     """The process that answers, of an nginx."""
-    children = Path(f"/proc/{servers.running[name].pid}/task/{servers.running[name].pid}/children").read_text().split()
-    return next(pid for pid in children if b"worker process" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    return next(pid for pid in processes(servers, name) if b"worker process" in called(pid))
+
+
+def called(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b"cache loader"  # the only ones that end
