@@ -39,6 +39,7 @@ import report
 from servers import BUILD, CACHE, CACHE_READ, CACHE_USUAL, OURS, RETURN, STATIC, Servers, processes, worker
 
 ROOT = Path(__file__).resolve().parents[2]
+PEERS = ROOT / "build/releases/peers"
 STAMPEDES = {  # name: clients, policy, whether it was there before and has expired
     "expired": (1000, "soon", True),
     "cold": (1000, "hour", False),
@@ -479,7 +480,7 @@ def machine():
     model = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
     versions = {}
     for name, command in (
-        ("nginx", [BUILD / "nginx", "-v"]), ("HAProxy", ["haproxy", "-v"]), ("Varnish", ["varnishd", "-V"]),
+        ("nginx", [BUILD / "nginx", "-v"]), ("HAProxy", ["haproxy", "-v"]), ("Vinyl Cache", ["vinyld", "-V"]),
         ("Traffic Server", ["traffic_server", "-V"]), ("Squid", ["squid", "-v"]),
     ):
         try:
@@ -542,7 +543,8 @@ def main():
     is_whole = not options.quick and not options.only
     into = ROOT / ("bench" if is_whole else "build/bench")
 
-    os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin"  # where servers are, and not every user looks
+    # Where servers are, and not every user looks; newer ones first.
+    os.environ["PATH"] = f"{PEERS}:{os.environ['PATH']}:/usr/local/sbin:/usr/sbin"
     if options.render:
         results = json.loads(options.render.read_text())
     else:

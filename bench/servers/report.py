@@ -109,7 +109,7 @@ def page_budgets(results):
         what = f"HIT of a {page_name(key)}"
         for name, called, least in (
             (IDENTITY, "a HIT of as many bytes that are stored so", 0.9), (CACHE, "`proxy_cache` with `gzip on`", 8.0),
-            (FASTCGI, "`fastcgi_cache` with `gzip on`", 8.0), (VARNISH, "Varnish with `do_gzip`", 1.1),
+            (FASTCGI, "`fastcgi_cache` with `gzip on`", 8.0), (VARNISH, "Vinyl Cache with `do_gzip`", 1.1),
         ):
             if name in rates and OURS in rates:
                 yield f"{what}, of {called}", ratio(rates[OURS], rates[name]), least, times, True
@@ -177,7 +177,7 @@ def budget_table(results):
 
 def rate_table(rates):
     rows = {size: with_best(row) for size, row in rates.items()}
-    order = [OURS, BEST, CACHE_USUAL, "HAProxy", "Varnish", "Traffic Server", "Squid", RETURN, STATIC]
+    order = [OURS, BEST, CACHE_USUAL, "HAProxy", VARNISH, "Traffic Server", "Squid", RETURN, STATIC]
     names = [name for name in order if any(name in row for row in rows.values())]
 
     def cell(row, name):
@@ -209,7 +209,7 @@ def page_table(rows):
         return f"{rate}{compared}; {length:,} bytes"
 
     heads = [f"{human(int(key.split()[0]))}, {key.split()[1]}" for key in rows]
-    called = {CACHE: "`proxy_cache`, `gzip on`", FASTCGI: "`fastcgi_cache`, `gzip on`", VARNISH: "Varnish, `do_gzip`"}
+    called = {CACHE: "`proxy_cache`, `gzip on`", FASTCGI: "`fastcgi_cache`, `gzip on`", VARNISH: "Vinyl Cache, `do_gzip`"}
     return table(["", *heads], [[called.get(name, name), *(cell(row, name) for row in rows.values())] for name in names])
 
 

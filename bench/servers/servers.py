@@ -28,7 +28,7 @@ CACHE = "proxy_cache"
 CACHE_READ = "proxy_cache, sendfile off"
 CACHE_USUAL = "proxy_cache, usual"
 FASTCGI = "fastcgi_cache"
-VARNISH = "Varnish"
+VARNISH = "Vinyl Cache (was Varnish)"
 PASS = "proxy_pass"
 
 
@@ -92,7 +92,7 @@ class Servers:
                 start()
             for name, command, start in (
                 ("HAProxy", "haproxy", self.start_haproxy),
-                (VARNISH, "varnishd", self.start_varnish),
+                (VARNISH, "vinyld", self.start_varnish),
                 ("Traffic Server", "traffic_server", self.start_traffic_server),
                 ("Squid", "squid", self.start_squid),
             ):
