@@ -955,7 +955,7 @@ fn statistics_log_of_a_thousand_failures_is_short() {
     eventually("how many more there were", || {
         nginx
             .error_log()
-            .contains("more refreshes failed in the last 10 s")
+            .contains("more refreshes failed in zone \"main\" in the last 10 s")
     });
     let failing = main_zone(&nginx)["failing"].as_array().map_or(0, Vec::len);
     assert_eq!(failing, 20);
@@ -1026,6 +1026,10 @@ fn statistics_of_refreshes_that_are_put_off() {
             .count(),
         1
     );
+    eventually("how many more there were", || {
+        let more = "2 more refreshes were deferred in zone \"main\" by the location \"/\" in the last 10 s";
+        nginx.error_log().contains(more)
+    });
     gate.open();
     nginx.await_status("/a", "HIT");
 }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::arguments::Explain;
 use crate::client::Location;
+use crate::text::plain;
 use crate::{End, Ended};
 
 pub(crate) fn run(explain: &Explain, json: bool) -> Ended {
@@ -22,10 +23,10 @@ pub(crate) fn run(explain: &Explain, json: bool) -> Ended {
     }
     let said: Value = serde_json::from_str(&text)
         .map_err(|e| format!("the answer is not that of swr_cache_stats: {e}"))?;
-    println!("{}", said["says"].as_str().unwrap_or_default());
+    println!("{}", plain(said["says"].as_str().unwrap_or_default()));
     for name in ["key", "zone", "location"] {
         if let Some(text) = said[name].as_str() {
-            println!("{name:<10} {text}");
+            println!("{name:<10} {}", plain(text));
         }
     }
     for variant in said["variants"].as_array().into_iter().flatten() {

@@ -21,6 +21,7 @@ mod publish;
 mod purge;
 mod status;
 mod stream;
+mod text;
 mod top;
 mod unix;
 mod warm;
@@ -75,7 +76,7 @@ fn main() -> ExitCode {
         Err(why) => {
             match arguments.json {
                 true => println!("{}", serde_json::json!({ "error": why })),
-                false => eprintln!("swrcachectl: {why}"),
+                false => eprintln!("swrcachectl: {}", text::plain(&why)),
             }
             ExitCode::from(1)
         }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::arguments::{Purge, What};
 use crate::client::Location;
+use crate::text::plain;
 use crate::{End, Ended};
 
 /// The body that the purge API takes.
@@ -65,12 +66,12 @@ pub(crate) fn run(purge: &Purge, json: bool) -> Ended {
 
 fn tell(node: &str, said: &Value) {
     match said["error"].as_str() {
-        Some(why) => eprintln!("{node}: {why}"),
+        Some(why) => eprintln!("{node}: {}", plain(why)),
         None => {
             let done = done(said["soft"] == true);
             println!("{node}: {} {done}", said["purged"]);
             if let Some(warning) = said["warning"].as_str() {
-                eprintln!("{node}: {warning}");
+                eprintln!("{node}: {}", plain(warning));
             }
         }
     }

@@ -4,6 +4,7 @@ use swrcache::engine::stats::{Tree, Zone};
 
 use crate::arguments::Server;
 use crate::client::Location;
+use crate::text::plain;
 use crate::{End, Ended};
 
 /// Asks for the tree.
@@ -23,15 +24,16 @@ pub(crate) fn run(server: &Server, json: bool) -> Ended {
         print!("{text}");
         return Ok(End::Done);
     }
-    println!("{}", tree.summary);
+    println!("{}", plain(&tree.summary));
     for (name, zone) in &tree.zones {
-        println!("\nzone {name}, {}", tree.version);
+        println!("\nzone {}, {}", plain(name), tree.version);
         lines(zone)
             .iter()
             .for_each(|(name, text)| println!("  {name:<12} {text}"));
         for entry in &zone.failing {
             let since = ago(tree.time - entry.since);
-            println!("  failing      {}: {}, for {since}", entry.key, entry.cause);
+            let (key, cause) = (plain(&entry.key), &entry.cause);
+            println!("  failing      {key}: {cause}, for {since}");
         }
     }
     Ok(End::Done)
@@ -65,7 +67,7 @@ pub(crate) fn lines(zone: &Zone) -> Vec<(&'static str, String)> {
         (
             "refreshes",
             format!(
-                "{} changed, {} unchanged, {} failed, {} put off; {} under way, {} pause",
+                "{} modified, {} not modified, {} failed, {} deferred; {} in flight, {} backing off",
                 refresh.modified,
                 refresh.not_modified,
                 refresh.failed,
@@ -82,7 +84,7 @@ pub(crate) fn lines(zone: &Zone) -> Vec<(&'static str, String)> {
         (
             "evicted",
             format!(
-                "{} for room, {} not asked for, {} variants",
+                "{} space, {} inactive, {} variants",
                 zone.evicted.space, zone.evicted.inactive, zone.evicted.variants
             ),
         ),

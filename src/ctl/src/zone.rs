@@ -10,6 +10,7 @@ use swrcache::store::{Found, Region};
 
 use crate::arguments::Zone;
 use crate::status::{ago, bytes, lines};
+use crate::text::plain;
 use crate::{End, Ended};
 
 pub(crate) fn run(zone: &Zone, json: bool) -> Ended {
@@ -61,10 +62,12 @@ pub(crate) fn run(zone: &Zone, json: bool) -> Ended {
                 "  {:>10}  {:>8}  {}",
                 bytes(entry.bytes),
                 ago(entry.age),
-                entry.key
+                plain(&entry.key)
             );
         }
-        damaged.iter().for_each(|key| println!("  damaged: {key}"));
+        damaged
+            .iter()
+            .for_each(|key| println!("  damaged: {}", plain(key)));
         if zone.check {
             println!(
                 "  {} damaged, {dropped} incomplete or torn by the copying",

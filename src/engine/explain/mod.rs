@@ -196,7 +196,10 @@ fn verdict(decision: &Decision, remembered: &Remembered) -> Verdict {
         }
         Decision::Serve(serve) => (Action::Serve, Some(serve.status), serve.reason),
         Decision::Wait(wait) => (Action::Wait, None, wait.reason),
-        Decision::Fetch(fetch) => (Action::Fetch, Some(fetch.status()), fetch.asked().reason()),
+        Decision::Fetch(fetch) => {
+            let aside = fetch.aside();
+            (Action::Fetch, Some(aside.status), aside.reason)
+        }
         Decision::Pass(pass) => (Action::Pass, pass.status, pass.reason.reason()),
         Decision::GatewayTimeout(reason) => (Action::GatewayTimeout, None, *reason),
     };

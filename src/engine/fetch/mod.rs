@@ -538,7 +538,7 @@ impl Fetch {
 
     /// The status and reason of a client whose response is not stored. One that is not stored because of
     /// `Authorization` counts as a bypass.
-    fn aside(&self) -> Aside {
+    pub(crate) fn aside(&self) -> Aside {
         Aside {
             status: match self.reason {
                 Reason::Authorization => Status::Bypass,

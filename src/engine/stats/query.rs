@@ -93,6 +93,14 @@ fn add(
     if name.eq_ignore_ascii_case(b"host") {
         return Err(format!("\"header\" is \"{text}\": the URL gives the host"));
     }
+    if ["Content-Length", "Transfer-Encoding"]
+        .iter()
+        .any(|body| text.eq_ignore_ascii_case(body))
+    {
+        return Err(format!(
+            "\"header\" is \"{text}\": what is explained is a GET without a body"
+        ));
+    }
     if headers
         .iter()
         .any(|(known, _)| known.eq_ignore_ascii_case(&name))
@@ -247,6 +255,14 @@ mod tests {
             ("explain=http://h/&header=a:%0d%0aX:1", "\"header\""),
             ("header=a:1", "\"header\""),
             ("explain=http://h/&header=Host:x", "\"Host\""),
+            (
+                "explain=http://h/&header=content-length:1",
+                "\"content-length\"",
+            ),
+            (
+                "explain=http://h/&header=Transfer-Encoding:foo",
+                "\"Transfer-Encoding\"",
+            ),
             ("explain=http://h/&header=a:1&header=A:2", "\"A\" twice"),
             ("explain=http://h/&zone=main", "\"zone\""),
             ("explain=http://h/&format=html", "\"format\""),

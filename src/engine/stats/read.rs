@@ -36,6 +36,8 @@ pub struct Gauges {
     pub recovery: Recovery,
     /// The entries whose refresh fails.
     pub failing: Vec<Failing>,
+    /// How many fail, those that are not listed included.
+    pub failures: u64,
     /// What is requested most often.
     pub top: Top,
 }
@@ -77,6 +79,7 @@ pub fn zone(counts: &[u64; PLACES], gauges: Gauges) -> Zone {
         purged: counts.of(Counter::Purged),
         recovery: gauges.recovery,
         failing: gauges.failing,
+        failures: gauges.failures,
         top: gauges.top,
     };
     zone.summary = super::summary(&zone);

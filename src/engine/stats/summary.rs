@@ -30,7 +30,7 @@ pub fn of_all<'a>(zones: impl Iterator<Item = &'a Zone> + Clone) -> String {
     if failing.is_empty() {
         return said;
     }
-    let count = sum(|z| z.refresh.backing_off.max(z.failing.len() as u64));
+    let count = sum(|z| z.failures);
     let noun = if count == 1 { "refresh" } else { "refreshes" };
     let more = if count > NAMED as u64 { " ..." } else { "" };
     format!("{said}; {count} {noun} failing: {}{more}", named(&failing))
@@ -98,7 +98,7 @@ mod tests {
         let mut busy = zone(993, 7);
         busy.waited.responses = 3;
         busy.failing = ["/prices", "/a", "/b"].map(failing).to_vec();
-        busy.refresh.backing_off = 1_000;
+        busy.failures = 1_000;
         assert_eq!(
             summary(&busy),
             "99.3 % from memory, 3 visitors waited for a revalidation; \

@@ -37,6 +37,8 @@ struct Found {
     heads: u64,
     encodings: u64,
     failing: Vec<Failing>,
+    /// How many fail, those that are not listed included.
+    failures: u64,
     keys: HashMap<String, u64>,
     tags: HashMap<String, u64>,
 }
@@ -98,6 +100,7 @@ impl Survey {
                 damaged: stats.damaged,
             },
             failing: longest(found.failing),
+            failures: found.failures,
             top: Top {
                 keys: most(found.keys),
                 tags: most(found.tags),
@@ -145,18 +148,26 @@ impl Found {
             (false, true) => self.entries.fresh += 1,
             (false, false) => self.entries.stale += 1,
         }
-        self.note_failure(shown, now);
+        self.note_failure(shown, &head, now);
         if let Some(hits) = hot.get(&shown.hash) {
             self.note_hits(shown, &head, *hits);
         }
     }
 
-    fn note_failure(&mut self, shown: &Surveyed<'_>, now: Millis) {
+    /// An entry fails until its refresh succeeds, or until the origin's windows for it are over: nobody refreshes it then.
+    fn note_failure(&mut self, shown: &Surveyed<'_>, head: &Head, now: Millis) {
         let state = shown.attributes[attributes::BACKOFF];
         let Some(fault) = Fault::decode(state, shown.attributes[attributes::FAULT]) else {
             return;
         };
-        self.backing_off += u64::from(now < fault.next_try);
+        let is_backing_off = now < fault.next_try;
+        self.backing_off += u64::from(is_backing_off);
+        let window = head.swr.max(head.sie);
+        let end = window.map(|s| head.fresh_until.saturating_add(u64::from(s) * 1000));
+        if !is_backing_off && end.is_some_and(|end| end <= now) {
+            return;
+        }
+        self.failures += 1;
         self.failing.push(Failing {
             key: key::display(shown.key),
             cause: fault.cause.to_string(),

@@ -72,6 +72,9 @@ pub struct Zone {
     pub recovery: Recovery,
     /// Entries whose refresh fails, those that have failed longest first; 20 at most.
     pub failing: Vec<Failing>,
+    /// How many these are, those beyond the 20 included.
+    #[serde(skip)]
+    pub failures: u64,
     /// What is requested most often.
     pub top: Top,
 }

@@ -562,7 +562,7 @@ fn write_body(wire: &mut impl Write, reply: &Reply) -> io::Result<()> {
 }
 
 /// Makes the coming close a reset, as that of a process that dies with unread data is.
-fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
+pub(crate) fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     // What was sent must have arrived: a reset overtakes it.
     thread::sleep(Duration::from_millis(20));

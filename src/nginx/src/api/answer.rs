@@ -10,6 +10,8 @@ pub(crate) const JSON: &str = "application/json";
 
 /// Sends a text as the whole response; `None` when memory is out. The caller ends the request with what this gives.
 pub(crate) fn send(r: Req, status: u32, media_type: &'static str, text: &str) -> Option<ngx_int_t> {
+    // It was made for this request: no validator of a client's is of it.
+    r.raw().set_disable_not_modified(1);
     let out = &mut r.raw().headers_out;
     out.status = status as usize;
     out.content_length_n = text.len() as i64;

@@ -66,7 +66,12 @@ struct Own {
     configuration: [*mut *mut std::ffi::c_void; 2],
     method: (usize, ngx_str_t),
     headers_in: ngx_http_headers_in_t,
-    line: [ngx_str_t; 5],
+    line: [ngx_str_t; 6],
+    version: usize,
+    numbers: [u32; 2],
+    /// How the connection goes on.
+    keepalive: u32,
+    lingering_close: u32,
 }
 
 impl Own {
@@ -85,7 +90,12 @@ impl Own {
                 raw.uri,
                 raw.args,
                 raw.exten,
+                raw.http_protocol,
             ],
+            version: raw.http_version,
+            numbers: [raw.http_major(), raw.http_minor()],
+            keepalive: raw.keepalive(),
+            lingering_close: raw.lingering_close(),
         }
     }
 
@@ -103,7 +113,13 @@ impl Own {
             raw.uri,
             raw.args,
             raw.exten,
+            raw.http_protocol,
         ] = self.line;
+        raw.http_version = self.version;
+        raw.set_http_major(self.numbers[0]);
+        raw.set_http_minor(self.numbers[1]);
+        raw.set_keepalive(self.keepalive);
+        raw.set_lingering_close(self.lingering_close);
         raw.err_status = 0;
         forget_variables(r);
     }
@@ -119,17 +135,22 @@ pub(crate) fn install(cf: *mut ngx_conf_t) {
 
 /// Starts an explanation, in the content handler of `swr_cache_stats`.
 pub(crate) fn begin(r: Req, explain: &Explain) -> Option<ngx_int_t> {
+    if !r.is_main() {
+        return refuse(
+            r,
+            "\"explain\" is for requests of clients, and this is a subrequest",
+        );
+    }
     let url = &explain.url;
     let own = Own::of(r);
-    let main = r.main().raw();
-    main.set_count(main.count() + 1);
+    r.raw().set_count(r.raw().count() + 1);
     if dress(r, explain).is_none() || !parse(r, url) {
         own.put_back(r);
         // nginx has ended the request itself where it refuses a field.
         if r.raw().header_sent() != 0 {
             return Some(NGX_DONE as ngx_int_t);
         }
-        main.set_count(main.count() - 1);
+        r.raw().set_count(r.raw().count() - 1);
         return refuse(r, "\"explain\": its path or a header field is not valid");
     }
     let explained = Explained {
@@ -137,7 +158,11 @@ pub(crate) fn begin(r: Req, explain: &Explain) -> Option<ngx_int_t> {
         own: Cell::new(Some(own)),
         replaced: Cell::new(false),
     };
-    record::attach(r, explained)?;
+    let attached = record::attach(r, explained);
+    if attached.is_none() {
+        r.raw().set_count(r.raw().count() - 1);
+        return None;
+    }
     let raw = r.raw();
     raw.set_internal(0);
     raw.set_uri_changes(NGX_HTTP_MAX_URI_CHANGES + 1);
@@ -313,6 +338,13 @@ fn say(r: Req, conf: &'static LocConf, https: bool) -> Option<Value> {
     if !may_enter(r, conf) {
         return Some(json!({
             "says": "Such a request is not for the cache: it wants another protocol, or is a gRPC call.",
+            "location": location,
+        }));
+    }
+    if let Some(name) = conf.undeclared_zone(r) {
+        let name = String::from_utf8_lossy(name);
+        return Some(json!({
+            "says": format!("The location's swr_cache names the zone \"{name}\", which is not declared; requests are proxied."),
             "location": location,
         }));
     }

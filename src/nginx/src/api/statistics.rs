@@ -59,6 +59,8 @@ struct Walk {
 
 struct State {
     walk: Option<Walk>,
+    /// Those that the walk that has ended is still to answer.
+    to_answer: Vec<Asker>,
     /// The last tree: when it was made, and how long that took.
     last: Option<(Instant, Duration, Tree)>,
 }
@@ -66,6 +68,7 @@ struct State {
 /// No borrow is held across a call into nginx.
 static STATE: OneThread<RefCell<State>> = OneThread::new(RefCell::new(State {
     walk: None,
+    to_answer: Vec::new(),
     last: None,
 }));
 
@@ -153,7 +156,9 @@ unsafe extern "C" fn forget(r: *mut c_void) {
     guard("the statistics", (), || {
         // SAFETY: the request that `wait` gave, at its end.
         let r = unsafe { Req::new(r.cast()) };
-        if let Some(walk) = &mut STATE.borrow_mut().walk {
+        let mut state = STATE.borrow_mut();
+        state.to_answer.retain(|asker| asker.r != r);
+        if let Some(walk) = &mut state.walk {
             walk.askers.retain(|asker| asker.r != r);
         }
     });
@@ -220,7 +225,10 @@ fn done() {
     let walk = STATE.borrow_mut().walk.take();
     let Some(walk) = walk else { return };
     let tree = stats::tree(walk.done, now());
-    for asker in walk.askers {
+    STATE.borrow_mut().to_answer.extend(walk.askers);
+    // One at a time: an answer may end the request of another (subrequests of one client).
+    let next = || STATE.borrow_mut().to_answer.pop();
+    while let Some(asker) = next() {
         let (media_type, text) = render(&tree, &asker.query);
         asker.r.outside(|| {
             let rc = send(asker.r, NGX_HTTP_OK, media_type, &text);

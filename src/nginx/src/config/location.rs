@@ -16,7 +16,7 @@ use crate::config::value::{Value, any_true};
 use crate::config::zone::Zone;
 use crate::sys::boundary::guard;
 use crate::sys::conf::{self, FAILED};
-use crate::sys::log::{Limit, log_error};
+use crate::sys::log::log_error;
 use crate::sys::pool::{Pool, bytes_of};
 use crate::sys::request::Req;
 
@@ -154,8 +154,6 @@ pub(crate) struct LocConf {
     main: *const MainConf,
     /// Background refreshes of this location in flight in this worker.
     pub(crate) refreshing: Cell<u32>,
-    /// How many lines the log has of deferred ones.
-    pub(crate) put_off: Limit,
     /// The parameter of the location's `proxy_pass`.
     pub(crate) proxied: Option<Value>,
 }
@@ -179,10 +177,7 @@ impl LocConf {
     }
 
     fn zone_named(&self, value: Value, r: Req) -> Option<&'static Zone> {
-        let name = value.of(r)?;
-        if name.is_empty() || name == b"off" {
-            return None;
-        }
+        let name = computed(value, r)?;
         // SAFETY: set when the configuration was merged, to what lives as long as the cycle.
         let found = unsafe { self.main.as_ref()? }.zone(name);
         if found.is_none() {
@@ -192,6 +187,15 @@ impl LocConf {
             log_error(r, &text);
         }
         found
+    }
+
+    /// The name that this request computes for its zone where no such zone is declared.
+    pub(crate) fn undeclared_zone(&self, r: Req) -> Option<&'static [u8]> {
+        let Some(Choice::Computed(value)) = self.settings.zone else {
+            return None;
+        };
+        let is_other = |zone: &Box<Zone>, name: &[u8]| zone.name() != name;
+        computed(value, r).filter(|name| self.zones().iter().all(|zone| is_other(zone, name)))
     }
 
     /// All zones of the configuration.
@@ -329,6 +333,13 @@ fn counts_dates(cf: *mut ngx_conf_t) -> bool {
     conf::core_location(cf).if_modified_since != NGX_HTTP_IMS_OFF as usize
 }
 
+/// The name of a zone by variables; none where that is nothing or `off`.
+fn computed(value: Value, r: Req) -> Option<&'static [u8]> {
+    value
+        .of(r)
+        .filter(|name| !name.is_empty() && *name != b"off")
+}
+
 fn undeclared(directive: &str, name: &[u8]) -> String {
     let name = String::from_utf8_lossy(name);
     format!(
@@ -392,7 +403,6 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
             purges: None,
             main: ptr::null(),
             refreshing: Cell::new(0),
-            put_off: Limit::new(),
             proxied: None,
         },
     )

@@ -2,6 +2,9 @@
 //! `warn` where `swr_cache_refresh_max` defers refreshes. A worker writes a bounded number of lines: the others are counted, and the log
 //! gets their number a little later.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use nginx_sys::{NGX_LOG_NOTICE, NGX_LOG_WARN, ngx_event_t};
 use swrcache::engine::{Stored, Trouble, key};
 
@@ -16,13 +19,43 @@ use crate::sys::request::Req;
 /// How many lines of a kind are written in a span of time.
 const LINES: u32 = 10;
 
-static FAILED: OneThread<Limit> = OneThread::new(Limit::new());
-static RECOVERED: OneThread<Limit> = OneThread::new(Limit::new());
+/// A kind of lines.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Failed,
+    Recovered,
+    Deferred,
+}
+
+impl Kind {
+    fn level(self) -> u32 {
+        match self {
+            Kind::Failed | Kind::Deferred => NGX_LOG_WARN,
+            Kind::Recovered => NGX_LOG_NOTICE,
+        }
+    }
+
+    fn of_many(self) -> &'static str {
+        match self {
+            Kind::Failed => "refreshes failed",
+            Kind::Recovered => "refreshes succeeded after failures",
+            Kind::Deferred => "refreshes were deferred",
+        }
+    }
+}
+
+/// The lines of a kind about a zone, or about a location of one: as many as the configuration has.
+static LIMITS: OneThread<RefCell<BTreeMap<(Kind, String), Limit>>> =
+    OneThread::new(RefCell::new(BTreeMap::new()));
 /// Logs how many lines were suppressed.
 static SUMMARY: PostedEvent = PostedEvent::new(summarize);
 
 /// Whether one more line of a kind may be written, and how many were suppressed before it. If not, a summary follows later.
-fn admit(limit: &Limit, most: u32) -> Option<u64> {
+fn admit(kind: Kind, about: &str, most: u32) -> Option<u64> {
+    let mut limits = LIMITS.borrow_mut();
+    let limit = limits
+        .entry((kind, about.to_owned()))
+        .or_insert_with(Limit::new);
     let admitted = limit.admit(most);
     if admitted.is_none() {
         SUMMARY.at_latest_in(SPAN);
@@ -38,11 +71,10 @@ fn write(r: Req, level: u32, text: &str, suppressed: u64) {
     log_request(r, level, &format!("swr_cache: {text}{more}"));
 }
 
-fn zone_name(r: Req, conf: &LocConf) -> String {
-    let zone = conf
-        .zone(r)
-        .map(|zone| String::from_utf8_lossy(zone.name()).into_owned());
-    zone.unwrap_or_default()
+/// The zone, for a line.
+fn zone(r: Req, conf: &LocConf) -> String {
+    let name = conf.zone(r).map(|zone| zone.name()).unwrap_or_default();
+    format!("zone \"{}\"", String::from_utf8_lossy(name))
 }
 
 fn seconds(ms: u64) -> String {
@@ -52,19 +84,14 @@ fn seconds(ms: u64) -> String {
 /// Logs how many lines were suppressed: a span of time has ended.
 extern "C" fn summarize(_: *mut ngx_event_t) {
     guard("a summary for the log", (), || {
-        for (limit, level, what) in [
-            (&FAILED, NGX_LOG_WARN, "refreshes failed"),
-            (
-                &RECOVERED,
-                NGX_LOG_NOTICE,
-                "refreshes have succeeded after failures",
-            ),
-        ] {
+        for ((kind, about), limit) in LIMITS.borrow().iter() {
             let suppressed = limit.take_suppressed();
             if suppressed > 0 {
-                let seconds = SPAN / 1000;
-                let text = format!("swr_cache: {suppressed} more {what} in the last {seconds} s");
-                log_cycle(level, &text);
+                let (what, seconds) = (kind.of_many(), SPAN / 1000);
+                let text = format!(
+                    "swr_cache: {suppressed} more {what} in {about} in the last {seconds} s"
+                );
+                log_cycle(kind.level(), &text);
             }
         }
     });
@@ -102,47 +129,48 @@ impl Watch {
     }
 
     fn failed(&self, r: Req, conf: &LocConf, trouble: &Trouble) {
-        let Some(suppressed) = admit(&FAILED, LINES) else {
+        let zone = zone(r, conf);
+        let Some(suppressed) = admit(Kind::Failed, &zone, LINES) else {
             return;
         };
         let next = seconds(trouble.next_try.saturating_sub(now()));
         let text = format!(
-            "the refresh of \"{}\" in zone \"{}\" failed: {}, {} in a row; the stale response is served within its windows, \
+            "the refresh of \"{}\" in {zone} failed: {}, {} in a row; the stale response is served within its windows, \
              next try in {next}",
             self.key(),
-            zone_name(r, conf),
             trouble.cause,
             trouble.failures,
         );
-        write(r, NGX_LOG_WARN, &text, suppressed);
+        write(r, Kind::Failed.level(), &text, suppressed);
     }
 
     fn recovered(&self, r: Req, conf: &LocConf, before: &Trouble) {
-        let Some(suppressed) = admit(&RECOVERED, LINES) else {
+        let zone = zone(r, conf);
+        let Some(suppressed) = admit(Kind::Recovered, &zone, LINES) else {
             return;
         };
         let text = format!(
-            "the refresh of \"{}\" in zone \"{}\" has succeeded after {} failures in {}; the response is fresh again",
+            "the refresh of \"{}\" in {zone} has succeeded after {} failures in {}; the response is fresh again",
             self.key(),
-            zone_name(r, conf),
             before.failures,
             seconds(now().saturating_sub(before.since)),
         );
-        write(r, NGX_LOG_NOTICE, &text, suppressed);
+        write(r, Kind::Recovered.level(), &text, suppressed);
     }
 }
 
 /// A refresh was deferred: `swr_cache_refresh_max` of them are in flight.
 pub(crate) fn deferred(r: Req, conf: &LocConf, entry: &Stored) {
-    let Some(suppressed) = admit(&conf.put_off, 1) else {
+    let place = String::from_utf8_lossy(r.location_name());
+    let about = format!("{} by the location \"{place}\"", zone(r, conf));
+    let Some(suppressed) = admit(Kind::Deferred, &about, 1) else {
         return;
     };
     let text = format!(
-        "the refresh of \"{}\" in zone \"{}\" is deferred: swr_cache_refresh_max ({}) refreshes of the location are in flight; the stale response is served, and \
+        "the refresh of \"{}\" in {about} is deferred: swr_cache_refresh_max ({}) refreshes of the location are in flight; the stale response is served, and \
          a later request refreshes it",
         key::display(entry.key()),
-        zone_name(r, conf),
         conf.policy.refresh_max,
     );
-    write(r, NGX_LOG_WARN, &text, suppressed);
+    write(r, Kind::Deferred.level(), &text, suppressed);
 }

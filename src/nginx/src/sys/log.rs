@@ -1,5 +1,6 @@
 //! Lines for error.log, and how many of a kind are written.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 
 use nginx_sys::{NGX_LOG_ERR, log_line, ngx_cycle};
@@ -13,18 +14,33 @@ pub(crate) const SPAN: u64 = 10_000;
 /// Writes a line to the log of the cycle (the main `error_log`).
 pub(crate) fn log_cycle(level: u32, message: &str) {
     // SAFETY: nginx sets `ngx_cycle` and its log before it loads a module and keeps both until the process ends.
-    unsafe { log_line(level as usize, (*ngx_cycle).log, message) }
+    unsafe { log_line(level as usize, (*ngx_cycle).log, &one_line(message)) }
 }
 
 /// Writes a line to the log of a request's connection.
 pub(crate) fn log_request(r: Req, level: u32, message: &str) {
     // SAFETY: a connection always has a log.
-    unsafe { log_line(level as usize, r.connection().log, message) }
+    unsafe { log_line(level as usize, r.connection().log, &one_line(message)) }
 }
 
 /// The same, as an error.
 pub(crate) fn log_error(r: Req, message: &str) {
     log_request(r, NGX_LOG_ERR, message);
+}
+
+/// The text without control characters, which keys may have: they could forge a line or drive a terminal.
+fn one_line(message: &str) -> Cow<'_, str> {
+    if !message.contains(char::is_control) {
+        return message.into();
+    }
+    let mut line = String::with_capacity(message.len() + 8);
+    for c in message.chars() {
+        match c.is_control() {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+    }
+    line.into()
 }
 
 /// Limits the lines of a kind that a worker writes; the others are counted.
