@@ -27,7 +27,10 @@ fn statistics_explain_nothing_in_a_subrequest() {
             .body(include),
     );
     let nginx = conf(&origin, "ssi on;")
-        .location("/guarded", &format!("auth_request /auth; proxy_pass http://{};", origin.addr))
+        .location(
+            "/guarded",
+            &format!("auth_request /auth; proxy_pass http://{};", origin.addr),
+        )
         .location("= /auth", &format!("rewrite ^ {EXPLAIN} last;"))
         .start();
     let worker = nginx.workers();

@@ -76,9 +76,9 @@ unsafe extern "C" fn header(r: *mut ngx_http_request_t) -> ngx_int_t {
 /// Sends a JSON text in place of the response whose header comes.
 fn send_instead(r: Req, text: &[u8]) -> Option<ngx_int_t> {
     let (header, body) = (NEXT.header.get()?, NEXT.body.get()?);
-    let out = &mut r.raw().headers_out;
-    delete(&mut out.headers, |_| true);
+    delete(&mut r.raw().headers_out.headers, |_| true);
     add_field(r, "Cache-Control", "no-store")?;
+    let out = &mut r.raw().headers_out;
     out.location = std::ptr::null_mut();
     out.status = NGX_HTTP_OK as usize;
     out.status_line = nginx_sys::ngx_str_t::default();

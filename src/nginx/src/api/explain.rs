@@ -101,7 +101,7 @@ impl Own {
 
     /// Restores the request for its answer, the log and the next request on its connection.
     fn put_back(self, r: Req) {
-        let (raw, c) = (r.raw(), r.connection());
+        let (mut raw, c) = (r.raw(), r.connection());
         raw.http_connection = self.http_connection;
         (c.local_sockaddr, c.local_socklen) = self.local;
         [raw.srv_conf, raw.loc_conf] = self.configuration;
@@ -143,14 +143,14 @@ pub(crate) fn begin(r: Req, explain: &Explain) -> Option<ngx_int_t> {
     }
     let url = &explain.url;
     let own = Own::of(r);
-    r.raw().set_count(r.raw().count() + 1);
+    r.hold();
     if dress(r, explain).is_none() || !parse(r, url) {
         own.put_back(r);
         // nginx has ended the request itself where it refuses a field.
         if r.raw().header_sent() != 0 {
             return Some(NGX_DONE as ngx_int_t);
         }
-        r.raw().set_count(r.raw().count() - 1);
+        r.let_go();
         return refuse(r, "\"explain\": its path or a header field is not valid");
     }
     let explained = Explained {
@@ -160,10 +160,10 @@ pub(crate) fn begin(r: Req, explain: &Explain) -> Option<ngx_int_t> {
     };
     let attached = record::attach(r, explained);
     if attached.is_none() {
-        r.raw().set_count(r.raw().count() - 1);
+        r.let_go();
         return None;
     }
-    let raw = r.raw();
+    let mut raw = r.raw();
     raw.set_internal(0);
     raw.set_uri_changes(NGX_HTTP_MAX_URI_CHANGES + 1);
     raw.content_handler = None;
@@ -185,7 +185,7 @@ fn refuse(r: Req, why: &str) -> Option<ngx_int_t> {
 
 /// Gives the request the header, the method and the server of the request to explain.
 fn dress(r: Req, explain: &Explain) -> Option<()> {
-    let (raw, url) = (r.raw(), &explain.url);
+    let (mut raw, url) = (r.raw(), &explain.url);
     raw.method = NGX_HTTP_GET as usize;
     raw.method_name = str_of(b"GET");
     choose_port(r, url)?;
@@ -198,7 +198,7 @@ fn dress(r: Req, explain: &Explain) -> Option<()> {
 /// The servers to choose from are those of the address that this request came to, if its port is that of the URL; else those of
 /// the first socket that listens at the port; where none does (behind a load balancer), those that this request came to, again.
 pub(crate) fn choose_port(r: Req, url: &Url) -> Option<()> {
-    let (raw, c) = (r.raw(), r.connection());
+    let (mut raw, c) = (r.raw(), r.connection());
     let like = r.pool().zeroed::<ngx_http_connection_t>()?;
     // SAFETY: the connection of a live request, and the cycle's list of sockets; those of the http module have a port's addresses
     // behind `servers`.
@@ -257,7 +257,7 @@ pub(crate) fn parse(r: Req, url: &Url) -> bool {
         };
         ptr::copy_nonoverlapping(line.as_ptr(), buf.pos, line.len());
         buf.last = buf.pos.add(line.len());
-        let raw = r.raw();
+        let mut raw = r.raw();
         raw.state = 0;
         raw.uri_ext = ptr::null_mut();
         raw.args_start = ptr::null_mut();
@@ -350,7 +350,8 @@ fn say(r: Req, conf: &'static LocConf, https: bool) -> Option<Value> {
     }
     let zone = conf.zone(r)?;
     let (cache, key) = (zone.cache()?, key_for(r, conf, https)?);
-    let fields = List::of(&r.raw().headers_in.headers);
+    let raw = r.raw();
+    let fields = List::of(&raw.headers_in.headers);
     let req = Request {
         method: Method::Get,
         key,

@@ -94,8 +94,7 @@ fn by_path(r: Req) -> Option<ngx_int_t> {
         return Some(rc);
     }
     // The content phase gives up its reference when this returns.
-    let main = r.main().raw();
-    main.set_count(main.count() + 1);
+    r.hold();
     let zones: Vec<_> = LocConf::of(r).purged_zone().into_iter().collect();
     match read(r, target, PurgeMode::Hard) {
         Ok(request) => begin(r, Way::Path, &request, &zones, None),
@@ -138,7 +137,8 @@ unsafe extern "C" fn body_is_read(r: *mut ngx_http_request_t) {
 
 /// What a request means that purges `target` by its fields.
 pub(crate) fn read(r: Req, target: &[u8], mode: PurgeMode) -> Result<PurgeRequest, String> {
-    let headers = &r.raw().headers_in;
+    let raw = r.raw();
+    let headers = &raw.headers_in;
     // SAFETY: NULL or an element of the request's header list.
     let sent = unsafe { headers.host.as_ref() }.map(|host| bytes_of(&host.value));
     let host = host(r);

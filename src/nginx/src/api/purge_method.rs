@@ -14,14 +14,13 @@ use crate::api::purge::{PurgeByMethod, Way, answer, begin, read};
 use crate::client::arrival;
 use crate::client::key::key;
 use crate::config::location::{LocConf, PurgeMethod};
-use crate::sys::pool::bytes_of;
 use crate::sys::record;
 use crate::sys::request::{Req, is_ok, rest};
 
 /// What is configured where the request is, if it purges by its method. One that an error has led here does not.
 fn meant(r: Req) -> Option<&'static PurgeMethod> {
     let by = LocConf::of(r).settings.purge_method.as_ref()?;
-    let method = bytes_of(&r.raw().method_name);
+    let method = r.text(|raw| &raw.method_name);
     let is_meant = by.methods.iter().any(|known| **known == *method);
     (is_meant && r.is_main() && !arrival::is_by_error(r)).then_some(by)
 }

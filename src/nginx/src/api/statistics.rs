@@ -97,7 +97,8 @@ pub(crate) unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t
 
 fn answer(r: Req) -> Option<ngx_int_t> {
     add_field(r, "Cache-Control", "no-store")?;
-    let fields = List::of(&r.raw().headers_in.headers);
+    let raw = r.raw();
+    let fields = List::of(&raw.headers_in.headers);
     let accept = first(&fields, "accept", |value| Some(value.to_vec())).unwrap_or_default();
     let query = match Query::parse(bytes_of(&r.raw().args), &accept) {
         Ok(query) => query,
@@ -139,8 +140,7 @@ fn refuse(r: Req, status: u32, why: &str) -> Option<ngx_int_t> {
 fn wait(asker: Asker, zones: &[Box<Zone>]) -> Option<ngx_int_t> {
     let r = asker.r;
     r.on_end(forget, r.as_ptr().cast())?;
-    let main = r.main().raw();
-    main.set_count(main.count() + 1);
+    r.hold();
     let mut state = STATE.borrow_mut();
     let walk = state.walk.get_or_insert_with(|| Walk::over(zones));
     walk.askers.push(asker);

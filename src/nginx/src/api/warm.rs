@@ -66,7 +66,8 @@ fn fields(asker: Req) -> Vec<Field> {
         ("Accept-Encoding", b"gzip, deflate, br, zstd"),
         ("Accept-Language", b""),
     ];
-    let sent = List::of(&asker.raw().headers_in.headers);
+    let raw = asker.raw();
+    let sent = List::of(&raw.headers_in.headers);
     let field = |(name, usual): (&str, &[u8])| {
         let mut value: Option<Box<[u8]>> = None;
         each_named(&sent, name, &mut |own| value = Some(own.into()));
@@ -107,7 +108,7 @@ fn begin(like: Req, errand: &Errand) -> Option<()> {
 
 /// Makes the request what nginx's parser makes of a visitor's.
 fn dress(r: Req, errand: &Errand) -> Option<()> {
-    let (raw, url) = (r.raw(), &errand.url);
+    let (mut raw, url) = (r.raw(), &errand.url);
     raw.set_logged(1);
     raw.method = NGX_HTTP_GET as usize;
     raw.method_name = str_of(b"GET");
@@ -120,7 +121,7 @@ fn dress(r: Req, errand: &Errand) -> Option<()> {
     if !explain::parse(r, url) {
         return None;
     }
-    let raw = r.raw();
+    let mut raw = r.raw();
     raw.http_protocol = str_of(b"HTTP/1.1");
     raw.request_line = r
         .pool()

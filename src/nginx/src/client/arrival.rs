@@ -11,7 +11,6 @@
 
 use nginx_sys::NGX_HTTP_MAX_URI_CHANGES;
 
-use crate::sys::pool::bytes_of;
 use crate::sys::record;
 use crate::sys::request::Req;
 
@@ -25,8 +24,8 @@ pub(crate) struct Target<'a> {
 impl Target<'_> {
     fn of<'a>(r: Req) -> Target<'a> {
         Target {
-            uri: bytes_of(&r.raw().uri),
-            args: bytes_of(&r.raw().args),
+            uri: r.text(|raw| &raw.uri),
+            args: r.text(|raw| &raw.args),
         }
     }
 }

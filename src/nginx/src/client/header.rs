@@ -126,7 +126,7 @@ pub(crate) fn push_status(r: Req, part: &Part<'_>) -> Option<()> {
 }
 
 fn header_of_304(r: Req, conf: &LocConf, serve: &Serve, facts: &Facts) -> Option<()> {
-    let raw = r.raw();
+    let mut raw = r.raw();
     raw.headers_out.status = NGX_HTTP_NOT_MODIFIED as usize;
     raw.headers_out.content_length_n = -1;
     raw.set_disable_not_modified(1);
@@ -138,7 +138,7 @@ fn header_of_304(r: Req, conf: &LocConf, serve: &Serve, facts: &Facts) -> Option
 }
 
 fn stored_header(r: Req, conf: &LocConf, serve: &Serve, facts: &Facts) -> Option<()> {
-    let (raw, stored) = (r.raw(), &serve.object);
+    let (mut raw, stored) = (r.raw(), &serve.object);
     raw.headers_out.status = usize::from(stored.status());
     // A 204 has none (RFC 9110 §8.6); nginx leaves it out where it makes the status line itself.
     let length = stored

@@ -38,7 +38,6 @@ pub(crate) fn key_for(r: Req, conf: &LocConf, https: bool) -> Option<&'static [u
 ///
 /// A subrequest carries its parent's `$request_uri` (ngx_http_subrequest); its own URI stands in for it.
 fn usual_key(r: Req, query: &Query, https: bool) -> Option<&'static [u8]> {
-    let raw = r.raw();
     let scheme: &[u8] = if https { b"https" } else { b"http" };
     let host = host(r);
     let start: &[&[u8]] = match authority_apart(r, host, https) {
@@ -49,8 +48,8 @@ fn usual_key(r: Req, query: &Query, https: bool) -> Option<&'static [u8]> {
         return made_of(r, query, start, &[&query.of_target(r.unparsed_uri())]);
     }
     let Target { uri, args } = arrival::sent(r).unwrap_or(Target {
-        uri: bytes_of(&raw.uri),
-        args: bytes_of(&raw.args),
+        uri: r.text(|raw| &raw.uri),
+        args: r.text(|raw| &raw.args),
     });
     let args = query.of(args).unwrap_or_default();
     // A decoded URI may have a question mark of its own.
@@ -63,7 +62,7 @@ fn usual_key(r: Req, query: &Query, https: bool) -> Option<&'static [u8]> {
 
 /// What of the query as it was sent belongs to the key.
 pub(crate) fn key_args<'a>(r: Req) -> Cow<'a, [u8]> {
-    let args = arrival::sent(r).map_or_else(|| bytes_of(&r.raw().args), |sent| sent.args);
+    let args = arrival::sent(r).map_or_else(|| r.text(|raw| &raw.args), |sent| sent.args);
     LocConf::of(r).policy.query.of(args).unwrap_or_default()
 }
 
@@ -133,9 +132,8 @@ fn args_of<'a>(r: Req, query: &Query, place: &Place<'a>) -> Cow<'a, [u8]> {
 
 /// `$host`: the request's, else the server's name (ngx_http_variable_host).
 pub(crate) fn host<'a>(r: Req) -> &'a [u8] {
-    let raw = r.raw();
-    if raw.headers_in.server.len > 0 {
-        return bytes_of(&raw.headers_in.server);
+    match r.text(|raw| &raw.headers_in.server) {
+        b"" => bytes_of(&r.core_server().server_name),
+        host => host,
     }
-    bytes_of(&r.core_server().server_name)
 }

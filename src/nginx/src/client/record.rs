@@ -18,7 +18,6 @@ use crate::fetch::origin_response;
 use crate::fetch::visitor;
 use crate::sys::clock::now;
 use crate::sys::header_list::{List, delete};
-use crate::sys::pool::bytes_of;
 use crate::sys::record::{self, Kind};
 use crate::sys::request::{Req, is_exiting};
 use crate::worker::background_job;
@@ -78,13 +77,14 @@ impl Client {
     ) -> Client {
         let client = Client::new(r, conf, cache, key);
         // An origin may lead it on as a GET.
-        client.writes.set(Some(bytes_of(&r.raw().method_name)));
+        client.writes.set(Some(r.text(|raw| &raw.method_name)));
         client
     }
 
     /// Shows `f` the request as the engine reads it.
     pub(crate) fn with_request<T>(&self, f: impl FnOnce(&Request<'_>) -> T) -> T {
-        let fields = List::of(&self.r.raw().headers_in.headers);
+        let raw = self.r.raw();
+        let fields = List::of(&raw.headers_in.headers);
         // Conditions may look at the response (`$upstream_http_*`), which has not come yet: they are evaluated again when it has.
         f(&Request {
             method: self.r.method(),
@@ -168,7 +168,8 @@ impl Client {
     /// Invalidates what a write has changed, by the origin's answer to it (RFC 9111 §4.4).
     fn wrote(&self, method: &[u8], status: usize, fields: &dyn Fields) {
         let origin = self.r.origin();
-        let asked = List::of(&self.r.raw().headers_in.headers);
+        let raw = self.r.raw();
+        let asked = List::of(&raw.headers_in.headers);
         let invalidation = Invalidation {
             method,
             status: u16::try_from(status).unwrap_or(0),

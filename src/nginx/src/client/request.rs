@@ -164,7 +164,7 @@ fn conclude(client: &'static Client, step: Step) {
             redirect::follow(r, onward);
         }
         Step::Decline => {
-            let raw = r.raw();
+            let mut raw = r.raw();
             raw.read_event_handler = Some(ngx_http_block_reading);
             raw.write_event_handler = Some(run_phases);
             raw.phase_handler += 1;
@@ -182,7 +182,7 @@ fn unhook(client: &'static Client) {
 
 /// Has nginx watch, once, whether the client closes its connection.
 fn watch_client(s: &'static Suspended) -> Option<()> {
-    let raw = s.r().raw();
+    let mut raw = s.r().raw();
     raw.write_event_handler = Some(on_write_event);
     if s.is_watched.replace(true) || !s.r().is_main() {
         return Some(());

@@ -272,7 +272,8 @@ impl Carrier {
             None if any_true(self.conf.no_cache(), self.r) => Some(Withheld::NoCacheCondition),
             None => None,
         };
-        let sent = List::of(&self.r.raw().headers_in.headers);
+        let raw = self.r.raw();
+        let sent = List::of(&raw.headers_in.headers);
         origin_response::read(self.r, self.began, withheld, |response| {
             let mut life = self.life.borrow_mut();
             life.header(response, &sent, policy, now())

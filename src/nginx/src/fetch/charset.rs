@@ -16,15 +16,14 @@ use crate::sys::request::{Req, is_ok};
 /// header, and cuts names between characters if its filters have set UTF-8 (ngx_http_autoindex_html). The filters run for each client later,
 /// so they are run here with a copy of the request that sends nothing.
 pub(crate) fn lend(r: Req, next: ngx_http_output_header_filter_pt) -> bool {
-    let raw = r.raw();
-    let out = &mut raw.headers_out;
+    let mut raw = r.raw();
     let is_listing = raw.upstream.is_null()
         && raw.content_handler.is_none()
         && bytes_of(&raw.uri).ends_with(b"/")
-        && out.charset.len == 0;
+        && raw.headers_out.charset.len == 0;
     let charset = is_listing.then(|| below(r, next)).flatten();
     if let Some(charset) = charset {
-        out.charset = charset;
+        raw.headers_out.charset = charset;
     }
     is_listing
 }

@@ -235,7 +235,7 @@ pub(crate) fn resume(r: Req) {
 fn set_buffered(r: Req, held: bool) {
     // NGX_HTTP_COPY_BUFFERED: what nginx's copy filter sets when it holds bytes back. Ours stands above it.
     let bit = nginx_sys::NGX_HTTP_COPY_BUFFERED;
-    let raw = r.raw();
+    let mut raw = r.raw();
     let (r_bits, c_bits) = (raw.buffered(), r.connection().buffered());
     raw.set_buffered(if held { r_bits | bit } else { r_bits & !bit });
     r.connection()

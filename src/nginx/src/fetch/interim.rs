@@ -219,10 +219,9 @@ pub(crate) fn pass_on(r: Req, status: &[u8], fields: &dyn Fields) {
 /// Has nginx send `103 Early Hints`, if its `early_hints` allows that here; where `early_hints` is not set, to all.
 #[cfg(nginx_has = "ngx_http_core_loc_conf_s.early_hints")]
 fn hint(r: Req, fields: &dyn Fields) -> Option<()> {
-    let out = &mut r.raw().headers_out;
     // What other modules have set so far belongs to the final response.
-    let own = out.headers;
-    let mut whole = new_list(r.pool(), &mut out.headers, 8);
+    let own = r.raw().headers_out.headers;
+    let mut whole = new_list(r.pool(), &mut r.raw().headers_out.headers, 8);
     each_of_its_own(fields, &mut |name, value| {
         let pool = r.pool();
         let push = || push(r, pool.copy(name)?, pool.copy(value)?).map(|_| ());

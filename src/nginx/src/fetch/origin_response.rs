@@ -36,7 +36,7 @@ pub(crate) fn read<T>(
         by_encoding: says_encoding(r),
     };
     let varied = Visible {
-        by_encoding: is_by_encoding(raw),
+        by_encoding: is_by_encoding(&raw),
         ..visible
     };
     // SAFETY: NULL or the upstream of this request.
@@ -104,10 +104,9 @@ impl Fields for Kept<'_> {
 
 /// The origin's status line; empty where nginx would make the same one, and for a 304, which stands for a stored response.
 fn status_line(r: Req) -> &'static [u8] {
-    let out = &r.raw().headers_out;
-    match bytes_of(&out.status_line) {
+    match r.text(|raw| &raw.headers_out.status_line) {
         b"200 OK" => b"",
-        _ if out.status == NGX_HTTP_NOT_MODIFIED as usize => b"",
+        _ if r.raw().headers_out.status == NGX_HTTP_NOT_MODIFIED as usize => b"",
         line => line,
     }
 }

@@ -82,7 +82,7 @@ pub(crate) fn follow(r: Req, onward: Onward) {
             mut args,
             by_get,
         } => {
-            let raw = r.raw();
+            let mut raw = r.raw();
             if by_get && raw.method != NGX_HTTP_HEAD as usize {
                 raw.method = NGX_HTTP_GET as usize;
                 raw.method_name = str_of(b"GET");

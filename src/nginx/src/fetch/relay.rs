@@ -55,7 +55,8 @@ impl Relay {
     /// For a response to `fetch` whose header has been relayed to `r`.
     pub(crate) fn of(r: Req, fetch: Req) -> Relay {
         let length = u64::try_from(fetch.raw().headers_out.content_length_n);
-        let fields = List::of(&r.raw().headers_in.headers);
+        let raw = r.raw();
+        let fields = List::of(&raw.headers_in.headers);
         let ranges = length.map(|length| range::evaluate(&fields, length));
         let left = match &ranges {
             Ok(RangeVerdict::Satisfiable(ranges)) => end_of_cut(r, ranges),

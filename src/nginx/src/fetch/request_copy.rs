@@ -181,7 +181,7 @@ fn count(counter: &CStr, n: isize) {
 /// | `upstream`, `upstream_states`, `cache`, `cleanup`, `count` and everything else of a running request | its own |
 /// | the state of the request parser (`state`, `header_name_start`, `host_start` ...) | unused: nothing is parsed |
 fn fill(client: Client<'_>, r: Req, life: &Fetch) -> Option<()> {
-    let (from, to, pool) = (client.r.raw(), r.raw(), r.pool());
+    let (from, mut to, pool) = (client.r.raw(), r.raw(), r.pool());
     to.set_logged(1);
     to.set_internal(from.internal());
     to.set_error_page(1);
@@ -248,7 +248,8 @@ fn copy_fields(client: Req, r: Req, life: &Fetch) -> Option<()> {
     to.content_length_n = -1;
     to.keep_alive_n = -1;
     let mut ok = Some(());
-    let fields = List::of(&client.raw().headers_in.headers);
+    let sent = client.raw();
+    let fields = List::of(&sent.headers_in.headers);
     life.fields(&fields, &mut |name, value| {
         ok = ok.and_then(|()| add_field(r, name, value));
     });

@@ -12,7 +12,8 @@ use crate::sys::response_header::{complete_location, copy_field, limit_rate, ove
 
 /// Makes the header of `fetch` the one of `r`, as if the client's own request had got it.
 pub(crate) fn copy_header(r: Req, conf: &LocConf, fetch: Req) -> Option<()> {
-    let (pool, from) = (r.pool(), &fetch.raw().headers_out);
+    let (pool, fetched) = (r.pool(), fetch.raw());
+    let from = &fetched.headers_out;
     let out = &mut r.raw().headers_out;
     out.status = from.status;
     out.content_length_n = from.content_length_n;

@@ -1,6 +1,7 @@
 //! An nginx request, turned into Rust once.
 
 use std::ffi::c_void;
+use std::ops::{Deref, DerefMut};
 
 use nginx_sys::{
     NGX_ERROR, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_POST, NGX_OK, ngx_add_timer, ngx_chain_t,
@@ -8,7 +9,7 @@ use nginx_sys::{
     ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_core_run_phases,
     ngx_http_core_srv_conf_t, ngx_http_discard_request_body, ngx_http_finalize_request,
     ngx_http_output_filter, ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header,
-    ngx_int_t,
+    ngx_int_t, ngx_str_t,
 };
 use swrcache::engine::Method;
 
@@ -24,6 +25,27 @@ use crate::sys::visit;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Req(*mut ngx_http_request_t);
 
+/// The fields of a request. Each use goes through nginx's pointer anew, and no reference outlives its expression: between two uses nginx may
+/// be called, and the fields of the same request be taken again.
+#[derive(Clone, Copy)]
+pub(crate) struct Raw(*mut ngx_http_request_t);
+
+impl Deref for Raw {
+    type Target = ngx_http_request_t;
+
+    fn deref(&self) -> &ngx_http_request_t {
+        // SAFETY: `Req::new` vouches for the pointer; one thread.
+        unsafe { &*self.0 }
+    }
+}
+
+impl DerefMut for Raw {
+    fn deref_mut(&mut self) -> &mut ngx_http_request_t {
+        // SAFETY: as above.
+        unsafe { &mut *self.0 }
+    }
+}
+
 impl Req {
     /// # Safety
     ///
@@ -36,11 +58,9 @@ impl Req {
         self.0
     }
 
-    /// The request's fields. Not to be held across a call into nginx, nor across another `raw` of the same request: what else a handle
-    /// gives is read past this.
-    pub(crate) fn raw<'a>(self) -> &'a mut ngx_http_request_t {
-        // SAFETY: `new` vouches for the pointer; one thread, and the reference is short-lived (see above).
-        unsafe { &mut *self.0 }
+    /// The request's fields.
+    pub(crate) fn raw(self) -> Raw {
+        Raw(self.0)
     }
 
     pub(crate) fn connection<'a>(self) -> &'a mut ngx_connection_t {
@@ -159,6 +179,20 @@ impl Req {
         unsafe { ngx_http_output_filter(self.0, chain) }
     }
 
+    /// Adds to the references that keep the main request alive.
+    pub(crate) fn hold(self) {
+        let mut main = self.main().raw();
+        let count = main.count();
+        main.set_count(count + 1);
+    }
+
+    /// Takes back a `hold`.
+    pub(crate) fn let_go(self) {
+        let mut main = self.main().raw();
+        let count = main.count();
+        main.set_count(count - 1);
+    }
+
     /// Ends the request. The handle may be dead afterwards.
     pub(crate) fn finalize(self, rc: ngx_int_t) {
         // SAFETY: every caller ends a request once; nginx counts references itself.
@@ -169,8 +203,7 @@ impl Req {
     ///
     /// The reference of our own keeps the request alive while its cleanups end it: that of the upstream finalises it.
     pub(crate) fn terminate(self) {
-        let main = self.main().raw();
-        main.set_count(main.count() + 1);
+        self.hold();
         self.finalize(NGX_ERROR as ngx_int_t);
     }
 
@@ -270,8 +303,13 @@ impl Req {
     }
 
     pub(crate) fn unparsed_uri<'a>(self) -> &'a [u8] {
-        // SAFETY: as in `main`.
-        bytes_of(unsafe { &(*self.0).unparsed_uri })
+        self.text(|raw| &raw.unparsed_uri)
+    }
+
+    /// One of its texts.
+    pub(crate) fn text<'a>(self, of: fn(&ngx_http_request_t) -> &ngx_str_t) -> &'a [u8] {
+        // SAFETY: as in `main`; the text is in the request's pool or the configuration.
+        bytes_of(of(unsafe { &*self.0 }))
     }
 }
 
