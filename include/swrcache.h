@@ -336,7 +336,7 @@ void swrcache_close(swrcache_cache *cache);
 int swrcache_now(const swrcache_cache *cache, uint64_t *now);
 
 /**
- * Tidies up: frees what dead processes held, and drops some entries that are of no use any more.
+ * Tidies up: frees what dead processes held, and drops some entries whose time is over: all their windows, or `inactive`.
  *
  * Call it about once a second, from a timer or a thread. Nothing breaks without it; others wait longer for a dead process.
  * A call takes about a millisecond. After a process has died there may be more to do than that.
@@ -482,7 +482,7 @@ enum swrcache_turn {
    */
   SWRCACHE_WAITED = 1,
   /**
-   * `swrcache_request.turn`: it was told to wait, and the time is over.
+   * `swrcache_request.turn`: it was told to wait, and the timeout has expired.
    */
   SWRCACHE_TIMED_OUT = 2
 };
@@ -797,7 +797,7 @@ int swrcache_reply_read(swrcache_reply *reply,
 /**
  * As `swrcache_reply_read`, but waits up to `timeout` milliseconds in this thread for more of a body that is being fetched.
  *
- * Returns as that, for a NULL too; SWRCACHE_EAGAIN means that the time is over.
+ * Returns as that, for a NULL too; SWRCACHE_EAGAIN means that the timeout has expired.
  */
 int swrcache_reply_read_wait(swrcache_reply *reply,
                              uint64_t timeout,
@@ -1143,7 +1143,7 @@ int swrcache_watch_new(swrcache_cache *cache,
  * Tells the descriptor to watch for reading.
  *
  * When it is readable, call `swrcache_watch_clear`, then look up again all requests of this loop that were told to wait, and read on
- * in all its replies that said SWRCACHE_EAGAIN. It may become readable for nothing, also the first time. It is an epoll, to be watched
+ * in all its replies that said SWRCACHE_EAGAIN. It may become readable without a change, also the first time. It is an epoll, to be watched
  * level-triggered or edge-triggered by poll, select, epoll or io_uring; neither read nor close it: it lives as long as the watcher.
  * Where processes share a `SWRCACHE_FILE` that were not forked from one another, or are more than the options said, nobody can wake another:
  * then it becomes readable by itself, 20 ms after something was to be waited for.
@@ -1405,7 +1405,7 @@ typedef struct swrcache_statistics {
    */
   uint64_t evictions;
   /**
-   * Responses dropped because they were of no use any more.
+   * Responses dropped because their time was over: all their windows, or `inactive`.
    */
   uint64_t expired;
   /**

@@ -423,7 +423,7 @@ pub unsafe extern "C" fn swrcache_wait(cache: *const Cache, ticket: u64, until: 
     })
 }
 
-/// Tidies up: frees what dead processes held, and drops some entries that are of no use any more.
+/// Tidies up: frees what dead processes held, and drops some entries whose time is over: all their windows, or `inactive`.
 ///
 /// Call it about once a second, from a timer or a thread. Nothing breaks without it; others wait longer for a dead process.
 /// A call takes about a millisecond. After a process has died there may be more to do than that.
@@ -478,7 +478,7 @@ pub struct Statistics {
     pub inserted: u64,
     /// Responses dropped to make room.
     pub evictions: u64,
-    /// Responses dropped because they were of no use any more.
+    /// Responses dropped because their time was over: all their windows, or `inactive`.
     pub expired: u64,
     /// Times that there was no room.
     pub refused: u64,

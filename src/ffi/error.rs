@@ -140,7 +140,7 @@ fn words(code: c_int) -> &'static CStr {
     match code {
         SWRCACHE_OK => c"no error",
         SWRCACHE_EINVAL => c"invalid argument",
-        SWRCACHE_ESIZE => c"struct_size is no size of the struct",
+        SWRCACHE_ESIZE => c"struct_size is not a size that the struct has had",
         SWRCACHE_ESTATE => c"the call does not fit the state of the handle",
         SWRCACHE_EBUSY => c"the handle is in use by another thread",
         SWRCACHE_EAGAIN => c"nothing yet, wait and ask again",
@@ -154,7 +154,7 @@ fn words(code: c_int) -> &'static CStr {
         SWRCACHE_EPANIC => c"internal error",
         SWRCACHE_EPOISONED => c"the handle had an internal error before",
         SWRCACHE_ERANGE => c"the buffer is too small",
-        SWRCACHE_ETIMEDOUT => c"the time is over",
+        SWRCACHE_ETIMEDOUT => c"the timeout has expired",
         SWRCACHE_ENOMEM => c"no memory",
         SWRCACHE_ENOTSTORED => c"the response may not be stored",
         SWRCACHE_EOUTGROWN => c"the rest of the body is not in the cache",

@@ -310,7 +310,7 @@ impl FetchValue {
             .engine
             .deliver(brought, &request, &self.policy.rules, now);
         let serve = serve.map_err(|_| {
-            let about = "the stale copy that was to stand in is too old by now";
+            let about = "the stale response is now beyond its stale-if-error window";
             Error::new(SWRCACHE_ESTATE, about)
         })?;
         statistics::count(
@@ -556,7 +556,10 @@ pub unsafe extern "C" fn swrcache_fetch_write(
 ) -> c_int {
     on(fetch, |fetch| {
         if len == types::SWRCACHE_NUL {
-            return Err(Error::new(SWRCACHE_EINVAL, "a length can't be"));
+            return Err(Error::new(
+                SWRCACHE_EINVAL,
+                "the length of a piece of a body is not given",
+            ));
         }
         // SAFETY: the caller's promise.
         fetch.write(unsafe { self::bytes(bytes, len) }?)

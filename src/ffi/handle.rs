@@ -181,7 +181,7 @@ impl<T: Kind> Handle<T> {
     }
 }
 
-/// Why a handle in this state is not to be had.
+/// Why a handle in this state cannot be used.
 fn refusal(state: u32) -> Error {
     match state {
         POISONED => SWRCACHE_EPOISONED.into(),

@@ -315,7 +315,10 @@ pub unsafe extern "C" fn swrcache_pass_status(
         // SAFETY: the caller's promise.
         let decision = unsafe { types::read(decision) }?;
         if decision.action != SWRCACHE_PASS {
-            return Err(Error::new(SWRCACHE_EINVAL, "the decision is no pass"));
+            return Err(Error::new(
+                SWRCACHE_EINVAL,
+                "the decision is not SWRCACHE_PASS",
+            ));
         }
         // SAFETY: a static string of ours, or what the caller made of it, which ends with NUL.
         let said = unsafe { text(decision.reason) }?;

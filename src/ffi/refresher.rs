@@ -96,7 +96,7 @@ impl RefresherValue {
     fn start(cache: &Arc<Shared>, options: &RefresherOptions) -> Result<RefresherValue> {
         let carry = options
             .carry
-            .ok_or_else(|| Error::new(SWRCACHE_EINVAL, "no function that fetches"))?;
+            .ok_or_else(|| Error::new(SWRCACHE_EINVAL, "the fetch callback is NULL"))?;
         if options.threads > 1024 {
             return Err(Error::new(SWRCACHE_EINVAL, "too many threads"));
         }
@@ -115,7 +115,7 @@ impl RefresherValue {
         for _ in 0..or(options.threads, 4) {
             let jobs = refresher.waiting.clone();
             let thread = thread::Builder::new().name("swrcache".into());
-            // A thread that can't be had ends those that could, in `drop`.
+            // If a thread cannot be started, `drop` ends those that were.
             refresher.threads.push(thread.spawn(move || {
                 let work = work;
                 work.run(&jobs);
@@ -206,7 +206,10 @@ pub unsafe extern "C" fn swrcache_refresher_submit(
         unsafe {
             Handle::with_ref(refresher, |refresher| {
                 if !Arc::ptr_eq(&of, &refresher.cache) {
-                    return Err(Error::new(SWRCACHE_EINVAL, "a fetch of another cache"));
+                    return Err(Error::new(
+                        SWRCACHE_EINVAL,
+                        "the fetch belongs to another cache",
+                    ));
                 }
                 refresher.submit(fetch)
             })

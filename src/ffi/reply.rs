@@ -358,7 +358,7 @@ pub unsafe extern "C" fn swrcache_reply_read(
 
 /// As `swrcache_reply_read`, but waits up to `timeout` milliseconds in this thread for more of a body that is being fetched.
 ///
-/// Returns as that, for a NULL too; SWRCACHE_EAGAIN means that the time is over.
+/// Returns as that, for a NULL too; SWRCACHE_EAGAIN means that the timeout has expired.
 ///
 /// # Safety
 /// As `swrcache_reply_read`.
@@ -388,7 +388,10 @@ unsafe fn read(
         // SAFETY: NULL or writable.
         unsafe { put(count, 0) }?;
         if iov.is_null() || !iov.is_aligned() || capacity == 0 {
-            return Err(Error::new(SWRCACHE_EINVAL, "no room for the pieces"));
+            return Err(Error::new(
+                SWRCACHE_EINVAL,
+                "iov is NULL or misaligned, or its capacity is 0",
+            ));
         }
         // More than a system call takes at once is of no use, and a lying capacity does no harm.
         let capacity = capacity.min(1024);

@@ -21,7 +21,7 @@ pub const SWRCACHE_NO_REFRESH: u32 = 4;
 pub const SWRCACHE_FIRST: c_int = 0;
 /// `swrcache_request.turn`: it was told to wait, and something has moved.
 pub const SWRCACHE_WAITED: c_int = 1;
-/// `swrcache_request.turn`: it was told to wait, and the time is over.
+/// `swrcache_request.turn`: it was told to wait, and the timeout has expired.
 pub const SWRCACHE_TIMED_OUT: c_int = 2;
 
 /// A request. Zero it, set `struct_size` and what there is. The library keeps none of your pointers after the call.

@@ -135,7 +135,10 @@ impl<'a> Answered<'a> {
 pub(crate) fn status_of(status: c_int) -> Result<u16> {
     match u16::try_from(status) {
         Ok(status @ 100..=999) => Ok(status),
-        _ => Err(Error::new(SWRCACHE_EINVAL, "no status code of HTTP")),
+        _ => Err(Error::new(
+            SWRCACHE_EINVAL,
+            "not an HTTP status code (100 to 999)",
+        )),
     }
 }
 

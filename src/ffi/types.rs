@@ -178,9 +178,10 @@ pub(crate) unsafe fn bytes<'a>(at: *const c_char, len: usize) -> Result<&'a [u8]
         (true, _) => Err(Error::new(SWRCACHE_EINVAL, "a string is NULL")),
         // SAFETY: a string that ends with NUL, says the caller.
         (false, SWRCACHE_NUL) => Ok(unsafe { CStr::from_ptr(at) }.to_bytes()),
-        (false, len) if len > isize::MAX as usize => {
-            Err(Error::new(SWRCACHE_EINVAL, "a length can't be"))
-        }
+        (false, len) if len > isize::MAX as usize => Err(Error::new(
+            SWRCACHE_EINVAL,
+            "a length is larger than the address space",
+        )),
         // SAFETY: `len` bytes are readable, says the caller.
         (false, len) => Ok(unsafe { std::slice::from_raw_parts(at.cast(), len) }),
     }
@@ -206,10 +207,16 @@ pub(crate) unsafe fn array<'a, T>(at: *const T, count: usize) -> Result<&'a [T]>
         return Ok(&[]);
     }
     if at.is_null() || !at.is_aligned() {
-        return Err(Error::new(SWRCACHE_EINVAL, "an array is NULL"));
+        return Err(Error::new(
+            SWRCACHE_EINVAL,
+            "an array is NULL or misaligned",
+        ));
     }
     if count > isize::MAX as usize / size_of::<T>().max(1) {
-        return Err(Error::new(SWRCACHE_EINVAL, "a count can't be"));
+        return Err(Error::new(
+            SWRCACHE_EINVAL,
+            "a count is larger than the address space",
+        ));
     }
     // SAFETY: `count` elements are readable, says the caller.
     Ok(unsafe { std::slice::from_raw_parts(at, count) })

@@ -163,7 +163,7 @@ impl Wake {
         }
     }
 
-    /// What the threads listen on; nothing if no descriptor is to be had.
+    /// What the threads listen on; nothing if no descriptor could be opened.
     fn threads(&self, state: &mut State) -> Option<Arc<Watcher>> {
         if state.threads.is_none() {
             state.threads = self.watcher_of(state).ok().map(Arc::new);

@@ -75,7 +75,7 @@ fn on(watch: *const Watch, f: impl FnOnce(&Watcher) -> Result<()>) -> Result<()>
 /// Tells the descriptor to watch for reading.
 ///
 /// When it is readable, call `swrcache_watch_clear`, then look up again all requests of this loop that were told to wait, and read on
-/// in all its replies that said SWRCACHE_EAGAIN. It may become readable for nothing, also the first time. It is an epoll, to be watched
+/// in all its replies that said SWRCACHE_EAGAIN. It may become readable without a change, also the first time. It is an epoll, to be watched
 /// level-triggered or edge-triggered by poll, select, epoll or io_uring; neither read nor close it: it lives as long as the watcher.
 /// Where processes share a `SWRCACHE_FILE` that were not forked from one another, or are more than the options said, nobody can wake another:
 /// then it becomes readable by itself, 20 ms after something was to be waited for.
