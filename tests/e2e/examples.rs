@@ -157,6 +157,7 @@ fn example_wordpress_fastcgi() {
     for path in [
         "/checkout/",
         "/my-account/orders/",
+        "/en/cart?x=1",
         "/?p=2&preview=true",
         "/?add-to-cart=17",
     ] {

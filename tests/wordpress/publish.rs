@@ -40,21 +40,24 @@ fn publishes(site: &Site, editor: &mut Session, slug: &str) {
         stay(site);
     };
 
-    // What is not there yet is a 404, which is stored, too.
-    fill();
-    assert_eq!(site.get(&own).status, 404);
-    let post = json!({ "title": format!("First {slug}"), "slug": format!("{slug}-news"), "status": "publish",
+    // First a draft, as the editor in the browser saves it. What is not there yet is a 404, which is stored, too.
+    let draft = json!({ "title": format!("First {slug}"), "slug": format!("{slug}-news"), "status": "draft",
         "content": "Told first.", "categories": [site.news] });
-    let id = editor.rest("POST", "/posts", &post)["id"]
+    let id = editor.rest("POST", "/posts", &draft)["id"]
         .as_u64()
         .expect("an id");
+    let post = format!("/posts/{id}");
+    fill();
+    assert_eq!(site.get(&own).status, 404);
+    stay(site);
+    editor.rest("POST", &post, &json!({ "status": "publish" }));
     shown(&format!("First {slug}"));
     assert_eq!(site.get(&own).status, 200);
 
     // It is changed.
     fill();
     let change = json!({ "title": format!("Second {slug}") });
-    editor.rest("POST", &format!("/posts/{id}"), &change);
+    editor.rest("POST", &post, &change);
     shown(&format!("Second {slug}"));
 
     // A comment is on its page alone.
@@ -68,7 +71,7 @@ fn publishes(site: &Site, editor: &mut Session, slug: &str) {
 
     // It goes.
     fill();
-    editor.rest("DELETE", &format!("/posts/{id}"), &json!({}));
+    editor.rest("DELETE", &post, &json!({}));
     assert_eq!(site.get(&own).status, 404);
     for path in SHOWN_ON {
         let page = site.get(path).text();

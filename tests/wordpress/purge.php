@@ -32,19 +32,14 @@ function swrcache_purge( $url ) {
 	}
 }
 
-/**
- * Notes a post that changes. Without one, at the end of the request: purges what has shown the posts that were noted, and what
- * shows them now, since the REST API gives a post its categories after it has published it.
- */
+/** Notes what shows a post that changes; without one, at the end of the request, purges it. */
 function swrcache_changed( $post_id = null ) {
-	static $posts = array();
+	static $urls = array();
 	if ( null !== $post_id ) {
-		$posts[ $post_id ] = array_merge( $posts[ $post_id ] ?? array(), swrcache_urls( $post_id ) );
+		$urls = array_merge( $urls, swrcache_urls( $post_id ) );
 		return;
 	}
-	foreach ( $posts as $id => $before ) {
-		array_map( 'swrcache_purge', array_unique( array_merge( $before, swrcache_urls( $id ) ) ) );
-	}
+	array_map( 'swrcache_purge', array_unique( $urls ) );
 }
 
 add_action(
