@@ -44,7 +44,7 @@ for ( $n = 1; $n <= 8; $n++ ) {
 }
 swrcache_post( 'Secret', array( 'post_password' => 'sesame', 'post_content' => 'text-behind-the-password' ) );
 $draft = swrcache_post( 'Draft', array( 'post_status' => 'draft', 'post_content' => 'text-of-the-draft' ) );
-for ( $n = 0; $n < 8; $n++ ) {
+for ( $n = 0; $n < 5; $n++ ) {
 	$user = array(
 		'user_login'   => "member$n",
 		'user_pass'    => "member$n",

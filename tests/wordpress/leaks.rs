@@ -108,11 +108,11 @@ const SECRET: &str = "text-behind-the-password";
 const DRAFT: &str = "text-of-the-draft";
 
 fn visitors(site: &Site) -> Vec<Visitor> {
-    let members = (0..8).map(|n| Visitor::member(site, n));
-    let commenters = (0..4).map(|n| Visitor::commenter(site, n));
-    let initiates = (0..3).map(|_| Visitor::initiate(site));
-    let shoppers = (0..3).map(|n| Visitor::shopper(site, n));
-    let strangers = (0..2).map(|_| Visitor::new(site));
+    let members = (0..5).map(|n| Visitor::member(site, n));
+    let commenters = (0..3).map(|n| Visitor::commenter(site, n));
+    let initiates = (0..2).map(|_| Visitor::initiate(site));
+    let shoppers = (0..2).map(|n| Visitor::shopper(site, n));
+    let strangers = (0..8).map(|_| Visitor::new(site));
     members
         .chain(commenters)
         .chain(initiates)
