@@ -380,3 +380,48 @@ fn every_path_that_a_document_names_is_there() {
         "{looked_at} paths; {gone:#?}"
     );
 }
+
+/// The directives of this module in a text, without comments, blanks made one.
+fn own_lines(text: &str) -> BTreeSet<String> {
+    let code = text
+        .lines()
+        .map(|line| line.split(" #").next().unwrap_or_default());
+    let statements: String = code
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .collect::<Vec<_>>()
+        .join(" ");
+    let words = |statement: &str| statement.split_whitespace().collect::<Vec<_>>().join(" ");
+    statements
+        .split([';', '{', '}'])
+        .map(words)
+        .filter(|line| line.starts_with("swr_"))
+        .collect()
+}
+
+/// A page of the cookbook shows lines of the configurations that it names, and no others.
+#[test]
+fn the_cookbook_says_what_the_configurations_say() {
+    let mut pages = Vec::new();
+    files(&root().join("docs/cookbook"), ".md", &mut pages);
+    let mut looked_at = 0;
+    for page in pages {
+        let text = fs::read_to_string(&page).expect("a page");
+        let linked = links(&text);
+        let files = linked
+            .iter()
+            .filter_map(|link| link.rsplit_once("nginx-conf/"));
+        let known: BTreeSet<String> = files
+            .flat_map(|(_, name)| own_lines(&read(&format!("nginx-conf/{name}"))))
+            .collect();
+        if known.is_empty() {
+            continue;
+        }
+        let blocks = text.split("```nginx\n").skip(1);
+        let shown = blocks.filter_map(|rest| Some(own_lines(rest.split_once("```")?.0)));
+        for line in shown.flatten() {
+            looked_at += 1;
+            assert!(known.contains(&line), "{}: {line}", page.display());
+        }
+    }
+    assert!(looked_at > 50, "{looked_at} lines");
+}
