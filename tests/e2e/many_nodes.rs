@@ -523,6 +523,54 @@ fn many_nodes_ten_thousand_purges() {
     assert!(took < Duration::from_secs(30), "{took:?}");
 }
 
+/// Followers and the server die in the middle of it: nothing that was published is lost.
+#[test]
+fn many_nodes_deaths_in_the_middle() {
+    const COUNT: usize = 40;
+    let (origin, mut redis) = (Origin::start(), Redis::start());
+    let mut nodes = ["one", "two"].map(|name| Node::start(name, &origin, &redis).followed());
+    publish(0, &redis, &["--tag", "before"]);
+    let to = redis.url();
+    let paths: Vec<_> = (0..COUNT).map(|n| format!("/{n}")).collect();
+    for path in &paths {
+        origin.on(path, Reply::cached("max-age=600", "page"));
+        nodes.iter().for_each(|node| stored(node, path));
+    }
+    for (n, path) in paths.iter().enumerate() {
+        let url = format!("http://localhost{path}");
+        json(0, &["publish", &url, "--to", &to]);
+        match n % 5 {
+            0 | 2 => {
+                let node = &mut nodes[n % 2];
+                let mut follow = node.follow.take().expect("it follows");
+                follow.kill().expect("killed");
+                follow.wait().expect("its end");
+                node.follow();
+            }
+            3 => {
+                redis.kill();
+                redis.resume();
+            }
+            _ => {}
+        }
+    }
+    let answer = json(
+        0,
+        &["publish", "--tag", "last", "--to", &to, "--wait", "60"],
+    );
+    assert_eq!(
+        answer["nodes"].as_array().map(Vec::len),
+        Some(2),
+        "{answer}"
+    );
+    for node in &nodes {
+        assert_eq!(node.missed(), 1, "nothing was lost: {:?}", node.told());
+        for path in &paths {
+            node.nginx().get(path).is(200, "MISS", "page");
+        }
+    }
+}
+
 /// Shields first, then edges, by a stream for each tier.
 #[test]
 fn many_nodes_of_two_tiers() {

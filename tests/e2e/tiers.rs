@@ -211,3 +211,22 @@ fn tiers_purges_reach_both() {
     }
     assert!(tiers.ask("/").iter().all(|answer| answer.text() == "6"));
 }
+
+/// The application is down: visitors get what either tier has.
+#[test]
+fn tiers_the_application_is_down() {
+    let origin = Origin::start();
+    origin.expired("/", WINDOWS, Reply::cached(WINDOWS, "new"));
+    let tiers = Tiers::start(&origin);
+    tiers.edges[0].get("/").is(200, "MISS", "old");
+    origin.stop();
+    for _ in 0..3 {
+        tiers.edges[0].get("/").is(200, "UPDATING", "old").at_once();
+    }
+    // This edge has nothing, and its shield has a copy for the case.
+    tiers.edges[1].get("/").is(200, "MISS", "old").at_once();
+    origin.resume();
+    for edge in &tiers.edges {
+        eventually("the new page", || edge.get("/").text() == "new");
+    }
+}

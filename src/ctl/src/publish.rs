@@ -8,7 +8,7 @@ use swrcache::engine::read_purge;
 
 use crate::arguments::Publish;
 use crate::purge::body;
-use crate::stream::{Ack, Id, LARGEST, Outcome, Stream};
+use crate::stream::{Ack, Id, LARGEST, Outcome, Stream, plain};
 use crate::{End, Ended};
 
 /// How often it is asked which nodes there are.
@@ -99,6 +99,7 @@ fn tell(id: Id, answers: &Answers) {
         eprintln!("no node follows the stream");
     }
     for (node, answer) in answers {
+        let node = plain(node);
         match answer {
             Some(outcome @ Outcome::Done { .. }) => println!("{node}: {outcome}"),
             Some(outcome) => eprintln!("{node}: {outcome}"),

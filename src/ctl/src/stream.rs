@@ -119,12 +119,14 @@ impl fmt::Display for Outcome {
             } => {
                 write!(f, "{purged} {}", done(*soft))?;
                 match warning {
-                    Some(warning) => write!(f, "; {warning}"),
+                    Some(warning) => write!(f, "; {}", plain(warning)),
                     None => Ok(()),
                 }
             }
-            Outcome::Refused { refused } => write!(f, "refused: {refused}"),
-            Outcome::Retrying { retrying } => write!(f, "not yet, tries again: {retrying}"),
+            Outcome::Refused { refused } => write!(f, "refused: {}", plain(refused)),
+            Outcome::Retrying { retrying } => {
+                write!(f, "not yet, tries again: {}", plain(retrying))
+            }
             Outcome::Missed { missed } => {
                 write!(
                     f,
@@ -133,6 +135,11 @@ impl fmt::Display for Outcome {
             }
         }
     }
+}
+
+/// A text of others, for a terminal or a log: in one line, without what a terminal obeys.
+pub(crate) fn plain(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 /// Fields of an entry by their names.
@@ -322,6 +329,13 @@ mod tests {
         for wrong in ["", "1", "-", "1-", "a-1", "1-1-1", "-1-1"] {
             assert!(id(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_text_of_others_is_a_line() {
+        let refused = "unknown member \"\u{1b}[2J\n1-0: 3 purged\"".to_owned();
+        let told = Outcome::Refused { refused }.to_string();
+        assert_eq!(told, "refused: unknown member \" [2J 1-0: 3 purged\"");
     }
 
     #[test]

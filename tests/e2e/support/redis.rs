@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use super::{Folder, PATIENCE, eventually, free_port};
@@ -131,9 +131,10 @@ impl Drop for Redis {
     }
 }
 
-/// Debian has both.
-fn binary() -> &'static str {
-    let names = ["/usr/bin/redis-server", "/usr/bin/valkey-server"];
-    let found = names.into_iter().find(|name| Path::new(name).is_file());
+/// What the environment names, or Debian's.
+fn binary() -> PathBuf {
+    let named = std::env::var_os("SWR_REDIS").map(PathBuf::from);
+    let names = ["/usr/bin/redis-server", "/usr/bin/valkey-server"].map(PathBuf::from);
+    let found = named.into_iter().chain(names).find(|name| name.is_file());
     found.expect("redis-server is installed: `make deps`")
 }

@@ -17,6 +17,7 @@ mod batch;
 mod position;
 
 use std::io::{Write, stderr, stdout};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -90,7 +91,8 @@ pub(crate) fn run(follow: &Follow, json: bool) -> Ended {
 /// This node: its caches, and where it says what.
 struct Node {
     name: String,
-    locations: Vec<(String, Location)>,
+    /// Each with its URL, for messages.
+    locations: Rc<[(String, Location)]>,
     file: PositionFile,
     json: bool,
     stop: Arc<AtomicBool>,
@@ -275,8 +277,8 @@ impl Following<'_> {
     /// Has every location carry out a purge, however long that takes.
     fn insist(&mut self, body: &str, range: (Id, Id)) -> Result<Said, Over> {
         let (mut purged, mut warning, mut refused) = (0, None, None);
-        for number in 0..self.node.locations.len() {
-            match self.insist_on(number, body, range)? {
+        for location in Rc::clone(&self.node.locations).iter() {
+            match self.insist_on(location, body, range)? {
                 Said::Done {
                     purged: more,
                     warning: also,
@@ -290,13 +292,18 @@ impl Following<'_> {
         Ok(refused.map_or(Said::Done { purged, warning }, Said::Refused))
     }
 
-    fn insist_on(&mut self, number: usize, body: &str, range: (Id, Id)) -> Result<Said, Over> {
+    fn insist_on(
+        &mut self,
+        (url, location): &(String, Location),
+        body: &str,
+        range: (Id, Id),
+    ) -> Result<Said, Over> {
         loop {
-            let Some((url, location)) = self.node.locations.get(number) else {
-                return Ok(Said::Refused("no such location".into()));
-            };
             let why = match location.post(body).map(said) {
-                Ok(Ok(said)) => return Ok(said),
+                Ok(Ok(said)) => {
+                    self.node.well();
+                    return Ok(said);
+                }
                 Ok(Err(why)) => format!("{url}: {why}"),
                 // It names the location.
                 Err(why) => why,
