@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # With the oldest Rust that the manifest names, which is Debian 13's, in roots of their own: `make lib install` where there is nothing
-# but cargo, a C compiler and make (build/bare), and the module (build/msrv). Needs root and debootstrap.
+# but cargo, a C compiler and make (build/bare), and the module and swrcachectl (build/msrv). Needs root and debootstrap.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -42,5 +42,6 @@ echo "msrv: 'make lib install' needs $(chroot build/bare rustc --version), gcc a
 
 root build/msrv cargo rustc gcc make libclang-dev libpcre2-dev zlib1g-dev libssl-dev ca-certificates
 within build/msrv cargo check --locked
+within build/msrv cargo check --locked -p swrcachectl
 within build/msrv cargo check --locked --release -p swrcache-nginx --features vendored --target-dir /target/nginx
-echo "msrv: $(chroot build/msrv rustc --version) compiles the module and the C library"
+echo "msrv: $(chroot build/msrv rustc --version) compiles the module, the C library and swrcachectl"
