@@ -230,3 +230,18 @@ fn tiers_the_application_is_down() {
         eventually("the new page", || edge.get("/").text() == "new");
     }
 }
+
+/// What changes a page goes the way of the page: its shield drops it, too.
+#[test]
+fn tiers_a_post_reaches_the_shield_of_its_page() {
+    let origin = Origin::start();
+    let tiers = Tiers::start(&origin);
+    for path in (0..8).map(|n| format!("/{n}")) {
+        origin.on(&path, Reply::cached(WINDOWS, "old"));
+        tiers.edges[0].get(&path).is(200, "MISS", "old");
+        origin.on(&path, Reply::cached(WINDOWS, "new"));
+        let changed = tiers.edges[0].client().request("POST", &path, &[]);
+        assert_eq!(changed.status, 200, "{path}");
+        tiers.edges[0].get(&path).is(200, "MISS", "new");
+    }
+}

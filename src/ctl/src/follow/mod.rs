@@ -308,6 +308,8 @@ impl Following<'_> {
                 // It names the location.
                 Err(why) => why,
             };
+            // A signal may have ended it.
+            self.node.go_on()?;
             if self.node.complaint.as_ref() != Some(&why) {
                 self.node.complain(&why);
                 self.acknowledge(range, Outcome::Retrying { retrying: why })?;
