@@ -8,6 +8,7 @@
 //! | `explain`, `purge`, `warm` | the other requests to a server |
 //! | `stream` | purges that travel over a Redis or Valkey server, and what becomes of them |
 //! | `publish`, `follow` | a purge put there; those there carried out on a server |
+//! | `manual` | the manual page |
 //! | `zone` | a zone's file, without a server |
 //!
 //! It ends with 0; with 1 where a server refused, or part of what was asked for did not come about; with 2 where the command
@@ -17,6 +18,7 @@ mod arguments;
 mod client;
 mod explain;
 mod follow;
+mod manual;
 mod publish;
 mod purge;
 mod status;
@@ -65,10 +67,7 @@ fn main() -> ExitCode {
             );
             Ok(End::Done)
         }
-        Command::Man => clap_mangen::Man::new(Arguments::command())
-            .render(&mut std::io::stdout())
-            .map(|()| End::Done)
-            .map_err(|e| e.to_string()),
+        Command::Man => manual::run(),
     };
     match ended {
         Ok(End::Done) => ExitCode::SUCCESS,
