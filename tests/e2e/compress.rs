@@ -214,7 +214,7 @@ fn compress_is_counted_and_purged() {
         .location("/swr", "swr_cache_stats;")
         .location("/purge", "swr_cache_purge zone=main;")
         .start();
-    await_form(&nginx, "/", GZIP, "gzip");
+    let form = await_form(&nginx, "/", GZIP, "gzip").body.len() as u64;
     let zone = |nginx: &Nginx| {
         let tree = nginx.get_with("/swr", &[("Accept", "application/json")]);
         let tree: serde_json::Value = serde_json::from_slice(&tree.body).expect("JSON");
@@ -223,10 +223,21 @@ fn compress_is_counted_and_purged() {
     eventually("the form is counted", || {
         zone(&nginx)["encoded"]["gzip"]["served"] != 0
     });
+    let served = |zone: &serde_json::Value| zone["encoded"]["gzip"]["served"].as_u64();
     let before = zone(&nginx);
     assert_eq!(before["encoded"]["gzip"]["made"], 1);
-    assert!(before["used"]["encodings"].as_u64() > Some(0), "{before}");
+    let saved = html().len() as u64 - form;
+    assert_eq!(before["encoded"]["gzip"]["bytes_saved"], saved);
+    assert_eq!(before["used"]["encodings"], form);
     assert_eq!(before["entries"]["fresh"], 1);
+    // Who takes no form is not served one, however it asks.
+    let same = [GZIP[0], ("If-None-Match", "\"v1-gzip\"")];
+    assert_eq!(nginx.get("/").cache(), "HIT");
+    assert_eq!(nginx.get_with("/", GZIP).cache(), "HIT");
+    assert_eq!(nginx.get_with("/", &same).status, 304);
+    eventually("two more are counted", || {
+        served(&zone(&nginx)) == served(&before).map(|n| n + 2)
+    });
     let purge = post(&nginx, "{\"all\": true}");
     assert_eq!(
         purge.text(),
@@ -403,4 +414,30 @@ fn compress_is_explained() {
     assert_eq!(explain("gzip"), (serde_json::json!("gzip"), both.clone()));
     assert_eq!(explain("gzip,br"), (serde_json::json!("br"), both.clone()));
     assert_eq!(explain("identity"), (serde_json::Value::Null, both));
+}
+
+/// The thread that encodes lets requests go first: a batch job, nicer than its worker.
+#[test]
+fn compress_by_a_thread_that_steps_back() {
+    let origin = Origin::start();
+    page(&origin, "/");
+    let nginx = compressing(&origin, "swr_cache_compress gzip;").start();
+    await_form(&nginx, "/", GZIP, "gzip");
+    let worker = nginx.workers()[0];
+    let tasks = std::fs::read_dir(format!("/proc/{worker}/task")).expect("/proc");
+    let stats: Vec<_> = tasks
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok())
+        .collect();
+    // proc_pid_stat(5): after the name, `nice` is the 17th field and `policy` the 39th.
+    let of = |stat: &String| {
+        let fields: Vec<&str> = stat.rsplit(") ").next()?.split(' ').collect();
+        let field = |at: usize| fields.get(at)?.parse::<i32>().ok();
+        Some((field(16)?, field(38)?))
+    };
+    let mine = stats.iter().find(|stat| stat.contains("(swr_cache)"));
+    let worker = stats.iter().find(|stat| stat.contains("(nginx)"));
+    let (nice, policy) = mine.and_then(of).expect("a thread");
+    let (usual, _) = worker.and_then(of).expect("a worker");
+    assert_eq!((nice, policy), ((usual + 10).min(19), libc::SCHED_BATCH));
 }
