@@ -69,6 +69,7 @@ impl Direct {
             bypass: false,
             no_cache: false,
             may_refresh: true,
+            is_part: false,
         };
         self.cache.decide(&request, &self.policy, Turn::First, NOW)
     }
@@ -120,6 +121,7 @@ impl Direct {
             bypass: false,
             no_cache: false,
             may_refresh: true,
+            is_part: false,
         };
         match assess(&request, (200, black_box(&FRESH)), &self.policy, (NOW, NOW)) {
             Assessed::Storable(good) => good.windows.swr_until,

@@ -73,6 +73,7 @@ fn ask(fields: &dyn Fields) -> Request<'_> {
         bypass: false,
         no_cache: false,
         may_refresh: true,
+        is_part: false,
     }
 }
 

@@ -30,6 +30,7 @@ impl Colliding {
             bypass: false,
             no_cache: false,
             may_refresh: true,
+            is_part: false,
         };
         self.cache.decide(&request, &self.policy, Turn::First, now)
     }

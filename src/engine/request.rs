@@ -17,6 +17,9 @@ pub struct Request<'a> {
     pub no_cache: bool,
     /// Whether the host can run another background fetch now.
     pub may_refresh: bool,
+    /// Whether the host makes the body a part of another response, such as an SSI include: it is then served as it was stored, whatever the
+    /// client of the whole accepts.
+    pub is_part: bool,
 }
 
 impl<'a> Request<'a> {
@@ -39,6 +42,7 @@ impl<'a> Request<'a> {
             bypass: false,
             no_cache: false,
             may_refresh: true,
+            is_part: false,
         }
     }
 }

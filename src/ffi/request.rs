@@ -153,6 +153,7 @@ impl<'a> LookupRequest<'a> {
             bypass: self.has(SWRCACHE_BYPASS),
             no_cache: self.has(SWRCACHE_NO_CACHE),
             may_refresh: may_refresh && !self.has(SWRCACHE_NO_REFRESH),
+            is_part: false,
         }
     }
 
@@ -208,6 +209,7 @@ impl OwnedRequest {
             bypass: false,
             no_cache: false,
             may_refresh: false,
+            is_part: false,
         }
     }
 }

@@ -110,6 +110,7 @@ fn compress_leaves_rewritten_bodies_alone() {
     origin.on("/ssi", page(&format!("<!--# echo var=\"arg_x\" -->{long}")));
     origin.on("/sub", page(&format!("old {long}")));
     origin.on("/add", page(&long));
+    origin.on("/recode", page(&format!("\u{444} {long}")));
     origin.on("/foot", page("the foot"));
     let location = |lines: &str| {
         format!(
@@ -122,25 +123,50 @@ fn compress_leaves_rewritten_bodies_alone() {
         .location("/ssi", &location("ssi on;"))
         .location("/sub", &location("sub_filter old new;"))
         .location("/add", &location("add_after_body /foot;"))
+        .http("charset_map koi8-r utf-8 { C6 D184; }")
+        .location(
+            "/recode",
+            &location("charset koi8-r; source_charset utf-8;"),
+        )
+        .location("/named", &location("charset utf-8; source_charset utf-8;"))
         .location("/foot", &format!("proxy_pass http://{};", origin.addr));
     let warnings = conf.warnings();
-    for directive in ["ssi", "sub_filter", "add_before_body or add_after_body"] {
+    for directive in [
+        "ssi",
+        "sub_filter",
+        "add_before_body or add_after_body",
+        "charset and source_charset",
+    ] {
         let warning =
             format!("\"swr_cache_compress\" has no effect where \"{directive}\" rewrites the body");
         assert!(warnings.contains(&warning), "{warnings}");
     }
+    assert_eq!(
+        warnings.matches("has no effect where").count(),
+        4,
+        "{warnings}"
+    );
     let nginx = conf.allow("has no effect where").start();
     for _ in 0..3 {
         for (path, want) in [
-            ("/ssi?x=1", format!("1{long}")),
-            ("/sub", format!("new {long}")),
-            ("/add", format!("{long}the foot")),
+            ("/ssi?x=1", format!("1{long}").into_bytes()),
+            ("/sub", format!("new {long}").into_bytes()),
+            ("/add", format!("{long}the foot").into_bytes()),
+            ("/recode", [b"\xc6 ", long.as_bytes()].concat()),
         ] {
             let got = nginx.get_with(path, GZIP);
-            assert_eq!(got.text(), want, "{path}");
+            assert!(got.body == want, "{path}: {:?}", got.text());
             assert_eq!(got.header("Content-Encoding"), None, "{path}");
         }
     }
+    // One that names the charset alone changes no byte of the body.
+    origin.on("/named", page(&long));
+    let form = await_form(&nginx, "/named", GZIP, "gzip");
+    assert_eq!(
+        form.header("Content-Type"),
+        Some("text/html; charset=utf-8")
+    );
+    assert_eq!(gunzip(&form.body), long);
 }
 
 #[test]
@@ -440,4 +466,35 @@ fn compress_by_a_thread_that_steps_back() {
     let (nice, policy) = mine.and_then(of).expect("a thread");
     let (usual, _) = worker.and_then(of).expect("a worker");
     assert_eq!((nice, policy), ((usual + 10).min(19), libc::SCHED_BATCH));
+}
+
+/// A part of another response is needed as it is, whatever the client of the whole accepts.
+#[test]
+fn compress_no_parts_of_other_responses() {
+    let origin = Origin::start();
+    page(&origin, "/part");
+    let whole =
+        Reply::cached("max-age=600", "<!--# include virtual=\"/part\" -->").header(TYPE.0, TYPE.1);
+    origin.on("/ssi", whole);
+    origin.on(
+        "/foot",
+        Reply::cached("max-age=600", "the body, ").header(TYPE.0, TYPE.1),
+    );
+    let proxied = format!("proxy_pass http://{};", origin.addr);
+    let nginx = Conf::new()
+        .zone()
+        .location(
+            "/part",
+            &format!("swr_cache main; swr_cache_compress gzip; {proxied}"),
+        )
+        .location("/ssi", &format!("ssi on; {proxied}"))
+        .location("/foot", &format!("add_after_body /part; {proxied}"))
+        .start();
+    nginx.get("/part").is(200, "MISS", &html());
+    await_form(&nginx, "/part", GZIP, "gzip");
+    for (path, want) in [("/ssi", html()), ("/foot", format!("the body, {}", html()))] {
+        let got = nginx.get_with(path, GZIP);
+        assert_eq!(got.header("Content-Encoding"), None, "{path}");
+        assert!(got.body == want.as_bytes(), "{path}: {:?}", got.text());
+    }
 }

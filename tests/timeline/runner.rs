@@ -459,6 +459,7 @@ impl Client {
             bypass: flag("bypass"),
             no_cache: flag("no-cache"),
             may_refresh: !flag("full"),
+            is_part: false,
         }
     }
 }

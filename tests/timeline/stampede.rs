@@ -28,6 +28,7 @@ fn ask(cache: &Cache, turn: Turn, now: u64) -> Decision {
         bypass: false,
         no_cache: false,
         may_refresh: true,
+        is_part: false,
     };
     cache.decide(&request, &Policy::default(), turn, now)
 }

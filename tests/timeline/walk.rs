@@ -95,6 +95,7 @@ impl Walk {
             bypass: false,
             no_cache: false,
             may_refresh: self.dice.roll(8) > 0,
+            is_part: false,
         };
         match self.cache.decide(&request, &self.policy, turn, self.now) {
             Decision::Serve(serve) => self.served(serve),

@@ -47,7 +47,7 @@ impl Choosing<'_> {
     /// The response in the form that the client gets: with the encoded body that it wants most of those that are there, or as it is. To be
     /// called only where the policy names codings.
     pub(crate) fn form_of(&self, stored: Stored) -> Stored {
-        if !self.can_be_encoded(&stored) {
+        if self.req.is_part || !self.can_be_encoded(&stored) {
             return stored;
         }
         let has_choice = stored.is_complete() && self.presence.has(Presence::ACCEPT_ENCODING);

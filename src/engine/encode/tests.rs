@@ -63,6 +63,7 @@ impl World {
             bypass: false,
             no_cache: false,
             may_refresh: true,
+            is_part: false,
         };
         self.cache
             .decide(&req, &self.policy, Turn::First, self.now.get())
@@ -196,6 +197,34 @@ fn who_gets_which_form() {
 }
 
 #[test]
+fn a_part_of_another_response_is_the_original() {
+    let world = World::new(&["compress gzip"]);
+    world.store(&[], &[HTML, FRESH, TAG], &html());
+    let fields: Lines<'_> = &[("Accept-Encoding", "gzip")];
+    let include = || {
+        let req = Request {
+            method: Method::Get,
+            key: KEY,
+            fields: &fields,
+            bypass: false,
+            no_cache: false,
+            may_refresh: true,
+            is_part: true,
+        };
+        let decision = world.cache.decide(&req, &world.policy, Turn::First, NOW);
+        match decision {
+            Decision::Serve(serve) => (serve.object.coding(), body(&serve)),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(include(), (None, html()));
+    assert_eq!(world.encode(), 0);
+    world.serve("gzip");
+    world.encode();
+    assert_eq!(include(), (None, html()));
+}
+
+#[test]
 fn each_form_has_a_tag_of_its_own() {
     for (tag, gzip) in [
         (Some("\"x\""), "\"x-gzip\""),
@@ -223,6 +252,25 @@ fn each_form_has_a_tag_of_its_own() {
         assert_eq!(asked("", own).answer, Answer::NotModified);
         assert_eq!(asked("gzip", own).answer, Answer::Full);
     }
+}
+
+/// RFC 9530 §3: the digest of a representation is of its encoded bytes.
+#[test]
+fn a_form_has_no_digest_of_the_original() {
+    let world = World::new(&["compress gzip"]);
+    let digests = ["Repr-Digest", "Content-Digest", "Digest", "Content-MD5"];
+    let mut fields = vec![HTML, FRESH, TAG, ("X-Own", "kept")];
+    fields.extend(digests.map(|name| (name, "sha-256=:AA==:")));
+    world.store(&[], &fields, &html());
+    world.serve("gzip");
+    world.encode();
+    let (plain, gzip) = (world.serve(""), world.serve("gzip"));
+    assert_eq!(gzip.object.coding(), Some(Coding::Gzip));
+    for name in digests {
+        assert!(field(&plain, name).is_some(), "{name}");
+        assert_eq!(field(&gzip, name), None, "{name}");
+    }
+    assert_eq!(field(&gzip, "x-own").as_deref(), Some("kept"));
 }
 
 #[test]
@@ -625,6 +673,7 @@ fn an_explanation_shows_the_forms_and_a_look_has_no_effect() {
         bypass: false,
         no_cache: false,
         may_refresh: true,
+        is_part: false,
     };
     let explained = || {
         let explained = world

@@ -36,6 +36,7 @@ impl World {
             bypass: false,
             no_cache: false,
             may_refresh: true,
+            is_part: false,
         })
     }
 
@@ -93,6 +94,7 @@ impl World {
             bypass: false,
             no_cache: false,
             may_refresh: true,
+            is_part: false,
         };
         let decision = self.cache.decide(&req, &self.policy, Turn::First, self.now);
         let Decision::Fetch(mut fetch) = decision else {

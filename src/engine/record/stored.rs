@@ -154,8 +154,8 @@ impl Stored {
         for line in lines.filter(|line| line.uses.has(LineUse::SHOWN)) {
             match () {
                 () if of_head && is(line.name, "content-length") => {}
-                // The form's own is written below.
-                () if self.form().is_some() && is(line.name, "etag") => {}
+                // The form's own tag is written below.
+                () if self.form().is_some() && is_of_these_bytes(line.name) => {}
                 () => each(line.name, line.value),
             }
         }
@@ -388,6 +388,20 @@ fn tag_of_form(tag: &[u8], coding: Coding) -> Box<[u8]> {
         Some(inner) => [inner, b"-", name, b"\""].concat().into(),
         None => [tag, b"-", name].concat().into(),
     }
+}
+
+/// Whether a field tells the bytes of the body from others, those of an encoded form among them: `ETag`, and digests (RFC 9530, RFC 3230,
+/// RFC 1864).
+fn is_of_these_bytes(name: &[u8]) -> bool {
+    [
+        "etag",
+        "content-digest",
+        "repr-digest",
+        "digest",
+        "content-md5",
+    ]
+    .iter()
+    .any(|wanted| is(name, wanted))
 }
 
 /// Whether a field describes the body only, and is omitted from a 304: `Content-Type`, `Content-Encoding`,

@@ -359,6 +359,7 @@ fn say(r: Req, conf: &'static LocConf, https: bool) -> Option<Value> {
         bypass: any_true(conf.bypass(), r),
         no_cache: any_true(conf.no_cache(), r),
         may_refresh: !conf.is_at_refresh_max(),
+        is_part: false,
     };
     let explained = cache.explain(&req, &conf.policy, now()).ok()?;
     let mut said = serde_json::to_value(explained).ok()?;

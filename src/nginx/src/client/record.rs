@@ -94,6 +94,7 @@ impl Client {
                 || any_true_yet(self.conf.bypass(), self.r),
             no_cache: any_true_yet(self.conf.no_cache(), self.r),
             may_refresh: !self.conf.is_at_refresh_max() && !is_exiting(),
+            is_part: !self.r.is_main(),
         })
     }
 

@@ -1,9 +1,10 @@
-//! Locations whose bodies nginx rewrites on their way out (`ssi`, `sub_filter`, `addition`): they need the original, not an encoded form
-//! of it.
+//! Locations whose bodies nginx rewrites on their way out (`ssi`, `sub_filter`, `addition`, `charset` from another one, `xslt`): they need
+//! the original, not an encoded form of it.
 //!
-//! nginx tells no other module what a filter is configured to do. What is read here are the first fields of the three modules' own
-//! configurations (ngx_http_ssi_filter_module.c, ngx_http_sub_filter_module.c, ngx_http_addition_filter_module.c), which have been
-//! the same since nginx 1.9.4; end-to-end tests of every nginx of the matrix hold them.
+//! nginx tells no other module what a filter is configured to do. What is read here are the first fields of the modules' own
+//! configurations (ngx_http_ssi_filter_module.c, ngx_http_sub_filter_module.c, ngx_http_addition_filter_module.c,
+//! ngx_http_charset_filter_module.c, ngx_http_xslt_filter_module.c), which have been the same since nginx 1.9.4; end-to-end tests of every
+//! nginx of the matrix hold them, as far as it has the filter.
 
 use std::ffi::{CStr, c_void};
 use std::slice;
@@ -16,7 +17,7 @@ type Words = [usize; WORDS];
 /// A filter, by its module; the directives that turn it on; whether its configuration does so.
 type Filter = (&'static CStr, &'static str, fn(&Words) -> bool);
 
-const FILTERS: [Filter; 3] = [
+const FILTERS: [Filter; 5] = [
     // ngx_flag_t enable
     (c"ngx_http_ssi_filter_module", "ssi", |words| words[0] == 1),
     // ngx_uint_t dynamic, ngx_array_t *pairs
@@ -29,9 +30,22 @@ const FILTERS: [Filter; 3] = [
         "add_before_body or add_after_body",
         |words| words[0] != 0 || words[2] != 0,
     ),
+    // ngx_int_t charset, source_charset
+    (
+        c"ngx_http_charset_filter_module",
+        "charset and source_charset",
+        |words| words[0] != words[1] && words[0] != CHARSET_OFF && words[1] != CHARSET_OFF,
+    ),
+    // xmlDtdPtr dtd, ngx_array_t sheets (elts, nelts ...)
+    (c"ngx_http_xslt_filter_module", "xslt_stylesheet", |words| {
+        words[2] != 0
+    }),
 ];
 
-/// How many words of a configuration are read; each of the three is longer.
+/// NGX_HTTP_CHARSET_OFF.
+const CHARSET_OFF: usize = -2_isize as usize;
+
+/// How many words of a configuration are read; each of them is longer.
 const WORDS: usize = 4;
 
 /// The directive by which nginx rewrites the bodies of a location, if there is one; `locations` are the configurations of all modules
