@@ -150,26 +150,23 @@ type Entries = Vec<(String, Fields)>;
 /// A connection to the server, for a stream.
 pub(crate) struct Stream {
     connection: Connection,
-    /// HOST:PORT, for messages: they never have the password.
-    server: String,
+    client: Client,
     name: String,
 }
 
 impl Stream {
     pub(crate) fn open(client: &Client, name: &str) -> Result<Stream, String> {
-        let server = client.get_connection_info().addr().to_string();
-        let failed = |e: RedisError| format!("{server}: {e}");
-        let connection = client
-            .get_connection_with_timeout(PATIENCE)
-            .map_err(failed)?;
-        connection
-            .set_write_timeout(Some(PATIENCE))
-            .map_err(failed)?;
         Ok(Stream {
-            connection,
-            server,
+            connection: connect(client)?,
+            client: client.clone(),
             name: name.to_owned(),
         })
+    }
+
+    /// Connects anew.
+    pub(crate) fn reopen(&mut self) -> Result<(), String> {
+        self.connection = connect(&self.client)?;
+        Ok(())
     }
 
     fn ask<T: FromRedisValue>(&mut self, command: &Cmd, waits: Duration) -> Result<T, String> {
@@ -177,7 +174,7 @@ impl Stream {
             connection.set_read_timeout(Some(waits + PATIENCE))?;
             command.query(connection)
         };
-        ask(&mut self.connection).map_err(|e| format!("{}: {e}", self.server))
+        ask(&mut self.connection).map_err(|e| failed(&self.client, &e))
     }
 
     fn acks(&self) -> String {
@@ -306,6 +303,20 @@ impl Stream {
         command.arg(self.nodes_key()).arg(since).arg("+inf");
         self.ask(&command, Duration::ZERO)
     }
+}
+
+fn connect(client: &Client) -> Result<Connection, String> {
+    let connect = || {
+        let connection = client.get_connection_with_timeout(PATIENCE)?;
+        connection.set_write_timeout(Some(PATIENCE))?;
+        Ok(connection)
+    };
+    connect().map_err(|e| failed(client, &e))
+}
+
+/// Names the server as HOST:PORT: messages never have the password.
+fn failed(client: &Client, why: &RedisError) -> String {
+    format!("{}: {why}", client.get_connection_info().addr())
 }
 
 /// Seconds since 1970.

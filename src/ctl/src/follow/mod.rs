@@ -225,26 +225,36 @@ impl Following<'_> {
             }
         }
         self.node.well();
-        let Some(last) = entries.last().map(|entry| entry.id) else {
+        if entries.is_empty() {
             if !is_whole {
                 *position = Position::Empty;
             }
             return Ok(self.stream.await_entry(start, WAIT)?);
-        };
+        }
         for step in steps(entries) {
-            match step {
-                Step::Purge(batch) => self.purge(batch)?,
-                Step::Refuse(id, refused) => {
-                    self.acknowledge((id, id), Outcome::Refused { refused })?;
-                }
+            let reached = self.carry_out(step)?;
+            *position = Position::At(reached);
+            if let Err(e) = self.node.file.write(reached) {
+                let why = format!("the position can't be kept: {e}");
+                self.node.complain(&why);
             }
         }
-        *position = Position::At(last);
-        if let Err(e) = self.node.file.write(last) {
-            self.node
-                .complain(&format!("the position can't be kept: {e}"));
-        }
         Ok(())
+    }
+
+    /// Gives the last entry that has been carried out then.
+    fn carry_out(&mut self, step: Step) -> Result<Id, Over> {
+        match step {
+            Step::Purge(batch) => {
+                let (_, last) = batch.range();
+                self.purge(batch)?;
+                Ok(last)
+            }
+            Step::Refuse(id, refused) => {
+                self.acknowledge((id, id), Outcome::Refused { refused })?;
+                Ok(id)
+            }
+        }
     }
 
     /// Purges have been missed, at some time after this entry.
@@ -331,7 +341,13 @@ impl Following<'_> {
         if !matches!(ack.outcome, Outcome::Retrying { .. }) {
             self.node.tell(&ack);
         }
-        Ok(self.stream.acknowledge(&ack)?)
+        let told = self.stream.acknowledge(&ack);
+        // A signal may have ended the call; what has been done is told before this ends.
+        if told.is_err() && self.node.go_on().is_err() {
+            self.stream.reopen()?;
+            return Ok(self.stream.acknowledge(&ack)?);
+        }
+        Ok(told?)
     }
 }
 
