@@ -562,10 +562,15 @@ fn write_body(wire: &mut impl Write, reply: &Reply) -> io::Result<()> {
 }
 
 /// Makes the coming close a reset, as that of a process that dies with unread data is.
-pub(crate) fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
+fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
     // What was sent must have arrived: a reset overtakes it.
     thread::sleep(Duration::from_millis(20));
+    forget_on_close(stream)
+}
+
+/// The same, whatever has arrived by then.
+pub(crate) fn forget_on_close(stream: &TcpStream) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
     let linger = libc::linger {
         l_onoff: 1,
         l_linger: 0,
