@@ -249,6 +249,35 @@ fn purge_groups_that_a_response_makes_invalid() {
     nginx.get_with("/in", &host).is(200, "HIT", "1");
 }
 
+/// A purge of a tag that had no room would find nothing: with that many the response is not stored.
+#[test]
+fn purge_finds_each_of_many_tags_or_the_response_is_not_stored() {
+    let tags = |count: usize| {
+        let all: Vec<String> = (0..count).map(|n| format!("{n:04}")).collect();
+        all.join(" ")
+    };
+    let origin = Origin::start();
+    for (path, count) in [("/most", 4095), ("/too-many", 4096)] {
+        let page = Reply::cached(HOUR, "page");
+        origin.on(path, page.header("Surrogate-Key", &tags(count)));
+    }
+    let buffers = "proxy_buffer_size 64k; proxy_buffers 8 64k; proxy_busy_buffers_size 128k;";
+    let nginx = Conf::caching_with(&origin, buffers)
+        .location("/purge", "swr_cache_purge zone=main;")
+        .start();
+    nginx.get("/most").is(200, "MISS", "page");
+    nginx.get("/most").is(200, "HIT", "page");
+    for _ in 0..2 {
+        let page = nginx.get("/too-many");
+        page.is(200, "MISS", "page");
+    }
+    for tag in ["0000", "4094"] {
+        let answer = post(&nginx, &format!("{{\"tags\": [\"{tag}\"]}}"));
+        assert!(answer.text().contains("\"purged\":1"), "{answer:?}");
+        nginx.get("/most").is(200, "MISS", "page");
+    }
+}
+
 #[test]
 fn purge_configurations_that_are_refused() {
     for (lines, why) in [

@@ -62,7 +62,7 @@ const fn words(reason: Reason) -> (&'static str, &'static str) {
         Reason::NoFreshness => ("The response has neither a freshness lifetime nor a validator, so it could never be used", "`Cache-Control: max-age`, `Expires` or a validator from the origin; or `swr_cache_valid`"),
         Reason::AccelExpires => ("The response has `X-Accel-Expires: 0`", "A response without it; or `swr_ignore_headers X-Accel-Expires`"),
         Reason::Partial => ("The response is partial, or not final", "A complete response: no directive of the location may request a range from the origin"),
-        Reason::HeaderTooLarge => ("The response's header exceeds the limits of the cache", "A smaller header"),
+        Reason::HeaderTooLarge => ("The response's header exceeds the limits of the cache, or names more than 4,095 tags", "A smaller header, or fewer tags"),
         Reason::TooLarge => ("The response is larger than the largest object of the zone (`max_object=`, by default an eighth of the zone)", "A larger `max_object=`, or a larger zone"),
         Reason::NoSpace => ("The zone has no room: everything in it is in use, or nothing could be evicted in time", "A larger zone"),
         Reason::Busy => ("The zone did not respond in time, or this worker is shutting down", "The condition is temporary; if it persists, error_log says why"),

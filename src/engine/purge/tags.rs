@@ -20,8 +20,9 @@ use crate::store::MAX_LABELS;
 /// Distinguishes groups from tags of the same name.
 const GROUP_SEED: u64 = 9875;
 
-/// The labels of a response from `origin` (scheme and authority) with these lists of fields.
-pub(crate) fn labels(of: &[&dyn Fields], policy: &Policy, origin: &[u8]) -> Vec<u64> {
+/// The labels of a response from `origin` (scheme and authority) with these lists of fields. `None` if they are more than the
+/// store takes: a purge of one that is left out would find nothing.
+pub(crate) fn labels(of: &[&dyn Fields], policy: &Policy, origin: &[u8]) -> Option<Vec<u64>> {
     let mut labels = Vec::new();
     for fields in of {
         for name in &policy.tag_fields {
@@ -30,8 +31,7 @@ pub(crate) fn labels(of: &[&dyn Fields], policy: &Policy, origin: &[u8]) -> Vec<
     }
     labels.sort_unstable();
     labels.dedup();
-    labels.truncate(MAX_LABELS);
-    labels
+    (labels.len() <= MAX_LABELS).then_some(labels)
 }
 
 fn collect(fields: &dyn Fields, name: &str, origin: &[u8], labels: &mut Vec<u64>) {
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn all(fields: &[(&str, &str)], origin: &str) -> Vec<u64> {
-        labels(&[&fields], &Policy::default(), origin.as_bytes())
+        labels(&[&fields], &Policy::default(), origin.as_bytes()).expect("not too many")
     }
 
     fn sorted(mut labels: Vec<u64>) -> Vec<u64> {
@@ -161,11 +161,15 @@ mod tests {
     }
 
     #[test]
-    fn there_are_no_more_than_the_store_takes() {
-        let many: Vec<String> = (0..MAX_LABELS + 9).map(|n| n.to_string()).collect();
-        assert_eq!(
-            all(&[("Surrogate-Key", &many.join(" "))], "").len(),
-            MAX_LABELS
-        );
+    fn all_of_them_or_none() {
+        let of = |count: usize| {
+            let many: Vec<String> = (0..count).map(|n| n.to_string()).collect();
+            let value = many.join(" ");
+            let fields: &[(&str, &str)] = &[("Surrogate-Key", &value)];
+            let found = labels(&[&fields], &Policy::default(), b"");
+            found.map(|labels| labels.len())
+        };
+        assert_eq!(of(MAX_LABELS), Some(MAX_LABELS));
+        assert_eq!(of(MAX_LABELS + 1), None);
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct Composed {
     pub(crate) labels: Vec<u64>,
 }
 
-/// Composes the record; `None` if the header exceeds the limits.
+/// Composes the record; `None` if the header exceeds the limits, or has too many tags.
 pub(crate) fn compose(parts: &Parts<'_>, policy: &Policy) -> Option<Composed> {
     limits::check(parts.shown).ok()?;
     let etag = first(parts.judged, "etag", |value| Some(Box::<[u8]>::from(value)));
@@ -52,7 +52,7 @@ pub(crate) fn compose(parts: &Parts<'_>, policy: &Policy) -> Option<Composed> {
     facts.flags = facts.flags.with(Flags::TELLS_HOST.when(parts.tells_host()));
     Some(Composed {
         meta: lines.finish(&facts)?,
-        labels: tags::labels(&[parts.shown, parts.judged], policy, parts.origin),
+        labels: tags::labels(&[parts.shown, parts.judged], policy, parts.origin)?,
     })
 }
 
