@@ -99,6 +99,25 @@ fn example_api() {
         504
     );
     assert_eq!(origin.hits("/api/items"), 2);
+
+    // A rate limit is a reason to serve what is there; and a client may take what is stale, or refuse it.
+    let limited = Reply::new(429).header("Retry-After", "1");
+    let old = Reply::aged(100, "max-age=60, stale-if-error=600", "old");
+    origin.script("/api/limited", [old, limited]);
+    nginx.get("/api/limited");
+    let stale = nginx.get("/api/limited");
+    assert_eq!((stale.status, stale.text().as_str()), (200, "old"));
+    let hits = origin.hits("/api/limited");
+    let content = [("Cache-Control", "max-stale=600")];
+    assert_eq!(nginx.get_with("/api/limited", &content).text(), "old");
+    assert_eq!(origin.hits("/api/limited"), hits);
+    assert_eq!(
+        nginx
+            .get_with("/api/items", &[("Cache-Control", "no-cache")])
+            .status,
+        200
+    );
+    assert_eq!(origin.hits("/api/items"), 3);
 }
 
 /// As WordPress: no freshness, `no-cache` for a 404 and for what is personal. Says what it was told.
