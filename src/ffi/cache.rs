@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::count::{Count, Counters};
-use super::encode::Encoding;
+use super::encoding::Encoding;
 use super::error::{
     Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EINVAL, SWRCACHE_EREGION, SWRCACHE_ESTATE,
     SWRCACHE_ETIMEDOUT, SWRCACHE_EUNSUPPORTED,

@@ -1,68 +1,20 @@
 //! Stored responses that are compressed once (`compress`): the host gives a thread, or calls when it is idle.
 
 use std::ffi::c_int;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::cache::{Cache, Shared, shared};
-use super::error::{Error, Result, SWRCACHE_ESTATE, SWRCACHE_ETIMEDOUT, SWRCACHE_EUNSUPPORTED};
+use super::error::{Result, SWRCACHE_ETIMEDOUT};
 use super::types::put;
-use crate::engine::{EncodeQueue, Encoder};
-
-/// How many responses may wait. What finds no room is asked for again by a later request.
-const WAITING: usize = 64;
+use crate::engine::Encoder;
 
 /// A year is for ever, in milliseconds.
 const FOR_EVER: u64 = 31_536_000_000;
 
-/// What lookups of a process ask for, from its first call on.
-#[derive(Debug, Default)]
-pub(crate) struct Encoding(OnceLock<Begun>);
-
-#[derive(Debug)]
-struct Begun {
-    encoder: Encoder,
-    pid: u32,
-}
-
-impl Encoding {
-    /// The encoder of this process.
-    fn encoder(&self, cache: &Shared) -> Result<&Encoder> {
-        cache.must_be_own()?;
-        if !cfg!(feature = "encode") {
-            return Err(Error::new(
-                SWRCACHE_EUNSUPPORTED,
-                "a library without encoders",
-            ));
-        }
-        let begun = self.0.get_or_init(|| {
-            let (queue, encoder) = EncodeQueue::new(WAITING);
-            cache.engine.encode_by(queue);
-            let pid = std::process::id();
-            Begun { encoder, pid }
-        });
-        match begun.is_own() {
-            true => Ok(&begun.encoder),
-            false => Err(Error::new(
-                SWRCACHE_ESTATE,
-                "encoding was begun in the process that this one was forked from",
-            )),
-        }
-    }
-
-    /// Lets go of the responses that are asked for, before the memory is left.
-    pub(crate) fn end(&self) {
-        if let Some(begun) = self.0.get().filter(|begun| begun.is_own()) {
-            begun.encoder.clear();
-        }
-    }
-}
-
-impl Begun {
-    /// Not of a process that this one was forked from.
-    fn is_own(&self) -> bool {
-        self.pid == std::process::id()
-    }
+/// The encoder of this process.
+fn encoder(cache: &Shared) -> Result<&Encoder> {
+    cache.must_be_own()?;
+    cache.encoding.encoder(&cache.engine)
 }
 
 /// Encodes one stored response, once, in the codings that the policy of a request names (`compress`), if one is asked for within `timeout`
@@ -84,7 +36,7 @@ impl Begun {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn swrcache_encode(cache: *mut Cache, timeout: u64) -> c_int {
     shared(cache, |cache| {
-        let encoder = cache.encoding.encoder(cache)?;
+        let encoder = encoder(cache)?;
         match encoder.step(Duration::from_millis(timeout.min(FOR_EVER))) {
             true => Ok(()),
             false => Err(SWRCACHE_ETIMEDOUT.into()),
@@ -105,7 +57,7 @@ pub unsafe extern "C" fn swrcache_encode_pending(cache: *mut Cache, count: *mut 
     shared(cache, |cache| {
         // SAFETY: NULL or writable, here and below.
         unsafe { put(count, 0) }?;
-        let pending = cache.encoding.encoder(cache)?.pending();
+        let pending = encoder(cache)?.pending();
         // SAFETY: see above.
         unsafe { put(count, pending) }
     })

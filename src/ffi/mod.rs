@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `log` | what no return value tells |
 //! | `cache` | open, fork, wait, figures |
-//! | `encode` | stored responses compressed once, in threads of the host's |
+//! | `encode`, `encoding` | stored responses compressed once, in threads of the host's |
 //! | `statistics` | the figures as text |
 //! | `purge` | purges, at once and in pieces |
 //! | `watch` | descriptors for event loops |
@@ -27,6 +27,7 @@
 mod cache;
 mod count;
 mod encode;
+mod encoding;
 mod error;
 mod fetch;
 mod handle;
