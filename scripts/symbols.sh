@@ -4,7 +4,9 @@
 #
 # The C library exports what begins with swrcache_ and nothing else.
 #
-#   scripts/symbols.sh MODULE... LIBRARY.rlib libswrcache.so libswrcache.a
+# An nginx that the module is linked into exports nothing of it.
+#
+#   scripts/symbols.sh MODULE... NGINX LIBRARY.rlib libswrcache.so libswrcache.a
 set -euo pipefail
 
 expected=$'ngx_module_names\nngx_module_order\nngx_modules'
@@ -17,6 +19,12 @@ for file; do
         fi
         if found=$(nm -D "$file" | grep -m3 -E '\bngx_'); then
             echo "symbols: $file knows nginx: $found" >&2
+            exit 1
+        fi
+        ;;
+    */nginx)
+        if found=$(nm -D --defined-only "$file" | awk '{ print $NF }' | grep -m3 -E '^(_R|_ZN|__?rust|rust_|swrcache_|ngx_http_swr|ZSTD_|Brotli)'); then
+            echo "symbols: $file exports [${found//$'\n'/ }]" >&2
             exit 1
         fi
         ;;

@@ -7,7 +7,7 @@
 #                                     full cache of 1 GiB; a quarter of an hour
 #   scripts/test.sh hosts [NAME]      the C library in the servers that `scripts/clib.sh hosts` has built
 #   scripts/test.sh vendored [NAME]   end to end on build/vendored; only tests whose names have NAME in them
-#   scripts/test.sh debian [NAME]     end to end on build/debian; so trixie and forky
+#   scripts/test.sh debian [NAME]     end to end on build/debian; so trixie and forky, and dynamic and static (scripts/dist_test.sh)
 #   scripts/test.sh wordpress [NAME]  a real WordPress behind build/vendored
 #   scripts/test.sh conformance       the suite of cache-tests.fyi
 set -uo pipefail
@@ -48,6 +48,7 @@ e2e() {
     # Its tests run what lies beside them.
     cargo build --quiet -p swrcachectl || failed=$((failed + 1))
     export SWR_NGINX=build/$1/nginx SWR_MODULE=build/$1/ngx_http_swr_cache_module.so
+    [ "$1" != static ] || SWR_MODULE=static
     suite "end to end on $("$SWR_NGINX" -v 2>&1)" run --test e2e ${2:+"$2"}
 }
 
@@ -75,9 +76,9 @@ while [ $# -gt 0 ]; do
         suite "the first hit after a restart, $SWRCACHE_RESTART_ENTRIES entries" \
             cargo test --test e2e persist_first_hit -- --nocapture
         ;;
-    vendored | debian | trixie | forky | hosts | wordpress)
+    vendored | debian | trixie | forky | dynamic | static | hosts | wordpress)
         name=
-        case ${2:-} in '' | unit | vendored | debian | trixie | forky | hosts | wordpress | conformance) ;; *) name=$2 ;; esac
+        case ${2:-} in '' | unit | vendored | debian | trixie | forky | dynamic | static | hosts | wordpress | conformance) ;; *) name=$2 ;; esac
         case $1 in
         hosts) suite "the C library in its hosts" run --test hosts ${name:+"$name"} ;;
         wordpress) suite "a real WordPress" run --test wordpress ${name:+"$name"} ;;

@@ -256,3 +256,27 @@ fn config_values_are_nginxs() {
                  swr_cache_convert_head off; swr_cache_min_uses 0;";
     assert_eq!(conf(lines), Ok(()));
 }
+
+/// A module for another build of nginx is refused in one line. (For one that differs in its structs alone: scripts/dist_test.sh.)
+#[test]
+fn config_a_module_of_another_build_is_refused() {
+    let Some(module) = module() else { return };
+    let mut bytes = std::fs::read(module).expect("the module");
+    // NGX_MODULE_SIGNATURE on machines of 64 bits, and whether there is kqueue.
+    let signature = b"8,4,8,0";
+    let at = bytes
+        .windows(signature.len())
+        .position(|window| window == signature)
+        .expect("the signature");
+    bytes[at + signature.len() - 1] = b'1';
+    let folder = tempfile::tempdir().expect("a folder");
+    let other = folder.path().join("other.so");
+    std::fs::write(&other, bytes).expect("another module");
+    let conf = Conf::new().plain();
+    let said = conf
+        .main(&format!("load_module {};", other.display()))
+        .check()
+        .expect_err("it is refused");
+    assert_eq!(said.matches("[emerg]").count(), 1, "{said}");
+    assert!(said.contains("is not binary compatible"), "{said}");
+}

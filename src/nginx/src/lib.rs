@@ -5,7 +5,7 @@
 //!
 //! | floor | what it holds |
 //! |---|---|
-//! | `module`, `directives`, `filters`, `phases` | what nginx calls: hooks, the table of directives, the two filters at the top of the chain, phase handlers |
+//! | `tables`, `module`, `directives`, `filters`, `phases` | what nginx calls: hooks, the table of directives, the two filters at the top of the chain, phase handlers |
 //! | `api` | purges over HTTP, statistics, `?explain=`, the variables |
 //! | `client` | a client's request: whether it enters, its key, its states, its header and body |
 //! | `fetch` | a request of the cache's own, without a client, and what becomes of its response |
@@ -26,4 +26,6 @@ mod filters;
 mod module;
 mod phases;
 mod sys;
+#[cfg(feature = "export-modules")]
+mod tables;
 mod worker;

@@ -1,6 +1,6 @@
 //! The module's statics: what nginx reads when it loads the file.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::c_void;
 use std::ptr;
 
 use nginx_sys::{
@@ -10,7 +10,7 @@ use nginx_sys::{
 
 use crate::api::{explain, variables};
 use crate::config::location::MainConf;
-use crate::config::{location, proxy_target};
+use crate::config::{binary_interface, location, proxy_target};
 use crate::directives::COMMANDS;
 use crate::sys::boundary::guard;
 use crate::sys::module_index;
@@ -18,7 +18,7 @@ use crate::worker::process;
 use crate::{filters, phases};
 
 static MODULE_CONTEXT: ngx_http_module_t = ngx_http_module_t {
-    preconfiguration: Some(variables::register),
+    preconfiguration: Some(preconfiguration),
     postconfiguration: Some(postconfiguration),
     create_main_conf: Some(create_main_conf),
     init_main_conf: None,
@@ -28,9 +28,11 @@ static MODULE_CONTEXT: ngx_http_module_t = ngx_http_module_t {
     merge_loc_conf: Some(location::merge_location),
 };
 
-/// The one module of this file.
+/// The one module of this file. nginx's own build (`config`) takes it by this name.
 #[expect(non_upper_case_globals, reason = "nginx's naming of modules")]
-static mut ngx_http_swr_cache_module: ngx_module_t = ngx_module_t {
+// SAFETY: no other module has this name, by which nginx tells modules apart (ngx_add_module).
+#[cfg_attr(not(feature = "export-modules"), unsafe(no_mangle))]
+pub(crate) static mut ngx_http_swr_cache_module: ngx_module_t = ngx_module_t {
     ctx: ptr::addr_of!(MODULE_CONTEXT).cast_mut().cast(),
     commands: COMMANDS.0.as_ptr().cast_mut(),
     type_: NGX_HTTP_MODULE as ngx_uint_t,
@@ -40,27 +42,6 @@ static mut ngx_http_swr_cache_module: ngx_module_t = ngx_module_t {
     exit_master: Some(process::exit_master),
     ..ngx_module_t::default()
 };
-
-/// The modules of this file, for nginx's loader.
-// SAFETY: the loader looks these three names up; nothing else of that name is linked in.
-#[unsafe(no_mangle)]
-static mut ngx_modules: [*const ngx_module_t; 2] =
-    [&raw const ngx_http_swr_cache_module, ptr::null()];
-
-/// Their names.
-// SAFETY: as above.
-#[unsafe(no_mangle)]
-static mut ngx_module_names: [*const c_char; 2] =
-    [c"ngx_http_swr_cache_module".as_ptr(), ptr::null()];
-
-/// Where they stand among nginx's modules: behind all the others, since no name follows ours (ngx_add_module appends).
-///
-/// Filters run from the last module to the first, so ours see a response before not_modified, range, gzip or headers
-/// touch it: what a fetch stores is what the origin sent.
-// SAFETY: as above.
-#[unsafe(no_mangle)]
-static mut ngx_module_order: [*const c_char; 2] =
-    [c"ngx_http_swr_cache_module".as_ptr(), ptr::null()];
 
 /// The first of the module that nginx calls when it reads a configuration.
 ///
@@ -72,6 +53,22 @@ unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     proxy_target::look_on(cf);
     // SAFETY: the caller's promise.
     unsafe { location::create_main(cf) }
+}
+
+/// Every module has its main configuration, and no directive of `http` has been read.
+///
+/// # Safety
+/// As [`create_main_conf`].
+unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    guard("preconfiguration", NGX_ERROR as ngx_int_t, || {
+        if let Some(difference) = binary_interface::difference(cf) {
+            let what = "ngx_http_swr_cache_module was built for another nginx of this version";
+            location::report(cf, &format!("{what}, build it for this one: {difference}"));
+            return NGX_ERROR as ngx_int_t;
+        }
+        // SAFETY: the caller's promise.
+        unsafe { variables::register(cf) }
+    })
 }
 
 /// The configuration has been read.

@@ -19,7 +19,7 @@ pub(crate) use apache::Apache;
 pub(crate) use browser::Browser;
 pub(crate) use client::{Client, Response, at_once};
 pub(crate) use http3::Http3;
-pub(crate) use nginx::{Conf, Folder, Nginx, build, free_listener, free_port};
+pub(crate) use nginx::{Conf, Folder, Nginx, build, free_listener, free_port, module};
 pub(crate) use origin::{Gate, Origin, Recorded, Reply, forget_on_close};
 pub(crate) use php::PhpFpm;
 pub(crate) use redis::{Answer, Redis};

@@ -306,12 +306,17 @@ const REPORT: &str = "add_header X-Cache $swr_cache_status always; add_header X-
                       add_header X-Coding $swr_cache_encoding always; \
                       add_header X-Fetch-Time $swr_cache_fetch_time always;";
 
-/// The `load_module` line for the module under test.
+/// The module under test; none where nginx has been built with it in it.
+pub(crate) fn module() -> Option<PathBuf> {
+    let is_static = std::env::var_os("SWR_MODULE").is_some_and(|module| module == "static");
+    (!is_static).then(|| built("SWR_MODULE", "ngx_http_swr_cache_module.so"))
+}
+
+/// The `load_module` line for it.
 fn load_module() -> String {
-    format!(
-        "load_module {};",
-        built("SWR_MODULE", "ngx_http_swr_cache_module.so").display()
-    )
+    module().map_or_else(String::new, |path| {
+        format!("load_module {};", path.display())
+    })
 }
 
 /// The folder of the nginx and the module under test.

@@ -36,7 +36,7 @@ const FLOORS: &[(&str, &str, &[&[&str]])] = &[
         "src/nginx/src",
         "",
         &[
-            &["module", "directives", "filters", "phases"],
+            &["tables", "module", "directives", "filters", "phases"],
             &["api"],
             &["client"],
             &["fetch"],

@@ -1,5 +1,6 @@
 //! What the `swr_cache_*` directives make of a location and of a zone.
 
+pub(crate) mod binary_interface;
 pub(crate) mod location;
 pub(crate) mod proxied;
 pub(crate) mod proxy_target;
