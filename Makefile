@@ -5,6 +5,9 @@
 #                 NGINX_SOURCE=folder: its sources, where Debian's nginx-dev has not brought them
 #   make lib      the C library, which needs cargo and a C compiler alone; make install PREFIX=/usr/local LIBDIR=PREFIX/lib DESTDIR=:
 #                 header, libraries, swrcache.pc, CMake package
+#   make dist     build/dist/swrcache-VERSION.tar.xz: what users get, in sources, with the crates that it is made of
+#   make deb      Debian packages of the module, the C library and swrcachectl for this release, in build/deb
+#   make test-dist, make test-deb   nginx's own build takes the module from the tarball; a new Debian takes the packages
 #   make ctl      swrcachectl, with its manual page and completions, in build/ctl
 #   make test     every test, the end-to-end tests on the vendored nginx and Debian's
 #   make test-matrix   the end-to-end tests on the nginx of later Debian releases too: 1.22, 1.26, 1.28, 1.30
@@ -32,7 +35,7 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 DESTDIR ?=
 
-.PHONY: ctl lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz miri test test-matrix test-wordpress test-chaos bench bench-store bench-quick bench-c bench-deps msrv deny check clean
+.PHONY: dist deb test-dist test-deb ctl lib install hosts header abi sanitize help deps module modules run demo unit e2e conformance fuzz miri test test-matrix test-wordpress test-chaos bench bench-store bench-quick bench-c bench-deps msrv deny check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -54,6 +57,24 @@ ctl:
 	@cp $(CARGO_TARGET_DIR)/release/swrcachectl build/ctl/
 	@build/ctl/swrcachectl man >build/ctl/swrcachectl.1
 	@for shell in bash zsh fish; do build/ctl/swrcachectl completions $$shell >build/ctl/swrcachectl.$$shell; done
+
+dist:
+	@scripts/dist.sh
+
+deb:
+	@scripts/deps.sh packaging/packages.txt
+	@scripts/deb.sh
+
+# KINDS: some of them.
+KINDS ?= dynamic static patched
+test-dist: deps dist
+	@scripts/dist_test.sh $(KINDS)
+	@scripts/test.sh $(foreach kind,$(filter-out patched,$(KINDS)),$(kind) cycle $(kind) delivery)
+
+# As root.
+test-deb: deb
+	@scripts/deps.sh packaging/test-packages.txt
+	@scripts/deb_test.sh
 
 lib:
 	@scripts/clib.sh lib

@@ -2,7 +2,7 @@
 # Builds the C library and what is linked with it.
 #
 #   scripts/clib.sh lib     build/c/lib: libswrcache.so with its links, libswrcache.a
-#   scripts/clib.sh install PREFIX [DESTDIR]   LIBDIR (default: PREFIX/lib) is where libraries go
+#   scripts/clib.sh install PREFIX [DESTDIR]   LIBDIR (default: PREFIX/lib) is where libraries go; STRIP (default: strip) strips them
 #   scripts/clib.sh hosts   the examples in examples/c, by gcc and clang, shared and static -> build/c/COMPILER-KIND/
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -46,9 +46,9 @@ into() {
     install -d "$root$prefix/include" "$to" "$pkgconfig" "$cmake" "$licence"
     install -m 644 include/swrcache.h include/swrcache.hpp "$root$prefix/include"
     install -m 755 "$lib/libswrcache.so.$version" "$to"
-    strip --strip-unneeded "$to/libswrcache.so.$version"
+    "${STRIP:-strip}" --strip-unneeded "$to/libswrcache.so.$version"
     install -m 644 $lib/libswrcache.a "$to"
-    strip --strip-debug "$to/libswrcache.a"
+    "${STRIP:-strip}" --strip-debug "$to/libswrcache.a"
     install -m 644 LICENSE "$licence"
     ln -sf "libswrcache.so.$version" "$to/$soname"
     ln -sf "$soname" "$to/libswrcache.so"

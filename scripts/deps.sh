@@ -54,7 +54,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 # The tests run under cargo-nextest where it is; without it `cargo test` does.
-if ! cargo nextest --version >/dev/null 2>&1; then
+if [ $# = 0 ] && ! cargo nextest --version >/dev/null 2>&1; then
     say "installing cargo-nextest"
     cargo install --quiet --locked cargo-nextest ||
         say "cargo-nextest could not be installed; the tests will run under cargo test"
