@@ -194,8 +194,8 @@ impl LocConf {
         let Some(Choice::Computed(value)) = self.settings.zone else {
             return None;
         };
-        let is_other = |zone: &Box<Zone>, name: &[u8]| zone.name() != name;
-        computed(value, r).filter(|name| self.zones().iter().all(|zone| is_other(zone, name)))
+        let is_known = |name: &[u8]| self.zones().iter().any(|zone| zone.name() == name);
+        computed(value, r).filter(|name| !is_known(name))
     }
 
     /// All zones of the configuration.
