@@ -229,7 +229,8 @@ def measure_pages(servers, plan):
 
 
 class Reader(multiprocessing.Process):
-    """Asks for pages, one after the other, until each comes encoded; in a process of its own, which holds up nobody in this one."""
+    """Asks for the heads of pages, one after the other, until each is encoded. It is a process of its own and gets no bodies, so that it
+    holds up nobody more while they are not encoded than afterwards."""
 
     def __init__(self, rival, targets):
         super().__init__(daemon=True)
@@ -245,7 +246,7 @@ class Reader(multiprocessing.Process):
                 while missing and time.monotonic() < deadline:
                     heads = []
                     for target in missing:
-                        heads.append(connection.exchange(target, fields)[1])
+                        heads.append(connection.head(target, fields))
                         time.sleep(0.002)
                     missing = [t for t, head in zip(missing, heads) if "content-encoding: gzip" not in head.lower()]
         finally:

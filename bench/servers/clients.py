@@ -58,13 +58,24 @@ class Connection:
             raise ConnectionError(head.split(b"\r\n", 1)[0].decode())
         return took, head.decode(), unchunked(content) if b"chunked" in head.lower() else content
 
+    def head(self, target, fields):
+        """The head of an answer without a body."""
+        self.socket.sendall(request(self.socket, target, fields, "HEAD"))
+        data = b""
+        while b"\r\n\r\n" not in data:
+            piece = self.socket.recv(1 << 16)
+            if not piece:
+                raise ConnectionError("the server closed the connection")
+            data += piece
+        return data.decode()
+
     def seconds(self, target):
         return self.get(target)[0]
 
 
-def request(s, target, fields=""):
+def request(s, target, fields="", method="GET"):
     # Every client names the host as wrk does, so that all ask for the same key.
-    return f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{s.getpeername()[1]}\r\n{fields}\r\n".encode()
+    return f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{s.getpeername()[1]}\r\n{fields}\r\n".encode()
 
 
 def is_whole(data):
