@@ -268,3 +268,20 @@ fn captures_of_the_fetch_have_room() {
         nginx.get(&format!("/{n}")).is(200, second, letters);
     }
 }
+
+/// An include may be answered before the page that has it is at its end, though nothing of either is stored.
+#[test]
+fn subrequests_that_are_answered_at_once() {
+    let origin = Origin::start();
+    let page = "<!--#include virtual=\"/now\" -->, <!--#include virtual=\"/now\" -->.";
+    for i in 0..20 {
+        let reply = Reply::cached("no-store", page).header("Content-Type", "text/html");
+        origin.on(&format!("/{i}"), reply);
+    }
+    let nginx = Conf::caching_with(&origin, "ssi on;")
+        .location("/now", "return 200 now;")
+        .start();
+    for i in 0..20 {
+        nginx.get(&format!("/{i}")).is(200, "MISS", "now, now.");
+    }
+}

@@ -15,6 +15,7 @@
 //! finds the request `Idle`, so no two turns work on one state.
 
 use std::ffi::c_void;
+use std::ptr;
 use std::rc::Rc;
 
 use nginx_sys::{
@@ -255,7 +256,7 @@ fn read_letter(s: &'static Suspended) -> Step {
     match letter.news {
         News::Delivery(delivery) => take_delivery(s, &delivery),
         News::Relay(aside) => start_relay(s, aside),
-        News::RelayEnded(rc) => Step::Done(rc),
+        News::RelayEnded(rc) => Step::Done(send_postponed(s.r(), rc)),
         News::Failure(aside) => fail(s, aside),
         News::GatewayTimeout(aside) => {
             s.client.facts.settle_fetch_time();
@@ -267,6 +268,15 @@ fn read_letter(s: &'static Suspended) -> Step {
             s.client.facts.pass(Some(aside.status), aside.reason);
             onward.map_or(Step::Decline, Step::Onward)
         }
+    }
+}
+
+/// Has nginx send what it has kept back behind a subrequest that has ended since the last bytes were relayed: it would wait for the
+/// subrequest to tell it to (ngx_http_postpone_filter, ngx_http_set_write_handler).
+fn send_postponed(r: Req, rc: ngx_int_t) -> ngx_int_t {
+    match rc == NGX_ERROR as ngx_int_t || r.raw().postponed.is_null() {
+        true => rc,
+        false => r.output(ptr::null_mut()),
     }
 }
 
