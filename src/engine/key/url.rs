@@ -1,8 +1,8 @@
 //! A URL, split into the parts that keys are made of.
 
+use core::net::Ipv6Addr;
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
-use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use percent_encoding::percent_decode;
