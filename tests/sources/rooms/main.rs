@@ -16,6 +16,7 @@ const LAYERED: &[(&str, &str)] = &[
     ("src/engine", "engine"),
     ("src/ffi", "ffi"),
     ("src/nginx/src", ""),
+    ("src/ctl/src", ""),
 ];
 
 /// The floors of a room, from the top down: none uses a higher one. Those in one line stand beside each other.
