@@ -112,6 +112,7 @@ impl Cache {
             ttl: object.ttl(now),
             object,
             collapsed: false,
+            deferred: false,
             refresh: None,
         })
     }

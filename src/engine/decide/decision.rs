@@ -39,6 +39,8 @@ pub struct Serve {
     pub ttl: i64,
     /// Whether the request shared the fetch of another one.
     pub collapsed: bool,
+    /// The entry is to be refreshed, and [`Request::may_refresh`](crate::engine::Request) left it to a later request.
+    pub deferred: bool,
     /// The refresh of the entry, to be run in the background. Boxed, since most answers have none and all of them are
     /// moved.
     pub refresh: Option<Box<Fetch>>,

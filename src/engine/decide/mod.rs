@@ -161,10 +161,12 @@ impl Deciding<'_> {
             return self.synchronous(found);
         }
         if !self.may_refresh(&found) {
-            if !self.req.may_refresh {
+            let mut serve = self.served(found.stored, Status::Updating, Reason::SwrBusy, None);
+            serve.deferred = !self.req.may_refresh;
+            if serve.deferred {
                 self.count(RefreshEvent::Deferred);
             }
-            return serve(found, Reason::SwrBusy);
+            return Some(Decision::Serve(serve));
         }
         match self.claims().claim_object(found.stored.object(), false) {
             Attempt::Held { .. } => serve(found, Reason::SwrWindow),
@@ -429,6 +431,7 @@ impl Deciding<'_> {
             age,
             ttl,
             collapsed: self.turn != Turn::First,
+            deferred: false,
             refresh,
             object: stored,
         }

@@ -20,7 +20,7 @@ use crate::http::{Comparison, Fields, retry_after};
 use crate::store::{Millis, NewHead, NoSpace};
 
 /// How a fetch failed: the reason, and whether stale-if-error covers it in this location.
-struct Fault {
+struct FetchFault {
     reason: Failed,
     covered: bool,
 }
@@ -102,7 +102,7 @@ pub(crate) fn fail(
     if failure != Failure::Aborted {
         permit.pause(Cause::Reason(reason.reason()), retry_after, policy, now);
     }
-    let fault = Fault {
+    let fault = FetchFault {
         reason,
         covered: policy.use_stale.has(condition),
     };
@@ -131,7 +131,7 @@ fn is_cut_off(permit: &Permit, failure: Failure) -> bool {
         && permit.terms.entry.as_ref().is_some_and(forbidden)
 }
 
-fn fallback(permit: &Permit, fault: &Fault, now: Millis) -> Option<Stored> {
+fn fallback(permit: &Permit, fault: &FetchFault, now: Millis) -> Option<Stored> {
     let stand_in = permit.terms.stand_in().filter(|_| fault.covered);
     stand_in?.at(now).cloned()
 }
@@ -234,7 +234,7 @@ impl Answered<'_> {
             reason => Cause::Reason(reason.reason()),
         };
         permit.pause(cause, retry_after, self.policy, self.now);
-        let fault = Fault { reason, covered };
+        let fault = FetchFault { reason, covered };
         match fallback(&permit, &fault, self.now) {
             Some(stale) => fall_back(permit, stale),
             None => end(permit, NotKept::Failed(reason), self.now),

@@ -35,7 +35,7 @@ pub use counter::{Counter, HISTOGRAMS, PLACES, PurgedBy, RefreshEvent};
 pub use histogram::{AGES, Fetched, Histogram, SECONDS};
 pub use page::{PAGE_TYPE, page};
 pub use prometheus::{MEDIA_TYPE, exposition};
-pub use query::{Explain, Form, Query};
+pub use query::{Explain, Format, Query};
 pub(crate) use read::seconds;
 pub use read::{Gauges, zone};
 pub use summary::{of_all, summary};

@@ -9,7 +9,7 @@ use crate::http::syntax::{is_token, members, trim};
 
 /// The format of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum Format {
     /// JSON.
     Json,
     /// Prometheus's text exposition format.
@@ -31,7 +31,7 @@ pub struct Explain {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
     /// The format of the answer.
-    pub form: Form,
+    pub form: Format,
     /// The zone to report; all zones if `None`.
     pub zone: Option<Vec<u8>>,
     /// The request to explain, instead of reporting statistics.
@@ -120,11 +120,11 @@ fn once<T>(name: &str, place: &mut Option<T>, value: T) -> Result<(), String> {
     }
 }
 
-fn form(value: &[u8]) -> Result<Form, String> {
+fn form(value: &[u8]) -> Result<Format, String> {
     match value {
-        b"json" => Ok(Form::Json),
-        b"prometheus" => Ok(Form::Prometheus),
-        b"html" => Ok(Form::Html),
+        b"json" => Ok(Format::Json),
+        b"prometheus" => Ok(Format::Prometheus),
+        b"html" => Ok(Format::Html),
         other => Err(format!(
             "\"format\" is \"{}\": expected json, prometheus or html",
             String::from_utf8_lossy(other)
@@ -151,14 +151,14 @@ fn header(value: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
 }
 
 /// The format that the client prefers (RFC 9110 §12.5.1), or JSON if it has no preference.
-fn accepted(accept: &[u8]) -> Form {
-    let mut best = (Form::Json, 0);
+fn accepted(accept: &[u8]) -> Format {
+    let mut best = (Format::Json, 0);
     for member in members(accept) {
         let (media_type, weight) = weighted(member);
         let form = match media_type.to_ascii_lowercase().as_slice() {
-            b"application/json" | b"*/*" | b"application/*" => Form::Json,
-            b"text/html" | b"text/*" => Form::Html,
-            b"text/plain" | b"application/openmetrics-text" => Form::Prometheus,
+            b"application/json" | b"*/*" | b"application/*" => Format::Json,
+            b"text/html" | b"text/*" => Format::Html,
+            b"text/plain" | b"application/openmetrics-text" => Format::Prometheus,
             _ => continue,
         };
         if weight > best.1 {
@@ -198,25 +198,25 @@ mod tests {
     #[test]
     fn the_form_is_what_is_asked_for_else_what_is_liked_best() {
         for (accept, form) in [
-            ("", Form::Json),
-            ("*/*", Form::Json),
+            ("", Format::Json),
+            ("*/*", Format::Json),
             (
                 "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-                Form::Html,
+                Format::Html,
             ),
             (
                 "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
                  text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-                Form::Prometheus,
+                Format::Prometheus,
             ),
-            ("application/json, text/html;q=0.5", Form::Json),
-            ("text/html;q=0, application/json;q=0.1", Form::Json),
-            ("image/png", Form::Json),
+            ("application/json, text/html;q=0.5", Format::Json),
+            ("text/html;q=0, application/json;q=0.1", Format::Json),
+            ("image/png", Format::Json),
         ] {
             let query = Query::parse(b"", accept.as_bytes()).expect("a query");
             assert_eq!(query.form, form, "{accept}");
             let asked = Query::parse(b"format=prometheus", accept.as_bytes());
-            assert_eq!(asked.expect("a query").form, Form::Prometheus);
+            assert_eq!(asked.expect("a query").form, Format::Prometheus);
         }
     }
 

@@ -25,8 +25,8 @@ use crate::client::record::Client;
 use crate::client::{arrival, entry};
 use crate::config::location::LocConf;
 use crate::fetch::carrier::Carrier;
+use crate::fetch::own_request;
 use crate::fetch::redirect::Detour;
-use crate::fetch::visitor;
 use crate::sys::boundary::guard;
 use crate::sys::conf;
 use crate::sys::record::{self, Record};
@@ -122,7 +122,7 @@ unsafe extern "C" fn preaccess(r: *mut ngx_http_request_t) -> ngx_int_t {
     guard("an explanation", declined, || {
         // SAFETY: nginx passes a live request.
         let r = unsafe { Req::new(r) };
-        let passes_by = explain::is_explained(r) || r.is_main() && visitor::is_one(r);
+        let passes_by = explain::is_explained(r) || r.is_main() && own_request::is_one(r);
         if !passes_by {
             return declined;
         }
@@ -165,7 +165,7 @@ unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_int_t {
         let r = unsafe { Req::new(r) };
         match at_the_cache(r) {
             // There is nobody to answer.
-            None if r.is_main() && visitor::is_one(r) => NGX_HTTP_CLOSE as ngx_int_t,
+            None if r.is_main() && own_request::is_one(r) => NGX_HTTP_CLOSE as ngx_int_t,
             rc => rc.unwrap_or(declined),
         }
     })

@@ -14,7 +14,7 @@ use nginx_sys::{
 };
 use serde_json::json;
 use swrcache::engine::stats::{
-    self, Form, MEDIA_TYPE, PAGE_TYPE, Query, Survey, Tree, Zone as Numbers, exposition, page,
+    self, Format, MEDIA_TYPE, PAGE_TYPE, Query, Survey, Tree, Zone as Numbers, exposition, page,
 };
 use swrcache::http::fields::first;
 
@@ -245,8 +245,8 @@ fn render(tree: &Tree, query: &Query) -> (&'static str, String) {
     });
     let tree = picked.as_ref().unwrap_or(tree);
     match query.form {
-        Form::Json => (JSON, serde_json::to_string(tree).unwrap_or_default() + "\n"),
-        Form::Prometheus => (MEDIA_TYPE, exposition(tree)),
-        Form::Html => (PAGE_TYPE, page(tree)),
+        Format::Json => (JSON, serde_json::to_string(tree).unwrap_or_default() + "\n"),
+        Format::Prometheus => (MEDIA_TYPE, exposition(tree)),
+        Format::Html => (PAGE_TYPE, page(tree)),
     }
 }

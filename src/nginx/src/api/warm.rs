@@ -13,8 +13,8 @@ use swrcache::engine::key::url::Url;
 use swrcache::http::fields::each_named;
 
 use crate::api::explain;
+use crate::fetch::own_request;
 use crate::fetch::request_copy::abandon;
-use crate::fetch::visitor;
 use crate::sys::boundary::guard;
 use crate::sys::header_list::List;
 use crate::sys::log::log_cycle;
@@ -96,13 +96,13 @@ fn next(like: Req) -> bool {
 }
 
 fn begin(like: Req, errand: &Errand) -> Option<()> {
-    let r = visitor::make(like, errand.url.https, errand.anew)?;
+    let r = own_request::make(like, errand.url.https, errand.anew)?;
     if dress(r, errand).is_none() || r.on_end(on_end, r.as_ptr().cast()).is_none() {
         abandon(r);
         return None;
     }
     UNDER_WAY.set(UNDER_WAY.get() + 1);
-    visitor::start(r, run, LONGEST);
+    own_request::start(r, run, LONGEST);
     Some(())
 }
 

@@ -15,7 +15,7 @@ use crate::config::value::any_true_yet;
 use crate::fetch::exchange::FromOrigin;
 use crate::fetch::origin_header::OriginHeader;
 use crate::fetch::origin_response;
-use crate::fetch::visitor;
+use crate::fetch::own_request;
 use crate::sys::clock::now;
 use crate::sys::header_list::{List, delete};
 use crate::sys::record::{self, Kind};
@@ -90,7 +90,7 @@ impl Client {
             method: self.r.method(),
             key: self.key,
             fields: &fields,
-            bypass: visitor::of(self.r).is_some_and(|visit| visit.anew)
+            bypass: own_request::of(self.r).is_some_and(|own| own.anew)
                 || any_true_yet(self.conf.bypass(), self.r),
             no_cache: any_true_yet(self.conf.no_cache(), self.r),
             may_refresh: !self.conf.is_at_refresh_max() && !is_exiting(),

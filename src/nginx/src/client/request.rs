@@ -116,7 +116,7 @@ fn pass_on(client: &Client, status: Option<Status>, why: Passed) -> Step {
 fn answer(client: &'static Client, mut serve: Serve) -> Step {
     let (r, conf) = (client.r, client.conf);
     client.facts.serve(&serve);
-    if serve.reason == Reason::SwrBusy && conf.is_at_refresh_max() {
+    if serve.deferred {
         report::deferred(r, conf, &serve.object);
     }
     let refresh = serve.refresh.take();

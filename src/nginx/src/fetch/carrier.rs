@@ -32,7 +32,7 @@ use crate::fetch::origin_header::OriginHeader;
 use crate::fetch::redirect::{self, Detour};
 use crate::fetch::relay::Relayed;
 use crate::fetch::report::Watch;
-use crate::fetch::request_copy::{self, Before, Client};
+use crate::fetch::request_copy::{self, Before, Original};
 use crate::fetch::{buffering, cache_below, connection, interim, origin_response, upstream_states};
 use crate::sys::chain;
 use crate::sys::clock::now;
@@ -71,7 +71,7 @@ impl Kind for Carrier {
 /// Starts the fetch that `leader` waits for; `None` if there is no free connection or memory, and the fetch is given up.
 pub(crate) fn lead(leader: Rc<Leader>, life: &mut engine::Fetch) -> Option<LeadersEnd> {
     let r = leader.r;
-    let carrier = launch(Client::now(r), LocConf::of(r), life)?;
+    let carrier = launch(Original::now(r), LocConf::of(r), life)?;
     let (end, own) = mailbox(leader, carrier.r);
     carrier.leader.replace(Some(own));
     Some(end)
@@ -80,7 +80,7 @@ pub(crate) fn lead(leader: Rc<Leader>, life: &mut engine::Fetch) -> Option<Leade
 /// Starts a refresh that nobody waits for, by a request like `r` was `before` its answer. Without a free connection or memory, the refresh
 /// is left to a later request.
 pub(crate) fn refresh(r: Req, before: &Before, conf: &'static LocConf, life: &mut engine::Fetch) {
-    if let Some(carrier) = launch(Client::before(r, before), conf, life) {
+    if let Some(carrier) = launch(Original::before(r, before), conf, life) {
         carrier.run_in_background();
     }
 }
@@ -112,7 +112,7 @@ pub(crate) fn led_by<'a>(end: &LeadersEnd) -> Option<&'a Carrier> {
 
 /// Has a request like `client` ask the origin for `life`.
 fn launch<'a>(
-    client: Client<'_>,
+    client: Original<'_>,
     conf: &'static LocConf,
     life: &mut engine::Fetch,
 ) -> Option<&'a Carrier> {
@@ -322,7 +322,11 @@ impl Carrier {
 
     /// Asks the origin once more, by a request like this one; the leader waits for that one instead.
     fn ask_again(&self) {
-        let launched = launch(Client::now(self.r), self.conf, &mut self.life.borrow_mut());
+        let launched = launch(
+            Original::now(self.r),
+            self.conf,
+            &mut self.life.borrow_mut(),
+        );
         let Some(next) = launched else {
             let order = self.failed(Failure::Aborted);
             return self.obey(order, None);

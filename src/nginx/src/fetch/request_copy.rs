@@ -20,30 +20,30 @@ use swrcache::engine::Fetch;
 use crate::fetch::connection::{close, connect};
 use crate::sys::boundary::guard;
 use crate::sys::header_list::{List, new_list};
+use crate::sys::own_connection::{self, OwnConnection};
 use crate::sys::pool::{Pool, bytes_of, copy_bytes, str_of};
 use crate::sys::request::Req;
 use crate::sys::request_header::add_field;
 use crate::sys::symbol::symbol;
 use crate::sys::variables;
-use crate::sys::visit::{self, Visit};
 
 /// The request that a fetch is a copy of.
 #[derive(Clone, Copy)]
-pub(crate) struct Client<'a> {
+pub(crate) struct Original<'a> {
     r: Req,
     /// What its answer may have changed since; `None` if it has not begun to be answered.
     before: Option<&'a Before>,
 }
 
-impl<'a> Client<'a> {
+impl<'a> Original<'a> {
     /// A request as it is.
-    pub(crate) fn now(r: Req) -> Client<'a> {
-        Client { r, before: None }
+    pub(crate) fn now(r: Req) -> Original<'a> {
+        Original { r, before: None }
     }
 
     /// A request as it was before its answer.
-    pub(crate) fn before(r: Req, before: &'a Before) -> Client<'a> {
-        Client {
+    pub(crate) fn before(r: Req, before: &'a Before) -> Original<'a> {
+        Original {
             r,
             before: Some(before),
         }
@@ -68,7 +68,7 @@ impl Before {
 
 /// Makes the request of a fetch, which does not run yet. `None` without a free connection or memory.
 pub(crate) fn make(
-    client: Client<'_>,
+    client: Original<'_>,
     life: &Fetch,
     on_event: ngx_event_handler_pt,
 ) -> Option<Req> {
@@ -82,31 +82,31 @@ pub(crate) fn make(
 
 /// A fetch comes by what the request comes by that leads it.
 fn follow(client: Req, fetch: Req) -> Option<()> {
-    match visit::known(client.connection()) {
+    match own_connection::known(client.connection()) {
         None => Some(()),
-        Some(visit) => {
-            let own = Visit {
+        Some(own) => {
+            let own = OwnConnection {
                 connection: fetch.connection(),
                 of_fetch: true,
-                ..visit
+                ..own
             };
-            keep_visit(fetch, own)
+            keep_own_connection(fetch, own)
         }
     }
 }
 
 /// Keeps what is known of the connection of a request until the request ends.
-pub(crate) fn keep_visit(r: Req, own: Visit) -> Option<()> {
-    r.on_end(end_visit, own.connection.cast_mut().cast())?;
-    visit::begin(own);
+pub(crate) fn keep_own_connection(r: Req, own: OwnConnection) -> Option<()> {
+    r.on_end(end_own_connection, own.connection.cast_mut().cast())?;
+    own_connection::begin(own);
     Some(())
 }
 
 /// # Safety
 /// Nothing is asked of the caller: the pointer is only compared.
-unsafe extern "C" fn end_visit(connection: *mut c_void) {
+unsafe extern "C" fn end_own_connection(connection: *mut c_void) {
     guard("the end of a refresh", (), || {
-        visit::end(connection.cast_const().cast());
+        own_connection::end(connection.cast_const().cast());
     });
 }
 
@@ -180,7 +180,7 @@ fn count(counter: &CStr, n: isize) {
 /// | `headers_out`, `err_status`, `limit_rate` and the flags of filters | its own: the origin's response is judged as it came, and sent by the client's request |
 /// | `upstream`, `upstream_states`, `cache`, `cleanup`, `count` and everything else of a running request | its own |
 /// | the state of the request parser (`state`, `header_name_start`, `host_start` ...) | unused: nothing is parsed |
-fn fill(client: Client<'_>, r: Req, life: &Fetch) -> Option<()> {
+fn fill(client: Original<'_>, r: Req, life: &Fetch) -> Option<()> {
     let (from, mut to, pool) = (client.r.raw(), r.raw(), r.pool());
     to.set_logged(1);
     to.set_internal(from.internal());

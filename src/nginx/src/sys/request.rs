@@ -15,8 +15,8 @@ use swrcache::engine::Method;
 
 use crate::sys::conf::core_index;
 use crate::sys::module_index::ctx_index;
+use crate::sys::own_connection;
 use crate::sys::pool::{Pool, bytes_of};
-use crate::sys::visit;
 
 /// A request that nginx passed to a callback of ours, or that we made; good until its pool is destroyed.
 ///
@@ -138,7 +138,7 @@ impl Req {
     /// Whether the client speaks TLS, or would, if there is none.
     pub(crate) fn is_tls(self) -> bool {
         let c = self.connection();
-        visit::known(c).map_or_else(|| has_tls(c), |visit| visit.https)
+        own_connection::known(c).map_or_else(|| has_tls(c), |own| own.https)
     }
 
     pub(crate) fn ctx(self) -> *mut c_void {

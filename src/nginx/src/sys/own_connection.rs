@@ -10,7 +10,7 @@ use crate::sys::one_thread::OneThread;
 
 /// What is known of such a connection.
 #[derive(Clone, Copy)]
-pub(crate) struct Visit {
+pub(crate) struct OwnConnection {
     pub(crate) connection: *const ngx_connection_t,
     /// The URL is an https one, though nobody speaks TLS here.
     pub(crate) https: bool,
@@ -20,23 +20,22 @@ pub(crate) struct Visit {
     pub(crate) of_fetch: bool,
 }
 
-static VISITS: OneThread<RefCell<Vec<Visit>>> = OneThread::new(RefCell::new(Vec::new()));
+static OWN: OneThread<RefCell<Vec<OwnConnection>>> = OneThread::new(RefCell::new(Vec::new()));
 
 /// What is known of a connection, if it is such a one.
-pub(crate) fn known(connection: *const ngx_connection_t) -> Option<Visit> {
-    let visits = VISITS.borrow();
-    let mut all = visits.iter();
-    all.find(|visit| ptr::eq(visit.connection, connection))
-        .copied()
+pub(crate) fn known(connection: *const ngx_connection_t) -> Option<OwnConnection> {
+    let own = OWN.borrow();
+    let mut all = own.iter();
+    all.find(|own| ptr::eq(own.connection, connection)).copied()
 }
 
 /// Notes a connection, until [`end`].
-pub(crate) fn begin(visit: Visit) {
-    VISITS.borrow_mut().push(visit);
+pub(crate) fn begin(own: OwnConnection) {
+    OWN.borrow_mut().push(own);
 }
 
 /// Forgets a connection; the pointer is only compared.
 pub(crate) fn end(connection: *const ngx_connection_t) {
-    let mut visits = VISITS.borrow_mut();
-    visits.retain(|visit| !ptr::eq(visit.connection, connection));
+    let mut own = OWN.borrow_mut();
+    own.retain(|own| !ptr::eq(own.connection, connection));
 }

@@ -10,22 +10,22 @@ use nginx_sys::{ngx_chain_t, ngx_connection_t, ngx_http_request_t};
 use crate::fetch::carrier::Carrier;
 use crate::fetch::connection;
 use crate::fetch::events::on_event;
-use crate::fetch::request_copy::{abandon, bare, keep_visit};
+use crate::fetch::request_copy::{abandon, bare, keep_own_connection};
+use crate::sys::own_connection::{self, OwnConnection};
 use crate::sys::request::Req;
-use crate::sys::visit::{self, Visit};
 
 /// The request of a visitor that is not there, with nothing in it. It has of `like` what its connection has, TLS apart.
 pub(crate) fn make(like: Req, https: bool, anew: bool) -> Option<Req> {
     let c = connection::connect_apart(like, Some(on_event::<Carrier>))?;
     let r = bare(c, like)?;
     r.connection().send_chain = Some(swallow);
-    let own = Visit {
+    let own = OwnConnection {
         connection: r.connection(),
         https,
         anew,
         of_fetch: false,
     };
-    if keep_visit(r, own).is_none() {
+    if keep_own_connection(r, own).is_none() {
         abandon(r);
         return None;
     }
@@ -38,8 +38,8 @@ pub(crate) fn is_one(r: Req) -> bool {
 }
 
 /// What is known of the request, if it is such a one.
-pub(crate) fn of(r: Req) -> Option<Visit> {
-    visit::known(r.connection()).filter(|visit| !visit.of_fetch)
+pub(crate) fn of(r: Req) -> Option<OwnConnection> {
+    own_connection::known(r.connection()).filter(|own| !own.of_fetch)
 }
 
 /// Has the request run in a turn of the event loop of its own, beginning with `first`, for so many milliseconds at most.
