@@ -409,7 +409,7 @@ void late(void)
     swrcache_reply_free(reply);
     __atomic_add_fetch(&clock_at, 6000, __ATOMIC_RELAXED);
     IS(swrcache_fetch_reply(decision.fetch, &reply), SWRCACHE_ESTATE);
-    HOLDS(reply == NULL && strstr(swrcache_last_error(), "too old") != NULL);
+    HOLDS(reply == NULL && strstr(swrcache_last_error(), "stale-if-error window") != NULL);
     swrcache_fetch_free(decision.fetch);
 
     /* What the origin has sent is for who waited for it, however late it comes. */
