@@ -11,9 +11,11 @@ use swrcache::store::{Completeness, Cursor};
 use crate::sys::chain::{Bufs, Building, mark_last};
 use crate::sys::request::Req;
 
-/// A longer body goes out in two writes, the first of so many bytes: the connection carries them while the kernel copies the rest. It
-/// is the most that a client with TCP's default window takes at once (without scaling, RFC 7323 §1.1).
-const FIRST_WRITE: u64 = 64 * 1024;
+/// A longer body goes out in two writes: the connection carries the first while the kernel copies the rest. For a shorter one the second
+/// system call costs more than it brings.
+const IN_ONE_WRITE: u64 = 64 * 1024;
+/// The length of the first write: about what a connection carries before the client has acknowledged anything (ten segments, RFC 6928).
+const FIRST_WRITE: u64 = 16 * 1024;
 
 /// A position in a stored body, and the buffers over it that nginx has not sent yet.
 #[derive(Default)]
@@ -40,7 +42,7 @@ enum Then {
 /// [`ranges_apply`](super::header)).
 fn goes_in_two(r: Req, len: u64) -> bool {
     let raw = r.raw();
-    len > FIRST_WRITE
+    len > IN_ONE_WRITE
         && r.is_main()
         && !r.is_tls()
         && raw.http_version <= NGX_HTTP_VERSION_11 as usize
