@@ -19,7 +19,7 @@ passed=0 failed=0 skipped=0
 
 if cargo nextest --version >/dev/null 2>&1; then
     doctests() { suite "examples in the documentation" cargo test --doc; }
-    run() { cargo nextest run --no-fail-fast --status-level fail --final-status-level fail "$@"; }
+    run() { cargo nextest run --no-fail-fast --status-level retry --final-status-level flaky "$@"; }
 else
     doctests() { :; }
     run() { cargo test --no-fail-fast "$@"; }

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -406,6 +406,8 @@ pub(crate) struct Nginx {
     master: Child,
     /// The master, where it is not the process that was started.
     heir: Option<u32>,
+    /// How many workers the configuration that it is given asks for.
+    count: AtomicUsize,
     gone: bool,
 }
 
@@ -429,6 +431,7 @@ impl Nginx {
             dir,
             master: master.expect("nginx starts"),
             heir: None,
+            count: AtomicUsize::new(conf.workers as usize),
             gone: false,
         };
         if conf.daemon {
@@ -439,7 +442,7 @@ impl Nginx {
         let until = Instant::now() + PATIENCE;
         // The listening socket is there before the workers are, and nginx.pid after it.
         while TcpStream::connect(nginx.addr).is_err()
-            || nginx.workers().len() < conf.workers as usize
+            || nginx.workers().len() < nginx.count.load(Ordering::Relaxed)
         {
             let ended = nginx.has_ended();
             if ended || Instant::now() > until {
@@ -616,8 +619,9 @@ impl Nginx {
             self.pid_file().is_some_and(|pid| pid != old)
         });
         self.heir = self.pid_file();
-        let count = self.conf.workers as usize;
-        eventually("its workers", || self.workers().len() == count);
+        eventually("its workers", || {
+            self.workers().len() == self.count.load(Ordering::Relaxed)
+        });
         meanwhile(self);
         self.signal(old, libc::SIGQUIT);
         eventually("the end of the old master", || {
@@ -644,16 +648,19 @@ impl Nginx {
     /// Reloads the configuration (which the test may have written anew) and waits for the new workers.
     #[track_caller]
     pub(crate) fn reload(&self) {
+        // They may be more than are configured: one that is about to end has no title of its own for a moment.
         let old = self.workers();
         self.signal(self.pid(), libc::SIGHUP);
         eventually("new workers after the reload", || {
             let new = self.workers();
-            new.len() >= old.len() && new.iter().all(|pid| !old.contains(pid))
+            new.len() >= self.count.load(Ordering::Relaxed)
+                && new.iter().all(|pid| !old.contains(pid))
         });
     }
 
     /// Replaces the configuration, for a [`Nginx::reload`].
     pub(crate) fn rewrite(&self, conf: &Conf) {
+        self.count.store(conf.workers as usize, Ordering::Relaxed);
         conf.write(&self.dir.0, self.addr.port());
     }
 
@@ -665,7 +672,7 @@ impl Nginx {
         self.signal(victim, libc::SIGKILL);
         eventually("a new worker", || {
             let new = self.workers();
-            !new.contains(&victim) && new.len() == old.len()
+            !new.contains(&victim) && new.len() == self.count.load(Ordering::Relaxed)
         });
     }
 
