@@ -165,7 +165,7 @@ impl<'a> ArenaGuard<'a> {
 
     /// Updates the cost of an entry in its queue.
     pub(crate) fn update_cost(&self, at: &EntryAt<'_>) {
-        self.queues().set_cost(at, self.cost(at));
+        self.queues().set_cost(at, || self.cost(at));
     }
 
     /// Links an entry, so that lookups can find it. Its shard is locked.

@@ -98,9 +98,10 @@ impl<'a> Queues<'a> {
         })
     }
 
-    /// Updates the cost of an entry in its queue.
-    pub(crate) fn set_cost(&self, at: &EntryAt<'_>, new: u32) {
+    /// Updates the cost of an entry in its queue; one that is in none has no cost yet.
+    pub(crate) fn set_cost(&self, at: &EntryAt<'_>, new: impl FnOnce() -> u32) {
         if let Some(q) = self.get(at.e.queue.load(Relaxed)) {
+            let new = new();
             let old = at.e.cost.load(Relaxed);
             let cost = q.cost.load(Relaxed).wrapping_add(u64::from(new));
             q.cost.store(cost.saturating_sub(u64::from(old)), Relaxed);
