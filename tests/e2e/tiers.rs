@@ -178,7 +178,8 @@ fn tiers_age_adds_up() {
     });
     let other = tiers.edges[1].get("/");
     other.is(200, "MISS", "page");
-    assert!(other.age() > first.age() + 1, "{other:?}");
+    // The shield asked a moment after the first edge had been asked, so its age may be a second behind.
+    assert!(other.age() > first.age(), "{other:?}");
     assert_eq!(origin.hits("/"), 1);
 }
 
