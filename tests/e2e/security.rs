@@ -76,6 +76,57 @@ fn security_a_refresh_has_no_credentials() {
     }
 }
 
+/// Without them a refresh would bring back the page of another key. The others of a visitor stay with the visitor.
+#[test]
+fn security_a_refresh_sends_the_cookies_of_its_key() {
+    let origin = Origin::start();
+    let stale = "max-age=1, stale-while-revalidate=600";
+    for path in ["/named", "/mapped", "/set", "/by-device"] {
+        origin.handle(path, move |r| {
+            Reply::aged(2, stale, r.header("Cookie").unwrap_or("none"))
+        });
+    }
+    let pass = |lines: &str| format!("{lines} proxy_pass http://{};", origin.addr);
+    let nginx = Conf::new()
+        .zone()
+        .http("map $http_cookie $vary { default ''; '~Vary=(?<of_cookie>[^;]+)' $of_cookie; }")
+        .http("map $http_x_device $device { default desk; phone phone; }")
+        .server("swr_cache main;")
+        .location("/named", &pass("swr_cache_key $uri$cookie_lang;"))
+        .location("/mapped", &pass("swr_cache_key $uri?$swr_cache_args$vary;"))
+        .location(
+            "/set",
+            &pass("set $lang $cookie_lang; swr_cache_key $uri$lang;"),
+        )
+        .location("/by-device", &pass("swr_cache_key $uri$device;"))
+        .start();
+    for (path, visitor, first, sent) in [
+        ("/named", "id=1; lang=de; x=y", None, "lang=de"),
+        ("/named", "id=1", None, "none"),
+        ("/mapped", "id=1; Vary=eur; x=y", None, "Vary=eur"),
+        ("/mapped", "id=1; x=y", None, "none"),
+        // `set` has made it of nobody knows what.
+        ("/set", "id=1; lang=de", None, "id=1; lang=de"),
+        ("/set", "id=1", None, "none"),
+        ("/by-device", "id=1", Some("phone"), "none"),
+        ("/by-device", "id=1", None, "none"),
+    ] {
+        let ask = || {
+            let device = first.map(|device| ("X-Device", device));
+            let fields: Vec<_> = [("Cookie", visitor)].into_iter().chain(device).collect();
+            nginx.get_with(path, &fields)
+        };
+        ask().is(200, "MISS", visitor);
+        let asked = origin.hits(path);
+        ask().is(200, "UPDATING", visitor);
+        eventually("a refresh", || origin.hits(path) > asked);
+        let refresh = origin.last(path);
+        assert_eq!(refresh.header("Cookie").unwrap_or("none"), sent, "{path}");
+        eventually("its page", || ask().text() == sent);
+    }
+    assert!(!nginx.log().contains("[warn]"), "{}", nginx.log());
+}
+
 /// RFC 9111 §3, §5.2.2.5, §5.2.2.7: cache deception too, since what a path ends in says nothing.
 #[test]
 fn security_what_is_private_is_not_stored() {

@@ -271,7 +271,8 @@ impl Fetch {
 
     /// Calls `each` with the fields of the request to the origin: those of the client (`client`) that a fetch forwards,
     /// and its own. `Range` and the client's conditional fields are never forwarded; a refresh does not forward
-    /// `Cookie` and `Authorization` either.
+    /// `Cookie` and `Authorization` either. Cookies that the host makes the key of are the host's to add
+    /// ([`key::cookies`](crate::engine::key::cookies)).
     pub fn fields(&self, client: &dyn Fields, each: &mut dyn FnMut(&[u8], &[u8])) {
         if let State::Awaiting(permit) = &self.state {
             fields::each(permit, client, each);

@@ -20,6 +20,7 @@
 
 use crate::store::key::{BRANCHED, trunk};
 
+pub mod cookies;
 pub mod query;
 pub mod recipe;
 pub mod url;

@@ -154,6 +154,8 @@ pub(crate) struct LocConf {
     main: *const MainConf,
     /// Background refreshes of this location in flight in this worker.
     pub(crate) refreshing: Cell<u32>,
+    /// Whether keys are made of more than the URL.
+    is_keyed_beyond_urls: bool,
     /// The parameter of the location's `proxy_pass`.
     pub(crate) proxied: Option<Value>,
 }
@@ -242,6 +244,12 @@ impl LocConf {
         self.refreshing.get() >= self.policy.refresh_max
     }
 
+    /// What keys are made of, if that is more than the URL.
+    pub(crate) fn key_beyond_urls(&self) -> Option<&[Value]> {
+        let key = self.settings.key.as_deref();
+        key.filter(|_| self.is_keyed_beyond_urls)
+    }
+
     /// The text of `swr_cache_key`.
     pub(crate) fn key_text(&self) -> String {
         let Some(values) = &self.settings.key else {
@@ -307,7 +315,7 @@ impl LocConf {
     }
 
     /// Has purges know of how keys are made here.
-    fn note_way(&self, main: &mut MainConf, cf: *mut ngx_conf_t) {
+    fn note_way(&mut self, main: &mut MainConf, cf: *mut ngx_conf_t) {
         let zone = match self.settings.zone {
             Some(Choice::Named(_)) => Place::Zone(self.zone),
             Some(Choice::Computed(name)) => Place::Computed(name),
@@ -315,6 +323,7 @@ impl LocConf {
         };
         let text = self.settings.key.is_some().then(|| self.key_text());
         let recipe = Recipe::new(text.as_deref(), &self.policy.query);
+        self.is_keyed_beyond_urls = !recipe.is_of_urls();
         let server = conf::server(cf);
         let is_same = |way: &Way| way.server == server && way.zone == zone && way.recipe == recipe;
         if !main.ways.iter().any(is_same) {
@@ -403,6 +412,7 @@ pub(crate) unsafe extern "C" fn create_location(cf: *mut ngx_conf_t) -> *mut c_v
             purges: None,
             main: ptr::null(),
             refreshing: Cell::new(0),
+            is_keyed_beyond_urls: false,
             proxied: None,
         },
     )

@@ -9,6 +9,7 @@ pub(crate) mod connection;
 pub(crate) mod events;
 pub(crate) mod exchange;
 pub(crate) mod interim;
+pub(crate) mod key_cookies;
 pub(crate) mod mailbox;
 pub(crate) mod origin_header;
 pub(crate) mod origin_response;

@@ -6,6 +6,7 @@
 //! visitor's request: nginx neither logs nor counts it.
 
 use std::ffi::{CStr, c_int, c_void};
+use std::mem;
 use std::ptr;
 use std::sync::atomic::AtomicIsize;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,6 +19,7 @@ use nginx_sys::{
 use swrcache::engine::Fetch;
 
 use crate::fetch::connection::{close, connect};
+use crate::fetch::key_cookies;
 use crate::sys::boundary::guard;
 use crate::sys::header_list::{List, new_list};
 use crate::sys::own_connection::{self, OwnConnection};
@@ -229,6 +231,10 @@ fn fill(client: Original<'_>, r: Req, life: &Fetch) -> Option<()> {
     to.set_uri_changes(from.uri_changes());
     copy_fields(client.r, r, life)?;
     copy_body(client.r, r)?;
+    let own = own_variables(client.r);
+    if life.is_refresh() {
+        key_cookies::add(client.r, r, &own)?;
+    }
     let now = Before::of(client.r);
     let before = client.before.unwrap_or(&now);
     copy_variables(client.r, &before.variables, r)?;
@@ -319,13 +325,25 @@ fn is_own(variable: &ngx_http_variable_t) -> bool {
     OWN.contains(&bytes_of(&variable.name))
 }
 
-fn copy_variables(client: Req, before: &[ngx_http_variable_value_t], r: Req) -> Option<()> {
-    let known = variables::known(r);
+/// Computes these variables in the client's request; gives its values of them alone.
+fn own_variables(client: Req) -> Vec<ngx_http_variable_value_t> {
+    let known = variables::known(client);
     for (index, _) in known.iter().enumerate().filter(|(_, known)| is_own(known)) {
         // Flushed: it may have been looked at before it had a value.
         // SAFETY: an index of the same configuration.
         unsafe { ngx_http_get_flushed_variable(client.as_ptr(), index) };
     }
+    let values = variables::indexed(client).iter().zip(known);
+    let own = values.map(|(value, known)| match is_own(known) {
+        true => *value,
+        // SAFETY: all-zero is a value that has not been computed.
+        false => unsafe { mem::zeroed() },
+    });
+    own.collect()
+}
+
+fn copy_variables(client: Req, before: &[ngx_http_variable_value_t], r: Req) -> Option<()> {
+    let known = variables::known(r);
     let now = variables::indexed(client).to_vec();
     let values = now.iter().zip(before).zip(variables::indexed(r));
     values

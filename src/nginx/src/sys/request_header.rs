@@ -30,22 +30,28 @@ pub(crate) fn add_host(r: Req, authority: &[u8]) -> Option<()> {
 
 /// Adds a request field and has nginx note it where it looks for it.
 pub(crate) fn add_field(r: Req, name: &[u8], value: &[u8]) -> Option<()> {
+    push_field(r, name, copy_terminated(r.pool(), value)?).map(|_| ())
+}
+
+/// The same with a value that is not copied; gives the field.
+pub(crate) fn push_field(
+    r: Req,
+    name: &[u8],
+    value: ngx_str_t,
+) -> Option<&'static mut ngx_table_elt_t> {
     let pool = r.pool();
-    let e = push_to(
-        &mut r.raw().headers_in.headers,
-        pool.copy(name)?,
-        copy_terminated(pool, value)?,
-    )?;
+    let e = push_to(&mut r.raw().headers_in.headers, pool.copy(name)?, value)?;
     let lower = pool.copy(&name.to_ascii_lowercase())?;
     e.lowcase_key = lower.data;
     e.hash = bytes_of(&lower).iter().fold(0usize, |h, b| {
         h.wrapping_mul(31).wrapping_add(usize::from(*b))
     });
-    note(r, e, bytes_of(&lower))
+    note(r, e, bytes_of(&lower))?;
+    Some(e)
 }
 
 /// nginx's parsers of request fields read on to a NUL, as its request buffer has it.
-fn copy_terminated(pool: Pool, value: &[u8]) -> Option<ngx_str_t> {
+pub(crate) fn copy_terminated(pool: Pool, value: &[u8]) -> Option<ngx_str_t> {
     let mut copy = pool.copy(&[value, b"\0"].concat())?;
     copy.len -= 1;
     Some(copy)

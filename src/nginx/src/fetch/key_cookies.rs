@@ -1,0 +1,79 @@
+//! The cookies that a refresh sends: those that its key is made of (`$cookie_currency`, or a `map` of `$http_cookie`).
+
+use std::mem;
+
+use nginx_sys::{NGX_LOG_ERR, ngx_http_variable_value_t, ngx_str_t, ngx_table_elt_t};
+use swrcache::engine::key::cookies;
+use swrcache::http::fields::each_named;
+
+use crate::config::location::LocConf;
+use crate::config::value::Value;
+use crate::sys::header_list::List;
+use crate::sys::pool::borrow;
+use crate::sys::request::Req;
+use crate::sys::request_header::{copy_terminated, push_field};
+use crate::sys::variables;
+
+/// Adds to the request `r` of a refresh, which has its other fields, the cookies of `client` without which it would have another key.
+///
+/// The key is computed in `r`, by variables that have no value there yet but for `given`: those that only the client's request can
+/// compute.
+pub(crate) fn add(client: Req, r: Req, given: &[ngx_http_variable_value_t]) -> Option<()> {
+    let Some(key) = LocConf::of(client).key_beyond_urls() else {
+        return Some(());
+    };
+    let sent = cookies_of(client);
+    // `Vary` may have named the field.
+    if sent.is_empty() || !cookies_of(r).is_empty() {
+        return Some(());
+    }
+    let wanted = values(key, client)?;
+    let mut line = None;
+    let needed = quietly(r, || {
+        cookies::needed(&sent, &mut |cookies| {
+            variables::indexed(r).copy_from_slice(given);
+            put(r, &mut line, borrow(cookies)).is_some() && values(key, r).as_ref() == Some(&wanted)
+        })
+    });
+    variables::indexed(r).copy_from_slice(given);
+    let Some(needed) = needed else {
+        return Some(());
+    };
+    let value = copy_terminated(r.pool(), &needed)?;
+    put(r, &mut line, value)
+}
+
+/// Gives `r` a field `Cookie` with this value, in the place of the one that it has got here.
+fn put(r: Req, line: &mut Option<&'static mut ngx_table_elt_t>, value: ngx_str_t) -> Option<()> {
+    match line {
+        Some(line) => line.value = value,
+        None if value.len == 0 => {}
+        None => *line = Some(push_field(r, b"Cookie", value)?),
+    }
+    Some(())
+}
+
+/// Without warnings: a variable that `set` makes has no value where the key is computed anew.
+fn quietly<T>(r: Req, f: impl FnOnce() -> T) -> T {
+    // SAFETY: the log of a fetch's connection is its own (`connect`).
+    let log = unsafe { &mut *r.connection().log };
+    let level = mem::replace(&mut log.log_level, NGX_LOG_ERR as usize);
+    let value = f();
+    log.log_level = level;
+    value
+}
+
+/// The lines of the field `Cookie`, in one.
+fn cookies_of(r: Req) -> Vec<u8> {
+    let mut lines: Vec<Vec<u8>> = Vec::new();
+    let sent = r.raw();
+    let fields = List::of(&sent.headers_in.headers);
+    each_named(&fields, "cookie", &mut |line| lines.push(line.to_vec()));
+    lines.join(b"; ".as_slice())
+}
+
+/// The values that a request has for the parts of a key.
+fn values(key: &[Value], r: Req) -> Option<Vec<Vec<u8>>> {
+    let values = key.iter().map(|part| part.of(r).map(<[u8]>::to_vec));
+    values.collect()
+}
