@@ -1,6 +1,11 @@
 //! The JSON body of the purge API.
 
-use serde_json::{Map, Value};
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::error::Category;
 
 use crate::engine::key::url::{Url, host_of};
 use crate::engine::purge::mode::PurgeMode;
@@ -11,10 +16,10 @@ use crate::engine::purge::request::PurgeRequest;
 /// # Errors
 /// What is wrong with it; nothing may be purged then.
 pub fn read(body: &[u8]) -> Result<PurgeRequest, String> {
-    let said: Value = serde_json::from_slice(body).map_err(|e| format!("no JSON: {e}"))?;
-    let Value::Object(members) = said else {
-        return Err("not a JSON object".into());
-    };
+    let Members(members) = serde_json::from_slice(body).map_err(|e| match e.classify() {
+        Category::Data => "not a JSON object".to_owned(),
+        _ => format!("no JSON: {e}"),
+    })?;
     let request = select(&members)?;
     if request.refresh && request.urls.is_empty() {
         return Err("\"refresh\" needs \"urls\": what is to be fetched".into());
@@ -22,9 +27,40 @@ pub fn read(body: &[u8]) -> Result<PurgeRequest, String> {
     Ok(request)
 }
 
-fn select(members: &Map<String, Value>) -> Result<PurgeRequest, String> {
+/// The members of an object, in order: of two with one name a map would drop the first, and its purge with it.
+struct Members(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members, D::Error> {
+        deserializer.deserialize_map(Collector)
+    }
+}
+
+struct Collector;
+
+impl<'de> Visitor<'de> for Collector {
+    type Value = Members;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(Members(members))
+    }
+}
+
+fn select(members: &[(String, Value)]) -> Result<PurgeRequest, String> {
     let mut request = PurgeRequest::default();
+    let mut names = HashSet::new();
     for (name, value) in members {
+        if !names.insert(name) {
+            return Err(format!("\"{name}\" is given twice"));
+        }
         let bytes = || -> Result<Vec<Box<[u8]>>, String> {
             let texts = strings(name, value)?.into_iter();
             Ok(texts.map(|text| text.as_bytes().into()).collect())
@@ -75,7 +111,9 @@ fn add_prefixes(request: &mut PurgeRequest, texts: &[&str]) {
 
 fn add_hosts(request: &mut PurgeRequest, texts: &[&str]) -> Result<(), String> {
     for text in texts {
-        let host = host_of(text).filter(|host| host.eq_ignore_ascii_case(text));
+        // `*.example.com` would find nothing.
+        let host =
+            host_of(text).filter(|host| host.eq_ignore_ascii_case(text) && !host.contains('*'));
         let host = host.ok_or_else(|| format!("\"{text}\" is no host name without a port"))?;
         request.hosts.push(host.into_bytes().into());
     }
@@ -123,7 +161,17 @@ mod tests {
             ("{\"keys\": [\"\"]}", "not empty"),
             ("{\"soft\": 1}", "\"soft\" must be true or false"),
             ("{\"urls\": [\"/b\"]}", "\"/b\" is no http or https URL"),
+            (
+                "{\"urls\": [\"http://h/a\"], \"urls\": [\"http://h/b\"]}",
+                "\"urls\" is given twice",
+            ),
+            ("{\"all\": true, \"all\": false}", "\"all\" is given twice"),
+            ("{\"all\": true", "no JSON"),
             ("{\"hosts\": [\"h:80\"]}", "\"h:80\" is no host name"),
+            (
+                "{\"hosts\": [\"*.h\"]}",
+                "\"*.h\" is no host name without a port",
+            ),
             ("{\"hosts\": [\"http://h\"]}", "no host name"),
             (
                 "{\"tags\": [\"a\"], \"refresh\": true}",
