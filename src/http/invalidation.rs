@@ -2,10 +2,19 @@
 
 use http::Method;
 
+/// Safe methods that `http` does not know, by the IANA registry of HTTP methods: what looks at a folder or searches
+/// changes nothing (RFC 4918 §9.1, RFC 3253 §3.6, RFC 5323 §2).
+const SAFE: [&str; 4] = ["PROPFIND", "REPORT", "SEARCH", "QUERY"];
+
+/// Returns whether the method is known to be safe (RFC 9110 §9.2.1).
+pub fn is_safe(method: &Method) -> bool {
+    method.is_safe() || SAFE.contains(&method.as_str())
+}
+
 /// Returns whether a response with this status to this method invalidates the target URI: the method is not
 /// known to be safe, and the status is 2xx or 3xx.
 pub fn invalidates(method: &Method, status: u16) -> bool {
-    !method.is_safe() && (200..400).contains(&status)
+    !is_safe(method) && (200..400).contains(&status)
 }
 
 /// Resolves `reference` (`Location` or `Content-Location`) against `base`, an absolute `http` or `https` URI.
@@ -128,18 +137,24 @@ mod tests {
     #[test]
     fn unsafe_methods_with_non_error_responses() {
         // RFC 9111 §4.4, RFC 9110 §9.2.1
-        let purge = Method::from_bytes(b"FROB").expect("a token");
+        let extension = |name: &str| Method::from_bytes(name.as_bytes()).expect("a token");
         for (method, status, want) in [
             (Method::POST, 200, true),
             (Method::PUT, 201, true),
             (Method::DELETE, 302, true),
-            (purge, 204, true),
+            (extension("FROB"), 204, true),
             (Method::POST, 400, false),
             (Method::POST, 500, false),
             (Method::POST, 100, false),
             (Method::GET, 200, false),
             (Method::HEAD, 200, false),
             (Method::OPTIONS, 200, false),
+            (extension("PROPFIND"), 207, false),
+            (extension("REPORT"), 200, false),
+            (extension("SEARCH"), 200, false),
+            (extension("QUERY"), 200, false),
+            (extension("PROPPATCH"), 207, true),
+            (extension("propfind"), 207, true),
         ] {
             assert_eq!(invalidates(&method, status), want, "{method} {status}");
         }

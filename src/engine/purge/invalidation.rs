@@ -8,7 +8,7 @@ use crate::engine::key::split;
 use crate::engine::policy::{Invalidate, Policy};
 use crate::engine::purge::tags;
 use crate::http::fields::each_named;
-use crate::http::invalidation::{invalidates, named_target};
+use crate::http::invalidation::{invalidates, is_safe, named_target};
 use crate::http::{Fields, cache_groups};
 
 /// A request with a method that is not cached, and the origin's response to it.
@@ -33,7 +33,7 @@ impl Invalidation<'_> {
     /// The labels of the origin's cache groups that the response invalidates; none for a safe method (RFC
     /// 9875 §3).
     pub(crate) fn groups(&self) -> Vec<u64> {
-        let unsafe_method = Method::from_bytes(self.method).is_ok_and(|method| !method.is_safe());
+        let unsafe_method = Method::from_bytes(self.method).is_ok_and(|method| !is_safe(&method));
         let groups = match unsafe_method {
             true => cache_groups::parse(self.fields, cache_groups::INVALIDATION),
             false => Vec::new(),
