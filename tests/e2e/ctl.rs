@@ -56,6 +56,7 @@ fn conf(origin: &Origin) -> Conf {
     Conf::caching(origin)
         .location("/swr", "swr_cache_stats;")
         .location("/purge", "swr_cache_purge zone=main;")
+        .location("/other", "return 200 '{}';")
 }
 
 #[test]
@@ -112,6 +113,13 @@ fn ctl_status_explain_purge() {
     assert!(says(1, &["status", "--node", &purge]).contains("405"));
     says(2, &["purge"]);
     says(2, &["explode"]);
+    // A location that is neither has purged nothing, whatever it answers.
+    let other = format!("http://{}/other", nginx.addr);
+    assert!(says(1, &["purge", "--all", "--node", &other]).contains("not that of swr_cache_purge"));
+    for json in [&[][..], &["--json"]] {
+        let explain = [&["explain", "http://localhost/", "--node", &other], json].concat();
+        assert!(says(1, &explain).contains("not that of swr_cache_stats"));
+    }
     assert!(says(2, &["status", "--node", "ftp://x"]).contains("was expected"));
     assert!(says(1, &["explain", "ftp://h/", "--node", &stats]).contains("http or https URL"));
 }

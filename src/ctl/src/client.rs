@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::Value;
 use ureq::Agent;
 use ureq::config::Config;
 use ureq::unversioned::resolver::DefaultResolver;
@@ -101,10 +102,21 @@ impl Answer {
         }
     }
 
+    /// The same as JSON, if it has this member: by it an answer of `location` is known from that of another one.
+    pub(crate) fn with(self, member: &str, location: &str) -> Result<Value, String> {
+        let wrong = |why: &str| format!("the answer is not that of {location}: {why}");
+        let said: Value =
+            serde_json::from_str(&self.accepted()?).map_err(|e| wrong(&e.to_string()))?;
+        match said.get(member) {
+            Some(_) => Ok(said),
+            None => Err(wrong(&format!("it has no \"{member}\""))),
+        }
+    }
+
     /// What a server said that did not answer 200.
     pub(crate) fn refusal(&self) -> String {
         let status = self.status;
-        let said: Option<serde_json::Value> = serde_json::from_str(&self.text).ok();
+        let said: Option<Value> = serde_json::from_str(&self.text).ok();
         let why = said.as_ref().and_then(|said| said["error"].as_str());
         match why {
             Some(why) => format!("the server says {status}: {why}"),

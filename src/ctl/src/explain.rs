@@ -1,7 +1,5 @@
 //! What would happen to a request.
 
-use serde_json::Value;
-
 use crate::arguments::Explain;
 use crate::client::Location;
 use crate::text::plain;
@@ -16,13 +14,12 @@ pub(crate) fn run(explain: &Explain, json: bool) -> Ended {
             .iter()
             .map(|field| ("header", field.as_str())),
     );
-    let text = location.get(&parameters)?.accepted()?;
+    let answer = location.get(&parameters)?;
+    let said = answer.with("says", "swr_cache_stats")?;
     if json {
-        print!("{text}");
+        println!("{said}");
         return Ok(End::Done);
     }
-    let said: Value = serde_json::from_str(&text)
-        .map_err(|e| format!("the answer is not that of swr_cache_stats: {e}"))?;
     println!("{}", plain(said["says"].as_str().unwrap_or_default()));
     for name in ["key", "zone", "location"] {
         if let Some(text) = said[name].as_str() {

@@ -38,11 +38,7 @@ pub(crate) fn run(purge: &Purge, json: bool) -> Ended {
     for node in &purge.nodes.nodes {
         let answer = Location::new(node)
             .post(&body)
-            .and_then(|answer| answer.accepted())
-            .and_then(|text| {
-                let said = serde_json::from_str::<Value>(&text);
-                said.map_err(|e| format!("the answer is not that of swr_cache_purge: {e}"))
-            });
+            .and_then(|answer| answer.with("purged", "swr_cache_purge"));
         let said = match answer {
             Ok(mut said) => {
                 said["node"] = json!(node);
