@@ -465,7 +465,7 @@ fn compress_by_a_thread_that_steps_back() {
     let worker = stats.iter().find(|stat| stat.contains("(nginx)"));
     let (nice, policy) = mine.and_then(of).expect("a thread");
     let (usual, _) = worker.and_then(of).expect("a worker");
-    assert_eq!((nice, policy), ((usual + 10).min(19), libc::SCHED_BATCH));
+    assert_eq!((nice, policy), ((usual + 19).min(19), libc::SCHED_BATCH));
 }
 
 /// A part of another response is needed as it is, whatever the client of the whole accepts.

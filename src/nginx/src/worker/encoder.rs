@@ -16,7 +16,12 @@ use crate::sys::one_thread::OneThread;
 const WAITING: usize = 64;
 
 /// What is added to the worker's niceness: requests come first, also where both have the same processor.
-const NICER: i32 = 10;
+///
+/// Linux lets the thread go on that has the earlier deadline, its turn divided by its weight (EEVDF, since 6.6). At niceness 19 and [`TURN`]
+/// that of this thread is later than that of any worker, whose turn is 3 ms at most; at 10 it was earlier, and a request that woke the
+/// worker could wait for the next tick of the scheduler. On a processor that requests fill it still gets a seventieth. SCHED_IDLE would leave
+/// it a three-hundredth, and have it wait for long while it holds a lock of the store; nor may an unprivileged thread ever leave it again.
+const NICER: i32 = 19;
 
 /// How long it goes on, in nanoseconds, where a request has something to do on the same processor: the least that Linux takes. Its usual
 /// turn of one or two milliseconds would be the latency of many a HIT. Linux before 6.12 ignores it.
