@@ -29,7 +29,10 @@ static MODULE_CONTEXT: ngx_http_module_t = ngx_http_module_t {
 };
 
 /// The one module of this file. nginx's own build (`config`) takes it by this name.
-#[expect(non_upper_case_globals, reason = "nginx's naming of modules")]
+#[cfg_attr(
+    feature = "export-modules",
+    expect(non_upper_case_globals, reason = "nginx's naming of modules")
+)]
 // SAFETY: no other module has this name, by which nginx tells modules apart (ngx_add_module).
 #[cfg_attr(not(feature = "export-modules"), unsafe(no_mangle))]
 pub(crate) static mut ngx_http_swr_cache_module: ngx_module_t = ngx_module_t {
