@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Installs what scripts/packages.txt (or the list that is named) has and this machine lacks. Costs nothing when all is
-# there.
+# Installs what the list that is named has and this machine lacks; without one, what scripts/packages.txt and tests/packages.txt have,
+# and what else the tests run with. Costs nothing when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-list=${1:-scripts/packages.txt}
+lists=("$@")
+[ $# -gt 0 ] || lists=(scripts/packages.txt tests/packages.txt)
 
 say() { echo "deps: $*"; }
 
@@ -12,7 +13,7 @@ if ! command -v cargo >/dev/null; then
     exit 1
 fi
 
-mapfile -t wanted < <(sed 's/#.*//' "$list" | xargs -n1)
+mapfile -t wanted < <(sed 's/#.*//' "${lists[@]}" | xargs -n1)
 
 if ! command -v dpkg-query >/dev/null; then
     say "this is not Debian or Ubuntu, so nothing is installed for you; needed (by Debian's names): ${wanted[*]}"

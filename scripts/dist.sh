@@ -9,7 +9,8 @@ cd "$(dirname "$0")/.."
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 name=swrcache-$version
 out=$PWD/build/dist
-only_here=(.ci .config .gitignore .github abi bench clippy.toml deny.toml examples/axum fuzz rustfmt.toml tests)
+only_here=(.ci .config .gitignore .github abi bench/{micro,servers,results.json} clippy.toml deny.toml examples/axum fuzz rustfmt.toml tests
+    scripts/{abi,bench_c,conformance,deb_test,deny,dist,dist_test,fuzz,miri,msrv,releases,sanitize,symbols,test}.sh scripts/dist_crates.py)
 
 [ -z "$(git status --porcelain --untracked-files=no)" ] || echo "dist: what is not committed stays out" >&2
 time=$(git log -1 --format=%ct)
