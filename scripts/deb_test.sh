@@ -1,38 +1,28 @@
 #!/usr/bin/env bash
 # Installs the packages that scripts/deb.sh has built with apt into a new Debian in a folder, and runs Debian's nginx there: caches,
-# upgrades, removes, purges. Needs root. All that it mounts and starts ends with the namespaces that it does so in.
+# upgrades, removes, purges. SUITE: those of another release. Needs root, and may mount; all that it mounts and starts ends with the
+# namespaces that it does so in.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# shellcheck disable=SC1091
+here=$(. /etc/os-release && echo "$VERSION_CODENAME")
+suite=${SUITE:-$here}
 built=$PWD/build/deb
+[ "$suite" = "$here" ] || built+=/$suite
 # shellcheck disable=SC2046 # names of packages are words
 fail() { echo "deb test: $*" >&2 && exit 1; }
 step() { echo "deb test: $*"; }
 
 # in_root COMMAND...
-in_root() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"; }
+in_root() {
+    chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive \
+        ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} "$@"
+}
 apt() { in_root apt-get -q -y --no-install-recommends "$@" >>"$root/apt.log" 2>&1 || { tail -20 "$root/apt.log" >&2; fail "apt-get $*"; }; }
 # all FOLDER: the packages in a folder of the root
 all() { (cd "$root" && printf '/%s\n' "$1"/*.deb); }
 version_of() { in_root dpkg-query -W -f '${Version}' "$1"; }
-
-# A Debian of this release with nothing in it, once: build/deb/debian.
-bare() {
-    local mirror
-    [ ! -e "$built/debian/etc/debian_version" ] || return 0
-    mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | head -1)
-    rm -rf "$built/debian"
-    debootstrap --variant=minbase "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$built/debian" "$mirror" >"$built/debootstrap.log" ||
-        { tail -20 "$built/debootstrap.log" >&2; fail debootstrap; }
-    # As this machine reaches its mirror.
-    cp -r /etc/apt/sources.list.d /etc/apt/apt.conf.d "$built/debian/etc/apt/"
-    rm -f "$built/debian/etc/apt/sources.list"
-    [ ! -f /etc/apt/sources.list ] || cp /etc/apt/sources.list "$built/debian/etc/apt/"
-    cp /etc/resolv.conf "$built/debian/etc/"
-    # No package that is installed may start a service.
-    printf '#!/bin/sh\nexit 101\n' >"$built/debian/usr/sbin/policy-rc.d"
-    chmod 755 "$built/debian/usr/sbin/policy-rc.d"
-}
 
 # The same packages with a higher version.
 newer() {
@@ -90,6 +80,9 @@ END
     sees HIT
     [[ $(in_root swrcachectl status --node http://127.0.0.1:8080/swr) == *main* ]] || fail "swrcachectl shows no zone main"
 
+    [ -n "$(cd "$root" && find usr/lib/systemd lib/systemd -name swrcachectl-follow.service)" ] || fail "there is no unit for swrcachectl follow"
+    [ -z "$(find "$root/etc/systemd" -name '*swrcachectl*')" ] || fail "swrcachectl follow is enabled"
+
     step "an upgrade to $version+1, while nginx runs"
     apt install $(all newer)
     [ "$(version_of libnginx-mod-http-swr-cache)" = "$version+1" ] || fail "the version after the upgrade"
@@ -140,7 +133,7 @@ sees() {
     step "$got"
 }
 
-# A program against the development files, linked here and run there.
+# A program against the development files, linked here and run there, where the C library may be newer.
 links() {
     local lib
     lib=$(cd "$root" && echo usr/lib/*/libswrcache.so)
@@ -151,7 +144,7 @@ int main(void) { return puts(swrcache_version()) < 0; }
 C
     export PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_LIBDIR=$root/${lib%/*}/pkgconfig
     # shellcheck disable=SC2046 # words
-    gcc "$work/version.c" -o "$root/version" $(pkg-config --cflags --libs swrcache)
+    gcc "$work/version.c" -o "$root/version" -Wl,--allow-shlib-undefined $(pkg-config --cflags --libs swrcache)
     step "a C program with libswrcache $(in_root /version)"
 }
 
@@ -163,10 +156,10 @@ if [ $# -gt 0 ]; then
     exit
 fi
 
-[ "$(id -u)" = 0 ] || fail "needs root, for a root of its own"
+# A Debian with nothing in it: made once.
+scripts/root.sh "$suite" "$built/debian"
 lintian --fail-on error "$built"/*.changes
 step "lintian finds no error"
-bare
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 root=$work/root

@@ -1,25 +1,19 @@
 #!/usr/bin/env bash
 # With the oldest Rust that the manifest names, which is Debian 13's, in roots of their own: `make lib install` where there is nothing
-# but cargo, a C compiler and make (build/bare), and the module and swrcachectl (build/msrv). Needs root and debootstrap.
+# but cargo, a C compiler and make (build/bare), and the module and swrcachectl (build/msrv). As root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 registry=${CARGO_HOME:-$HOME/.cargo}/registry
 fail() { echo "msrv: $*" >&2; exit 1; }
 
-[ "$(id -u)" = 0 ] || fail "needs root, for a root of its own"
-command -v debootstrap >/dev/null || fail "needs debootstrap"
 want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 cargo fetch --locked
 
 # root FOLDER PACKAGES...: a root with these packages and what is in this folder
 root() {
-    local root=$1 mirror have
-    shift
-    # A mirror that apt knows, since it can be reached.
-    mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null | head -1)
-    [ -e "$root/etc/debian_version" ] || debootstrap --variant=minbase --include="$(IFS=, && echo "$*")" \
-        trixie "$root" "${mirror:-http://deb.debian.org/debian}"
+    local root=$1 have
+    scripts/root.sh trixie "$@"
     rm -rf "$root/swrcache" "$root/installed" && mkdir -p "$root/swrcache" "$root/root/.cargo/registry"
     git ls-files -z | xargs -0 cp --parents -t "$root/swrcache"
     cp -a "$registry/cache" "$registry/index" "$root/root/.cargo/registry/"
@@ -40,7 +34,7 @@ within build/bare gcc version.c -I/installed/usr/include -L/installed/usr/lib/sw
 within build/bare env LD_LIBRARY_PATH=/installed/usr/lib/swr ./version
 echo "msrv: 'make lib install' needs $(chroot build/bare rustc --version), gcc and make"
 
-root build/msrv cargo rustc gcc make libclang-dev libpcre2-dev zlib1g-dev libssl-dev ca-certificates
+root build/msrv cargo rustc gcc make libclang-dev libpcre2-dev zlib1g-dev libssl-dev
 within build/msrv cargo check --locked
 within build/msrv cargo check --locked -p swrcachectl
 within build/msrv cargo check --locked --release -p swrcache-nginx --features vendored --target-dir /target/nginx
