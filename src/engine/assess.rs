@@ -3,7 +3,7 @@
 use super::decide::presence::Presence;
 use super::phase::{Windows, binds};
 use super::policy::{Method, Policy};
-use super::record::{Head, Writer};
+use super::record::{RecordHead, Writer};
 use super::request::Request;
 use super::storability::{self, Received};
 use super::verdict::Unstored;
@@ -62,7 +62,7 @@ pub fn assess(
         Err(reason) => return Assessed::Refused(reason),
     };
     let record = Writer::new(b"").lines().finish(&facts);
-    let Some(head) = record.as_deref().and_then(Head::decode) else {
+    let Some(head) = record.as_deref().and_then(RecordHead::decode) else {
         return Assessed::Refused(Unstored::HeaderTooLarge);
     };
     Assessed::Storable(Good {

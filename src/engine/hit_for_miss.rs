@@ -33,7 +33,7 @@ const CAUSE: usize = 3;
 
 /// What is remembered about a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Memory {
+pub(crate) enum HitForMiss {
     /// Nothing: its requests go through the cache.
     None,
     /// Its response could not be stored: its requests pass.
@@ -42,14 +42,14 @@ pub(crate) enum Memory {
     Probe,
 }
 
-impl Memory {
-    pub(crate) fn of(marker: &MarkerView, now: Millis) -> Memory {
+impl HitForMiss {
+    pub(crate) fn of(marker: &MarkerView, now: Millis) -> HitForMiss {
         match marker.attributes[PASS_UNTIL].saturating_sub(now) {
-            0 => Memory::None,
-            left if left <= PROBE => Memory::Probe,
-            left if left <= PASS + PROBE + CLOCKS_DIFFER => Memory::Pass,
+            0 => HitForMiss::None,
+            left if left <= PROBE => HitForMiss::Probe,
+            left if left <= PASS + PROBE + CLOCKS_DIFFER => HitForMiss::Pass,
             // It was remembered before the clock was set back.
-            _ => Memory::None,
+            _ => HitForMiss::None,
         }
     }
 }

@@ -92,7 +92,7 @@ pub use decide::decision::{Answer, Decision, Pass, Serve, Wait};
 pub use decide::reply::{HeadLines, ReadOn, ReplyBody};
 pub use encode::{EncodeQueue, Encoder};
 pub use explain::{
-    Action, Advice, Explanation, Fails, Remembered, Variant, Verdict, advice,
+    Action, Advice, ExplainedDecision, Explanation, Fails, Remembered, Variant, advice,
     table as reasons_table,
 };
 pub use fetch::{Aside, Delivery, Failure, Fetch, Order, Response, Wants, Withheld};
@@ -106,7 +106,7 @@ pub use purge::api::read as read_purge;
 pub use purge::by_method::ByMethod;
 pub use purge::invalidation::Invalidation;
 pub use purge::mode::PurgeMode;
-pub use purge::request::{Found, PurgeRequest};
+pub use purge::request::{PurgeRequest, Resolved};
 pub use purge::{Removal, Selection};
 pub use record::stored::{EntityTag, HostFields, Stored};
 pub use request::{Request, Turn};

@@ -4,7 +4,7 @@
 //! `max-age=60, stale-while-revalidate=300` is served for the last time at an age of 359.999 s.
 
 use super::policy::{GRANTED, Policy, SECOND, UseStale, Window};
-use super::record::{Flags, Head};
+use super::record::{Flags, RecordHead};
 use crate::store::Millis;
 
 /// The phase of an entry.
@@ -40,7 +40,7 @@ impl Windows {
     };
 
     #[inline]
-    pub(crate) fn of(head: &Head, policy: &Policy) -> Windows {
+    pub(crate) fn of(head: &RecordHead, policy: &Policy) -> Windows {
         // §5.2.2.4: a response with `no-cache` is validated at each use, whatever its lifetime.
         let fresh_until = match head.flags.has(Flags::NO_CACHE) {
             true => 0,
@@ -75,16 +75,16 @@ impl Windows {
 
 /// Whether the origin forbids stale service explicitly: `must-revalidate`, `proxy-revalidate` and `no-cache` override
 /// every window, whether the origin or the configuration gives it (RFC 9111 §4.2.4).
-pub(crate) fn binds(head: &Head) -> bool {
+pub(crate) fn binds(head: &RecordHead) -> bool {
     head.flags.0 & (Flags::MUST_REVALIDATE.0 | Flags::NO_CACHE.0) != 0
 }
 
-fn swr(head: &Head, policy: &Policy) -> Millis {
+fn swr(head: &RecordHead, policy: &Policy) -> Millis {
     let granted = policy.use_stale.written && policy.use_stale.has(UseStale::UPDATING);
     window(head, policy.swr, head.swr, granted)
 }
 
-fn sie(head: &Head, policy: &Policy) -> Millis {
+fn sie(head: &RecordHead, policy: &Policy) -> Millis {
     if !policy.use_stale.covers_any() {
         return 0;
     }
@@ -96,7 +96,7 @@ fn sie(head: &Head, policy: &Policy) -> Millis {
 ///
 /// A response that was never fresh (`max-age=0`, or no lifetime at all) has the origin's own windows only: a location
 /// may extend the use of a response, but not make an unusable one usable.
-fn window(head: &Head, configured: Window, origin: Option<u32>, granted: bool) -> Millis {
+fn window(head: &RecordHead, configured: Window, origin: Option<u32>, granted: bool) -> Millis {
     if binds(head) {
         return 0;
     }
@@ -116,7 +116,7 @@ fn window(head: &Head, configured: Window, origin: Option<u32>, granted: bool) -
 /// Reads everything in a record, which may be damaged: the tests require that this does not panic.
 #[cfg(any(test, fuzzing))]
 pub fn read_record(record: &[u8]) {
-    let Some(head) = Head::decode(record) else {
+    let Some(head) = RecordHead::decode(record) else {
         return;
     };
     head.etag(record);
@@ -134,7 +134,7 @@ mod tests {
     use crate::engine::record::{Facts, Writer};
 
     /// An entry stored at time 0 with a lifetime of 60 s.
-    fn head(flags: Flags, swr: Option<u32>, sie: Option<u32>) -> Head {
+    fn head(flags: Flags, swr: Option<u32>, sie: Option<u32>) -> RecordHead {
         let facts = Facts {
             flags,
             lifetime: 60_000,
@@ -143,10 +143,10 @@ mod tests {
             ..Facts::default()
         };
         let record = Writer::new(b"").lines().finish(&facts).unwrap();
-        Head::decode(&record).unwrap()
+        RecordHead::decode(&record).unwrap()
     }
 
-    fn windows(head: &Head, change: impl FnOnce(&mut Policy)) -> (Millis, Millis) {
+    fn windows(head: &RecordHead, change: impl FnOnce(&mut Policy)) -> (Millis, Millis) {
         let mut policy = Policy::default();
         change(&mut policy);
         let windows = Windows::of(head, &policy);
@@ -230,7 +230,7 @@ mod tests {
                 ..Facts::default()
             };
             let record = Writer::new(b"").lines().finish(&facts).unwrap();
-            Head::decode(&record).unwrap()
+            RecordHead::decode(&record).unwrap()
         };
         let policies: [fn(&mut Policy); 3] = [
             |policy| policy.swr = Window::Default(5_000),

@@ -15,13 +15,13 @@ use super::error::{
     Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EINVAL, SWRCACHE_EREGION, SWRCACHE_ESTATE,
     SWRCACHE_ETIMEDOUT, SWRCACHE_EUNSUPPORTED,
 };
-use super::handle::{Handle, Kind, call};
+use super::handle::{Handle, HandleKind, call};
 use super::log::{SWRCACHE_LOG_ERROR, SWRCACHE_LOG_NOTICE, log};
 use super::types::{self, SWRCACHE_NUL, Sized_, bytes, put};
 use super::wake::{UNSURE, UNWOKEN, Wake};
 use crate::engine;
 use crate::engine::stats::counted;
-use crate::store::{Found, Millis, Region, RegionOptions, Share, StoreError};
+use crate::store::{Millis, Predecessor, Region, RegionOptions, Share, StoreError};
 
 /// Memory of this process alone: a process that it forks has no cache there, and is told to pass.
 pub const SWRCACHE_PRIVATE: c_int = 0;
@@ -241,7 +241,7 @@ impl Drop for CacheValue {
     }
 }
 
-impl Kind for CacheValue {
+impl HandleKind for CacheValue {
     const MAGIC: u32 = 0x7377_7201;
 }
 
@@ -296,7 +296,7 @@ unsafe fn region(options: &Options) -> Result<Region> {
                 bytes(options.path, SWRCACHE_NUL)
             }?));
             let (region, found) = Region::file(path, options.size, &how)?;
-            if let Found::Useless(why) = found {
+            if let Predecessor::Useless(why) = found {
                 let path = path.display();
                 log(
                     SWRCACHE_LOG_NOTICE,

@@ -18,12 +18,12 @@ use std::sync::atomic::Ordering::{AcqRel, Release};
 use super::cache::Shared;
 use super::count::Count;
 use super::error::{Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EINVAL, SWRCACHE_ESTATE};
-use super::handle::{Handle, Kind, call};
+use super::handle::{Handle, HandleKind, call};
 use super::policy::Settings;
-use super::reply::{self, Fetched, For, Reply};
+use super::reply::{self, For, LedFetch, Reply};
 use super::request::{OwnedRequest, Request, unkeyed};
-use super::response::{Answered, Response, failure_of};
-use super::statistics::{self, Told};
+use super::response::{CheckedResponse, Response, failure_of};
+use super::statistics::{self, ClientAnswer};
 use super::status::word;
 use super::types::{self, Field, Owned, bytes, field, put, put_text};
 use crate::engine::{self, Aside, Delivery, Failure, Order, Part, Reason, Wants, cache_status};
@@ -80,7 +80,7 @@ pub struct FetchValue {
 // SAFETY: the pointers in `sends` lead into memory of this same value.
 unsafe impl Send for FetchValue {}
 
-impl Kind for FetchValue {
+impl HandleKind for FetchValue {
     const MAGIC: u32 = 0x7377_7204;
 }
 
@@ -241,7 +241,7 @@ impl FetchValue {
         let waited = self.cache.now().saturating_sub(self.began);
         statistics::count(
             &self.cache,
-            &Told {
+            &ClientAnswer {
                 status: aside.status,
                 reason: aside.reason,
                 led: Some((self.life.asked(), waited)),
@@ -251,7 +251,7 @@ impl FetchValue {
         );
     }
 
-    pub(crate) fn respond(&mut self, answered: &Answered<'_>) -> Result<c_int> {
+    pub(crate) fn respond(&mut self, answered: &CheckedResponse<'_>) -> Result<c_int> {
         if self.life.wants() != Wants::Header {
             return Err(SWRCACHE_ESTATE.into());
         }
@@ -315,7 +315,7 @@ impl FetchValue {
         })?;
         statistics::count(
             &self.cache,
-            &Told {
+            &ClientAnswer {
                 status: serve.status,
                 reason: serve.reason,
                 led: Some((self.life.asked(), now.saturating_sub(self.began))),
@@ -323,7 +323,7 @@ impl FetchValue {
                 coding: serve.object.coding(),
             },
         );
-        let fetched = Fetched {
+        let fetched = LedFetch {
             asked: self.life.asked(),
             status: self.status,
             outgrown: Arc::clone(&self.outgrown),
@@ -527,7 +527,7 @@ pub unsafe extern "C" fn swrcache_fetch_respond(
 ) -> c_int {
     let answered = |fetch: &mut FetchValue| {
         // SAFETY: the caller's promise.
-        let answered = unsafe { Answered::read(response) }?;
+        let answered = unsafe { CheckedResponse::read(response) }?;
         fetch.respond(&answered)
     };
     // SAFETY: NULL or writable.

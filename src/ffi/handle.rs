@@ -50,14 +50,14 @@ pub(crate) fn call(f: impl FnOnce() -> Result<()>) -> c_int {
 
 /// What a C program holds of ours. The number tells kinds of handles apart, and live ones from freed memory as well as
 /// can be done.
-pub struct Handle<T: Kind> {
+pub struct Handle<T: HandleKind> {
     magic: AtomicU32,
     state: AtomicU32,
     value: UnsafeCell<T>,
 }
 
 /// A kind of handle.
-pub trait Kind {
+pub trait HandleKind {
     /// Its number.
     const MAGIC: u32;
 }
@@ -72,7 +72,7 @@ impl Drop for Poison<'_> {
     }
 }
 
-impl<T: Kind> Handle<T> {
+impl<T: HandleKind> Handle<T> {
     /// A handle for C, to be given back to [`Handle::free`].
     pub(crate) fn give(value: T) -> *mut Handle<T> {
         // SAFETY: the value is written, whole.
@@ -198,11 +198,11 @@ mod tests {
     use super::*;
 
     struct Thing(u32);
-    impl Kind for Thing {
+    impl HandleKind for Thing {
         const MAGIC: u32 = 1;
     }
     struct Other;
-    impl Kind for Other {
+    impl HandleKind for Other {
         const MAGIC: u32 = 2;
     }
 

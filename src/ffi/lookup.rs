@@ -15,10 +15,10 @@ use super::handle::{Handle, call};
 use super::policy::{Policy, Settings};
 use super::reply::{self, For, Reply};
 use super::request::{Key, LookupRequest, Request};
-use super::statistics::{self, Told};
+use super::statistics::{self, ClientAnswer};
 use super::status::{SWRCACHE_STATUS_NONE, status_word, word};
 use super::types::{self, Sized_, put_text, text};
-use crate::engine::{self, Decision as Verdict, Part, Passed, Turn};
+use crate::engine::{self, Decision as EngineDecision, Part, Passed, Turn};
 
 /// Pass: send the request to the origin yourself, and its response to the client. The cache takes no part.
 pub const SWRCACHE_PASS: c_int = 0;
@@ -166,7 +166,7 @@ fn decide(
         .engine
         .decide(&request, &policy.rules, asked.turn, now);
     match &mut verdict {
-        Verdict::Serve(serve) => {
+        EngineDecision::Serve(serve) => {
             // SAFETY: this is the last use of the verdict: it is forgotten, and nothing in between can panic.
             unsafe { served(cache, policy, asked, serve, told) };
             mem::forget(verdict);
@@ -211,7 +211,7 @@ unsafe fn served(
 ) {
     statistics::count(
         cache,
-        &Told {
+        &ClientAnswer {
             status: serve.status,
             reason: serve.reason,
             led: None,
@@ -235,33 +235,33 @@ fn not_served(
     cache: &Arc<Shared>,
     policy: &Arc<Settings>,
     asked: &LookupRequest<'_>,
-    verdict: Verdict,
+    verdict: EngineDecision,
     told: &mut Decision,
 ) {
     let (action, reason) = match verdict {
-        Verdict::Serve(serve) => {
+        EngineDecision::Serve(serve) => {
             // SAFETY: not used again, and not dropped.
             return unsafe { served(cache, policy, asked, &mut ManuallyDrop::new(serve), told) };
         }
-        Verdict::Wait(wait) => {
+        EngineDecision::Wait(wait) => {
             cache.counters.add(Count::Wait, 1);
             cache.look_for_dead();
             cache.awaited();
             told.until = wait.until;
             (SWRCACHE_WAIT, wait.reason)
         }
-        Verdict::Fetch(life) => {
+        EngineDecision::Fetch(life) => {
             let reason = life.asked();
             told.status = status_word(Some(life.status()));
             told.until = life.patience().unwrap_or(0);
             told.fetch = fetch(cache, policy, *life, asked);
             (SWRCACHE_FETCH, reason.reason())
         }
-        Verdict::Pass(pass) => {
+        EngineDecision::Pass(pass) => {
             if let Some(status) = pass.status {
                 statistics::count(
                     cache,
-                    &Told {
+                    &ClientAnswer {
                         status,
                         reason: pass.reason.into(),
                         led: None,
@@ -273,7 +273,7 @@ fn not_served(
             told.status = status_word(pass.status);
             (SWRCACHE_PASS, pass.reason.reason())
         }
-        Verdict::GatewayTimeout(reason) => (SWRCACHE_GATEWAY_TIMEOUT, reason),
+        EngineDecision::GatewayTimeout(reason) => (SWRCACHE_GATEWAY_TIMEOUT, reason),
     };
     told.action = action;
     told.reason = word(reason);

@@ -8,7 +8,7 @@ use super::error::{Result, SWRCACHE_EAGAIN};
 use super::handle::Handle;
 use super::policy::{Policy, Settings};
 use super::request::{Key, LookupRequest, Request};
-use super::response::{Answered, Response};
+use super::response::{CheckedResponse, Response};
 use crate::engine::{Invalidation, Method};
 
 /// Says how the origin answered a request that was told to pass (`SWRCACHE_PASS`); call it when the head has come.
@@ -39,7 +39,7 @@ pub unsafe extern "C" fn swrcache_passed(
         let (asked, answered) = unsafe {
             (
                 LookupRequest::read(request, &mut room)?,
-                Answered::read(response)?,
+                CheckedResponse::read(response)?,
             )
         };
         // SAFETY: NULL or live.
@@ -56,7 +56,12 @@ pub unsafe extern "C" fn swrcache_passed(
     })
 }
 
-fn head(cache: &Shared, policy: &Settings, asked: &LookupRequest<'_>, answered: &Answered<'_>) {
+fn head(
+    cache: &Shared,
+    policy: &Settings,
+    asked: &LookupRequest<'_>,
+    answered: &CheckedResponse<'_>,
+) {
     let now = cache.now();
     let response = answered.response(asked.origin, (now, now));
     cache
@@ -68,7 +73,7 @@ fn invalidate(
     cache: &Shared,
     policy: &Settings,
     asked: &LookupRequest<'_>,
-    answered: &Answered<'_>,
+    answered: &CheckedResponse<'_>,
 ) -> Result<()> {
     let request = asked.request(true);
     let invalidation = Invalidation {

@@ -12,7 +12,7 @@ use super::policy::{Policy, Settings};
 use super::reply::{self, For};
 use super::request::{LookupRequest, Request};
 use super::status::{status_word, word};
-use crate::engine::Decision as Verdict;
+use crate::engine::Decision as EngineDecision;
 
 /// Tells what `swrcache_lookup` would say, without its effects: nothing is claimed, counted, remembered or removed, and what is stored is
 /// not kept for longer because of it.
@@ -46,16 +46,16 @@ fn peek(
 ) {
     let (request, now) = (asked.request(true), cache.now());
     let (action, status, reason) = match cache.engine.peek(&request, &policy.rules, now) {
-        Verdict::Serve(mut serve) => {
+        EngineDecision::Serve(mut serve) => {
             serve.refresh = None;
             let (status, reason) = (serve.status, serve.reason);
             told.reply = reply::give(cache, policy, asked.method, serve, For::Nobody);
             (SWRCACHE_SERVE, Some(status), reason)
         }
-        Verdict::Wait(wait) => (SWRCACHE_WAIT, None, wait.reason),
-        Verdict::Fetch(life) => (SWRCACHE_FETCH, Some(life.status()), life.asked().reason()),
-        Verdict::Pass(pass) => (SWRCACHE_PASS, pass.status, pass.reason.reason()),
-        Verdict::GatewayTimeout(reason) => (SWRCACHE_GATEWAY_TIMEOUT, None, reason),
+        EngineDecision::Wait(wait) => (SWRCACHE_WAIT, None, wait.reason),
+        EngineDecision::Fetch(life) => (SWRCACHE_FETCH, Some(life.status()), life.asked().reason()),
+        EngineDecision::Pass(pass) => (SWRCACHE_PASS, pass.status, pass.reason.reason()),
+        EngineDecision::GatewayTimeout(reason) => (SWRCACHE_GATEWAY_TIMEOUT, None, reason),
     };
     told.action = action;
     told.status = status_word(status);

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int};
 use std::sync::Arc;
 
 use super::error::{Error, SWRCACHE_EINVAL};
-use super::handle::{Handle, Kind, call};
+use super::handle::{Handle, HandleKind, call};
 use super::types::{put, text};
 use crate::engine::policy::set::refuse;
 use crate::engine::{Directives, Policy as Rules};
@@ -75,7 +75,7 @@ impl Settings {
 /// What is behind a `swrcache_policy`.
 pub struct PolicyValue(pub(crate) Arc<Settings>);
 
-impl Kind for PolicyValue {
+impl HandleKind for PolicyValue {
     const MAGIC: u32 = 0x7377_7202;
 }
 

@@ -7,7 +7,7 @@ use super::error::{Error, Result, SWRCACHE_EINVAL};
 use super::handle::{Handle, call};
 use super::policy::Policy;
 use super::request::{Key, LookupRequest, Request};
-use super::response::{Answered, Response};
+use super::response::{CheckedResponse, Response};
 use super::status::word;
 use super::types::{self, Sized_, bytes, put};
 use crate::engine::{Assessed, Method, Phase, Windows, assess};
@@ -123,7 +123,7 @@ pub unsafe extern "C" fn swrcache_judge(
         // SAFETY: the caller's promise, here and below.
         let asked = unsafe { LookupRequest::read(request, &mut room) }?;
         // SAFETY: see above.
-        let answered = unsafe { Answered::read(response) }?;
+        let answered = unsafe { CheckedResponse::read(response) }?;
         // SAFETY: see above.
         let assessed = unsafe {
             Handle::with_ref(policy, |policy| {

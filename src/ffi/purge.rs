@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::cache::{Cache, Shared, shared};
 use super::count::Count;
 use super::error::{Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EINVAL};
-use super::handle::{Handle, Kind, call};
+use super::handle::{Handle, HandleKind, call};
 use super::request::{Key, keyed};
 use super::types::{bytes, put};
 use crate::engine::{PurgeMode, Removal, Selection};
@@ -36,7 +36,7 @@ pub struct PurgerValue {
     counted: u64,
 }
 
-impl Kind for PurgerValue {
+impl HandleKind for PurgerValue {
     const MAGIC: u32 = 0x7377_7207;
 }
 

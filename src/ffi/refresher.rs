@@ -12,7 +12,7 @@ use super::cache::{Cache, Shared};
 use super::count::Count;
 use super::error::{Error, Result, SWRCACHE_EFULL, SWRCACHE_EINVAL};
 use super::fetch::{Fetch, swrcache_fetch_free};
-use super::handle::{Handle, Kind, call};
+use super::handle::{Handle, HandleKind, call};
 use super::types::{self, Sized_, put};
 
 /// Carries out a fetch: asks the origin, and calls `swrcache_fetch_respond`, `_write`, `_finish` or `_fail`.
@@ -85,7 +85,7 @@ pub struct RefresherValue {
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Kind for RefresherValue {
+impl HandleKind for RefresherValue {
     const MAGIC: u32 = 0x7377_7205;
 }
 

@@ -14,7 +14,7 @@ use super::cache::Shared;
 use super::error::{
     Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EBROKEN, SWRCACHE_EINVAL, SWRCACHE_EOUTGROWN,
 };
-use super::handle::{Handle, Kind, call};
+use super::handle::{Handle, HandleKind, call};
 use super::policy::Settings;
 use super::status::{status_word, word};
 use super::types::{self, Field, Sized_, field, put};
@@ -48,13 +48,13 @@ pub(crate) enum For {
     /// A client whose request was looked up.
     Client,
     /// A client that waited for a fetch.
-    Leader(Fetched),
+    Leader(LedFetch),
     /// A host that only looks.
     Nobody,
 }
 
 /// What a client that waited for a fetch gets to know of it.
-pub(crate) struct Fetched {
+pub(crate) struct LedFetch {
     /// Why the origin was asked.
     pub(crate) asked: Asked,
     /// What it said; 0 is nothing.
@@ -68,7 +68,7 @@ struct Made {
     body: ReplyBody,
 }
 
-impl Kind for ReplyValue {
+impl HandleKind for ReplyValue {
     const MAGIC: u32 = 0x7377_7203;
 }
 

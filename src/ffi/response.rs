@@ -53,7 +53,7 @@ unsafe impl Sized_ for Response {
 }
 
 /// A response of the caller's, checked.
-pub(crate) struct Answered<'a> {
+pub(crate) struct CheckedResponse<'a> {
     pub(crate) status: u16,
     /// The origin's fields.
     pub(crate) judge: Lines<'a>,
@@ -64,10 +64,10 @@ pub(crate) struct Answered<'a> {
     failure: Option<Failure>,
 }
 
-impl<'a> Answered<'a> {
+impl<'a> CheckedResponse<'a> {
     /// # Safety
     /// NULL, or `struct_size` bytes are readable, and what they point to, for as long as the result is used.
-    pub(crate) unsafe fn read(response: *const Response) -> Result<Answered<'a>> {
+    pub(crate) unsafe fn read(response: *const Response) -> Result<CheckedResponse<'a>> {
         // SAFETY: the caller's promise, here and below.
         let response = unsafe { types::read(response) }?;
         // SAFETY: see above.
@@ -80,7 +80,7 @@ impl<'a> Answered<'a> {
         if response.flags & !SWRCACHE_NO_CACHE != 0 || response.reserved != 0 {
             return Err(Error::new(SWRCACHE_EINVAL, "unknown flags of a response"));
         }
-        Ok(Answered {
+        Ok(CheckedResponse {
             status: match status_of(response.status)? {
                 100..200 => {
                     return Err(Error::new(

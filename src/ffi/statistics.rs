@@ -72,7 +72,7 @@ fn tree(cache: &Shared, name: &str) -> Result<Tree> {
 }
 
 /// How a client is answered, for the figures.
-pub(crate) struct Told {
+pub(crate) struct ClientAnswer {
     pub(crate) status: Status,
     pub(crate) reason: Reason,
     /// Why the origin was asked by the fetch that the client leads, and how long the client waited for it.
@@ -85,17 +85,17 @@ pub(crate) struct Told {
 
 /// Counts an answer, in this process and in the memory.
 #[inline]
-pub(crate) fn count(cache: &Shared, told: &Told) {
-    cache.counters.status(told.status);
+pub(crate) fn count(cache: &Shared, answer: &ClientAnswer) {
+    cache.counters.status(answer.status);
     cache.engine.count(&Answered {
-        status: Some(told.status),
-        reason: Some(told.reason),
-        asked: told.led.map(|(asked, _)| asked),
-        waited: told.led.map(|(_, waited)| waited),
-        from_store: told.ttl.is_some(),
-        ttl: told.ttl,
+        status: Some(answer.status),
+        reason: Some(answer.reason),
+        asked: answer.led.map(|(asked, _)| asked),
+        waited: answer.led.map(|(_, waited)| waited),
+        from_store: answer.ttl.is_some(),
+        ttl: answer.ttl,
         // What a host has read of its reply is known when that is freed.
         bytes: 0,
-        coding: told.coding,
+        coding: answer.coding,
     });
 }

@@ -31,12 +31,12 @@ pub(crate) struct Wake {
     /// Other processes may come.
     shared: bool,
     generation: AtomicU64,
-    state: Mutex<State>,
+    state: Mutex<ProcessState>,
     turn: Condvar,
 }
 
 /// What a process has of its own; a forked one begins anew.
-struct State {
+struct ProcessState {
     pid: u32,
     waker: Option<WakerId>,
     /// Rings where nobody else may.
@@ -54,7 +54,7 @@ impl Wake {
             wakers: Arc::new(Wakers::new(processes)?),
             shared,
             generation: AtomicU64::new(0),
-            state: Mutex::new(State {
+            state: Mutex::new(ProcessState {
                 pid: 0,
                 waker: None,
                 timer: None,
@@ -85,7 +85,7 @@ impl Wake {
             Some(_) if !self.shared => None,
             _ => Some(Arc::new(Timer::new()?)),
         };
-        *state = State {
+        *state = ProcessState {
             pid: std::process::id(),
             waker,
             timer,
@@ -122,7 +122,7 @@ impl Wake {
         self.watcher_of(&self.state.lock())
     }
 
-    fn watcher_of(&self, state: &State) -> io::Result<Watcher> {
+    fn watcher_of(&self, state: &ProcessState) -> io::Result<Watcher> {
         let waker = state.waker.map(|waker| self.wakers.fd(waker));
         Watcher::new(waker, state.timer.clone())
     }
@@ -164,7 +164,7 @@ impl Wake {
     }
 
     /// What the threads listen on; nothing if no descriptor could be opened.
-    fn threads(&self, state: &mut State) -> Option<Arc<Watcher>> {
+    fn threads(&self, state: &mut ProcessState) -> Option<Arc<Watcher>> {
         if state.threads.is_none() {
             state.threads = self.watcher_of(state).ok().map(Arc::new);
         }

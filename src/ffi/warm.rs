@@ -9,7 +9,7 @@ use super::fetch::{FetchValue, SWRCACHE_DO_STORE};
 use super::handle::Handle;
 use super::policy::{Policy, Settings};
 use super::request::{Key, LookupRequest, Request};
-use super::response::{Answered, Response};
+use super::response::{CheckedResponse, Response};
 use super::types::bytes;
 use crate::engine::Decision;
 
@@ -44,7 +44,7 @@ pub unsafe extern "C" fn swrcache_store(
         let (asked, answered, body) = unsafe {
             (
                 LookupRequest::read(request, &mut room)?,
-                Answered::read(response)?,
+                CheckedResponse::read(response)?,
                 bytes(body, len)?,
             )
         };
@@ -60,7 +60,7 @@ pub unsafe extern "C" fn swrcache_store(
 fn store(
     cache: &Arc<Shared>,
     policy: &Arc<Settings>,
-    (asked, answered): (&LookupRequest<'_>, &Answered<'_>),
+    (asked, answered): (&LookupRequest<'_>, &CheckedResponse<'_>),
     body: &[u8],
 ) -> Result<()> {
     let verdict = cache

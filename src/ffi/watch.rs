@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::cache::{Cache, Shared};
 use super::error::{Error, Result, SWRCACHE_ESTATE};
-use super::handle::{Handle, Kind, call};
+use super::handle::{Handle, HandleKind, call};
 use super::types::put;
 use super::wake::Watcher;
 
@@ -18,7 +18,7 @@ pub struct WatchValue {
     _cache: Arc<Shared>,
 }
 
-impl Kind for WatchValue {
+impl HandleKind for WatchValue {
     const MAGIC: u32 = 0x7377_7206;
 }
 

@@ -51,23 +51,23 @@ impl OverLimit {
 
 /// Checks the header of a response; the error is the first limit that it exceeds.
 pub fn check(fields: &dyn Fields) -> Result<(), OverLimit> {
-    let mut tally = Tally::default();
+    let mut size = HeaderSize::default();
     let mut verdict = Ok(());
     fields.each(&mut |name, value| {
         if verdict.is_ok() {
-            verdict = tally.line(name, value);
+            verdict = size.line(name, value);
         }
     });
     verdict
 }
 
 #[derive(Default)]
-struct Tally {
+struct HeaderSize {
     lines: usize,
     bytes: usize,
 }
 
-impl Tally {
+impl HeaderSize {
     fn line(&mut self, name: &[u8], value: &[u8]) -> Result<(), OverLimit> {
         self.lines += 1;
         self.bytes = self.bytes.saturating_add(name.len() + value.len());

@@ -48,6 +48,6 @@ pub use memory::layout::Millis;
 pub(crate) use memory::layout::VERSION;
 pub use process::wakers::{WakerId, Wakers};
 pub use region::{Lookup, Region};
-pub use upkeep::file::Found;
+pub use upkeep::file::Predecessor;
 pub use upkeep::options::{OnExec, RegionOptions, Share};
 pub use upkeep::validate::Summary;

@@ -30,7 +30,7 @@ use crate::store::memory::layout::{Geometry, Millis};
 use crate::store::process::budget::TimeBudget;
 use crate::store::process::wakers::{WakerId, Wakers};
 use crate::store::upkeep::create;
-use crate::store::upkeep::file::{Found, open_region};
+use crate::store::upkeep::file::{Predecessor, open_region};
 use crate::store::upkeep::membership::{Member, Shared};
 use crate::store::upkeep::options::RegionOptions;
 use crate::store::upkeep::seal::seal;
@@ -129,13 +129,13 @@ impl Region {
         path: &Path,
         len: usize,
         opt: &RegionOptions,
-    ) -> Result<(Region, Found), StoreError> {
+    ) -> Result<(Region, Predecessor), StoreError> {
         let (shared, found) = open_region(path, len, opt)?;
         Ok((Region { shared }, found))
     }
 
     /// Copies the part of a file's region that is in use into private memory of this process, and enters the copy.
-    pub fn snapshot(path: &Path) -> Result<(Region, Found), StoreError> {
+    pub fn snapshot(path: &Path) -> Result<(Region, Predecessor), StoreError> {
         let (shared, found) = snapshot(path)?;
         let region = Region { shared };
         region.enter(None)?;

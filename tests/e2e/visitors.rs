@@ -9,7 +9,7 @@ const ADMITTED: [(&str, &str); 2] = [("X-Visitor", "10.0.0.1"), ("Cookie", "memb
 const TURNED_AWAY: [(&str, &str); 2] = [("X-Visitor", "10.0.0.2"), ("Cookie", "none=1")];
 
 /// A location that a request begins at, and one that it is led to; `@here@` and `@there@` stand for the cache of each.
-struct Way {
+struct Journey {
     name: &'static str,
     here: &'static str,
     /// Path and lines of more locations, if there are any.
@@ -19,83 +19,83 @@ struct Way {
 const ADDRESS: &str = "deny 10.0.0.2; allow all;";
 const COOKIE: &str = "if ($cookie_member = '') { return 403; }";
 
-const WAYS: &[Way] = &[
-    Way {
+const JOURNEYS: &[Journey] = &[
+    Journey {
         name: "address",
         here: "deny 10.0.0.2; allow all; @pass@",
         more: &[],
     },
-    Way {
+    Journey {
         name: "return",
         here: "if ($cookie_member = '') { return 403; } @pass@",
         more: &[],
     },
-    Way {
+    Journey {
         name: "maintenance",
         here: "if ($cookie_member = '') { return 503; } error_page 503 @sorry; @pass@",
         more: &[],
     },
-    Way {
+    Journey {
         name: "maintenance-as-200",
         here: "if ($cookie_member = '') { return 503; } error_page 503 =200 @sorry; @pass@",
         more: &[],
     },
-    Way {
+    Journey {
         name: "maintenance-recursive",
         here: "recursive_error_pages on; if ($cookie_member = '') { return 503; } error_page 503 = @sorry; @pass@",
         more: &[],
     },
-    Way {
+    Journey {
         name: "certificate",
         here: "if ($cookie_member = '') { return 496; } error_page 495 496 /denied.html; @pass@",
         more: &[],
     },
-    Way {
+    Journey {
         name: "denied-as-200",
         here: "deny 10.0.0.2; allow all; error_page 403 =200 /denied.html; @pass@",
         more: &[],
     },
-    Way {
+    Journey {
         name: "auth-request",
         here: "auth_request /auth; error_page 401 = @sorry; @pass@",
         more: &[],
     },
-    Way {
+    Journey {
         name: "satisfy-any",
         here: "satisfy any; deny 10.0.0.2; allow 10.0.0.1; deny all; auth_request /auth; @pass@",
         more: &[],
     },
-    Way {
+    Journey {
         name: "intercepted",
         here: "proxy_intercept_errors on; error_page 403 =200 /denied.html; @judge@",
         more: &[],
     },
-    Way {
+    Journey {
         name: "judged",
         here: "@judge@",
         more: &[],
     },
-    Way {
+    Journey {
         name: "limit",
         here: "limit_req zone=turned; @pass@",
         more: &[],
     },
-    Way {
+    Journey {
         name: "rewrite",
         here: "rewrite ^/rewrite/(.*)$ /rewrite-to/$1 last;",
         more: &[("/rewrite-to/", "deny 10.0.0.2; allow all; @pass@")],
     },
-    Way {
+    Journey {
         name: "rewrite-by-cookie",
         here: "if ($cookie_member) { rewrite ^/rewrite-by-cookie/(.*)$ /for-members/$1 last; } rewrite ^/rewrite-by-cookie/(.*)$ /for-others/$1 last;",
         more: &[("/for-members/", "@pass@"), ("/for-others/", "@pass@")],
     },
-    Way {
+    Journey {
         name: "break-by-cookie",
         here: "if ($cookie_member) { rewrite ^ /broken/members break; } rewrite ^ /broken/others break; @pass@",
         more: &[],
     },
-    Way {
+    Journey {
         name: "try-files",
         here: "try_files /none /try-files-to$uri;",
         more: &[(
@@ -103,27 +103,27 @@ const WAYS: &[Way] = &[
             "if ($cookie_member = '') { return 403; } @pass@",
         )],
     },
-    Way {
+    Journey {
         name: "named",
         here: "try_files /none @members;",
         more: &[],
     },
-    Way {
+    Journey {
         name: "error-page-leads-on",
         here: "if ($cookie_member) { return 418; } error_page 418 = @members; return 403;",
         more: &[],
     },
-    Way {
+    Journey {
         name: "accel",
         here: "@accel@",
         more: &[("/released/", "internal; @pass@")],
     },
-    Way {
+    Journey {
         name: "accel-named",
         here: "@accel-named@",
         more: &[],
     },
-    Way {
+    Journey {
         name: "index",
         here: "index page.html;",
         more: &[(
@@ -163,9 +163,9 @@ fn conf(origin: &Origin, folder: &Folder, here: &str, there: &str) -> Conf {
         .location("@members", &lines(&format!("{ADDRESS} @pass@"), there))
         .allow("access forbidden by rule")
         .allow("auth request unexpected status");
-    for way in WAYS {
-        conf = conf.location(&format!("/{}/", way.name), &lines(way.here, here));
-        for (path, text) in way.more {
+    for journey in JOURNEYS {
+        conf = conf.location(&format!("/{}/", journey.name), &lines(journey.here, here));
+        for (path, text) in journey.more {
             conf = conf.location(path, &lines(text, there));
         }
     }
@@ -174,9 +174,9 @@ fn conf(origin: &Origin, folder: &Folder, here: &str, there: &str) -> Conf {
 
 fn origin() -> Origin {
     let origin = Origin::start();
-    for way in WAYS {
+    for journey in JOURNEYS {
         for page in ["page.html", "first", "second", ""] {
-            let path = format!("/{}/{page}", way.name);
+            let path = format!("/{}/{page}", journey.name);
             for led in [
                 "",
                 "/rewrite-to",
@@ -184,7 +184,7 @@ fn origin() -> Origin {
                 "/for-members",
                 "/for-others",
             ] {
-                let to = match way.name {
+                let to = match journey.name {
                     "rewrite" | "rewrite-by-cookie" if !led.is_empty() => format!("{led}/{page}"),
                     _ => format!("{led}{path}"),
                 };
@@ -237,10 +237,10 @@ fn visitors_get_nothing_of_each_other() {
         (response.status, response.text())
     };
     let (mut differ, mut hits) = (0, 0);
-    for way in WAYS {
-        let slash = if way.name == "index" { "/" } else { "" };
+    for journey in JOURNEYS {
+        let slash = if journey.name == "index" { "/" } else { "" };
         for (page, visitors) in &orders {
-            let path = format!("/{}/{page}{slash}", way.name);
+            let path = format!("/{}/{page}{slash}", journey.name);
             // What nginx alone does may depend on how often it was asked (limit_req).
             for round in 1..=2 {
                 for visitor in visitors {
@@ -260,6 +260,10 @@ fn visitors_get_nothing_of_each_other() {
             differ += usize::from(first != second);
         }
     }
-    assert_eq!(differ, 2 * WAYS.len(), "every way tells the two apart");
-    assert!(hits > 2 * WAYS.len(), "only {hits} came from the store");
+    assert_eq!(
+        differ,
+        2 * JOURNEYS.len(),
+        "every journey tells the two apart"
+    );
+    assert!(hits > 2 * JOURNEYS.len(), "only {hits} came from the store");
 }

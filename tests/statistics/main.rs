@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use swrcache::engine::stats::{
-    Counter, Failing, Gauges, HISTOGRAMS, Histogram, PLACES, Tally, Top, Tree, exposition,
+    Counter, Failing, Gauges, HISTOGRAMS, Histogram, HitCount, PLACES, Top, Tree, exposition,
     tree as tree_of, zone,
 };
 use swrcache::engine::{Reason, Status};
@@ -40,7 +40,7 @@ fn tree() -> Tree {
     for (n, count) in counts.iter_mut().enumerate() {
         *count = n as u64 + 1;
     }
-    let name = |hits| Tally {
+    let name = |hits| HitCount {
         name: "https://h/\"<&>\\".to_owned(),
         hits,
     };

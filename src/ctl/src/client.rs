@@ -20,8 +20,8 @@ pub(crate) struct Location {
     url: String,
 }
 
-/// An answer.
-pub(crate) struct Answer {
+/// A response.
+pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) text: String,
 }
@@ -65,7 +65,7 @@ impl Location {
     }
 
     /// GET with these parameters.
-    pub(crate) fn get(&self, parameters: &[(&str, &str)]) -> Result<Answer, String> {
+    pub(crate) fn get(&self, parameters: &[(&str, &str)]) -> Result<Response, String> {
         let request = parameters
             .iter()
             .fold(self.agent.get(&self.url), |request, (name, value)| {
@@ -75,7 +75,7 @@ impl Location {
     }
 
     /// POST of JSON.
-    pub(crate) fn post(&self, json: &str) -> Result<Answer, String> {
+    pub(crate) fn post(&self, json: &str) -> Result<Response, String> {
         let request = self.agent.post(&self.url).content_type("application/json");
         self.read(request.send(json))
     }
@@ -83,17 +83,17 @@ impl Location {
     fn read(
         &self,
         response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
-    ) -> Result<Answer, String> {
+    ) -> Result<Response, String> {
         let failed = |e: ureq::Error| format!("{}: {e}", self.url);
         let mut response = response.map_err(failed)?;
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(1 << 30);
         let text = body.read_to_string().map_err(failed)?;
-        Ok(Answer { status, text })
+        Ok(Response { status, text })
     }
 }
 
-impl Answer {
+impl Response {
     /// The answer, if it is one that the server gave willingly; else what it said.
     pub(crate) fn accepted(self) -> Result<String, String> {
         match self.status {

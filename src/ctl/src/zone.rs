@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::json;
 use swrcache::engine::Cache;
 use swrcache::engine::stats::{Listed, Survey};
-use swrcache::store::{Found, Region};
+use swrcache::store::{Predecessor, Region};
 
 use crate::arguments::Zone;
 use crate::status::{ago, bytes, lines};
@@ -32,7 +32,7 @@ pub(crate) fn run(zone: &Zone, json: bool) -> Ended {
     while !survey.step(u32::MAX).map_err(busy)? {}
     let tree = survey.zone();
     let (kept, dropped, clean) = match found {
-        Found::Region {
+        Predecessor::Region {
             kept,
             dropped,
             clean,

@@ -11,7 +11,7 @@ use crate::engine::fetch::Keep;
 use crate::engine::key;
 use crate::engine::phase::Windows;
 use crate::engine::policy::{CLOCKS_DIFFER, Method, Policy, SECOND};
-use crate::engine::record::Head;
+use crate::engine::record::RecordHead;
 use crate::engine::record::stored::Stored;
 use crate::engine::record::{attributes, variant};
 use crate::engine::request::{Request, Turn};
@@ -48,7 +48,7 @@ pub(super) enum Mode {
 }
 
 /// A stored response that the request selects.
-pub(super) struct Found {
+pub(super) struct SelectedResponse {
     pub(super) stored: Stored,
     pub(super) windows: Windows,
     pub(super) other_variants: bool,
@@ -141,14 +141,14 @@ impl<'a> Asking<'a> {
     }
 
     /// What is stored for the request; `None` also if the store is busy.
-    pub(super) fn selected(&self) -> Option<Found> {
+    pub(super) fn selected(&self) -> Option<SelectedResponse> {
         let looked = self.lookup().ok()?;
         let other_variants = looked.others > 0;
         self.usable(looked.object?, other_variants)
     }
 
     pub(super) fn newer_than(&self, object: &Object) -> Result<Option<Lookup>, Busy> {
-        let date = |meta: &[u8]| Head::decode(meta).map(|head| head.date);
+        let date = |meta: &[u8]| RecordHead::decode(meta).map(|head| head.date);
         let than = date(object.meta());
         let mut select =
             |meta: &[u8]| date(meta) > than && variant::selects(meta, self.req.fields, self.policy);
@@ -159,7 +159,7 @@ impl<'a> Asking<'a> {
     /// Returns the entry as usable, unless it is damaged, will never be complete, or has not been requested for longer
     /// than `inactive`.
     #[inline]
-    pub(super) fn usable(&self, object: Object, other_variants: bool) -> Option<Found> {
+    pub(super) fn usable(&self, object: Object, other_variants: bool) -> Option<SelectedResponse> {
         let mut stored = match Stored::new(object, self.policy) {
             Ok(stored) => stored,
             Err(damaged) => {
@@ -188,7 +188,7 @@ impl<'a> Asking<'a> {
             }
         }
         let windows = self.as_of_now(&mut stored)?;
-        Some(Found {
+        Some(SelectedResponse {
             windows,
             stored,
             other_variants,

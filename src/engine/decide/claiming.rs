@@ -4,7 +4,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use std::ops::Deref;
 
-use super::asking::{Asking, Found, LEASE, Mode, Unstored};
+use super::asking::{Asking, LEASE, Mode, SelectedResponse, Unstored};
 use crate::engine::record::variant;
 use crate::engine::request::Turn;
 use crate::store::{Attempt, Busy, Claim, Millis, Object, Region};
@@ -82,7 +82,7 @@ impl Claims<'_> {
         found.is_none()
     }
 
-    pub(super) fn claim_entry(&self, found: &Found) -> Claimed {
+    pub(super) fn claim_entry(&self, found: &SelectedResponse) -> Claimed {
         let object = found.stored.object();
         let wait = self.turn != Turn::TimedOut;
         let attempt = self.claim_object(object, wait);
@@ -117,7 +117,7 @@ impl Claims<'_> {
     }
 
     /// Claims the background refresh of an entry; `None` if the claim is held.
-    pub(super) fn refresh_claim(&self, found: &Found) -> Option<Claim> {
+    pub(super) fn refresh_claim(&self, found: &SelectedResponse) -> Option<Claim> {
         let object = found.stored.object();
         match self.claim_object(object, false) {
             Attempt::Won(claim) if object.is_current() => Some(claim),

@@ -4,7 +4,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::asking::{Asking, Found};
+use super::asking::{Asking, SelectedResponse};
 use crate::engine::decide::decision::Decision;
 use crate::engine::fetch::other_variants;
 use crate::engine::fetch::{Fetch, Keep, Permit, Purpose, Terms};
@@ -54,7 +54,7 @@ impl Fetches<'_> {
         }
     }
 
-    pub(super) fn terms_for(&self, found: Found, purpose: Purpose) -> Terms {
+    pub(super) fn terms_for(&self, found: SelectedResponse, purpose: Purpose) -> Terms {
         let fallback_until = self.fallback_until(&found);
         let terms = self.terms(purpose);
         // A request with credentials may not use what other clients got (RFC 9111 §3.5).
@@ -75,7 +75,7 @@ impl Fetches<'_> {
 
     /// The time until which the entry may be served in place of an error: the window of the origin or the
     /// configuration, or the client's own (RFC 5861 §4), which `must-revalidate` and the like forbid too.
-    pub(super) fn fallback_until(&self, found: &Found) -> Millis {
+    pub(super) fn fallback_until(&self, found: &SelectedResponse) -> Millis {
         let head = found.stored.head();
         let own = match self.client.stale_if_error() {
             0 => 0,
@@ -101,12 +101,17 @@ impl Fetches<'_> {
         Decision::Fetch(Box::new(Fetch::new(permit, asked, patience)))
     }
 
-    pub(super) fn fetch_for(&self, found: Found, claim: Claim, asked: Asked) -> Decision {
+    pub(super) fn fetch_for(
+        &self,
+        found: SelectedResponse,
+        claim: Claim,
+        asked: Asked,
+    ) -> Decision {
         self.fetch(claim, self.terms_for(found, Purpose::Fetch), asked)
     }
 
     /// A fetch with a claim of its own, which never conflicts with another fetch.
-    pub(super) fn fetch_alone(&self, found: Option<Found>, asked: Asked) -> Decision {
+    pub(super) fn fetch_alone(&self, found: Option<SelectedResponse>, asked: Asked) -> Decision {
         let claim = self.region.unclaimed(&self.key);
         match found {
             Some(found) => self.fetch_for(found, claim, asked),

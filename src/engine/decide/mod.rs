@@ -12,7 +12,7 @@ pub(crate) mod reply;
 
 use std::ops::Deref;
 
-use self::asking::{Found, Mode, Unstored};
+use self::asking::{Mode, SelectedResponse, Unstored};
 use self::claiming::{Claimed, Claims};
 use self::fetching::Fetches;
 use crate::engine::backoff::pausing;
@@ -21,7 +21,7 @@ use crate::engine::decide::decision::{Decision, Pass, Serve, Wait};
 use crate::engine::decide::presence::Presence;
 use crate::engine::encode::Choosing;
 use crate::engine::fetch::{Fetch, Keep, Purpose, Terms};
-use crate::engine::hit_for_miss::{self, Memory};
+use crate::engine::hit_for_miss::{self, HitForMiss};
 use crate::engine::phase::{Phase, binds};
 use crate::engine::record::Flags;
 use crate::engine::record::attributes;
@@ -106,7 +106,7 @@ impl Deciding<'_> {
 
     /// Decides for an entry. Returns `None` if the entry has been replaced in the meantime and has to be looked up
     /// again.
-    fn found(&self, found: Found, marker: &MarkerView) -> Option<Decision> {
+    fn found(&self, found: SelectedResponse, marker: &MarkerView) -> Option<Decision> {
         if self.authorised() && !found.stored.head().flags.has(Flags::FOR_AUTHORISED) {
             return Some(self.fetches().fetch_alone(None, Asked::Authorization));
         }
@@ -128,7 +128,7 @@ impl Deciding<'_> {
         }
     }
 
-    fn fresh(&self, found: Found) -> Decision {
+    fn fresh(&self, found: SelectedResponse) -> Decision {
         let claim = self
             .is_due(&found)
             .then(|| self.claims().refresh_claim(&found));
@@ -139,7 +139,7 @@ impl Deciding<'_> {
     }
 
     /// Whether the entry is within the last `refresh_ahead` percent of its lifetime and may be refreshed.
-    fn is_due(&self, found: &Found) -> bool {
+    fn is_due(&self, found: &SelectedResponse) -> bool {
         let Some(percent) = self.policy.refresh_ahead else {
             return false;
         };
@@ -152,7 +152,7 @@ impl Deciding<'_> {
     }
 
     /// Stale inside stale-while-revalidate: served at once, whatever the origin does.
-    fn updating(&self, found: Found) -> Option<Decision> {
+    fn updating(&self, found: SelectedResponse) -> Option<Decision> {
         let serve = |found, reason| Some(self.serve(found, Status::Updating, reason));
         if self.is_pausing(&found) {
             return Some(self.serve(found, Status::Stale, Reason::SwrBackoff));
@@ -184,7 +184,7 @@ impl Deciding<'_> {
     }
 
     /// Synchronous mode: the first request waits for the origin, the others are served.
-    fn synchronous(&self, found: Found) -> Option<Decision> {
+    fn synchronous(&self, found: SelectedResponse) -> Option<Decision> {
         let object = found.stored.object();
         let deaf = self.keep() == Keep::Discard || self.client.only_if_cached();
         if deaf || self.needs_credentials(&found) && !self.authorised() {
@@ -199,7 +199,7 @@ impl Deciding<'_> {
 
     /// Stale inside stale-if-error only: one request asks the origin; a request that has waited long enough gets the
     /// stale response.
-    fn if_error(&self, found: Found, marker: &MarkerView) -> Option<Decision> {
+    fn if_error(&self, found: SelectedResponse, marker: &MarkerView) -> Option<Decision> {
         if self.is_pausing(&found) {
             return Some(self.serve(found, Status::Stale, Reason::SieBackoff));
         }
@@ -231,7 +231,7 @@ impl Deciding<'_> {
     }
 
     /// Outside all windows: the origin's answer counts, even an error.
-    fn too_old(&self, found: Found, marker: &MarkerView) -> Option<Decision> {
+    fn too_old(&self, found: SelectedResponse, marker: &MarkerView) -> Option<Decision> {
         if self.client.only_if_cached() {
             return Some(Decision::GatewayTimeout(Reason::OnlyIfCached));
         }
@@ -262,7 +262,7 @@ impl Deciding<'_> {
     }
 
     /// The client requires a newer response than the stored one, which may be fresh: validate it for this client alone.
-    fn refused(&self, found: Found) -> Decision {
+    fn refused(&self, found: SelectedResponse) -> Decision {
         if self.client.only_if_cached() {
             return Decision::GatewayTimeout(Reason::OnlyIfCached);
         }
@@ -295,27 +295,27 @@ impl Deciding<'_> {
         if self.authorised() {
             return Some(self.fetches().fetch_alone(None, reason));
         }
-        let memory = Memory::of(&key.marker, self.now);
-        match memory {
-            Memory::Pass => return miss(Passed::HitForMiss),
-            Memory::None if self.is_rare(&key.marker) => return miss(Passed::MinUses),
-            Memory::None if self.alone(&key.marker) => {
+        let marked = HitForMiss::of(&key.marker, self.now);
+        match marked {
+            HitForMiss::Pass => return miss(Passed::HitForMiss),
+            HitForMiss::None if self.is_rare(&key.marker) => return miss(Passed::MinUses),
+            HitForMiss::None if self.alone(&key.marker) => {
                 return Some(self.fetches().fetch_alone(None, reason));
             }
-            Memory::None | Memory::Probe => {}
+            HitForMiss::None | HitForMiss::Probe => {}
         }
-        let waits = memory == Memory::None && self.turn != Turn::TimedOut;
+        let waits = marked == HitForMiss::None && self.turn != Turn::TimedOut;
         match self.claims().claim_absent(key, waits) {
             Claimed::Mine(claim) => {
                 let terms = Terms {
-                    probe: memory == Memory::Probe,
+                    probe: marked == HitForMiss::Probe,
                     ..self.fetches().terms(Purpose::Fetch)
                 };
                 Some(self.fetches().fetch(claim, terms, reason))
             }
             Claimed::Gone => None,
             Claimed::Theirs if waits => Some(self.wait(self.policy.lock_timeout)),
-            Claimed::Theirs if memory == Memory::Probe => miss(Passed::HitForMiss),
+            Claimed::Theirs if marked == HitForMiss::Probe => miss(Passed::HitForMiss),
             Claimed::Theirs => miss(Passed::LockTimeout),
             Claimed::Busy => miss(Passed::Busy),
         }
@@ -330,11 +330,11 @@ impl Deciding<'_> {
 
     /// Whether the entry is the response to a request with `Authorization`: the origin would reject a refresh, which
     /// carries none.
-    fn needs_credentials(&self, found: &Found) -> bool {
+    fn needs_credentials(&self, found: &SelectedResponse) -> bool {
         found.stored.head().flags.has(Flags::BY_AUTHORISED)
     }
 
-    fn is_pausing(&self, found: &Found) -> bool {
+    fn is_pausing(&self, found: &SelectedResponse) -> bool {
         pausing(
             found.stored.object().attribute(attributes::BACKOFF),
             self.policy,
@@ -342,7 +342,7 @@ impl Deciding<'_> {
         )
     }
 
-    fn may_refresh(&self, found: &Found) -> bool {
+    fn may_refresh(&self, found: &SelectedResponse) -> bool {
         self.req.may_refresh
             && self.keep() == Keep::Store
             && !self.needs_credentials(found)
@@ -376,13 +376,13 @@ impl Deciding<'_> {
     }
 
     #[inline]
-    fn serve(&self, found: Found, status: Status, reason: Reason) -> Decision {
+    fn serve(&self, found: SelectedResponse, status: Status, reason: Reason) -> Decision {
         Decision::Serve(self.served(found.stored, status, reason, None))
     }
 
     fn serve_and_refresh(
         &self,
-        found: Found,
+        found: SelectedResponse,
         claim: Claim,
         status: Status,
         asked: Asked,

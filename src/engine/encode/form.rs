@@ -156,7 +156,7 @@ mod tests {
     fn a_form_is_no_record_of_a_response() {
         for coding in Coding::ALL {
             assert!(is_form(&meta(coding)));
-            assert!(crate::engine::record::Head::decode(&meta(coding)).is_none());
+            assert!(crate::engine::record::RecordHead::decode(&meta(coding)).is_none());
         }
         assert!(!is_form(b""));
     }

@@ -9,7 +9,7 @@ use super::key;
 use super::phase::{Windows, binds};
 use super::policy::{Policy, SECOND};
 use super::purge::tags;
-use super::record::{Head, LineUse, LinesFor};
+use super::record::{LineUse, LinesFor, RecordHead};
 use super::record::{attributes, variant};
 use super::request::Request;
 use super::stats::seconds;
@@ -31,7 +31,7 @@ pub struct Explanation {
     /// The key in readable form.
     pub key: String,
     /// The decision on the request.
-    pub verdict: Verdict,
+    pub verdict: ExplainedDecision,
     /// What is remembered about the key apart from responses.
     pub remembered: Remembered,
     /// What is stored under the key, most recent first.
@@ -40,7 +40,7 @@ pub struct Explanation {
 
 /// The decision on a request.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Verdict {
+pub struct ExplainedDecision {
     /// What the cache would do.
     pub action: Action,
     /// `$swr_cache_status`; for a fetch, the status if the origin sends a new response that may be stored. `None` if it
@@ -189,7 +189,7 @@ pub(crate) fn explain(
     })
 }
 
-fn verdict(decision: &Decision, remembered: &Remembered) -> Verdict {
+fn verdict(decision: &Decision, remembered: &Remembered) -> ExplainedDecision {
     let (action, status, reason) = match decision {
         Decision::Serve(serve) if serve.refresh.is_some() => {
             (Action::ServeAndRefresh, Some(serve.status), serve.reason)
@@ -208,7 +208,7 @@ fn verdict(decision: &Decision, remembered: &Remembered) -> Verdict {
         Decision::Serve(serve) => serve.object.coding(),
         _ => None,
     };
-    Verdict {
+    ExplainedDecision {
         action,
         status: status.map(Status::as_str),
         reason: reason.as_str(),
@@ -228,7 +228,7 @@ fn cure(reason: Reason, remembered: &Remembered) -> Option<String> {
     Some(format!("{}. {}", advice.cause, advice.cure))
 }
 
-fn says(verdict: &Verdict, variants: &[Variant]) -> String {
+fn says(verdict: &ExplainedDecision, variants: &[Variant]) -> String {
     let done = match verdict.action {
         Action::Serve => "Would be answered from the store",
         Action::ServeAndRefresh => {
@@ -264,7 +264,7 @@ fn remembered(marker: &MarkerView, being_fetched: bool, now: Millis) -> Remember
 }
 
 fn describe(shown: &Surveyed<'_>, policy: &Policy, selected: bool, now: Millis) -> Option<Variant> {
-    let mut head = Head::decode(shown.meta).filter(|_| shown.is_object)?;
+    let mut head = RecordHead::decode(shown.meta).filter(|_| shown.is_object)?;
     if shown.aged != 0 {
         head.fresh_until = head.fresh_until.min(shown.aged);
     }
@@ -332,14 +332,14 @@ fn encodings(
     Ok(encodings)
 }
 
-fn vary(head: &Head, meta: &[u8]) -> Vec<(String, Option<String>)> {
+fn vary(head: &RecordHead, meta: &[u8]) -> Vec<(String, Option<String>)> {
     let nominated = head.nominated(meta);
     nominated
         .map(|field| (text(field.name), field.sent.map(text)))
         .collect()
 }
 
-fn etag_of(head: &Head, shown: &Surveyed<'_>, synthesised: bool) -> Option<String> {
+fn etag_of(head: &RecordHead, shown: &Surveyed<'_>, synthesised: bool) -> Option<String> {
     match shown.attributes[attributes::HASH] {
         _ if !synthesised => head.etag(shown.meta).map(text),
         0 => None,
@@ -347,7 +347,7 @@ fn etag_of(head: &Head, shown: &Surveyed<'_>, synthesised: bool) -> Option<Strin
     }
 }
 
-fn last_modified(head: &Head, shown: &Surveyed<'_>, synthesised: bool) -> Option<f64> {
+fn last_modified(head: &RecordHead, shown: &Surveyed<'_>, synthesised: bool) -> Option<f64> {
     let since = attributes::since(shown.attributes[attributes::SINCE]);
     match synthesised {
         true => Some(seconds(since - since % SECOND)),

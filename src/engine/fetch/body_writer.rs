@@ -11,7 +11,7 @@ use crate::engine::phase::Windows;
 use crate::engine::policy::{Policy, SECOND};
 use crate::engine::record::compose::Composed;
 use crate::engine::record::stored::Stored;
-use crate::engine::record::{Flags, Head};
+use crate::engine::record::{Flags, RecordHead};
 use crate::engine::record::{attributes, variant};
 use crate::engine::verdict::{Failed, NotKept, Unstored};
 use crate::http::Fields;
@@ -51,7 +51,7 @@ impl Draft {
         (now, wall): (Millis, Millis),
     ) -> Option<Draft> {
         let Composed { meta, labels } = composed;
-        let head = Head::decode(&meta)?;
+        let head = RecordHead::decode(&meta)?;
         let windows = Windows::of(&head, policy);
         let validator = !head.lacks_validators();
         // Only a 200 is validated.

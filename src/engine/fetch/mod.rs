@@ -17,21 +17,21 @@
 //! gets one answer; [`Fetch::has_leader`] tells whether there is more to come for it.
 
 mod body_writer;
+mod counter;
 mod fields;
 pub(crate) mod other_variants;
 mod outcome;
 mod outcomes;
 mod permit;
 mod respond;
-mod tally;
 
 use std::fmt;
 use std::mem;
 
 use self::body_writer::{BodyWriter, Finished};
+use self::counter::FetchCounter;
 use self::outcome::Outcome;
 use self::permit::{Led, StandIn};
-use self::tally::Tally;
 use super::policy::Policy;
 use super::verdict::{Asked, Failed, NotKept, Reason, Status, Unstored};
 use crate::engine::record::stored::Stored;
@@ -45,7 +45,7 @@ pub(crate) use self::respond::head;
 /// A fetch. Dropping it gives it up: nothing is recorded, and the next request may fetch.
 pub struct Fetch {
     state: State,
-    leader: Leader,
+    leader: LeaderState,
     /// The status of the leading client if the origin sends a new response.
     led: Led,
     /// The stored response that stale-if-error lets the leading client have instead.
@@ -54,7 +54,7 @@ pub struct Fetch {
     asked: Asked,
     reason: Reason,
     has_failed: bool,
-    tally: Tally,
+    counter: FetchCounter,
 }
 
 enum State {
@@ -67,7 +67,7 @@ enum State {
 
 /// The leading client of a fetch.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Leader {
+enum LeaderState {
     /// There is none, or it has received everything that it will get.
     None,
     /// It waits for its answer.
@@ -182,8 +182,8 @@ impl Fetch {
     pub(crate) fn new(permit: Permit, asked: Asked, patience: Option<Millis>) -> Fetch {
         Fetch {
             leader: match permit.terms.purpose {
-                Purpose::Refresh => Leader::None,
-                Purpose::Fetch => Leader::Waits,
+                Purpose::Refresh => LeaderState::None,
+                Purpose::Fetch => LeaderState::Waits,
             },
             led: permit.led(),
             stand_in: permit.terms.stand_in(),
@@ -191,14 +191,14 @@ impl Fetch {
             asked,
             reason: asked.reason(),
             has_failed: false,
-            tally: Tally::of(&permit),
+            counter: FetchCounter::of(&permit),
             state: State::Awaiting(permit),
         }
     }
 
     /// Whether this is a background refresh, which has no leading client.
     pub fn is_refresh(&self) -> bool {
-        self.tally.is_refresh
+        self.counter.is_refresh
     }
 
     /// Whether the body is being stored and may be read while it grows.
@@ -208,7 +208,7 @@ impl Fetch {
 
     /// Whether a leading client has not been answered yet, or follows the body.
     pub fn has_leader(&self) -> bool {
-        self.leader != Leader::None
+        self.leader != LeaderState::None
     }
 
     /// What the host has to do next.
@@ -292,7 +292,7 @@ impl Fetch {
             return Order::Nothing;
         };
         let outcome = respond::respond(permit, resp, sent, policy, now);
-        self.tally.answered(&outcome, now);
+        self.counter.answered(&outcome, now);
         match outcome {
             Outcome::NotKept(why) if self.has_leader() => self.pass_on(resp, why),
             outcome => self.settle(outcome),
@@ -305,11 +305,11 @@ impl Fetch {
         self.note(why);
         let aside = self.aside();
         if matches!(resp.status, 206 | 416) || resp.withheld == Some(Withheld::Redirected) {
-            self.leader = Leader::None;
+            self.leader = LeaderState::None;
             return Order::HandOver(aside);
         }
         self.state = State::Relaying;
-        self.leader = Leader::Follows;
+        self.leader = LeaderState::Follows;
         Order::Relay(aside)
     }
 
@@ -325,7 +325,7 @@ impl Fetch {
         match mem::replace(&mut self.state, State::Over) {
             State::Awaiting(permit) => {
                 let outcome = respond::fail(permit, failure, retry_after, policy, now);
-                self.tally.answered(&outcome, now);
+                self.counter.answered(&outcome, now);
                 self.settle(outcome)
             }
             State::Storing(writer) if failure == Failure::Aborted => {
@@ -335,12 +335,12 @@ impl Fetch {
                 self.stand_in_or_fail(now)
             }
             State::Storing(writer) => {
-                self.tally.broken(writer.taken());
+                self.counter.broken(writer.taken());
                 writer.broken(now);
                 self.broke_off(now)
             }
             State::Relaying if self.has_leader() => {
-                self.leader = Leader::None;
+                self.leader = LeaderState::None;
                 Order::Fail(self.aside())
             }
             State::Relaying | State::Discarding | State::Over => Order::Nothing,
@@ -354,7 +354,7 @@ impl Fetch {
                 self.state = State::Storing(writer);
                 match grows.filter(|_| self.has_leader()) {
                     Some(stored) => {
-                        self.leader = Leader::Follows;
+                        self.leader = LeaderState::Follows;
                         Order::Deliver(Delivery::new(stored, self.led))
                     }
                     None => Order::Nothing,
@@ -380,9 +380,11 @@ impl Fetch {
             Outcome::GatewayTimeout => {
                 self.has_failed = true;
                 self.reason = Reason::MustRevalidate;
-                match mem::replace(&mut self.leader, Leader::None) {
-                    Leader::None => Order::Nothing,
-                    Leader::Waits | Leader::Follows => Order::GatewayTimeout(self.aside()),
+                match mem::replace(&mut self.leader, LeaderState::None) {
+                    LeaderState::None => Order::Nothing,
+                    LeaderState::Waits | LeaderState::Follows => {
+                        Order::GatewayTimeout(self.aside())
+                    }
                 }
             }
         }
@@ -402,7 +404,7 @@ impl Fetch {
             return Order::Nothing;
         };
         if why == NoSpace::BeyondTotal {
-            self.tally.broken(writer.taken());
+            self.counter.broken(writer.taken());
             writer.broken(now);
             return self.broke_off(now);
         }
@@ -419,9 +421,9 @@ impl Fetch {
             return Order::Nothing;
         }
         self.state = State::Relaying;
-        match mem::replace(&mut self.leader, Leader::Follows) {
-            Leader::Follows => Order::RelayRest(None),
-            Leader::Waits | Leader::None => Order::RelayRest(Some(Delivery {
+        match mem::replace(&mut self.leader, LeaderState::Follows) {
+            LeaderState::Follows => Order::RelayRest(None),
+            LeaderState::Waits | LeaderState::None => Order::RelayRest(Some(Delivery {
                 reason: self.reason,
                 ..Delivery::new(taken, self.led)
             })),
@@ -437,7 +439,7 @@ impl Fetch {
                 Order::Nothing
             }
             State::Relaying | State::Discarding | State::Over => {
-                self.leader = Leader::None;
+                self.leader = LeaderState::None;
                 Order::Nothing
             }
         }
@@ -446,7 +448,7 @@ impl Fetch {
     fn finish(&mut self, writer: BodyWriter, now: Millis) -> Order {
         let bytes = writer.taken();
         let finished = writer.finish(now);
-        self.tally.finished(&finished, bytes);
+        self.counter.finished(&finished, bytes);
         let (stored, reason) = match finished {
             Finished::New(stored) => (stored, Reason::Fetched),
             Finished::Same(stored) => (stored, Reason::SameBytes),
@@ -459,9 +461,9 @@ impl Fetch {
 
     /// Answers the leading client, unless it follows the body and so sees its end.
     fn answer(&mut self, stored: Stored, led: Led) -> Order {
-        match mem::replace(&mut self.leader, Leader::None) {
-            Leader::Waits => Order::Deliver(self.delivery(stored, led)),
-            Leader::None | Leader::Follows => Order::Nothing,
+        match mem::replace(&mut self.leader, LeaderState::None) {
+            LeaderState::Waits => Order::Deliver(self.delivery(stored, led)),
+            LeaderState::None | LeaderState::Follows => Order::Nothing,
         }
     }
 
@@ -492,9 +494,9 @@ impl Fetch {
 
     /// Reports a failure to the leading client. One that follows the body sees that it breaks off.
     fn fail(&mut self) -> Order {
-        match mem::replace(&mut self.leader, Leader::None) {
-            Leader::Waits => Order::Fail(self.aside()),
-            Leader::None | Leader::Follows => Order::Nothing,
+        match mem::replace(&mut self.leader, LeaderState::None) {
+            LeaderState::Waits => Order::Fail(self.aside()),
+            LeaderState::None | LeaderState::Follows => Order::Nothing,
         }
     }
 
@@ -512,9 +514,9 @@ impl Fetch {
     pub fn hand_on(&mut self) -> Fetch {
         let over = Fetch {
             state: State::Discarding,
-            leader: Leader::None,
+            leader: LeaderState::None,
             stand_in: None,
-            tally: self.tally.clone(),
+            counter: self.counter.clone(),
             ..*self
         };
         mem::replace(self, over)
@@ -523,7 +525,7 @@ impl Fetch {
     /// Event: the leading client is gone, or needs nothing more. A response that was relayed to it is discarded; a fill
     /// continues.
     pub fn leader_gone(&mut self) {
-        self.leader = Leader::None;
+        self.leader = LeaderState::None;
         if matches!(self.state, State::Relaying) {
             self.state = State::Discarding;
         }

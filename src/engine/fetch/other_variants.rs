@@ -8,7 +8,7 @@
 
 use crate::engine::policy::Policy;
 use crate::engine::record::stored::Stored;
-use crate::engine::record::{Head, LineUse, LinesFor};
+use crate::engine::record::{LineUse, LinesFor, RecordHead};
 use crate::http::fields::first;
 use crate::http::{Comparison, Etag, Fields};
 use crate::store::{Millis, Region};
@@ -28,7 +28,7 @@ struct Alike {
 }
 
 impl Alike {
-    fn of(head: &Head, meta: &[u8]) -> Alike {
+    fn of(head: &RecordHead, meta: &[u8]) -> Alike {
         Alike {
             status: head.status,
             coding: coding(head, meta),
@@ -37,7 +37,7 @@ impl Alike {
 
     /// Returns the tag of the variant with this record, if it has these properties.
     fn tag<'a>(&self, meta: &'a [u8]) -> Option<&'a [u8]> {
-        let head = Head::decode(meta)?;
+        let head = RecordHead::decode(meta)?;
         let tag = head.etag(meta).filter(|tag| is_valid(tag))?;
         let alike = head.status == self.status && coding(&head, meta) == self.coding;
         alike.then_some(tag)
@@ -127,7 +127,7 @@ fn is_valid(tag: &[u8]) -> bool {
     Etag::parse(tag).is_some()
 }
 
-fn coding(head: &Head, meta: &[u8]) -> Option<Box<[u8]>> {
+fn coding(head: &RecordHead, meta: &[u8]) -> Option<Box<[u8]>> {
     let lines = LinesFor {
         lines: head.lines(meta),
         uses: LineUse::SHOWN,

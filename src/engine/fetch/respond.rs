@@ -42,7 +42,7 @@ pub(crate) fn respond(
             now,
         );
     }
-    let answer = Answered {
+    let answer = OriginAnswer {
         resp,
         req_fields,
         policy,
@@ -67,7 +67,7 @@ pub(crate) fn head(
     let Some(entry) = permit.terms.entry.clone().filter(Stored::is_complete) else {
         return;
     };
-    let answer = Answered {
+    let answer = OriginAnswer {
         resp,
         req_fields,
         policy,
@@ -142,7 +142,7 @@ fn fall_back(permit: Permit, stale: Stored) -> Outcome {
 }
 
 /// A response, with everything that its outcome depends on.
-struct Answered<'a> {
+struct OriginAnswer<'a> {
     resp: &'a Response<'a>,
     req_fields: &'a dyn Fields,
     policy: &'a Policy,
@@ -165,7 +165,7 @@ impl Named {
     }
 }
 
-impl Answered<'_> {
+impl OriginAnswer<'_> {
     /// Handles any status but 304.
     fn whole(&self, permit: Permit) -> Outcome {
         let judged = self.storability_here(&permit, self.resp.received, self.resp.status);
@@ -241,7 +241,7 @@ impl Answered<'_> {
         }
     }
 
-    /// As [`Answered::storability`], but with the host's objections to storing.
+    /// As [`OriginAnswer::storability`], but with the host's objections to storing.
     fn storability_here(
         &self,
         permit: &Permit,

@@ -59,7 +59,7 @@ impl ByMethod<'_> {
     /// # Errors
     /// Why it is not understood; nothing may be purged then.
     pub fn read(&self) -> Result<PurgeRequest, String> {
-        let way = self.way()?;
+        let scope = self.scope()?;
         let mut request = PurgeRequest {
             mode: self.mode()?,
             ..PurgeRequest::default()
@@ -67,15 +67,15 @@ impl ByMethod<'_> {
         if self.tags(&mut request)? {
             return self.must_be_any(&[HOST, URL, TYPE]).map(|()| request);
         }
-        match way {
-            Way::Tags => Err("X-Purge-Method is tags, but no field names any".into()),
+        match scope {
+            Scope::Tags => Err("X-Purge-Method is tags, but no field names any".into()),
             _ if [HOST, URL, TYPE]
                 .iter()
                 .any(|name| self.value(name).is_some()) =>
             {
                 self.ban(&mut request).map(|()| request)
             }
-            _ => self.target(way, &mut request).map(|()| request),
+            _ => self.target(scope, &mut request).map(|()| request),
         }
     }
 
@@ -89,14 +89,14 @@ impl ByMethod<'_> {
         found
     }
 
-    fn way(&self) -> Result<Way, String> {
+    fn scope(&self) -> Result<Scope, String> {
         let Some(value) = self.value("x-purge-method") else {
-            return Ok(Way::Usual);
+            return Ok(Scope::Url);
         };
         match value.to_ascii_lowercase().as_slice() {
-            b"regex" | b"wildcard" | b"prefix" => Ok(Way::Prefix),
-            b"default" | b"exact" | b"url" | b"" => Ok(Way::Usual),
-            b"tags" => Ok(Way::Tags),
+            b"regex" | b"wildcard" | b"prefix" => Ok(Scope::Prefix),
+            b"default" | b"exact" | b"url" | b"" => Ok(Scope::Url),
+            b"tags" => Ok(Scope::Tags),
             _ => Err(unknown("X-Purge-Method", &value, "regex, tags or default")),
         }
     }
@@ -204,11 +204,11 @@ impl ByMethod<'_> {
     }
 
     /// Adds what the request's own target selects.
-    fn target(&self, way: Way, request: &mut PurgeRequest) -> Result<(), String> {
+    fn target(&self, scope: Scope, request: &mut PurgeRequest) -> Result<(), String> {
         let start = self.target.strip_suffix(b"*");
         let start = start.map(|start| start.strip_suffix(b".").unwrap_or(start));
-        match (start, way) {
-            (None, Way::Prefix) => Err(unknown("The path", self.target, "one that ends in .*")),
+        match (start, scope) {
+            (None, Scope::Prefix) => Err(unknown("The path", self.target, "one that ends in .*")),
             (None, _) => {
                 request
                     .urls
@@ -231,9 +231,10 @@ impl ByMethod<'_> {
     }
 }
 
+/// What the request line selects (`X-Purge-Method`).
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Usual,
+enum Scope {
+    Url,
     Prefix,
     Tags,
 }

@@ -30,7 +30,7 @@ pub struct PurgeRequest {
 
 /// The selection for certain key recipes, and the recipes with which nothing can be found.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct Resolved {
     /// What to purge.
     pub selection: Selection,
     /// The configured keys that a URL does not determine. If there are any, some responses may not have been
@@ -38,7 +38,7 @@ pub struct Found {
     pub missed: Vec<Box<str>>,
 }
 
-impl Found {
+impl Resolved {
     /// Whether none of this many recipes finds anything by a URL.
     pub fn misses_all(&self, ways: usize) -> bool {
         let selection = &self.selection;
@@ -59,8 +59,8 @@ impl Found {
 
 impl PurgeRequest {
     /// The selection that finds all of this if keys are made by these recipes.
-    pub fn found_by<'r>(&self, recipes: impl IntoIterator<Item = &'r Recipe>) -> Found {
-        let mut found = Found {
+    pub fn found_by<'r>(&self, recipes: impl IntoIterator<Item = &'r Recipe>) -> Resolved {
+        let mut found = Resolved {
             selection: Selection {
                 all: self.all,
                 texts: self.keys.clone(),

@@ -70,7 +70,7 @@ impl Flags {
 
 /// The fixed head: everything that a decision needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Head {
+pub(crate) struct RecordHead {
     pub(crate) status: u16,
     pub(crate) flags: Flags,
     /// The time at which the response was received or last validated.
@@ -109,10 +109,10 @@ impl Span {
     }
 }
 
-impl Head {
+impl RecordHead {
     /// Decodes the head of `record`; `None` if it is damaged or of another version.
     #[inline]
-    pub(crate) fn decode(record: &[u8]) -> Option<Head> {
+    pub(crate) fn decode(record: &[u8]) -> Option<RecordHead> {
         let head: &[u8; HEAD] = record.first_chunk()?;
         if head[0] != VERSION {
             return None;
@@ -122,7 +122,7 @@ impl Head {
         if !(fits(etag) && fits(nominated) && fits(lines)) {
             return None;
         }
-        Some(Head {
+        Some(RecordHead {
             status: u16::from_le_bytes([head[2], head[3]]),
             flags: Flags(u32_at(head, 4)),
             stored_at: u64_at(head, 8),
@@ -401,7 +401,7 @@ impl LineWriter {
         if out.len() > MAX_RECORD {
             return None;
         }
-        let head = Head {
+        let head = RecordHead {
             status: facts.status,
             flags: facts.flags,
             stored_at: facts.stored_at,
@@ -461,7 +461,7 @@ mod tests {
     #[test]
     fn a_record_reads_back_as_written() {
         let record = sample();
-        let head = Head::decode(&record).unwrap();
+        let head = RecordHead::decode(&record).unwrap();
         assert_eq!((head.status, head.flags), (200, Flags::IMMUTABLE));
         assert_eq!((head.stored_at, head.date), (100_000, 99_000));
         assert_eq!(head.fresh_until, 159_000);

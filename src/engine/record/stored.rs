@@ -8,7 +8,7 @@ use crate::engine::encode::coding::Coding;
 use crate::engine::encode::form::Form;
 use crate::engine::policy::{Policy, SECOND};
 use crate::engine::record::attributes;
-use crate::engine::record::{Flags, Head, LineUse, LinesFor};
+use crate::engine::record::{Flags, LineUse, LinesFor, RecordHead};
 use crate::http::fields::{each_named, first, is};
 use crate::http::syntax::{digits, members};
 use crate::http::{cache_groups, etag};
@@ -18,7 +18,7 @@ use crate::store::{ATTRIBUTES, Completeness, Millis, Object};
 #[derive(Clone, Debug)]
 pub struct Stored {
     object: Object,
-    head: Head,
+    head: RecordHead,
     /// Whether Smart Edge Revalidation is on in the location that uses it.
     edge: bool,
     /// The form in which it is served suits the client's `Accept-Encoding`, and another client may get another.
@@ -135,7 +135,7 @@ impl Stored {
         self.head.flags.has(Flags::OF_HEAD)
     }
 
-    pub(crate) fn head(&self) -> &Head {
+    pub(crate) fn head(&self) -> &RecordHead {
         &self.head
     }
 
@@ -371,8 +371,8 @@ impl Stored {
 /// Decodes the head of an object. After a soft purge, freshness ends at the time of the purge, and the windows are
 /// counted from there.
 #[inline]
-fn head_of(object: &Object) -> Option<Head> {
-    let mut head = Head::decode(object.meta())?;
+fn head_of(object: &Object) -> Option<RecordHead> {
+    let mut head = RecordHead::decode(object.meta())?;
     match object.aged() {
         0 => {}
         aged => head.fresh_until = head.fresh_until.min(aged),

@@ -3,7 +3,7 @@
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::engine::policy::Policy;
-use crate::engine::record::{self, Head, Writer};
+use crate::engine::record::{self, RecordHead, Writer};
 use crate::http::Fields;
 use crate::http::fields::each_named;
 use crate::http::vary::{self, Nominated, Reduce};
@@ -24,7 +24,7 @@ pub(crate) fn reduce(policy: &Policy) -> Reduce {
 
 /// Whether a request with `fields` selects the stored response with `record`.
 pub(crate) fn selects(record: &[u8], fields: &dyn Fields, policy: &Policy) -> bool {
-    let Some(head) = Head::decode(record) else {
+    let Some(head) = RecordHead::decode(record) else {
         return true;
     };
     if !head.varies() {
@@ -86,7 +86,7 @@ pub(crate) fn remember(
 /// The sub-key under which requests for the same variant are collapsed, as far as another stored variant (`other`)
 /// tells what the response varies by. Zero for a key whose response is not known to vary.
 pub(crate) fn sub_key(other: &[u8], fields: &dyn Fields, policy: &Policy) -> u64 {
-    let Some(head) = Head::decode(other).filter(Head::varies) else {
+    let Some(head) = RecordHead::decode(other).filter(RecordHead::varies) else {
         return 0;
     };
     let reduce = reduce(policy);

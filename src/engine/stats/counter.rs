@@ -162,7 +162,7 @@ impl Counter {
 
 #[cfg(test)]
 mod tests {
-    use super::super::histogram::{Fetched, Histogram};
+    use super::super::histogram::{FetchResult, Histogram};
     use super::*;
     use crate::store::VERSION;
     use std::collections::HashSet;
@@ -210,7 +210,7 @@ mod tests {
     }
 
     fn histograms() -> Vec<Histogram> {
-        let by_outcome = Fetched::ALL.map(Histogram::Origin);
+        let by_outcome = FetchResult::ALL.map(Histogram::Origin);
         [Histogram::Waited, Histogram::StaleAge]
             .into_iter()
             .chain(by_outcome)

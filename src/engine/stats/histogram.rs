@@ -34,7 +34,7 @@ const OF_AGES: usize = AGES.len() + BESIDE;
 
 /// How a request to the origin ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fetched {
+pub enum FetchResult {
     /// The response was stored.
     Stored,
     /// The origin answered 304.
@@ -45,22 +45,22 @@ pub enum Fetched {
     Failed,
 }
 
-impl Fetched {
+impl FetchResult {
     /// All of them.
-    pub const ALL: [Fetched; 4] = [
-        Fetched::Stored,
-        Fetched::NotModified,
-        Fetched::Uncacheable,
-        Fetched::Failed,
+    pub const ALL: [FetchResult; 4] = [
+        FetchResult::Stored,
+        FetchResult::NotModified,
+        FetchResult::Uncacheable,
+        FetchResult::Failed,
     ];
 
     /// The name in the statistics.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Fetched::Stored => "stored",
-            Fetched::NotModified => "not_modified",
-            Fetched::Uncacheable => "uncacheable",
-            Fetched::Failed => "failed",
+            FetchResult::Stored => "stored",
+            FetchResult::NotModified => "not_modified",
+            FetchResult::Uncacheable => "uncacheable",
+            FetchResult::Failed => "failed",
         }
     }
 }
@@ -71,13 +71,13 @@ pub enum Histogram {
     /// How long clients waited for a revalidation.
     Waited,
     /// How long fetches took.
-    Origin(Fetched),
+    Origin(FetchResult),
     /// How stale the stale responses were.
     StaleAge,
 }
 
 /// The number of counters of all histograms.
-pub(super) const PLACES: usize = OF_SECONDS * (1 + Fetched::ALL.len()) + OF_AGES;
+pub(super) const PLACES: usize = OF_SECONDS * (1 + FetchResult::ALL.len()) + OF_AGES;
 
 impl Histogram {
     /// The upper bounds of the buckets in milliseconds, ascending.
@@ -99,7 +99,7 @@ impl Histogram {
         match self {
             Histogram::Waited => 0,
             Histogram::Origin(fetched) => OF_SECONDS * (1 + fetched as usize),
-            Histogram::StaleAge => OF_SECONDS * (1 + Fetched::ALL.len()),
+            Histogram::StaleAge => OF_SECONDS * (1 + FetchResult::ALL.len()),
         }
     }
 

@@ -32,17 +32,17 @@ pub use crate::engine::encode::coding::Coding;
 pub use count::Answered;
 pub(crate) use count::{add, count, count_bytes, record};
 pub use counter::{Counter, HISTOGRAMS, PLACES, PurgedBy, RefreshEvent};
-pub use histogram::{AGES, Fetched, Histogram, SECONDS};
+pub use histogram::{AGES, FetchResult, Histogram, SECONDS};
 pub use page::{PAGE_TYPE, page};
 pub use prometheus::{MEDIA_TYPE, exposition};
-pub use query::{Explain, Format, Query};
+pub use query::{Explain, Format, StatisticsRequest};
 pub(crate) use read::seconds;
 pub use read::{Gauges, zone};
 pub use summary::{of_all, summary};
 pub(crate) use survey::list;
 pub use survey::{Listed, Survey, counted};
 pub use tree::{
-    Bucket, Buckets, CodingCounts, Delivered, Entries, Evicted, Failing, Forwarded, Origin, Purges,
-    Recovery, Refresh, Tally, Top, Tree, Used, Waited, Zone,
+    Bucket, Buckets, CodingCounts, Delivered, Entries, Evicted, Failing, Forwarded, HitCount,
+    Origin, Purges, Recovery, Refresh, Top, Tree, Used, Waited, Zone,
 };
 pub use whole::{pick, tree, unknown};

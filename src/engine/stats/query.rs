@@ -29,7 +29,7 @@ pub struct Explain {
 
 /// What is requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Query {
+pub struct StatisticsRequest {
     /// The format of the answer.
     pub form: Format,
     /// The zone to report; all zones if `None`.
@@ -38,11 +38,11 @@ pub struct Query {
     pub explain: Option<Explain>,
 }
 
-impl Query {
+impl StatisticsRequest {
     /// Parses a query string (without its `?`) and the value of `Accept`. The error names the parameter and what was
     /// expected.
-    pub fn parse(args: &[u8], accept: &[u8]) -> Result<Query, String> {
-        let mut query = Query {
+    pub fn parse(args: &[u8], accept: &[u8]) -> Result<StatisticsRequest, String> {
+        let mut query = StatisticsRequest {
             form: accepted(accept),
             zone: None,
             explain: None,
@@ -191,8 +191,8 @@ fn cut(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
 mod tests {
     use super::*;
 
-    fn parse(args: &str) -> Result<Query, String> {
-        Query::parse(args.as_bytes(), b"")
+    fn parse(args: &str) -> Result<StatisticsRequest, String> {
+        StatisticsRequest::parse(args.as_bytes(), b"")
     }
 
     #[test]
@@ -213,9 +213,9 @@ mod tests {
             ("text/html;q=0, application/json;q=0.1", Format::Json),
             ("image/png", Format::Json),
         ] {
-            let query = Query::parse(b"", accept.as_bytes()).expect("a query");
+            let query = StatisticsRequest::parse(b"", accept.as_bytes()).expect("a query");
             assert_eq!(query.form, form, "{accept}");
-            let asked = Query::parse(b"format=prometheus", accept.as_bytes());
+            let asked = StatisticsRequest::parse(b"format=prometheus", accept.as_bytes());
             assert_eq!(asked.expect("a query").form, Format::Prometheus);
         }
     }

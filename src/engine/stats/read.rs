@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::counter::{Counter, HISTOGRAMS, PLACES, PurgedBy, RefreshEvent};
-use super::histogram::{Fetched, Histogram};
+use super::histogram::{FetchResult, Histogram};
 use super::tree::{
     Bucket, Buckets, CodingCounts, Delivered, Entries, Evicted, Failing, Forwarded, Origin, Purges,
     Recovery, Refresh, Top, Used, Waited, Zone,
@@ -147,7 +147,7 @@ impl Counts<'_> {
         let sum = |statuses: &[Status], count: fn(Status) -> Counter| {
             statuses.iter().map(|s| self.of(count(*s))).sum::<u64>()
         };
-        let seconds = Fetched::ALL.map(|fetched| {
+        let seconds = FetchResult::ALL.map(|fetched| {
             let histogram = self.histogram(Histogram::Origin(fetched));
             (fetched.as_str().to_owned(), histogram)
         });
@@ -227,7 +227,7 @@ mod tests {
         add(Counter::Purges(PurgedBy::Tag, PurgeMode::Soft), 5);
         add(Counter::EncodedSaved(Coding::Br), 6);
         for value in [1, 3, 700_000] {
-            for (place, n) in Histogram::Origin(Fetched::Failed).adds(HISTOGRAMS, value) {
+            for (place, n) in Histogram::Origin(FetchResult::Failed).adds(HISTOGRAMS, value) {
                 counts[place] += n;
             }
         }

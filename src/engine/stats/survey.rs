@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::counter::PLACES;
 use super::read::{Gauges, seconds};
-use super::tree::{Entries, Failing, Recovery, Tally, Top, Used, Zone};
+use super::tree::{Entries, Failing, HitCount, Recovery, Top, Used, Zone};
 use crate::engine::backoff::Fault;
 use crate::engine::encode::form::is_form;
 use crate::engine::key;
 use crate::engine::purge::tags;
 use crate::engine::record::attributes;
-use crate::engine::record::{Head, LineUse, LinesFor};
+use crate::engine::record::{LineUse, LinesFor, RecordHead};
 use crate::http::age;
 use crate::store::{Busy, Millis, Region, Surveyed};
 
@@ -25,11 +25,11 @@ pub struct Survey {
     now: Millis,
     at: u32,
     hot: HashMap<u64, u64>,
-    found: Found,
+    totals: Totals,
 }
 
 #[derive(Debug, Default)]
-struct Found {
+struct Totals {
     entries: Entries,
     in_flight: u64,
     backing_off: u64,
@@ -51,16 +51,16 @@ impl Survey {
             region: Arc::clone(region),
             now,
             at: 0,
-            found: Found::default(),
+            totals: Totals::default(),
         }
     }
 
     /// Continues with up to `places` places of the store (see [`Region::places`]); returns true when the walk is done.
     /// An error loses nothing: call it again.
     pub fn step(&mut self, places: u32) -> Result<bool, Busy> {
-        let (found, hot, now) = (&mut self.found, &self.hot, self.now);
+        let (totals, hot, now) = (&mut self.totals, &self.hot, self.now);
         let next = self.region.survey((self.at, places), now, &mut |shown| {
-            found.note(shown, hot, now)
+            totals.note(shown, hot, now)
         })?;
         self.at = next.unwrap_or(u32::MAX);
         Ok(next.is_none())
@@ -69,29 +69,29 @@ impl Survey {
     /// The tree of the zone, as far as the walk has come.
     pub fn zone(self) -> Zone {
         let stats = self.region.stats();
-        let found = self.found;
+        let totals = self.totals;
         let fixed = stats.size.saturating_sub(stats.capacity);
         let index = fixed
             + stats
                 .used
-                .saturating_sub(found.bodies + found.heads + found.encodings);
+                .saturating_sub(totals.bodies + totals.heads + totals.encodings);
         let free = stats.capacity.saturating_sub(stats.used);
         let gauges = Gauges {
             size: stats.size,
             used: Used {
-                bodies: found.bodies,
-                heads: found.heads,
-                encodings: found.encodings,
+                bodies: totals.bodies,
+                heads: totals.heads,
+                encodings: totals.encodings,
                 index,
                 free,
             },
             entries: Entries {
-                filling: found.entries.filling + stats.limbo,
-                ..found.entries
+                filling: totals.entries.filling + stats.limbo,
+                ..totals.entries
             },
             restored: stats.restored,
-            in_flight: found.in_flight,
-            backing_off: found.backing_off,
+            in_flight: totals.in_flight,
+            backing_off: totals.backing_off,
             evicted_space: stats.evictions,
             evicted_variants: stats.variants,
             recovery: Recovery {
@@ -99,11 +99,11 @@ impl Survey {
                 repairs: stats.repairs,
                 damaged: stats.damaged,
             },
-            failing: longest(found.failing),
-            failures: found.failures,
+            failing: longest(totals.failing),
+            failures: totals.failures,
             top: Top {
-                keys: most(found.keys),
-                tags: most(found.tags),
+                keys: most(totals.keys),
+                tags: most(totals.tags),
             },
         };
         of(&self.region, gauges)
@@ -120,7 +120,7 @@ pub fn counted(region: &Region) -> Zone {
     of(region, Gauges::default())
 }
 
-impl Found {
+impl Totals {
     fn note(&mut self, shown: &Surveyed<'_>, hot: &HashMap<u64, u64>, now: Millis) {
         self.heads += shown.head;
         if !shown.is_object {
@@ -136,7 +136,7 @@ impl Found {
             return;
         }
         self.in_flight += u64::from(shown.is_claimed);
-        let Some(head) = Head::decode(shown.meta) else {
+        let Some(head) = RecordHead::decode(shown.meta) else {
             return;
         };
         let fresh_until = match shown.aged {
@@ -155,7 +155,7 @@ impl Found {
     }
 
     /// An entry fails until its refresh succeeds, or until the origin's windows for it are over: nobody refreshes it then.
-    fn note_failure(&mut self, shown: &Surveyed<'_>, head: &Head, now: Millis) {
+    fn note_failure(&mut self, shown: &Surveyed<'_>, head: &RecordHead, now: Millis) {
         let state = shown.attributes[attributes::BACKOFF];
         let Some(fault) = Fault::decode(state, shown.attributes[attributes::FAULT]) else {
             return;
@@ -180,7 +180,7 @@ impl Found {
     }
 
     /// Adds up the hits of a key's variants.
-    fn note_hits(&mut self, shown: &Surveyed<'_>, head: &Head, hits: u64) {
+    fn note_hits(&mut self, shown: &Surveyed<'_>, head: &RecordHead, hits: u64) {
         if self.keys.insert(key::display(shown.key), hits).is_some() {
             return;
         }
@@ -203,14 +203,14 @@ fn longest(mut failing: Vec<Failing>) -> Vec<Failing> {
     failing
 }
 
-fn most(hits: HashMap<String, u64>) -> Vec<Tally> {
-    let mut tallies: Vec<_> = hits
+fn most(hits: HashMap<String, u64>) -> Vec<HitCount> {
+    let mut counts: Vec<_> = hits
         .into_iter()
-        .map(|(name, hits)| Tally { name, hits })
+        .map(|(name, hits)| HitCount { name, hits })
         .collect();
-    tallies.sort_by(|a, b| b.hits.cmp(&a.hits).then_with(|| a.name.cmp(&b.name)));
-    tallies.truncate(LISTED);
-    tallies
+    counts.sort_by(|a, b| b.hits.cmp(&a.hits).then_with(|| a.name.cmp(&b.name)));
+    counts.truncate(LISTED);
+    counts
 }
 
 /// A stored response in the list of all.
@@ -239,7 +239,7 @@ pub(crate) fn list(region: &Region, now: Millis) -> Result<Vec<Listed>, Busy> {
     let mut listed = Vec::new();
     let all = (0, region.places());
     region.survey(all, now, &mut |shown| {
-        let Some(head) = Head::decode(shown.meta).filter(|_| shown.is_object) else {
+        let Some(head) = RecordHead::decode(shown.meta).filter(|_| shown.is_object) else {
             return;
         };
         listed.push(Listed {

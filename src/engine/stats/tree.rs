@@ -251,14 +251,14 @@ pub struct Failing {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Top {
     /// The keys, 20 at most.
-    pub keys: Vec<Tally>,
+    pub keys: Vec<HitCount>,
     /// The tags, 20 at most.
-    pub tags: Vec<Tally>,
+    pub tags: Vec<HitCount>,
 }
 
 /// A name, and how often it was requested.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tally {
+pub struct HitCount {
     /// The key or tag.
     pub name: String,
     /// The approximate number of requests.

@@ -12,7 +12,7 @@ use nginx_sys::{
 use crate::api::{purge, statistics};
 use crate::config::location::{LocConf, MainConf};
 use crate::config::words::{
-    self, Line, Parsed, TWICE, choice, key, more, once, purge_method, read, told,
+    self, Line, Parsed, TWICE, choice, key, more, once, purge_method, read, status_header,
 };
 use crate::sys::boundary::guard;
 use crate::sys::conf::FAILED;
@@ -93,7 +93,7 @@ pub(crate) static COMMANDS: Commands = Commands([
     )),
     location!("swr_cache_status_header", |l, c| once(
         &mut c.settings.status_header,
-        told(l)
+        status_header(l)
     )),
     location!("swr_cache_purge_method", |l, c| once(
         &mut c.settings.purge_method,

@@ -30,7 +30,7 @@ pub(crate) struct Ask {
 }
 
 /// The result: the lease word, or the deadline of the current holder.
-pub(crate) type Answer = Result<u64, Millis>;
+pub(crate) type LeaseResult = Result<u64, Millis>;
 
 /// The leases of one process.
 #[derive(Clone, Copy)]
@@ -45,7 +45,7 @@ impl<'a> Leases<'a> {
     }
 
     /// Takes the lease of an entry if it is free. The shard is locked.
-    pub(crate) fn take(self, at: &EntryAt<'_>, ask: Ask) -> Answer {
+    pub(crate) fn take(self, at: &EntryAt<'_>, ask: Ask) -> LeaseResult {
         if self.core.is_leased(at.e, ask.now) && !(ask.wait && self.ended_meanwhile(at, ask.now)) {
             return Err(at.e.deadline.load(Relaxed));
         }

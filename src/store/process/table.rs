@@ -34,7 +34,7 @@ pub(crate) type Token = u32;
 pub(crate) const TOKEN_BITS: u32 = 8 + GENERATION_BITS;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum State {
+pub(crate) enum SlotState {
     Free,
     Live,
     Dying,
@@ -45,7 +45,7 @@ pub(crate) enum State {
 pub(crate) struct SlotWord(u64);
 
 impl SlotWord {
-    fn new(life: ProcessId, generation: u64, state: State) -> SlotWord {
+    fn new(life: ProcessId, generation: u64, state: SlotState) -> SlotWord {
         let pid = u64::from(life.pid) & ((1 << PID_BITS) - 1);
         let start = life.start & ((1 << START_BITS) - 1);
         SlotWord(pid | start << PID_BITS | generation << GENERATION_AT | (state as u64) << STATE_AT)
@@ -59,14 +59,14 @@ impl SlotWord {
     fn generation(self) -> u64 {
         self.0 >> GENERATION_AT & ((1 << GENERATION_BITS) - 1)
     }
-    pub(crate) fn state(self) -> State {
+    pub(crate) fn state(self) -> SlotState {
         match self.0 >> STATE_AT {
-            1 => State::Live,
-            2 => State::Dying,
-            _ => State::Free,
+            1 => SlotState::Live,
+            2 => SlotState::Dying,
+            _ => SlotState::Free,
         }
     }
-    fn with_state(self, state: State) -> SlotWord {
+    fn with_state(self, state: SlotState) -> SlotWord {
         SlotWord(self.0 & ((1 << STATE_AT) - 1) | (state as u64) << STATE_AT)
     }
     fn life(self) -> ProcessId {
@@ -110,7 +110,7 @@ impl ProcessId {
     }
 
     pub(crate) fn to_word(self) -> u64 {
-        SlotWord::new(self, 0, State::Live).0
+        SlotWord::new(self, 0, SlotState::Live).0
     }
 
     pub(crate) fn from_word(word: u64) -> ProcessId {
@@ -196,7 +196,7 @@ impl<'a> Processes<'a> {
     /// Takes a free slot for this process.
     pub(crate) fn take(self, waker: WakerRef) -> Option<Token> {
         let life = ProcessId::own();
-        let take = |i| Some(self.take_slot(i, State::Free, life, waker)?.0);
+        let take = |i| Some(self.take_slot(i, SlotState::Free, life, waker)?.0);
         (0..SLOTS).find_map(take)
     }
 
@@ -205,7 +205,7 @@ impl<'a> Processes<'a> {
     pub(crate) fn take_from_dead(self, waker: WakerRef) -> Option<Token> {
         let life = ProcessId::own();
         let (token, dead) =
-            (0..SLOTS).find_map(|i| self.take_slot(i, State::Dying, life, waker))?;
+            (0..SLOTS).find_map(|i| self.take_slot(i, SlotState::Dying, life, waker))?;
         self.set_reap_cursor(token, self.reap_cursor(dead));
         Some(token)
     }
@@ -213,7 +213,7 @@ impl<'a> Processes<'a> {
     fn take_slot(
         self,
         i: usize,
-        from: State,
+        from: SlotState,
         life: ProcessId,
         waker: WakerRef,
     ) -> Option<(Token, Token)> {
@@ -227,7 +227,7 @@ impl<'a> Processes<'a> {
             0 => 1,
             g => g,
         };
-        let new = SlotWord::new(life, generation, State::Live);
+        let new = SlotWord::new(life, generation, SlotState::Live);
         slot.identity
             .compare_exchange(old.0, new.0, AcqRel, Relaxed)
             .ok()?;
@@ -239,7 +239,7 @@ impl<'a> Processes<'a> {
     /// Marks a slot for the reaper.
     pub(crate) fn give_up(self, token: Token) {
         let id = self.identity(slot_of(token));
-        if token_of(slot_of(token), id) == token && id.state() == State::Live {
+        if token_of(slot_of(token), id) == token && id.state() == SlotState::Live {
             self.mark_dying(slot_of(token), id);
         }
     }
@@ -256,7 +256,7 @@ impl<'a> Processes<'a> {
     #[inline]
     pub(crate) fn is_gone(self, token: Token) -> bool {
         let id = self.identity(slot_of(token));
-        id.state() != State::Live || token_of(slot_of(token), id) != token
+        id.state() != SlotState::Live || token_of(slot_of(token), id) != token
     }
 
     /// Asks the system whether the process that the token names has ended, and marks it if so. Returns true if it is
@@ -273,7 +273,7 @@ impl<'a> Processes<'a> {
     pub(crate) fn find_dead(self) -> u32 {
         let dead = |i: &usize| {
             let id = self.identity(*i);
-            id.state() == State::Live && id.life().has_ended() && self.mark_dying(*i, id)
+            id.state() == SlotState::Live && id.life().has_ended() && self.mark_dying(*i, id)
         };
         (0..SLOTS).filter(dead).count() as u32
     }
@@ -282,7 +282,7 @@ impl<'a> Processes<'a> {
         let Some(slot) = self.header.slots.get(i) else {
             return true;
         };
-        let dying = id.with_state(State::Dying);
+        let dying = id.with_state(SlotState::Dying);
         slot.identity
             .compare_exchange(id.0, dying.0, AcqRel, Relaxed)
             .is_ok()
@@ -290,7 +290,7 @@ impl<'a> Processes<'a> {
 
     /// The slots to be reclaimed.
     pub(crate) fn dying(self) -> impl Iterator<Item = usize> + 'a {
-        (0..SLOTS).filter(move |i| self.identity(*i).state() == State::Dying)
+        (0..SLOTS).filter(move |i| self.identity(*i).state() == SlotState::Dying)
     }
 
     /// The members of a pin set whose processes are dead. The slot's word decides, so that a pin becomes void in the
@@ -300,7 +300,7 @@ impl<'a> Processes<'a> {
         while left != 0 {
             let bit = left.trailing_zeros() as usize;
             left &= left - 1;
-            if self.identity(w * 63 + bit).state() == State::Dying {
+            if self.identity(w * 63 + bit).state() == SlotState::Dying {
                 dying |= 1 << bit;
             }
         }
@@ -355,14 +355,14 @@ impl<'a> Processes<'a> {
         }
         // In one step, as another process may be taking the slot over. The waker remains: the next process sets its
         // own.
-        let free = id.with_state(State::Free).0;
+        let free = id.with_state(SlotState::Free).0;
         let _ = slot.identity.compare_exchange(id.0, free, AcqRel, Relaxed);
     }
 
     /// Removes every process: none of them is alive.
     pub(crate) fn clear(self) {
         for (i, slot) in self.header.slots.iter().enumerate() {
-            let free = self.identity(i).with_state(State::Free);
+            let free = self.identity(i).with_state(SlotState::Free);
             slot.identity.store(free.0, Release);
             slot.waker.store(0, Relaxed);
             slot.wakers.store(0, Relaxed);
@@ -373,13 +373,13 @@ impl<'a> Processes<'a> {
     pub(crate) fn has_strangers(self, own: usize, set: u32) -> bool {
         let slots = self.header.slots.iter().enumerate();
         slots
-            .filter(|(i, _)| *i != own && self.identity(*i).state() == State::Live)
+            .filter(|(i, _)| *i != own && self.identity(*i).state() == SlotState::Live)
             .any(|(_, slot)| slot.wakers.load(Relaxed) != set)
     }
 
     pub(crate) fn live(self) -> u32 {
         (0..SLOTS)
-            .filter(|i| self.identity(*i).state() == State::Live)
+            .filter(|i| self.identity(*i).state() == SlotState::Live)
             .count() as u32
     }
 }
@@ -427,11 +427,11 @@ mod tests {
             pid: (1 << 22) - 1,
             start: (1 << 24) - 1,
         };
-        let id = SlotWord::new(life, (1 << 16) - 1, State::Dying);
+        let id = SlotWord::new(life, (1 << 16) - 1, SlotState::Dying);
         assert_eq!(
             (id.life(), id.generation(), id.state()),
-            (life, (1 << 16) - 1, State::Dying)
+            (life, (1 << 16) - 1, SlotState::Dying)
         );
-        assert_eq!(id.with_state(State::Free).life(), life);
+        assert_eq!(id.with_state(SlotState::Free).life(), life);
     }
 }

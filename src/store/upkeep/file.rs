@@ -58,7 +58,7 @@ static OPENING: Mutex<()> = Mutex::new(());
 
 /// What was found in place of the region to be opened.
 #[derive(Debug)]
-pub enum Found {
+pub enum Predecessor {
     /// Nothing: the region is new.
     Nothing,
     /// A region that was not in use.
@@ -78,9 +78,9 @@ pub enum Found {
 
 /// The result of one look at a path.
 enum Look {
-    Ready(Arc<Shared>, Found),
+    Ready(Arc<Shared>, Predecessor),
     /// A new file has to be made in place of what was found.
-    Make(Found, Existing),
+    Make(Predecessor, Existing),
     /// The file was replaced in the meantime: look again.
     Again,
 }
@@ -113,7 +113,7 @@ pub(crate) fn open_region(
     path: &Path,
     len: usize,
     opt: &RegionOptions,
-) -> Result<(Arc<Shared>, Found), StoreError> {
+) -> Result<(Arc<Shared>, Predecessor), StoreError> {
     Geometry::of(len)?;
     let _one = OPENING.lock();
     for _ in 0..TRIES {
@@ -124,7 +124,7 @@ pub(crate) fn open_region(
             }
             Look::Again => continue,
             // Other processes may rely on it.
-            Look::Make(Found::Useless(why @ StoreError::Length { .. }), _)
+            Look::Make(Predecessor::Useless(why @ StoreError::Length { .. }), _)
                 if opt.share == Share::Anyone =>
             {
                 return Err(why);
@@ -141,7 +141,7 @@ pub(crate) fn open_region(
 fn look(path: &Path, len: usize, opt: &RegionOptions) -> Result<Look, StoreError> {
     let meta = match fs::symlink_metadata(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => {
-            return Ok(Look::Make(Found::Nothing, Existing::Nothing));
+            return Ok(Look::Make(Predecessor::Nothing, Existing::Nothing));
         }
         meta => meta?,
     };
@@ -168,9 +168,9 @@ fn look(path: &Path, len: usize, opt: &RegionOptions) -> Result<Look, StoreError
         };
     }
     let held = Existing::Unused(file.try_clone()?);
-    let useless = |why| Ok(Look::Make(Found::Useless(why), held));
+    let useless = |why| Ok(Look::Make(Predecessor::Useless(why), held));
     match identify(&file, len)? {
-        None => Ok(Look::Make(Found::Nothing, Existing::Unused(file))),
+        None => Ok(Look::Make(Predecessor::Nothing, Existing::Unused(file))),
         Some(Err(why)) => useless(why),
         Some(Ok(())) => match take(file, len, opt) {
             Ok((shared, found)) => Ok(Look::Ready(shared, found)),
@@ -185,9 +185,9 @@ fn join(file: File, len: usize, opt: &RegionOptions) -> Result<Look, StoreError>
     Ok(match attach(file, len) {
         Ok(shared) => {
             agree(&shared, opt)?;
-            Look::Ready(shared, Found::Shared)
+            Look::Ready(shared, Predecessor::Shared)
         }
-        Err(why) => Look::Make(Found::Useless(why), seen),
+        Err(why) => Look::Make(Predecessor::Useless(why), seen),
     })
 }
 
@@ -334,7 +334,11 @@ fn attach(file: File, len: usize) -> Result<Arc<Shared>, StoreError> {
 }
 
 /// Takes over a region that no process is in.
-fn take(file: File, len: usize, opt: &RegionOptions) -> Result<(Arc<Shared>, Found), StoreError> {
+fn take(
+    file: File,
+    len: usize,
+    opt: &RegionOptions,
+) -> Result<(Arc<Shared>, Predecessor), StoreError> {
     let shared = attach(file, len)?;
     shared.core.set_max_object(opt.max_object);
     let header = shared.core.header();
@@ -359,7 +363,7 @@ fn take(file: File, len: usize, opt: &RegionOptions) -> Result<(Arc<Shared>, Fou
     let recovered = recover(&shared, sealed).ok_or(StoreError::Corrupt("its blocks"))?;
     header.counts.restored.store(recovered.kept, Relaxed);
     sign(&shared, boot);
-    let found = Found::Region {
+    let found = Predecessor::Region {
         kept: recovered.kept,
         dropped: recovered.dropped,
         clean,

@@ -14,7 +14,7 @@ use crate::store::index::checksum::Coverage;
 use crate::store::memory::bytes::Memory;
 use crate::store::memory::layout::{Geometry, MAGIC};
 use crate::store::upkeep::create;
-use crate::store::upkeep::file::Found;
+use crate::store::upkeep::file::Predecessor;
 use crate::store::upkeep::membership::Shared;
 use crate::store::upkeep::recover::recover;
 
@@ -24,7 +24,7 @@ const PIECE: usize = 1 << 20;
 const TRIES: usize = 5;
 
 /// Copies the part of a file's region that is in use into private memory of this process.
-pub(crate) fn snapshot(path: &Path) -> Result<(Arc<Shared>, Found), StoreError> {
+pub(crate) fn snapshot(path: &Path) -> Result<(Arc<Shared>, Predecessor), StoreError> {
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
@@ -63,7 +63,7 @@ fn copy(file: &File, len: usize) -> Result<Memory, StoreError> {
     Ok(memory)
 }
 
-fn understand(memory: Memory) -> Result<(Arc<Shared>, Found), StoreError> {
+fn understand(memory: Memory) -> Result<(Arc<Shared>, Predecessor), StoreError> {
     let shared = create::attach(memory)?;
     let header = shared.core.header();
     let clean = header.clean.load(Acquire) != 0;
@@ -73,7 +73,7 @@ fn understand(memory: Memory) -> Result<(Arc<Shared>, Found), StoreError> {
     };
     let recovered = recover(&shared, sealed).ok_or(StoreError::Corrupt("its blocks"))?;
     header.clean.store(0, Relaxed);
-    let found = Found::Region {
+    let found = Predecessor::Region {
         kept: recovered.kept,
         dropped: recovered.dropped,
         clean,

@@ -13,7 +13,7 @@ use crate::store::memory::bytes::GRANULE;
 use crate::store::memory::layout::{SLOTS, UNLINKED};
 use crate::store::process::budget::TimeBudget;
 use crate::store::process::lock;
-use crate::store::process::table::{State, pin_of, slot_of};
+use crate::store::process::table::{SlotState, pin_of, slot_of};
 use crate::store::upkeep::membership::Shared;
 
 /// Returns an error with a message unless the condition holds.
@@ -51,7 +51,7 @@ pub struct Summary {
 }
 
 /// What the walk over the blocks found.
-struct Survey {
+struct BlockMap {
     starts: BitSet,
     entries: Vec<u32>,
     /// The number of references from entries to bodies.
@@ -80,17 +80,17 @@ pub(crate) fn validate(shared: &Shared) -> Result<Summary, String> {
         held_locks,
         ..Summary::default()
     };
-    let mut survey = survey(&guard, &mut summary)?;
-    check_free(&guard, &survey)?;
-    let linked = check_chains(&guard, &survey)?;
-    check_queues(&guard, &survey, &linked)?;
-    for block in survey.entries.clone() {
+    let mut blocks = blocks(&guard, &mut summary)?;
+    check_free(&guard, &blocks)?;
+    let linked = check_chains(&guard, &blocks)?;
+    check_queues(&guard, &blocks, &linked)?;
+    for block in blocks.entries.clone() {
         let at = core
             .entry(block)
             .ok_or_else(|| format!("entry {block} is longer than its block"))?;
-        check_entry(&guard, &at, linked.has(block), &mut survey, &mut summary)?;
+        check_entry(&guard, &at, linked.has(block), &mut blocks, &mut summary)?;
     }
-    check_bodies(&guard, &survey)?;
+    check_bodies(&guard, &blocks)?;
     check_counts(&guard, &summary)?;
     Ok(summary)
 }
@@ -101,10 +101,10 @@ fn held_locks(core: &Core) -> u64 {
     all.filter(|lock| lock.load(Acquire) != 0).count() as u64
 }
 
-fn survey(guard: &ArenaGuard<'_>, summary: &mut Summary) -> Result<Survey, String> {
+fn blocks(guard: &ArenaGuard<'_>, summary: &mut Summary) -> Result<BlockMap, String> {
     let geometry = guard.core.geometry;
     let bits = || BitSet::new(geometry.arena, geometry.end);
-    let mut s = Survey {
+    let mut s = BlockMap {
         starts: bits(),
         entries: Vec::new(),
         refs: HashMap::new(),
@@ -141,26 +141,26 @@ fn survey(guard: &ArenaGuard<'_>, summary: &mut Summary) -> Result<Survey, Strin
     problem.map_or(Ok(s), Err)
 }
 
-fn check_free(guard: &ArenaGuard<'_>, survey: &Survey) -> Result<(), String> {
+fn check_free(guard: &ArenaGuard<'_>, blocks: &BlockMap) -> Result<(), String> {
     let mut listed = guard.arena().listed()?;
     listed.sort_unstable();
     ensure!(
-        listed == survey.free,
+        listed == blocks.free,
         "{} blocks are free, {} are listed",
-        survey.free.len(),
+        blocks.free.len(),
         listed.len()
     );
     Ok(())
 }
 
-fn check_chains(guard: &ArenaGuard<'_>, survey: &Survey) -> Result<BitSet, String> {
+fn check_chains(guard: &ArenaGuard<'_>, blocks: &BlockMap) -> Result<BitSet, String> {
     let core = guard.core;
     let mut linked = BitSet::new(core.geometry.arena, core.geometry.end);
     for bucket in 0..core.geometry.buckets {
         let mut next = core.bucket(bucket).ok_or("bucket")?.load(Acquire);
         while next != 0 {
             ensure!(
-                survey.starts.has(next),
+                blocks.starts.has(next),
                 "bucket {bucket} leads to {next}, where no block begins"
             );
             let at = core
@@ -187,7 +187,7 @@ fn check_chains(guard: &ArenaGuard<'_>, survey: &Survey) -> Result<BitSet, Strin
     Ok(linked)
 }
 
-fn check_queues(guard: &ArenaGuard<'_>, survey: &Survey, linked: &BitSet) -> Result<(), String> {
+fn check_queues(guard: &ArenaGuard<'_>, blocks: &BlockMap, linked: &BitSet) -> Result<(), String> {
     let mut total = 0;
     for queue in [SMALL, MAIN, LIMBO] {
         let q = &guard.header().queues[queue as usize];
@@ -211,7 +211,7 @@ fn check_queues(guard: &ArenaGuard<'_>, survey: &Survey, linked: &BitSet) -> Res
                 "entry {next} is in queue {queue}"
             );
             count += 1;
-            ensure!(count <= survey.entries.len(), "queue {queue} is a cycle");
+            ensure!(count <= blocks.entries.len(), "queue {queue} is a cycle");
             cost += u64::from(at.e.cost.load(Relaxed));
             before = next;
             next = at.e.newer.load(Relaxed);
@@ -232,9 +232,9 @@ fn check_queues(guard: &ArenaGuard<'_>, survey: &Survey, linked: &BitSet) -> Res
         total += count;
     }
     ensure!(
-        total == survey.entries.len(),
+        total == blocks.entries.len(),
         "{} entries, {total} in queues",
-        survey.entries.len()
+        blocks.entries.len()
     );
     Ok(())
 }
@@ -243,7 +243,7 @@ fn check_entry(
     guard: &ArenaGuard<'_>,
     at: &EntryAt<'_>,
     linked: bool,
-    survey: &mut Survey,
+    blocks: &mut BlockMap,
     summary: &mut Summary,
 ) -> Result<(), String> {
     let (block, e) = (at.block, at.e);
@@ -265,7 +265,7 @@ fn check_entry(
         let owner = slot_of(lease_owner(lease));
         let state = guard.core.processes().identity(owner).state();
         ensure!(
-            state != State::Free,
+            state != SlotState::Free,
             "entry {block} is leased by free slot {owner}"
         );
         summary.claims += 1;
@@ -277,7 +277,7 @@ fn check_entry(
         (true, false) => summary.markers += 1,
     }
     if at.is_object() {
-        check_body(guard, at, survey, summary)
+        check_body(guard, at, blocks, summary)
     } else {
         Ok(())
     }
@@ -286,7 +286,7 @@ fn check_entry(
 fn check_slots(guard: &ArenaGuard<'_>, mask: [u64; 2]) -> Result<(), usize> {
     let set = |slot: &usize| {
         let (w, bit) = pin_of(*slot);
-        mask[w] & bit != 0 && guard.core.processes().identity(*slot).state() == State::Free
+        mask[w] & bit != 0 && guard.core.processes().identity(*slot).state() == SlotState::Free
     };
     (0..SLOTS).find(set).map_or(Ok(()), Err)
 }
@@ -294,7 +294,7 @@ fn check_slots(guard: &ArenaGuard<'_>, mask: [u64; 2]) -> Result<(), usize> {
 fn check_body(
     guard: &ArenaGuard<'_>,
     at: &EntryAt<'_>,
-    survey: &mut Survey,
+    blocks: &mut BlockMap,
     summary: &mut Summary,
 ) -> Result<(), String> {
     let (block, body_block) = (at.block, at.body());
@@ -302,7 +302,7 @@ fn check_body(
         .core
         .body(body_block)
         .ok_or_else(|| format!("entry {block} has no body at {body_block}"))?;
-    let refs = survey
+    let refs = blocks
         .refs
         .get_mut(&body_block)
         .ok_or_else(|| format!("{body_block} is no body"))?;
@@ -331,7 +331,7 @@ fn check_body(
             .extent(next)
             .ok_or_else(|| format!("body {body_block} leads to {next}"))?;
         ensure!(
-            !first || survey.extents.add(next),
+            !first || blocks.extents.add(next),
             "extent {next} belongs to two bodies"
         );
         ensure!(
@@ -341,14 +341,14 @@ fn check_body(
         room = more;
         whole += room as u64;
         next = extent.next.load(Acquire);
-        survey.extent_count -= u64::from(first);
+        blocks.extent_count -= u64::from(first);
     }
     ensure!(len <= whole, "body {body_block} has {len} bytes in {whole}");
     Ok(())
 }
 
-fn check_bodies(guard: &ArenaGuard<'_>, survey: &Survey) -> Result<(), String> {
-    for (block, found) in &survey.refs {
+fn check_bodies(guard: &ArenaGuard<'_>, blocks: &BlockMap) -> Result<(), String> {
+    for (block, found) in &blocks.refs {
         let says = guard
             .core
             .body(*block)
@@ -359,9 +359,9 @@ fn check_bodies(guard: &ArenaGuard<'_>, survey: &Survey) -> Result<(), String> {
         );
     }
     ensure!(
-        survey.extent_count == 0,
+        blocks.extent_count == 0,
         "{} extents belong to no body",
-        survey.extent_count
+        blocks.extent_count
     );
     Ok(())
 }

@@ -54,8 +54,8 @@ fn crash_in_taking_and_sealing_a_file() {
             let (region, found) = open();
             enter(&region);
             let kept = match found {
-                Found::Region { kept, .. } => kept,
-                Found::Nothing => 0,
+                Predecessor::Region { kept, .. } => kept,
+                Predecessor::Nothing => 0,
                 other => panic!("{what}: {other:?}"),
             };
             assert_eq!(kept, if fresh { 0 } else { 4 }, "{what}");

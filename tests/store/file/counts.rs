@@ -43,7 +43,10 @@ fn a_snapshot_shows_what_is_stored_and_changes_nothing() {
     let before = fs::read(folder.zone()).expect("a file");
     let meta = fs::metadata(folder.zone()).expect("a file");
     let (copy, found) = Region::snapshot(&folder.zone()).expect("a copy");
-    assert!(matches!(found, Found::Region { kept: 20, .. }), "{found:?}");
+    assert!(
+        matches!(found, Predecessor::Region { kept: 20, .. }),
+        "{found:?}"
+    );
     assert_eq!(there(&copy, 30), 20);
     assert!(copy.remove_key(&key(0)) > 0);
     assert!(fs::read(folder.zone()).expect("a file") == before);
@@ -65,7 +68,7 @@ fn a_snapshot_shows_what_is_stored_and_changes_nothing() {
     assert!(
         matches!(
             found,
-            Found::Region {
+            Predecessor::Region {
                 kept: 20,
                 clean: true,
                 ..

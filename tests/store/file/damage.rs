@@ -42,7 +42,7 @@ fn a_foreign_file_is_left_alone() {
     fs::remove_file(folder.zone()).expect("removed");
     fs::write(folder.zone(), "").expect("written");
     let (region, found) = open(&folder.zone(), LEN);
-    assert!(matches!(found, Found::Nothing), "{found:?}");
+    assert!(matches!(found, Predecessor::Nothing), "{found:?}");
     check_empty(&region);
 }
 
@@ -66,13 +66,16 @@ fn a_useless_file_is_replaced() {
         damage(&folder.zone());
         let (region, found) = open(&folder.zone(), LEN);
         println!("  a file that {what}: {found:?}");
-        assert!(matches!(found, Found::Useless(_)), "{what}: {found:?}");
+        assert!(
+            matches!(found, Predecessor::Useless(_)),
+            "{what}: {found:?}"
+        );
         check_empty(&region);
         region.leave();
         drop(region);
         let (_, found) = open(&folder.zone(), LEN);
         assert!(
-            matches!(found, Found::Region { kept: 1, .. }),
+            matches!(found, Predecessor::Region { kept: 1, .. }),
             "{what}: {found:?}"
         );
         assert!(!folder.0.join("zone.new").exists());
@@ -82,7 +85,7 @@ fn a_useless_file_is_replaced() {
     fill(&folder.zone());
     let (region, found) = open(&folder.zone(), 2 * LEN);
     assert!(
-        matches!(found, Found::Useless(StoreError::Length { .. })),
+        matches!(found, Predecessor::Useless(StoreError::Length { .. })),
         "{found:?}"
     );
     check_empty(&region);
@@ -101,7 +104,10 @@ fn holes_of_a_copy_are_filled() {
     let blocks = || fs::metadata(folder.zone()).expect("a file").blocks() * 512;
     assert!(blocks() < LEN as u64, "no hole");
     let (region, found) = open(&folder.zone(), LEN);
-    assert!(matches!(found, Found::Region { kept: 50, .. }), "{found:?}");
+    assert!(
+        matches!(found, Predecessor::Region { kept: 50, .. }),
+        "{found:?}"
+    );
     assert!(blocks() >= LEN as u64, "{}", blocks());
     assert_eq!(there(&region, 50), 50);
 }
@@ -138,7 +144,7 @@ fn damage_is_never_served() {
         let child = Child::fork(|| {
             let (region, found) = open(&folder.zone(), LEN);
             let (mut kind, mut count) = (1, 0);
-            if let Found::Region { kept, .. } = found {
+            if let Predecessor::Region { kept, .. } = found {
                 assert!(kept <= 50);
                 count = there(&region, 60);
                 assert_eq!(there(&region, 60), count);

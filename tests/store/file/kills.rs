@@ -24,7 +24,7 @@ fn killed_with_all_its_processes() {
         let child = Child::fork(|| {
             let (region, found) = try_open(&folder.zone(), LEN).expect("a region");
             assert!(
-                !matches!(found, Found::Useless(_) | Found::Shared),
+                !matches!(found, Predecessor::Useless(_) | Predecessor::Shared),
                 "{found:?}"
             );
             ready.open(1);
@@ -44,7 +44,7 @@ fn killed_with_all_its_processes() {
         child.signal(libc::SIGKILL);
         assert_eq!(child.wait(), None);
         let (region, found) = reopen(&folder.zone());
-        if let Found::Region {
+        if let Predecessor::Region {
             kept: k,
             dropped: d,
             ..
@@ -61,7 +61,7 @@ fn killed_with_all_its_processes() {
 }
 
 /// Opens the file as soon as the last process that used it is gone.
-fn reopen(path: &Path) -> (Region, Found) {
+fn reopen(path: &Path) -> (Region, Predecessor) {
     let began = Instant::now();
     loop {
         match try_open(path, LEN) {

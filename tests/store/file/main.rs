@@ -50,11 +50,11 @@ impl Drop for Folder {
     }
 }
 
-fn try_open(path: &Path, len: usize) -> Result<(Region, Found), StoreError> {
+fn try_open(path: &Path, len: usize) -> Result<(Region, Predecessor), StoreError> {
     Region::file(path, len, &RegionOptions::default())
 }
 
-fn open(path: &Path, len: usize) -> (Region, Found) {
+fn open(path: &Path, len: usize) -> (Region, Predecessor) {
     let (region, found) = try_open(path, len).expect("a region");
     region.enter(None).expect("enter");
     (region, found)

@@ -36,7 +36,10 @@ fn a_file_in_use_is_left_alone() {
     go.open(1);
     assert_eq!(child.wait(), Some(0));
     let (region, found) = open(&folder.zone(), LEN);
-    assert!(matches!(found, Found::Region { kept: 2, .. }), "{found:?}");
+    assert!(
+        matches!(found, Predecessor::Region { kept: 2, .. }),
+        "{found:?}"
+    );
     assert_eq!(there(&region, 3), 2);
 }
 
@@ -46,7 +49,7 @@ fn a_child_and_its_parent_share_a_file() {
     put(&region, 1);
     let child = Child::fork(|| {
         let (again, found) = open(&folder.zone(), LEN);
-        assert!(matches!(found, Found::Shared), "{found:?}");
+        assert!(matches!(found, Predecessor::Shared), "{found:?}");
         assert!(is_there(&again, 1));
         put(&again, 2);
         assert!(!again.seal(), "another is in it");
@@ -80,7 +83,10 @@ fn a_child_and_its_parent_share_a_file() {
     go.open(1);
     assert_eq!(child.wait(), Some(0));
     let (_, found) = open(&folder.zone(), LEN);
-    assert!(matches!(found, Found::Region { kept: 2, .. }), "{found:?}");
+    assert!(
+        matches!(found, Predecessor::Region { kept: 2, .. }),
+        "{found:?}"
+    );
 }
 
 fn anyone_may_join_who_lets_anyone() {
@@ -100,7 +106,10 @@ fn anyone_may_join_who_lets_anyone() {
             let (ready, go, anyone) = (&ready, &go, &anyone);
             Child::fork(move || {
                 let (region, found) = anyone(LEN).expect("a region");
-                assert!(matches!(found, Found::Nothing | Found::Shared), "{found:?}");
+                assert!(
+                    matches!(found, Predecessor::Nothing | Predecessor::Shared),
+                    "{found:?}"
+                );
                 put(&region, i);
                 ready.open(1);
                 go.pass();
@@ -115,7 +124,7 @@ fn anyone_may_join_who_lets_anyone() {
     ));
     assert!(matches!(anyone(2 * LEN), Err(StoreError::Length { .. })));
     let (region, found) = anyone(LEN).expect("a region");
-    assert!(matches!(found, Found::Shared), "{found:?}");
+    assert!(matches!(found, Predecessor::Shared), "{found:?}");
     assert_eq!(there(&region, 10), 4);
     children.iter().for_each(|_| go.open(1));
     children
@@ -124,8 +133,14 @@ fn anyone_may_join_who_lets_anyone() {
     drop(region);
     // The last process that uses the file uses it alone.
     let (region, found) = open(&folder.zone(), LEN);
-    assert!(matches!(found, Found::Region { kept: 4, .. }), "{found:?}");
-    assert!(matches!(anyone(LEN), Ok((_, Found::Shared))), "our own");
+    assert!(
+        matches!(found, Predecessor::Region { kept: 4, .. }),
+        "{found:?}"
+    );
+    assert!(
+        matches!(anyone(LEN), Ok((_, Predecessor::Shared))),
+        "our own"
+    );
     drop(region);
 }
 
@@ -150,7 +165,7 @@ fn threads_that_open_a_file_together_share_it() {
             all.wait();
             let (region, found) = opened.expect("a region");
             assert!(entered && processes == 4, "{processes} processes");
-            (there(&region, 50), matches!(found, Found::Shared))
+            (there(&region, 50), matches!(found, Predecessor::Shared))
         };
         let all_opened = std::thread::scope(|scope| {
             let threads = [0; 4].map(|_| scope.spawn(opened));
@@ -190,7 +205,10 @@ fn a_file_without_descriptors_is_in_use_all_the_same() {
     go.open(1);
     assert_eq!(child.wait(), Some(0));
     let (_, found) = open(&folder.zone(), LEN);
-    assert!(matches!(found, Found::Region { kept: 1, .. }), "{found:?}");
+    assert!(
+        matches!(found, Predecessor::Region { kept: 1, .. }),
+        "{found:?}"
+    );
 }
 
 fn who_leaves_with_handles_is_gone_with_the_last_of_them() {
@@ -224,12 +242,12 @@ fn processes_that_cannot_see_each_other_do_not_share() {
     });
     held.pass();
     let join = || Region::file(&folder.zone(), LEN, &opt);
-    assert!(matches!(join(), Ok((_, Found::Shared))));
+    assert!(matches!(join(), Ok((_, Predecessor::Shared))));
     // The offset of the namespace: after the clean mark.
     overwrite(&folder.zone(), 116, &[1, 0, 0, 0]);
     let refused = join();
     assert!(matches!(refused, Err(StoreError::InUse)), "{refused:?}");
     go.open(1);
     assert_eq!(child.wait(), Some(0));
-    assert!(matches!(join(), Ok((_, Found::Region { .. }))));
+    assert!(matches!(join(), Ok((_, Predecessor::Region { .. }))));
 }

@@ -23,10 +23,10 @@ fn a_file_comes_up_warm() {
     for round in 0..3 {
         let (region, found) = open(&folder.zone(), LEN);
         match (round, found) {
-            (0, Found::Nothing) => {}
+            (0, Predecessor::Nothing) => {}
             (
                 _,
-                Found::Region {
+                Predecessor::Region {
                     kept: 100,
                     dropped: 0,
                     clean: true,
@@ -83,7 +83,7 @@ fn what_was_under_way_is_gone() {
     assert!(
         matches!(
             found,
-            Found::Region {
+            Predecessor::Region {
                 kept: 20,
                 dropped: 1,
                 clean: false
@@ -117,7 +117,7 @@ fn a_file_from_before_a_crash_of_the_machine() {
             assert!(
                 matches!(
                     found,
-                    Found::Region {
+                    Predecessor::Region {
                         kept: 50,
                         clean: false,
                         ..
@@ -134,7 +134,7 @@ fn a_file_from_before_a_crash_of_the_machine() {
             assert!(
                 matches!(
                     found,
-                    Found::Region {
+                    Predecessor::Region {
                         kept: 50,
                         clean: true,
                         ..
@@ -145,7 +145,7 @@ fn a_file_from_before_a_crash_of_the_machine() {
             assert_eq!(there(&region, 50), 50);
         } else {
             assert!(
-                matches!(found, Found::Useless(StoreError::Unsettled)),
+                matches!(found, Predecessor::Useless(StoreError::Unsettled)),
                 "{found:?}"
             );
             check_empty(&region);
@@ -208,7 +208,7 @@ fn a_large_file_comes_up_in_no_time() {
     let took = began.elapsed();
     println!("  12,000 objects: the first hit after {took:?}");
     assert!(
-        matches!(found, Found::Region { kept: 12_000, .. }),
+        matches!(found, Predecessor::Region { kept: 12_000, .. }),
         "{found:?}"
     );
 }

@@ -28,7 +28,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::arguments::Follow;
-use crate::client::{Answer, Location};
+use crate::client::{Location, Response};
 use crate::stream::{Ack, Id, Outcome, Stream};
 use crate::{End, Ended};
 
@@ -361,7 +361,7 @@ enum Said {
 }
 
 /// What an answer says, or why to ask again.
-fn said(answer: Answer) -> Result<Said, String> {
+fn said(answer: Response) -> Result<Said, String> {
     match answer.status {
         400 | 413 => Ok(Said::Refused(answer.refusal())),
         200 => {

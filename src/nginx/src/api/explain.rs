@@ -31,7 +31,7 @@ use crate::sys::clock::now;
 use crate::sys::header_list::List;
 use crate::sys::one_thread::OneThread;
 use crate::sys::pool::str_of;
-use crate::sys::record::{self, Kind};
+use crate::sys::record::{self, RecordKind};
 use crate::sys::request::{Req, is_ok};
 use crate::sys::{request_header, variables};
 
@@ -49,7 +49,7 @@ pub(crate) struct Explained {
     replaced: Cell<bool>,
 }
 
-impl Kind for Explained {
+impl RecordKind for Explained {
     const FOLLOWS: bool = true;
 }
 

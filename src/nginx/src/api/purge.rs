@@ -24,13 +24,13 @@ use crate::sys::boundary::guard;
 use crate::sys::clock::now;
 use crate::sys::header_list::List;
 use crate::sys::pool::bytes_of;
-use crate::sys::record::{self, Kind};
+use crate::sys::record::{self, RecordKind};
 use crate::sys::request::{Req, is_ok};
 use crate::worker::background_job::{self, Asker};
 
 /// How a purge was asked for, and thus how it is answered.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Interface {
     /// By JSON.
     Api,
     /// By the path behind that of the API.
@@ -42,13 +42,13 @@ pub(crate) enum Way {
 /// The record of a purge by method: what came of it.
 pub(crate) struct PurgeByMethod(pub(crate) Reason);
 
-impl Kind for PurgeByMethod {
+impl RecordKind for PurgeByMethod {
     const FOLLOWS: bool = false;
 }
 
 /// What the answer to a purge says.
-struct Answer {
-    way: Way,
+struct PurgeReport {
+    interface: Interface,
     mode: PurgeMode,
     /// What was purged, in a word.
     kind: &'static str,
@@ -97,7 +97,7 @@ fn by_path(r: Req) -> Option<ngx_int_t> {
     r.hold();
     let zones: Vec<_> = LocConf::of(r).purged_zone().into_iter().collect();
     match read(r, target, PurgeMode::Hard) {
-        Ok(request) => begin(r, Way::Path, &request, &zones, None),
+        Ok(request) => begin(r, Interface::Path, &request, &zones, None),
         Err(why) => answer(r, NGX_HTTP_BAD_REQUEST, &json!({ "error": why })),
     }
     Some(NGX_DONE as ngx_int_t)
@@ -128,7 +128,7 @@ unsafe extern "C" fn body_is_read(r: *mut ngx_http_request_t) {
         let r = unsafe { Req::new(r) };
         let zones: Vec<_> = LocConf::of(r).purged_zone().into_iter().collect();
         match body(r).map(|body| read_purge(&body)) {
-            Some(Ok(request)) => begin(r, Way::Api, &request, &zones, None),
+            Some(Ok(request)) => begin(r, Interface::Api, &request, &zones, None),
             Some(Err(why)) => answer(r, NGX_HTTP_BAD_REQUEST, &json!({ "error": why })),
             None => r.finalize(NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t),
         }
@@ -155,7 +155,7 @@ pub(crate) fn read(r: Req, target: &[u8], mode: PurgeMode) -> Result<PurgeReques
 /// Has a purge carried out in these zones, and the request answered when it is done. `own` is the key that the request has itself.
 pub(crate) fn begin(
     r: Req,
-    way: Way,
+    interface: Interface,
     request: &PurgeRequest,
     zones: &[&'static Zone],
     own: Option<&[u8]>,
@@ -182,8 +182,8 @@ pub(crate) fn begin(
         let purge = |cache: &Cache| cache.purge(found.selection, request.mode, now());
         removals.extend(zone.cache().map(purge));
     }
-    let said = Answer {
-        way,
+    let report = PurgeReport {
+        interface,
         mode: request.mode,
         kind: request.kind(),
         zones: zones
@@ -200,12 +200,12 @@ pub(crate) fn begin(
     let about = about.join(", ");
     match removals.len() == zones.len() && r.on_end(forget, r.as_ptr().cast()).is_some() {
         true => {
-            let answer = Box::new(move |purged| done(r, &said, purged));
+            let answer = Box::new(move |purged| done(r, &report, purged));
             background_job::start(removals, Some(Asker { r, answer }), about);
         }
         false => {
             background_job::log_failure(&about);
-            done(r, &said, None);
+            done(r, &report, None);
         }
     }
 }
@@ -226,29 +226,29 @@ unsafe extern "C" fn forget(r: *mut c_void) {
 }
 
 /// A purge has ended; `None`: it could not be carried out.
-fn done(r: Req, asked: &Answer, purged: Option<u64>) {
-    let zone = &asked.zones;
-    if asked.way == Way::Method {
+fn done(r: Req, report: &PurgeReport, purged: Option<u64>) {
+    let zone = &report.zones;
+    if report.interface == Interface::Method {
         note(r, purged);
     }
     let Some(purged) = purged else {
         let why = format!("the zone \"{zone}\" was busy, perhaps not all was purged: try again");
         return answer(r, NGX_HTTP_SERVICE_UNAVAILABLE, &json!({ "error": why }));
     };
-    let soft = asked.mode == PurgeMode::Soft;
-    warm::start(r, &asked.refresh, soft);
+    let soft = report.mode == PurgeMode::Soft;
+    warm::start(r, &report.refresh, soft);
     let mut said = json!({ "purged": purged, "soft": soft, "zone": zone });
-    if let Some(warning) = &asked.warning {
+    if let Some(warning) = &report.warning {
         said["warning"] = json!(warning);
     }
-    if asked.way != Way::Api {
-        let result = format!("{}; count={purged}", asked.kind);
+    if report.interface != Interface::Api {
+        let result = format!("{}; count={purged}", report.kind);
         if add_value(r, "Cache-Purge-Result", &result).is_none() {
             return r.finalize(NGX_ERROR as ngx_int_t);
         }
     }
-    let status = match asked.way {
-        Way::Path if purged == 0 => NGX_HTTP_NOT_FOUND,
+    let status = match report.interface {
+        Interface::Path if purged == 0 => NGX_HTTP_NOT_FOUND,
         _ => NGX_HTTP_OK,
     };
     answer(r, status, &said);

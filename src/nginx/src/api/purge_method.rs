@@ -10,7 +10,7 @@ use nginx_sys::{NGX_DONE, NGX_HTTP_BAD_REQUEST, NGX_HTTP_FORBIDDEN, ngx_cidr_mat
 use serde_json::json;
 use swrcache::engine::Reason;
 
-use crate::api::purge::{PurgeByMethod, Way, answer, begin, read};
+use crate::api::purge::{Interface, PurgeByMethod, answer, begin, read};
 use crate::client::arrival;
 use crate::client::key::key;
 use crate::config::location::{LocConf, PurgeMethod};
@@ -60,7 +60,7 @@ fn purge(r: Req, by: &PurgeMethod) -> Option<ngx_int_t> {
                 true => key(r, LocConf::of(r)),
                 false => None,
             };
-            begin(r, Way::Method, &request, &zones, own);
+            begin(r, Interface::Method, &request, &zones, own);
         }
         Err(why) => {
             record::attach(r, PurgeByMethod(Reason::PurgeUnclear));

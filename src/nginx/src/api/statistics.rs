@@ -14,7 +14,8 @@ use nginx_sys::{
 };
 use serde_json::json;
 use swrcache::engine::stats::{
-    self, Format, MEDIA_TYPE, PAGE_TYPE, Query, Survey, Tree, Zone as Numbers, exposition, page,
+    self, Format, MEDIA_TYPE, PAGE_TYPE, StatisticsRequest, Survey, Tree, Zone as Numbers,
+    exposition, page,
 };
 use swrcache::http::fields::first;
 
@@ -44,7 +45,7 @@ const SOON: Duration = Duration::from_millis(20);
 /// A request that waits for statistics.
 struct Asker {
     r: Req,
-    query: Query,
+    query: StatisticsRequest,
 }
 
 /// The walk over the zones, and the requests that wait for its end.
@@ -57,7 +58,8 @@ struct Walk {
     tries: u32,
 }
 
-struct State {
+/// Makes the trees of statistics for everybody who asks: one walk at a time.
+struct Collector {
     walk: Option<Walk>,
     /// Those that the walk that has ended is still to answer.
     to_answer: Vec<Asker>,
@@ -66,7 +68,7 @@ struct State {
 }
 
 /// No borrow is held across a call into nginx.
-static STATE: OneThread<RefCell<State>> = OneThread::new(RefCell::new(State {
+static COLLECTOR: OneThread<RefCell<Collector>> = OneThread::new(RefCell::new(Collector {
     walk: None,
     to_answer: Vec::new(),
     last: None,
@@ -100,7 +102,7 @@ fn answer(r: Req) -> Option<ngx_int_t> {
     let raw = r.raw();
     let fields = List::of(&raw.headers_in.headers);
     let accept = first(&fields, "accept", |value| Some(value.to_vec())).unwrap_or_default();
-    let query = match Query::parse(bytes_of(&r.raw().args), &accept) {
+    let query = match StatisticsRequest::parse(bytes_of(&r.raw().args), &accept) {
         Ok(query) => query,
         Err(why) => return refuse(r, NGX_HTTP_BAD_REQUEST, &why),
     };
@@ -123,8 +125,8 @@ fn answer(r: Req) -> Option<ngx_int_t> {
 }
 
 /// The answer from the last result, if that may be reused.
-fn rendered(query: &Query) -> Option<(&'static str, String)> {
-    match &STATE.borrow().last {
+fn rendered(query: &StatisticsRequest) -> Option<(&'static str, String)> {
+    match &COLLECTOR.borrow().last {
         Some((made, took, tree)) if *took > SOON && made.elapsed() < *took * WORTH => {
             Some(render(tree, query))
         }
@@ -141,7 +143,7 @@ fn wait(asker: Asker, zones: &[Box<Zone>]) -> Option<ngx_int_t> {
     let r = asker.r;
     r.on_end(forget, r.as_ptr().cast())?;
     r.hold();
-    let mut state = STATE.borrow_mut();
+    let mut state = COLLECTOR.borrow_mut();
     let walk = state.walk.get_or_insert_with(|| Walk::over(zones));
     walk.askers.push(asker);
     TURN.next();
@@ -156,7 +158,7 @@ unsafe extern "C" fn forget(r: *mut c_void) {
     guard("the statistics", (), || {
         // SAFETY: the request that `wait` gave, at its end.
         let r = unsafe { Req::new(r.cast()) };
-        let mut state = STATE.borrow_mut();
+        let mut state = COLLECTOR.borrow_mut();
         state.to_answer.retain(|asker| asker.r != r);
         if let Some(walk) = &mut state.walk {
             walk.askers.retain(|asker| asker.r != r);
@@ -209,8 +211,8 @@ impl Walk {
 
 extern "C" fn on_turn(_: *mut ngx_event_t) {
     guard("the statistics", (), || {
-        let go_on = |state: &mut State| state.walk.as_mut().map(Walk::go_on);
-        let went = go_on(&mut STATE.borrow_mut());
+        let go_on = |state: &mut Collector| state.walk.as_mut().map(Walk::go_on);
+        let went = go_on(&mut COLLECTOR.borrow_mut());
         match went {
             Some(Some(0)) => TURN.next(),
             Some(Some(pause)) => TURN.later(pause),
@@ -222,12 +224,12 @@ extern "C" fn on_turn(_: *mut ngx_event_t) {
 
 /// Answers the requests that wait: all zones have been walked over.
 fn done() {
-    let walk = STATE.borrow_mut().walk.take();
+    let walk = COLLECTOR.borrow_mut().walk.take();
     let Some(walk) = walk else { return };
     let tree = stats::tree(walk.done, now());
-    STATE.borrow_mut().to_answer.extend(walk.askers);
+    COLLECTOR.borrow_mut().to_answer.extend(walk.askers);
     // One at a time: an answer may end the request of another (subrequests of one client).
-    let next = || STATE.borrow_mut().to_answer.pop();
+    let next = || COLLECTOR.borrow_mut().to_answer.pop();
     while let Some(asker) = next() {
         let (media_type, text) = render(&tree, &asker.query);
         asker.r.outside(|| {
@@ -235,10 +237,10 @@ fn done() {
             asker.r.finalize(rc.unwrap_or(NGX_ERROR as ngx_int_t));
         });
     }
-    STATE.borrow_mut().last = Some((Instant::now(), walk.took, tree));
+    COLLECTOR.borrow_mut().last = Some((Instant::now(), walk.took, tree));
 }
 
-fn render(tree: &Tree, query: &Query) -> (&'static str, String) {
+fn render(tree: &Tree, query: &StatisticsRequest) -> (&'static str, String) {
     let picked = query.zone.as_ref().map(|name| {
         let name = String::from_utf8_lossy(name).into_owned();
         stats::pick(tree, &name)

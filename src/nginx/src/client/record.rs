@@ -18,7 +18,7 @@ use crate::fetch::origin_response;
 use crate::fetch::own_request;
 use crate::sys::clock::now;
 use crate::sys::header_list::{List, delete};
-use crate::sys::record::{self, Kind};
+use crate::sys::record::{self, RecordKind};
 use crate::sys::request::{Req, is_exiting};
 use crate::worker::background_job;
 
@@ -42,7 +42,7 @@ pub(crate) struct Client {
     writes: Cell<Option<&'static [u8]>>,
 }
 
-impl Kind for Client {
+impl RecordKind for Client {
     const FOLLOWS: bool = false;
 }
 

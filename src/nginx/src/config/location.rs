@@ -29,11 +29,11 @@ pub(crate) struct MainConf {
     /// The locations that have encoded forms made (`swr_cache_compress`), each with what all modules are configured to do there.
     encoding: Vec<(*mut LocConf, *mut *mut c_void)>,
     /// How keys are made, wherever the cache is used.
-    ways: Vec<Way>,
+    keyed_locations: Vec<KeyedLocation>,
 }
 
 /// How keys are made in a location, in which zone they are, and whose location it is.
-struct Way {
+struct KeyedLocation {
     recipe: Recipe,
     zone: Place,
     /// The server's configuration, as its requests have it.
@@ -107,7 +107,7 @@ pub(crate) struct PurgeMethod {
 
 /// Which responses have a `Cache-Status`.
 #[derive(Clone)]
-pub(crate) enum Told {
+pub(crate) enum StatusHeader {
     Always,
     Never,
     /// Where one of the conditions holds.
@@ -134,7 +134,7 @@ settings! {
     key: Vec<Value>,
     bypass: Vec<Value>,
     no_cache: Vec<Value>,
-    status_header: Told,
+    status_header: StatusHeader,
     purge_method: PurgeMethod,
 }
 
@@ -206,30 +206,30 @@ impl LocConf {
         unsafe { self.main.as_ref() }.map_or(&[], |main| &main.zones)
     }
 
-    fn ways(&self) -> &'static [Way] {
+    fn keyed_locations(&self) -> &'static [KeyedLocation] {
         // SAFETY: set when the configuration was merged, to what lives as long as the cycle.
-        unsafe { self.main.as_ref() }.map_or(&[], |main| &main.ways)
+        unsafe { self.main.as_ref() }.map_or(&[], |main| &main.keyed_locations)
     }
 
     /// How keys are made in the locations that use the zone, or may use it.
     pub(crate) fn recipes(&self, zone: &Zone) -> Vec<&'static Recipe> {
-        let is_of = |way: &&Way| match way.zone {
+        let is_of = |location: &&KeyedLocation| match location.zone {
             Place::Zone(own) => ptr::eq(own, zone),
             Place::Computed(_) => true,
         };
-        let ways = self.ways().iter().filter(is_of);
-        ways.map(|way| &way.recipe).collect()
+        let in_zone = self.keyed_locations().iter().filter(is_of);
+        in_zone.map(|location| &location.recipe).collect()
     }
 
     /// The zones that the locations of the request's server use.
     pub(crate) fn zones_of_server(&self, r: Req) -> Vec<&'static Zone> {
         let mut found: Vec<&'static Zone> = Vec::new();
-        for way in self
-            .ways()
+        for location in self
+            .keyed_locations()
             .iter()
-            .filter(|way| way.server == r.raw().srv_conf)
+            .filter(|location| location.server == r.raw().srv_conf)
         {
-            let zone = match way.zone {
+            let zone = match location.zone {
                 // SAFETY: zones are boxed in the MainConf of the cycle, which outlives its requests.
                 Place::Zone(zone) => unsafe { zone.as_ref() },
                 Place::Computed(name) => self.zone_named(name, r),
@@ -275,9 +275,9 @@ impl LocConf {
     /// Whether this request's response is to tell what the cache did with it.
     pub(crate) fn tells_status(&self, r: Req) -> bool {
         match &self.settings.status_header {
-            Some(Told::Always) => true,
-            Some(Told::If(conditions)) => any_true(conditions, r),
-            Some(Told::Never) | None => false,
+            Some(StatusHeader::Always) => true,
+            Some(StatusHeader::If(conditions)) => any_true(conditions, r),
+            Some(StatusHeader::Never) | None => false,
         }
     }
 
@@ -325,9 +325,11 @@ impl LocConf {
         let recipe = Recipe::new(text.as_deref(), &self.policy.query);
         self.is_keyed_beyond_urls = !recipe.is_of_urls();
         let server = conf::server(cf);
-        let is_same = |way: &Way| way.server == server && way.zone == zone && way.recipe == recipe;
-        if !main.ways.iter().any(is_same) {
-            main.ways.push(Way {
+        let is_same = |location: &KeyedLocation| {
+            location.server == server && location.zone == zone && location.recipe == recipe
+        };
+        if !main.keyed_locations.iter().any(is_same) {
+            main.keyed_locations.push(KeyedLocation {
                 recipe,
                 zone,
                 server,

@@ -14,7 +14,7 @@ use swrcache::engine::PurgeMode;
 use swrcache::engine::key::recipe::parts_of;
 use swrcache::engine::policy::set::{self, Refusal, flag, one, refuse, time};
 
-use crate::config::location::{Choice, LocConf, MainConf, PurgeMethod, Told, report};
+use crate::config::location::{Choice, LocConf, MainConf, PurgeMethod, StatusHeader, report};
 use crate::config::value::Value;
 use crate::config::zone::{Zone, ZoneOptions, file_path};
 use crate::sys::conf::{self, FAILED};
@@ -96,16 +96,16 @@ pub(crate) fn key(line: &Line<'_>) -> Parsed<Vec<Value>> {
 }
 
 /// Which responses have a `Cache-Status`. A condition has a variable: a word without one would be a misspelt `on`.
-pub(crate) fn told(line: &Line<'_>) -> Parsed<Told> {
+pub(crate) fn status_header(line: &Line<'_>) -> Parsed<StatusHeader> {
     const EXPECTED: &str = "\"on\", \"off\" or strings with variables";
     if let Some(word) = line.words.iter().find(|word| !word.contains(&b'$')) {
         return match flag(&line.words) {
-            Ok(true) => Ok(Told::Always),
-            Ok(false) => Ok(Told::Never),
+            Ok(true) => Ok(StatusHeader::Always),
+            Ok(false) => Ok(StatusHeader::Never),
             Err(_) => refuse(word, EXPECTED),
         };
     }
-    line.values().map(Told::If)
+    line.values().map(StatusHeader::If)
 }
 
 fn size(word: &[u8]) -> Parsed<usize> {

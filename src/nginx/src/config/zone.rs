@@ -25,7 +25,7 @@ use nginx_sys::{
     ngx_test_config,
 };
 use swrcache::engine::Cache;
-use swrcache::store::{Found, OnExec, Region, RegionOptions};
+use swrcache::store::{OnExec, Predecessor, Region, RegionOptions};
 
 use crate::sys::boundary::guard;
 use crate::sys::log::log_cycle;
@@ -253,11 +253,11 @@ impl Zone {
     ) -> Result<Region, String> {
         let at = file.display();
         match Region::file(file, self.size, options) {
-            Ok((region, Found::Nothing)) => {
+            Ok((region, Predecessor::Nothing)) => {
                 self.log(shm, NGX_LOG_NOTICE, &format!("created the file {at}"));
                 Ok(region)
             }
-            Ok((region, Found::Shared)) => {
+            Ok((region, Predecessor::Shared)) => {
                 self.log(
                     shm,
                     NGX_LOG_NOTICE,
@@ -265,13 +265,13 @@ impl Zone {
                 );
                 Ok(region)
             }
-            Ok((region, Found::Useless(why))) => {
+            Ok((region, Predecessor::Useless(why))) => {
                 let why = format!("replaced the unusable file {at}; the cache starts empty: {why}");
                 self.log(shm, NGX_LOG_WARN, &why);
                 Ok(region)
             }
             #[rustfmt::skip]
-            Ok((region, Found::Region { kept, dropped, clean })) => {
+            Ok((region, Predecessor::Region { kept, dropped, clean })) => {
                 let mut text = format!("restored {kept} entries from the file {at}");
                 if !clean {
                     text.push_str(", which was not closed cleanly");

@@ -38,7 +38,7 @@ use crate::sys::chain;
 use crate::sys::clock::now;
 use crate::sys::header_list::List;
 use crate::sys::pool::bytes_of;
-use crate::sys::record::{self, Kind};
+use crate::sys::record::{self, RecordKind};
 use crate::sys::request::{Req, is_exiting};
 
 /// How long a discarded response whose length is unknown is read before the origin's connection is closed instead, in milliseconds.
@@ -64,7 +64,7 @@ pub(crate) struct Carrier {
     pub(crate) has_lent_charset: Cell<bool>,
 }
 
-impl Kind for Carrier {
+impl RecordKind for Carrier {
     const FOLLOWS: bool = true;
 }
 

@@ -5,11 +5,11 @@ use std::ffi::c_void;
 use nginx_sys::{ngx_connection_t, ngx_event_t, ngx_http_request_t, ngx_http_run_posted_requests};
 
 use crate::sys::boundary::guard;
-use crate::sys::record::{self, Kind};
+use crate::sys::record::{self, RecordKind};
 use crate::sys::request::Req;
 
 /// A record of a request that has these events.
-pub(crate) trait Driven: Kind {
+pub(crate) trait Driven: RecordKind {
     /// The request has run its phases up to where the content handler waits for something.
     fn on_start(&self);
 

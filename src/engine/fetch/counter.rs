@@ -5,21 +5,21 @@ use std::sync::Arc;
 use super::body_writer::Finished;
 use super::outcome::Outcome;
 use super::permit::{Permit, Purpose};
-use crate::engine::stats::{Counter, Fetched, Histogram, RefreshEvent, add, record};
+use crate::engine::stats::{Counter, FetchResult, Histogram, RefreshEvent, add, record};
 use crate::engine::verdict::NotKept;
 use crate::store::{Millis, Region};
 
 /// Counts one fetch.
 #[derive(Clone)]
-pub(super) struct Tally {
+pub(super) struct FetchCounter {
     region: Arc<Region>,
     pub(super) is_refresh: bool,
     began: Millis,
 }
 
-impl Tally {
-    pub(super) fn of(permit: &Permit) -> Tally {
-        Tally {
+impl FetchCounter {
+    pub(super) fn of(permit: &Permit) -> FetchCounter {
+        FetchCounter {
             region: Arc::clone(&permit.region),
             is_refresh: permit.terms.purpose == Purpose::Refresh,
             began: permit.terms.began,
@@ -29,12 +29,14 @@ impl Tally {
     /// Counts the origin's response, or its failure.
     pub(super) fn answered(&self, outcome: &Outcome, now: Millis) {
         let fetched = match outcome {
-            Outcome::Store(_) => Fetched::Stored,
-            Outcome::Renewed(_) => Fetched::NotModified,
+            Outcome::Store(_) => FetchResult::Stored,
+            Outcome::Renewed(_) => FetchResult::NotModified,
             Outcome::Stale(_) | Outcome::GatewayTimeout | Outcome::NotKept(NotKept::Failed(_)) => {
-                Fetched::Failed
+                FetchResult::Failed
             }
-            Outcome::NotKept(NotKept::Unstored(_)) | Outcome::AskAgain(_) => Fetched::Uncacheable,
+            Outcome::NotKept(NotKept::Unstored(_)) | Outcome::AskAgain(_) => {
+                FetchResult::Uncacheable
+            }
         };
         add(&self.region, Counter::OriginRequests, 1);
         record(
@@ -45,8 +47,8 @@ impl Tally {
         match (outcome, fetched) {
             // Counted when the body is complete, or when the second answer arrives.
             (Outcome::Store(_) | Outcome::AskAgain(_), _) => {}
-            (_, Fetched::Failed) => self.refreshed(RefreshEvent::Failed),
-            (_, Fetched::NotModified) => self.refreshed(RefreshEvent::NotModified),
+            (_, FetchResult::Failed) => self.refreshed(RefreshEvent::Failed),
+            (_, FetchResult::NotModified) => self.refreshed(RefreshEvent::NotModified),
             _ => self.refreshed(RefreshEvent::Modified),
         }
     }
