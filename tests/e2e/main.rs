@@ -38,7 +38,6 @@ mod security;
 mod seeds;
 mod stale_if_error;
 mod statistics;
-mod statistics_borders;
 mod subrequests;
 mod tiers;
 mod transparent;

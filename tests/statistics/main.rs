@@ -1,5 +1,5 @@
 //! The three forms of the statistics, judged by those who know the forms: a validator of JSON Schema, and Prometheus's
-//! `promtool`. The numbers themselves are asked of a running nginx, in tests/e2e/statistics.rs.
+//! `promtool`. The numbers themselves are asked of a running nginx, in tests/e2e/statistics.
 
 use std::fs;
 use std::io::Write as _;
