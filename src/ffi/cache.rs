@@ -1,15 +1,15 @@
-//! The cache of a process: open, wait, purge, look at the figures, close.
+//! The cache of a process: open, fork, wait, tidy up, close.
 
 use std::ffi::{OsStr, c_char, c_int, c_void};
 use std::mem::offset_of;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::count::{Count, Counters};
+use super::count::Counters;
 use super::encoding::Encoding;
 use super::error::{
     Error, Result, SWRCACHE_EAGAIN, SWRCACHE_EINVAL, SWRCACHE_EREGION, SWRCACHE_ESTATE,
@@ -20,7 +20,6 @@ use super::log::{SWRCACHE_LOG_ERROR, SWRCACHE_LOG_NOTICE, log};
 use super::types::{self, SWRCACHE_NUL, Sized_, bytes, put};
 use super::wake::{UNSURE, UNWOKEN, Wake};
 use crate::engine;
-use crate::engine::stats::counted;
 use crate::store::{Millis, Predecessor, Region, RegionOptions, Share, StoreError};
 
 /// Memory of this process alone: a process that it forks has no cache there, and is told to pass.
@@ -454,153 +453,6 @@ pub unsafe extern "C" fn swrcache_tidy(cache: *mut Cache) -> c_int {
             true => Err(SWRCACHE_EAGAIN.into()),
             false => Ok(()),
         }
-    })
-}
-
-/// Figures of a cache. The first part is of the memory, all processes together; the second of this process since it opened
-/// the cache. Each figure is right, together they may be a moment apart.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Statistics {
-    /// `sizeof(swrcache_statistics)`, set by you.
-    pub struct_size: usize,
-    /// Bytes of the memory.
-    pub size: u64,
-    /// Bytes that can hold objects.
-    pub capacity: u64,
-    /// Bytes of these in use.
-    pub used: u64,
-    /// Bytes of keys, heads and bodies.
-    pub payload: u64,
-    /// Stored responses.
-    pub objects: u64,
-    /// Responses stored since the memory was laid out.
-    pub inserted: u64,
-    /// Responses dropped to make room.
-    pub evictions: u64,
-    /// Responses dropped because their time was over: all their windows, or `inactive`.
-    pub expired: u64,
-    /// Times that there was no room.
-    pub refused: u64,
-    /// Processes that use the memory.
-    pub processes: u64,
-    /// Processes that died in it and were cleaned up after.
-    pub reaped: u64,
-    /// The longest body that is stored.
-    pub max_object: u64,
-    /// Requests answered with `HIT`.
-    pub hits: u64,
-    /// Requests that nothing stored answered.
-    pub misses: u64,
-    /// Requests that bypassed.
-    pub bypasses: u64,
-    /// Requests that waited for a new response to a stale one.
-    pub expireds: u64,
-    /// Requests answered with a stale response because the origin failed.
-    pub stales: u64,
-    /// Requests answered with a stale response, refreshed in the background.
-    pub updatings: u64,
-    /// Requests that waited for the origin's 304.
-    pub revalidateds: u64,
-    /// Requests told to wait for the fetch of another.
-    pub waits: u64,
-    /// Fetches begun, of both kinds.
-    pub fetches: u64,
-    /// Background refreshes among them.
-    pub refreshes: u64,
-    /// Fetches that failed.
-    pub failures: u64,
-    /// Fetches that refreshers took.
-    pub queued: u64,
-    /// Fetches that refreshers refused because they were full.
-    pub queue_refused: u64,
-    /// Responses purged.
-    pub purged: u64,
-    /// Background refreshes that are not over.
-    pub refreshing: u64,
-    /// From here on of all processes that ever used the memory, as in `swrcache_stats_text`, which has the rest of the tree. Clients that
-    /// waited for a revalidation inside the stale-while-revalidate window: 0, unless `background_update` is `off`.
-    pub waited: u64,
-    /// Requests that shared the fetch of another.
-    pub collapsed: u64,
-    /// Background refreshes that brought a new response.
-    pub refresh_modified: u64,
-    /// Background refreshes that brought a 304, or the same bytes.
-    pub refresh_not_modified: u64,
-    /// Background refreshes that failed.
-    pub refresh_failed: u64,
-    /// Background refreshes that were left to a later request.
-    pub refresh_deferred: u64,
-    /// Requests to the origin.
-    pub origin_requests: u64,
-    /// Bytes of bodies that the origin sent for the store.
-    pub origin_bytes: u64,
-    /// Requests that the origin was spared.
-    pub saved_requests: u64,
-    /// Bytes of bodies that the origin was spared.
-    pub saved_bytes: u64,
-}
-
-// SAFETY: repr(C), its size first; integers.
-unsafe impl Sized_ for Statistics {
-    const LEAST: usize = offset_of!(Statistics, capacity);
-}
-
-/// Tells the figures. Any thread; takes no lock.
-///
-/// Returns 0; SWRCACHE_EINVAL for a NULL; SWRCACHE_ESIZE if `statistics->struct_size` is too small. On failure
-/// `*statistics` is as it was.
-///
-/// # Safety
-/// `cache` is NULL or live; `statistics` is NULL or has `struct_size` writable bytes.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn swrcache_stats(cache: *const Cache, statistics: *mut Statistics) -> c_int {
-    shared(cache, |cache| {
-        let stats = cache.engine.region().stats();
-        let count = |count| cache.counters.sum(count);
-        let zone = counted(cache.engine.region());
-        let told = Statistics {
-            struct_size: 0,
-            size: stats.size,
-            capacity: stats.capacity,
-            used: stats.used,
-            payload: stats.payload,
-            objects: stats.objects,
-            inserted: stats.inserted,
-            evictions: stats.evictions,
-            expired: stats.expired,
-            refused: stats.refused,
-            processes: stats.processes.into(),
-            reaped: stats.reaped,
-            max_object: stats.max_object,
-            hits: count(Count::Hit),
-            misses: count(Count::Miss),
-            bypasses: count(Count::Bypass),
-            expireds: count(Count::Expired),
-            stales: count(Count::Stale),
-            updatings: count(Count::Updating),
-            revalidateds: count(Count::Revalidated),
-            waits: count(Count::Wait),
-            fetches: count(Count::Fetch),
-            refreshes: count(Count::Refresh),
-            failures: count(Count::Failure),
-            queued: count(Count::Queued),
-            queue_refused: count(Count::QueueRefused),
-            purged: count(Count::Purged),
-            refreshing: cache.refreshing.load(Acquire).into(),
-            waited: zone.waited.responses,
-            collapsed: zone.collapsed,
-            refresh_modified: zone.refresh.modified,
-            refresh_not_modified: zone.refresh.not_modified,
-            refresh_failed: zone.refresh.failed,
-            refresh_deferred: zone.refresh.deferred,
-            origin_requests: zone.origin.requests,
-            origin_bytes: zone.origin.bytes,
-            saved_requests: zone.origin.saved_requests,
-            saved_bytes: zone.origin.saved_bytes,
-        };
-        // SAFETY: NULL or writable.
-        unsafe { types::write(statistics, told) }
     })
 }
 

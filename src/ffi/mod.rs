@@ -8,9 +8,9 @@
 //! | file | what |
 //! |---|---|
 //! | `log` | what no return value tells |
-//! | `cache` | open, fork, wait, figures |
+//! | `cache` | open, fork, wait, tidy up, close |
 //! | `encode`, `encoding` | stored responses compressed once, in threads of the host's |
-//! | `statistics` | the figures as text |
+//! | `statistics` | the figures, in a struct or as text |
 //! | `purge` | purges, at once and in pieces |
 //! | `watch` | descriptors for event loops |
 //! | `policy` | directives by name |
