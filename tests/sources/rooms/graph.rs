@@ -176,6 +176,35 @@ impl Room {
             .collect()
     }
 
+    /// The paths in the code of each module that lead to another room, without `crate`. Also through the name of a module that a
+    /// `use` line brings.
+    pub(crate) fn ways_out(&self) -> BTreeMap<Module, BTreeSet<Vec<String>>> {
+        let out = |at: &Module| {
+            let brought = [self.uses(at, true), self.uses(at, false)].concat();
+            let is_out =
+                |path: &Vec<String>| path[0] == "crate" && self.in_room(at, path).is_none();
+            let mut out: BTreeSet<_> = brought.into_iter().filter(is_out).collect();
+            let modules: Vec<_> = out.iter().cloned().collect();
+            out.extend(self.paths(at).into_iter().filter(is_out));
+            let words = self.files[at].split(|c: char| !c.is_alphanumeric() && !"_:".contains(c));
+            for word in words.filter(|word| word.contains("::")) {
+                let mut parts = word.split("::").map(str::to_owned);
+                let first = parts.next();
+                let from = modules.iter().filter(|path| path.last() == first.as_ref());
+                let rest: Vec<_> = parts.collect();
+                out.extend(from.map(|path| [&path[..], &rest].concat()));
+            }
+            out.into_iter().map(|path| path[1..].to_vec()).collect()
+        };
+        self.files.keys().map(|at| (at.clone(), out(at))).collect()
+    }
+
+    /// The module that declares what a path from the crate's root names; `None` if it leads elsewhere.
+    pub(crate) fn declares(&self, path: &[String]) -> Option<Module> {
+        let path = path.strip_prefix(self.name.as_slice())?;
+        Some(self.module_of(&path.to_vec()))
+    }
+
     /// Finds a cycle of modules that use each other.
     pub(crate) fn circle(&self) -> Option<Vec<Module>> {
         let arrows = self.arrows();

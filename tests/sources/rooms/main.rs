@@ -97,10 +97,6 @@ const RULES: &[(&str, &[&str])] = &[
             "must-revalidate",
             "no-store",
             "stale-while-revalidate",
-            "crate::store::Region::lookup",
-            "http::freshness",
-            "http::staleness",
-            "http::storable",
         ],
     ),
     (
@@ -113,6 +109,43 @@ const RULES: &[(&str, &[&str])] = &[
             "Instant::now",
         ],
     ),
+];
+
+/// The modules of `engine` and `http` that may declare what the C library uses: what the engine decides, and the rules that C programs
+/// get as they are (`swrcache_conditional` and its like). Those of `http` that judge how fresh a response is, or whether it may be stored,
+/// are not among them.
+const FOR_C: &[&str] = &[
+    "engine",
+    "engine::assess",
+    "engine::cache",
+    "engine::cache_status",
+    "engine::decide::decision",
+    "engine::decide::reply",
+    "engine::encode::coding",
+    "engine::encode::queue",
+    "engine::fetch",
+    "engine::fetch::outcome",
+    "engine::phase",
+    "engine::policy",
+    "engine::policy::set",
+    "engine::purge",
+    "engine::purge::invalidation",
+    "engine::purge::mode",
+    "engine::request",
+    "engine::stats",
+    "engine::stats::count",
+    "engine::stats::page",
+    "engine::stats::prometheus",
+    "engine::stats::survey",
+    "engine::stats::tree",
+    "engine::verdict",
+    "http",
+    "http::conditional",
+    "http::date",
+    "http::fields",
+    "http::hop_by_hop",
+    "http::range",
+    "http::syntax",
 ];
 
 /// Exceptions: how long to wait for a lock, and how long a task may run, are not questions of freshness.
@@ -244,6 +277,57 @@ fn no_floor_uses_a_higher_one() {
                 }
             }
         }
+    }
+}
+
+/// Each file of a room, with the modules of other rooms that declare what it uses, except those that are allowed.
+fn reaches(room: &Room, others: &[(&str, Room)], allowed: &[&str]) -> Vec<String> {
+    let mut reaches = Vec::new();
+    for (file, paths) in room.ways_out() {
+        for path in paths {
+            let declares = |(name, other): &(&str, Room)| {
+                let module = other.declares(&path)?;
+                Some([&[(*name).to_owned()], &module[..]].concat().join("::"))
+            };
+            let module = others.iter().find_map(declares);
+            if let Some(module) = module.filter(|module| !allowed.contains(&module.as_str())) {
+                reaches.push(format!("{} uses {module}", file.join("::")));
+            }
+        }
+    }
+    reaches
+}
+
+/// The rooms that know what HTTP is.
+fn rooms_of_rules() -> [(&'static str, Room); 2] {
+    ["http", "engine"].map(|name| (name, room(&format!("src/{name}"), name)))
+}
+
+#[test]
+fn the_c_library_decides_nothing() {
+    let (ffi, rooms) = (room("src/ffi", "ffi"), rooms_of_rules());
+    assert_eq!(reaches(&ffi, &rooms, FOR_C), Vec::<String>::new());
+    let used = reaches(&ffi, &rooms, &[]);
+    let is_used = |module: &str| {
+        used.iter()
+            .any(|line| line.ends_with(&format!(" {module}")))
+    };
+    let unused: Vec<_> = FOR_C.iter().filter(|module| !is_used(module)).collect();
+    assert!(unused.is_empty(), "not used any more: {unused:?}");
+}
+
+#[test]
+fn a_planted_decision_is_found() {
+    let rooms = rooms_of_rules();
+    for text in [
+        "use crate::http::freshness;\n",
+        "use crate::http::{Fields, freshness::lifetime};\n",
+        "fn f() { crate::engine::storability::f() }\n",
+        "use crate::engine;\nfn f() { engine::record::f() }\n",
+        "use crate::http;\nfn f() { http::cache_control::f() }\n",
+    ] {
+        let room = made_up(&[("a.rs", text)]);
+        assert_eq!(reaches(&room, &rooms, FOR_C).len(), 1, "{text}");
     }
 }
 
