@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use criterion::Criterion;
 use http_cache_semantics::CachePolicy;
 use swrcache::engine::{
-    Assessed, Cache, Decision, Fetch, Method, Policy, Request, Response, Serve, Turn, assess,
+    Assessed, Cache, Decision, Fetch, Policy, Request, Response, Serve, Turn, assess,
 };
 use swrcache::ffi;
 use swrcache::store::{Cursor, Region, RegionOptions};
@@ -62,15 +62,7 @@ impl Direct {
     }
 
     fn decide(&self, key: &[u8]) -> Decision {
-        let request = Request {
-            method: Method::Get,
-            key,
-            fields: &BROWSER,
-            bypass: false,
-            no_cache: false,
-            may_refresh: true,
-            is_part: false,
-        };
+        let request = Request::new(&http::Method::GET, key, &BROWSER);
         self.cache.decide(&request, &self.policy, Turn::First, NOW)
     }
 
@@ -114,15 +106,7 @@ impl Direct {
     }
 
     fn judged(&self) -> u64 {
-        let request = Request {
-            method: Method::Get,
-            key: KEY,
-            fields: &BROWSER,
-            bypass: false,
-            no_cache: false,
-            may_refresh: true,
-            is_part: false,
-        };
+        let request = Request::new(&http::Method::GET, KEY, &BROWSER);
         match assess(&request, (200, black_box(&FRESH)), &self.policy, (NOW, NOW)) {
             Assessed::Storable(good) => good.windows.swr_until,
             Assessed::Refused(reason) => panic!("{reason:?}"),

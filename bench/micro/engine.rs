@@ -66,15 +66,7 @@ fn cache_with(response: &[(&str, &str)]) -> Cache {
 }
 
 fn ask(fields: &dyn Fields) -> Request<'_> {
-    Request {
-        method: Method::Get,
-        key: KEY,
-        fields,
-        bypass: false,
-        no_cache: false,
-        may_refresh: true,
-        is_part: false,
-    }
+    Request::new(&http::Method::GET, KEY, fields)
 }
 
 /// Measures decisions at `seconds` after the response was stored, and says what they allocate.

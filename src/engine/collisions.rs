@@ -23,15 +23,7 @@ impl Colliding {
 
     fn ask(&self, key: &str, now: u64) -> Decision {
         let none: [(&str, &str); 0] = [];
-        let request = Request {
-            method: Method::Get,
-            key: key.as_bytes(),
-            fields: &none,
-            bypass: false,
-            no_cache: false,
-            may_refresh: true,
-            is_part: false,
-        };
+        let request = Request::new(&::http::Method::GET, key.as_bytes(), &none);
         self.cache.decide(&request, &self.policy, Turn::First, now)
     }
 

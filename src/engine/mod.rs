@@ -82,6 +82,7 @@ mod record;
 mod request;
 pub mod stats;
 mod storability;
+pub mod text;
 mod verdict;
 
 pub use assess::{Assessed, Good, assess};

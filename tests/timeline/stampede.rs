@@ -21,15 +21,7 @@ fn cache() -> Cache {
 }
 
 fn ask(cache: &Cache, turn: Turn, now: u64) -> Decision {
-    let request = Request {
-        method: Method::Get,
-        key: b"key",
-        fields: &NONE,
-        bypass: false,
-        no_cache: false,
-        may_refresh: true,
-        is_part: false,
-    };
+    let request = Request::new(&http::Method::GET, b"key", &NONE);
     cache.decide(&request, &Policy::default(), turn, now)
 }
 

@@ -1,8 +1,9 @@
 //! What would happen to a request.
 
+use swrcache::engine::text::one_line;
+
 use crate::arguments::Explain;
 use crate::client::Location;
-use crate::text::plain;
 use crate::{End, Ended};
 
 pub(crate) fn run(explain: &Explain, json: bool) -> Ended {
@@ -20,10 +21,10 @@ pub(crate) fn run(explain: &Explain, json: bool) -> Ended {
         println!("{said}");
         return Ok(End::Done);
     }
-    println!("{}", plain(said["says"].as_str().unwrap_or_default()));
+    println!("{}", one_line(said["says"].as_str().unwrap_or_default()));
     for name in ["key", "zone", "location"] {
         if let Some(text) = said[name].as_str() {
-            println!("{name:<10} {}", plain(text));
+            println!("{name:<10} {}", one_line(text));
         }
     }
     for variant in said["variants"].as_array().into_iter().flatten() {

@@ -23,7 +23,6 @@ mod publish;
 mod purge;
 mod status;
 mod stream;
-mod text;
 mod top;
 mod unix;
 mod warm;
@@ -75,7 +74,7 @@ fn main() -> ExitCode {
         Err(why) => {
             match arguments.json {
                 true => println!("{}", serde_json::json!({ "error": why })),
-                false => eprintln!("swrcachectl: {}", text::plain(&why)),
+                false => eprintln!("swrcachectl: {}", swrcache::engine::text::one_line(&why)),
             }
             ExitCode::from(1)
         }

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use swrcache::engine::read_purge;
+use swrcache::engine::text::one_line;
 
 use crate::arguments::Publish;
 use crate::purge::body;
-use crate::stream::{Ack, Id, LARGEST, Outcome, Stream, plain};
+use crate::stream::{Ack, Id, LARGEST, Outcome, Stream};
 use crate::{End, Ended};
 
 /// How often it is asked which nodes there are.
@@ -99,7 +100,7 @@ fn tell(id: Id, answers: &Answers) {
         eprintln!("no node follows the stream");
     }
     for (node, answer) in answers {
-        let node = plain(node);
+        let node = one_line(node);
         match answer {
             Some(outcome @ Outcome::Done { .. }) => println!("{node}: {outcome}"),
             Some(outcome) => eprintln!("{node}: {outcome}"),

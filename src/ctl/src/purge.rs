@@ -1,10 +1,10 @@
 //! Purging, on one server or several.
 
 use serde_json::{Map, Value, json};
+use swrcache::engine::text::one_line;
 
 use crate::arguments::{Purge, What};
 use crate::client::Location;
-use crate::text::plain;
 use crate::{End, Ended};
 
 /// The body that the purge API takes.
@@ -62,12 +62,12 @@ pub(crate) fn run(purge: &Purge, json: bool) -> Ended {
 
 fn tell(node: &str, said: &Value) {
     match said["error"].as_str() {
-        Some(why) => eprintln!("{node}: {}", plain(why)),
+        Some(why) => eprintln!("{node}: {}", one_line(why)),
         None => {
             let done = done(said["soft"] == true);
             println!("{node}: {} {done}", said["purged"]);
             if let Some(warning) = said["warning"].as_str() {
-                eprintln!("{node}: {}", plain(warning));
+                eprintln!("{node}: {}", one_line(warning));
             }
         }
     }

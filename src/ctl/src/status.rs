@@ -1,10 +1,10 @@
 //! The statistics, once.
 
 use swrcache::engine::stats::{Tree, Zone};
+use swrcache::engine::text::one_line;
 
 use crate::arguments::Server;
 use crate::client::Location;
-use crate::text::plain;
 use crate::{End, Ended};
 
 /// Asks for the tree.
@@ -24,15 +24,15 @@ pub(crate) fn run(server: &Server, json: bool) -> Ended {
         print!("{text}");
         return Ok(End::Done);
     }
-    println!("{}", plain(&tree.summary));
+    println!("{}", one_line(&tree.summary));
     for (name, zone) in &tree.zones {
-        println!("\nzone {}, {}", plain(name), tree.version);
+        println!("\nzone {}, {}", one_line(name), tree.version);
         lines(zone)
             .iter()
             .for_each(|(name, text)| println!("  {name:<12} {text}"));
         for entry in &zone.failing {
             let since = ago(tree.time - entry.since);
-            let (key, cause) = (plain(&entry.key), &entry.cause);
+            let (key, cause) = (one_line(&entry.key), &entry.cause);
             println!("  failing      {key}: {cause}, for {since}");
         }
     }

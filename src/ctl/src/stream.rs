@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::{Client, Cmd, Connection, FromRedisValue, RedisError, cmd};
 use serde::{Deserialize, Serialize};
+use swrcache::engine::text::one_line;
 
 use crate::purge::done;
 
@@ -119,13 +120,13 @@ impl fmt::Display for Outcome {
             } => {
                 write!(f, "{purged} {}", done(*soft))?;
                 match warning {
-                    Some(warning) => write!(f, "; {}", plain(warning)),
+                    Some(warning) => write!(f, "; {}", one_line(warning)),
                     None => Ok(()),
                 }
             }
-            Outcome::Refused { refused } => write!(f, "refused: {}", plain(refused)),
+            Outcome::Refused { refused } => write!(f, "refused: {}", one_line(refused)),
             Outcome::Retrying { retrying } => {
-                write!(f, "not yet, tries again: {}", plain(retrying))
+                write!(f, "not yet, tries again: {}", one_line(retrying))
             }
             Outcome::Missed { missed } => {
                 write!(
@@ -135,11 +136,6 @@ impl fmt::Display for Outcome {
             }
         }
     }
-}
-
-/// A text of others, for a terminal or a log: in one line, without what a terminal obeys.
-pub(crate) fn plain(text: &str) -> String {
-    text.replace(char::is_control, " ")
 }
 
 /// Fields of an entry by their names.
@@ -346,7 +342,10 @@ mod tests {
     fn a_text_of_others_is_a_line() {
         let refused = "unknown member \"\u{1b}[2J\n1-0: 3 purged\"".to_owned();
         let told = Outcome::Refused { refused }.to_string();
-        assert_eq!(told, "refused: unknown member \" [2J 1-0: 3 purged\"");
+        assert_eq!(
+            told,
+            "refused: unknown member \"\\u{1b}[2J\\n1-0: 3 purged\""
+        );
     }
 
     #[test]

@@ -6,11 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::json;
 use swrcache::engine::Cache;
 use swrcache::engine::stats::{Listed, Survey};
+use swrcache::engine::text::one_line;
 use swrcache::store::{Predecessor, Region};
 
 use crate::arguments::Zone;
 use crate::status::{ago, bytes, lines};
-use crate::text::plain;
 use crate::{End, Ended};
 
 pub(crate) fn run(zone: &Zone, json: bool) -> Ended {
@@ -62,12 +62,12 @@ pub(crate) fn run(zone: &Zone, json: bool) -> Ended {
                 "  {:>10}  {:>8}  {}",
                 bytes(entry.bytes),
                 ago(entry.age),
-                plain(&entry.key)
+                one_line(&entry.key)
             );
         }
         damaged
             .iter()
-            .for_each(|key| println!("  damaged: {}", plain(key)));
+            .for_each(|key| println!("  damaged: {}", one_line(key)));
         if zone.check {
             println!(
                 "  {} damaged, {dropped} incomplete or torn by the copying",

@@ -36,6 +36,10 @@ fn policy(directives: &[&str]) -> Policy {
     block.policy()
 }
 
+fn get<'a>(key: &'a [u8], fields: &'a Lines<'_>) -> Request<'a> {
+    Request::new(&::http::Method::GET, key, fields)
+}
+
 impl World {
     fn new(directives: &[&str]) -> World {
         let region = Region::anonymous(8 << 20, &RegionOptions::default()).expect("memory");
@@ -58,12 +62,7 @@ impl World {
     fn decide(&self, method: Method, fields: Lines<'_>) -> Decision {
         let req = Request {
             method,
-            key: self.key.get(),
-            fields: &fields,
-            bypass: false,
-            no_cache: false,
-            may_refresh: true,
-            is_part: false,
+            ..get(self.key.get(), &fields)
         };
         self.cache
             .decide(&req, &self.policy, Turn::First, self.now.get())
@@ -203,13 +202,8 @@ fn a_part_of_another_response_is_the_original() {
     let fields: Lines<'_> = &[("Accept-Encoding", "gzip")];
     let include = || {
         let req = Request {
-            method: Method::Get,
-            key: KEY,
-            fields: &fields,
-            bypass: false,
-            no_cache: false,
-            may_refresh: true,
             is_part: true,
+            ..get(KEY, &fields)
         };
         let decision = world.cache.decide(&req, &world.policy, Turn::First, NOW);
         match decision {
@@ -666,15 +660,7 @@ fn an_explanation_shows_the_forms_and_a_look_has_no_effect() {
     world.store(&[], &[HTML, FRESH], &html());
     let fields = [("Accept-Encoding", "gzip")];
     let fields: Lines<'_> = &fields;
-    let req = Request {
-        method: Method::Get,
-        key: KEY,
-        fields: &fields,
-        bypass: false,
-        no_cache: false,
-        may_refresh: true,
-        is_part: false,
-    };
+    let req = get(KEY, &fields);
     let explained = || {
         let explained = world
             .cache

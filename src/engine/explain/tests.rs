@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::engine::{
-    Cache, Method, PurgeMode, Response, Selection, Turn, Unstored, Wants, Window, Withheld,
+    Cache, PurgeMode, Response, Selection, Turn, Unstored, Wants, Window, Withheld,
 };
 use crate::store::RegionOptions;
 
@@ -29,15 +29,7 @@ impl World {
     }
 
     fn with<T>(&self, fields: &[(&str, &str)], f: impl FnOnce(&Request<'_>) -> T) -> T {
-        f(&Request {
-            method: Method::Get,
-            key: KEY,
-            fields: &fields,
-            bypass: false,
-            no_cache: false,
-            may_refresh: true,
-            is_part: false,
-        })
+        f(&Request::new(&::http::Method::GET, KEY, &fields))
     }
 
     fn explain_with(&self, fields: &[(&str, &str)]) -> Explanation {
@@ -87,16 +79,9 @@ impl World {
 
     /// Fetches a response that may not be stored, and returns the reason for which the fetch ends.
     fn refuse(&self, refused: &Refused) -> Reason {
-        let req = Request {
-            method: Method::Get,
-            key: KEY,
-            fields: &refused.request,
-            bypass: false,
-            no_cache: false,
-            may_refresh: true,
-            is_part: false,
-        };
-        let decision = self.cache.decide(&req, &self.policy, Turn::First, self.now);
+        let decision = self.with(refused.request, |req| {
+            self.cache.decide(req, &self.policy, Turn::First, self.now)
+        });
         let Decision::Fetch(mut fetch) = decision else {
             panic!("{decision:?}")
         };

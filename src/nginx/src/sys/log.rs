@@ -1,9 +1,9 @@
 //! Lines for error.log, and how many of a kind are written.
 
-use std::borrow::Cow;
 use std::cell::Cell;
 
 use nginx_sys::{NGX_LOG_ERR, log_line, ngx_cycle};
+use swrcache::engine::text::one_line;
 
 use crate::sys::clock::now;
 use crate::sys::request::Req;
@@ -26,21 +26,6 @@ pub(crate) fn log_request(r: Req, level: u32, message: &str) {
 /// The same, as an error.
 pub(crate) fn log_error(r: Req, message: &str) {
     log_request(r, NGX_LOG_ERR, message);
-}
-
-/// The text without control characters, which keys may have: they could forge a line or drive a terminal.
-fn one_line(message: &str) -> Cow<'_, str> {
-    if !message.contains(char::is_control) {
-        return message.into();
-    }
-    let mut line = String::with_capacity(message.len() + 8);
-    for c in message.chars() {
-        match c.is_control() {
-            true => line.extend(c.escape_default()),
-            false => line.push(c),
-        }
-    }
-    line.into()
 }
 
 /// Limits the lines of a kind that a worker writes; the others are counted.
