@@ -4,5 +4,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    swrcache::engine::read_record(data);
+    swrcache::engine::fuzzing::read_record(data);
 });

@@ -73,6 +73,8 @@ mod decide;
 pub(crate) mod encode;
 mod explain;
 mod fetch;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod hit_for_miss;
 pub mod key;
 mod phase;
@@ -97,8 +99,6 @@ pub use explain::{
     table as reasons_table,
 };
 pub use fetch::{Aside, Delivery, Failure, Fetch, Order, Response, Wants, Withheld};
-#[cfg(any(test, fuzzing))]
-pub use phase::read_record;
 pub use phase::{Phase, Windows};
 pub use policy::{
     Directives, IgnoreFields, Invalidate, Method, MethodSet, Policy, StatusMatch, UseStale, Window,

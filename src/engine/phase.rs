@@ -113,21 +113,6 @@ fn window(head: &RecordHead, configured: Window, origin: Option<u32>, granted: b
     }
 }
 
-/// Reads everything in a record, which may be damaged: the tests require that this does not panic.
-#[cfg(any(test, fuzzing))]
-pub fn read_record(record: &[u8]) {
-    let Some(head) = RecordHead::decode(record) else {
-        return;
-    };
-    head.etag(record);
-    assert!(head.lines(record).count() <= record.len());
-    assert!(head.nominated(record).count() <= record.len());
-    for now in [0, head.stored_at, u64::MAX] {
-        Windows::of(&head, &Policy::default()).phase(now);
-        crate::http::age::current(head.initial_age, head.stored_at, now);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

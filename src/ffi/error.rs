@@ -76,7 +76,14 @@ impl From<StoreError> for Error {
             StoreError::Os(e) => code_of(e),
             StoreError::TooSmall { .. } | StoreError::TooLarge { .. } => SWRCACHE_EINVAL,
             StoreError::NoSlot | StoreError::NoSlotYet => SWRCACHE_ENOSPC,
-            _ => SWRCACHE_EREGION,
+            StoreError::Misaligned
+            | StoreError::Foreign
+            | StoreError::Version { .. }
+            | StoreError::Length { .. }
+            | StoreError::MaxObject { .. }
+            | StoreError::Corrupt(_)
+            | StoreError::InUse
+            | StoreError::Unsettled => SWRCACHE_EREGION,
         };
         Error::new(code, e.to_string())
     }

@@ -8,7 +8,7 @@ use swrcache::store::*;
 
 mod support;
 
-use support::{Random, bytes};
+use support::{Random, bytes, share_a_body};
 
 #[derive(Clone, Debug, PartialEq)]
 struct Expected {
@@ -165,7 +165,7 @@ impl World {
             self.now,
         ) {
             Ok(object) => {
-                assert!(!old.is_current() && object.shares_body(&old));
+                assert!(!old.is_current() && share_a_body(&object, &old));
                 expected.id = object.id();
                 let list = self.model.objects.entry(key.to_vec()).or_default();
                 list.retain(|e| e.id != old.id());

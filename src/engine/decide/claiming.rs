@@ -70,7 +70,7 @@ impl Claims<'_> {
                 true => Claimed::Mine(claim),
                 false => Claimed::Gone,
             },
-            other => other,
+            claimed @ (Claimed::Theirs | Claimed::Gone | Claimed::Busy) => claimed,
         }
     }
 
@@ -88,7 +88,9 @@ impl Claims<'_> {
         let attempt = self.claim_object(object, wait);
         match self.or_one_more(attempt, object.id()) {
             Claimed::Mine(_) if !object.is_current() => Claimed::Gone,
-            other => other,
+            claimed @ (Claimed::Mine(_) | Claimed::Theirs | Claimed::Gone | Claimed::Busy) => {
+                claimed
+            }
         }
     }
 
@@ -112,7 +114,8 @@ impl Claims<'_> {
             .claim_key(&self.key, sub, self.now, self.now + LEASE, false)
         {
             Ok(Attempt::Won(claim)) => Claimed::Mine(claim),
-            _ => Claimed::Theirs,
+            // A store that is busy counts as one whose claim is held.
+            Ok(Attempt::Held { .. }) | Err(Busy) => Claimed::Theirs,
         }
     }
 
@@ -121,7 +124,7 @@ impl Claims<'_> {
         let object = found.stored.object();
         match self.claim_object(object, false) {
             Attempt::Won(claim) if object.is_current() => Some(claim),
-            _ => None,
+            Attempt::Won(_) | Attempt::Held { .. } => None,
         }
     }
 }

@@ -206,7 +206,10 @@ fn verdict(decision: &Decision, remembered: &Remembered) -> ExplainedDecision {
     let advice = advice(reason);
     let encoding = match decision {
         Decision::Serve(serve) => serve.object.coding(),
-        _ => None,
+        Decision::Wait(_)
+        | Decision::Fetch(_)
+        | Decision::Pass(_)
+        | Decision::GatewayTimeout(_) => None,
     };
     ExplainedDecision {
         action,

@@ -49,7 +49,9 @@ impl FetchCounter {
             (Outcome::Store(_) | Outcome::AskAgain(_), _) => {}
             (_, FetchResult::Failed) => self.refreshed(RefreshEvent::Failed),
             (_, FetchResult::NotModified) => self.refreshed(RefreshEvent::NotModified),
-            _ => self.refreshed(RefreshEvent::Modified),
+            (_, FetchResult::Stored | FetchResult::Uncacheable) => {
+                self.refreshed(RefreshEvent::Modified);
+            }
         }
     }
 

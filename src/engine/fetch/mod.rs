@@ -246,7 +246,7 @@ impl Fetch {
     pub fn entry(&self) -> Option<&Stored> {
         match &self.state {
             State::Awaiting(permit) => permit.terms.entry.as_ref(),
-            _ => None,
+            State::Storing(_) | State::Relaying | State::Discarding | State::Over => None,
         }
     }
 
@@ -394,7 +394,9 @@ impl Fetch {
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), NoSpace> {
         match &mut self.state {
             State::Storing(writer) => writer.write(bytes),
-            _ => Err(NoSpace::Ended),
+            State::Awaiting(_) | State::Relaying | State::Discarding | State::Over => {
+                Err(NoSpace::Ended)
+            }
         }
     }
 

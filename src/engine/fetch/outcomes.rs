@@ -80,7 +80,7 @@ pub(crate) fn fate(came: Came, known: Known, policy: &Policy) -> Fate {
         Came::Response { storable: true, .. } => Fate::Replaced,
         _ if known.personal => Fate::Kept,
         Came::Response { status, .. } if known.stored && withdraws(status) => Fate::Removed,
-        _ => Fate::RemovedAndRemembered,
+        Came::NotModified { .. } | Came::Response { .. } => Fate::RemovedAndRemembered,
     }
 }
 

@@ -136,7 +136,7 @@ impl Permit {
         match &*self.terms {
             Terms { forced: true, .. } => Led::Bypass,
             Terms { entry: Some(_), .. } => Led::Expired,
-            _ => Led::Miss,
+            Terms { entry: None, .. } => Led::Miss,
         }
     }
 

@@ -295,7 +295,12 @@ impl OriginAnswer<'_> {
         }
         match fate {
             Fate::RemovedAndRemembered => permit.release_to_pass(reason, self.now),
-            _ => permit.release(self.now),
+            Fate::Freshened
+            | Fate::AskedAgain
+            | Fate::Replaced
+            | Fate::KeptAfterFailure
+            | Fate::Kept
+            | Fate::Removed => permit.release(self.now),
         }
         Outcome::NotKept(NotKept::Unstored(reason))
     }

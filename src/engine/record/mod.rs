@@ -434,7 +434,7 @@ fn span(from: usize, to: usize) -> Span {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::read_record;
+    use crate::engine::fuzzing::read_record;
 
     fn sample() -> Vec<u8> {
         let mut writer = Writer::new(b"\"v1\"");

@@ -179,7 +179,7 @@ impl Totals {
         }
     }
 
-    /// Adds up the hits of a key's variants.
+    /// Notes the hits of a key, which the region counts for all its variants together: its tags get them with the first variant.
     fn note_hits(&mut self, shown: &Surveyed<'_>, head: &RecordHead, hits: u64) {
         if self.keys.insert(key::display(shown.key), hits).is_some() {
             return;

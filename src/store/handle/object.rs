@@ -335,11 +335,6 @@ impl Object {
         self.core().is_leased(self.at().e, now)
     }
 
-    /// Whether both objects have the same body (one is a renewal of the other).
-    pub fn shares_body(&self, other: &Object) -> bool {
-        Arc::ptr_eq(&self.shared, &other.shared) && self.body == other.body
-    }
-
     pub(crate) fn body_block(&self) -> u32 {
         self.body
     }

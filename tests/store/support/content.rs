@@ -48,6 +48,12 @@ pub(crate) fn nonce_of(object: &Object) -> u64 {
     u64::from_le_bytes(object.meta()[..8].try_into().expect("eight bytes"))
 }
 
+/// Whether the bytes of both bodies, which are not empty, are the same ones.
+pub(crate) fn share_a_body(one: &Object, other: &Object) -> bool {
+    let start = |object: &Object| object.read(&mut Cursor::default(), usize::MAX).as_ptr();
+    start(one) == start(other)
+}
+
 /// An object without labels that does not expire.
 pub(crate) fn new(meta: &[u8], total: Option<u64>, publish: Publish) -> NewObject<'_> {
     NewObject {

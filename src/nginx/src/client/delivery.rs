@@ -42,7 +42,9 @@ fn whole(r: Req, conf: &LocConf, serve: &Serve, facts: &Facts) -> Started {
     }
     let end = match &serve.answer {
         Answer::Partial(ranges) => end_of_cut(r, ranges),
-        _ => None,
+        Answer::Full | Answer::NotModified | Answer::PreconditionFailed | Answer::Unsatisfiable => {
+            None
+        }
     };
     let mut reader = Reader::up_to(end);
     if body.completeness == Completeness::Complete {
