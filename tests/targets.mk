@@ -126,6 +126,7 @@ check: modules
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --test e2e --test hosts --test wordpress -- -D warnings
 	cargo clippy -p swrcachectl -p swrcache-axum --all-targets -- -D warnings
+	RUSTFLAGS="--cfg fuzzing" cargo check --locked --manifest-path fuzz/Cargo.toml --target-dir $(CARGO_TARGET_DIR)/fuzz
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps -p swrcache -p swrcache-axum
 	cargo clippy --release -p swrcache-nginx --features vendored --target-dir $(CARGO_TARGET_DIR)/nginx -- -D warnings
 	cargo build --release --lib

@@ -2,7 +2,7 @@
 //! `Cache-Control` and `Pragma` of responses and requests.
 
 use libfuzzer_sys::fuzz_target;
-use swrcache::http::{CacheControl, DELTA_MAX, RequestControl};
+use swrcache::http::{Bind, CacheControl, DELTA_MAX, RequestControl, StoredFacts};
 use swrcache_fuzz::lines_of;
 
 fuzz_target!(|data: &[u8]| {
@@ -12,7 +12,15 @@ fuzz_target!(|data: &[u8]| {
         assert!(seconds.is_none_or(|seconds| seconds <= DELTA_MAX));
     }
     let request = RequestControl::request(&lines);
-    request.judge(1_000, 2_000, &response);
+    for (fresh_for, stale_for) in [(1_000, 0), (0, 1_000)] {
+        request.judge(&StoredFacts {
+            age: 2_000,
+            fresh_for,
+            stale_for,
+            immutable: response.immutable,
+            bind: Bind::Free,
+        });
+    }
     RequestControl::request(&lines_of("Pragma", data));
     // One more directive can only restrict.
     let mut more = lines.clone();

@@ -5,7 +5,7 @@ use http::Method;
 use libfuzzer_sys::fuzz_target;
 use swrcache::http::storable::{Candidate, Traits, storable};
 use swrcache::http::freshen::{self, StoredValidators};
-use swrcache::http::{Basis, Control, Exclusions, Staleness, Times, freshness, hop, limits};
+use swrcache::http::{Basis, Control, Exclusions, Staleness, Times, freshness, hop_by_hop, limits};
 use swrcache_fuzz::{Lines, two};
 
 fn kept(fields: &Lines, control: &Control) -> Lines {
