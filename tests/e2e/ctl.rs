@@ -82,7 +82,7 @@ fn ctl_status_explain_purge() {
     assert_eq!(tree["zones"]["main"]["hit"]["responses"], 1);
     let said = says(0, &["explain", "http://localhost/", "--node", &stats]);
     assert!(
-        said.contains("Would be answered from the store (HIT)"),
+        said.contains("would be answered from the store (HIT)"),
         "{said}"
     );
     let explained = json(

@@ -26,7 +26,7 @@ pub use reasons::{Advice, advice, table};
 /// What would happen to a request.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Explanation {
-    /// The explanation in one sentence.
+    /// The explanation in sentences.
     pub says: String,
     /// The key in readable form.
     pub key: String,
@@ -232,15 +232,15 @@ fn cure(reason: Reason, remembered: &Remembered) -> Option<String> {
 }
 
 fn says(verdict: &ExplainedDecision, variants: &[Variant]) -> String {
-    let done = match verdict.action {
-        Action::Serve => "Would be answered from the store",
+    let action = match verdict.action {
+        Action::Serve => "be answered from the store",
         Action::ServeAndRefresh => {
-            "Would be answered from the store, and refreshed in the background"
+            "be answered from the store, and the response would be refreshed in the background"
         }
-        Action::Wait => "Would wait for the fetch of another request",
-        Action::Fetch => "Would wait for the origin",
-        Action::Pass => "Would be passed to the origin",
-        Action::GatewayTimeout => "Would be answered with 504",
+        Action::Wait => "wait for the fetch of another request",
+        Action::Fetch => "wait for the origin",
+        Action::Pass => "be passed to the origin",
+        Action::GatewayTimeout => "be answered with 504",
     };
     let status = verdict
         .status
@@ -251,7 +251,7 @@ fn says(verdict: &ExplainedDecision, variants: &[Variant]) -> String {
         n => format!(" {n} variants are stored for the key."),
     };
     format!(
-        "{done}{status}: {}.{stored} {}.",
+        "This request would {action}{status}. {}.{stored} {}.",
         verdict.cause, verdict.cure
     )
 }

@@ -115,6 +115,52 @@ impl World {
     }
 }
 
+/// Each text is sentences, whose last full stop `says` adds: with a subject and a verb, however the parts are put together.
+#[test]
+fn each_text_is_whole_sentences() {
+    #[rustfmt::skip]
+    const VERBS: &[&str] = &[
+        "Add", "Purge", "broke", "does", "requires",
+        "accepts", "answered", "are", "came", "can", "causes", "could", "did", "exceeds", "failed", "fetches", "found", "gets", "had", "has",
+        "holds", "is", "matches", "may", "must", "needs", "refreshes", "says", "sent", "starts", "took", "tries", "waited", "waits", "was",
+    ];
+    let mut fragments = Vec::new();
+    for reason in Reason::ALL {
+        let Advice { cause, cure } = advice(*reason);
+        for sentence in cause.split(". ").chain(cure.split(". ")) {
+            let mut words = sentence.split([' ', ',', ';', ':']);
+            let is_whole = words.any(|word| VERBS.contains(&word))
+                && sentence.starts_with(char::is_uppercase)
+                && !sentence.ends_with('.');
+            fragments.extend((!is_whole).then_some(sentence));
+        }
+    }
+    assert!(fragments.is_empty(), "{fragments:#?}");
+}
+
+#[test]
+fn the_parts_make_a_text() {
+    let says = |world: &World| world.explain_with(&[]).says;
+    assert_eq!(
+        says(&World::stored(ALL)),
+        "This request would be answered from the store (HIT). The stored response is fresh. One response is stored for the key. \
+         Nothing has to change."
+    );
+    assert_eq!(
+        says(&World::stored(ALL).later(61)),
+        "This request would be answered from the store, and the response would be refreshed in the background (UPDATING). The stored \
+         response is stale but inside its stale-while-revalidate window; this request starts a refresh in the background. One response is \
+         stored for the key. The next request after the refresh gets a `HIT`."
+    );
+    let world = World::stored("no-store");
+    assert_eq!(
+        says(&world),
+        "This request would be passed to the origin (MISS). The last response for the key could not be stored, so its requests pass the \
+         cache: for two minutes at most, and after ten seconds one request at a time tries again. The response has `no-store`. The \
+         response has to come without `no-store`; or the location needs `swr_ignore_headers Cache-Control` with `swr_cache_valid`."
+    );
+}
+
 const ALL: &str = "max-age=60, stale-while-revalidate=60, stale-if-error=600";
 
 #[test]

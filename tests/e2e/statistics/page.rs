@@ -128,7 +128,7 @@ fn statistics_page_in_a_browser() {
     browser.press(&format!("http://localhost/prices{ENTER}"));
     eventually("it is explained", || {
         let said = browser.text("document.getElementById('explained').textContent");
-        said.contains("Would be answered from the store (STALE)")
+        said.contains("would be answered from the store (STALE)")
     });
 }
 

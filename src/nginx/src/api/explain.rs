@@ -151,7 +151,10 @@ pub(crate) fn begin(r: Req, explain: &Explain) -> Option<ngx_int_t> {
             return Some(NGX_DONE as ngx_int_t);
         }
         r.let_go();
-        return refuse(r, "\"explain\": its path or a header field is not valid");
+        return refuse(
+            r,
+            "\"explain\": the path of the URL or a header field is not valid",
+        );
     }
     let explained = Explained {
         https: url.https,
@@ -314,7 +317,7 @@ pub(crate) fn at_the_cache(r: Req) -> Option<ngx_int_t> {
     let explained: &Explained = record::of(r)?;
     let own = explained.own.take()?;
     let said = say(r, LocConf::of(r), explained.https)
-        .unwrap_or_else(|| json!({ "says": "The zone can't be read here; requests are proxied." }));
+        .unwrap_or_else(|| json!({ "says": "The zone can't be used in this worker, so requests are passed to the origin." }));
     own.put_back(r);
     let rc = send(r, NGX_HTTP_OK, JSON, &format!("{said}\n"));
     r.finalize(rc.unwrap_or(NGX_ERROR as ngx_int_t));
@@ -325,7 +328,7 @@ fn say(r: Req, conf: &'static LocConf, https: bool) -> Option<Value> {
     let location = location_name(r);
     if arrival::is_by_error(r) {
         return Some(json!({
-            "says": "An error page answers, which is never stored as the page it stands for.",
+            "says": "The answer would be an error page, which is never stored as the page that it stands for.",
             "location": location,
         }));
     }
@@ -337,14 +340,14 @@ fn say(r: Req, conf: &'static LocConf, https: bool) -> Option<Value> {
     }
     if !may_enter(r, conf) {
         return Some(json!({
-            "says": "Such a request is not for the cache: it wants another protocol, or is a gRPC call.",
+            "says": "The cache takes no part in such a request: it asks for another protocol, or is a gRPC call.",
             "location": location,
         }));
     }
     if let Some(name) = conf.undeclared_zone(r) {
         let name = String::from_utf8_lossy(name);
         return Some(json!({
-            "says": format!("The location's swr_cache names the zone \"{name}\", which is not declared; requests are proxied."),
+            "says": format!("The location's swr_cache names the zone \"{name}\", which is not declared, so requests are passed to the origin."),
             "location": location,
         }));
     }
