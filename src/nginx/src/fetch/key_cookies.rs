@@ -1,6 +1,7 @@
 //! The cookies that a refresh sends: those that its key is made of (`$cookie_currency`, or a `map` of `$http_cookie`).
 
 use std::mem;
+use std::ptr::NonNull;
 
 use nginx_sys::{NGX_LOG_ERR, ngx_http_variable_value_t, ngx_str_t, ngx_table_elt_t};
 use swrcache::engine::key::cookies;
@@ -44,22 +45,24 @@ pub(crate) fn add(client: Req, r: Req, given: &[ngx_http_variable_value_t]) -> O
 }
 
 /// Gives `r` a field `Cookie` with this value, in the place of the one that it has got here.
-fn put(r: Req, line: &mut Option<&'static mut ngx_table_elt_t>, value: ngx_str_t) -> Option<()> {
+fn put(r: Req, line: &mut Option<NonNull<ngx_table_elt_t>>, value: ngx_str_t) -> Option<()> {
     match line {
-        Some(line) => line.value = value,
+        // SAFETY: an element of the list of `r`, which keeps it as long as it lives; nobody refers to it meanwhile.
+        Some(line) => unsafe { line.as_mut() }.value = value,
         None if value.len == 0 => {}
-        None => *line = Some(push_field(r, b"Cookie", value)?),
+        None => *line = Some(NonNull::from(push_field(r, b"Cookie", value)?)),
     }
     Some(())
 }
 
 /// Without warnings: a variable that `set` makes has no value where the key is computed anew.
 fn quietly<T>(r: Req, f: impl FnOnce() -> T) -> T {
-    // SAFETY: the log of a fetch's connection is its own (`connect`).
-    let log = unsafe { &mut *r.connection().log };
-    let level = mem::replace(&mut log.log_level, NGX_LOG_ERR as usize);
+    let log = r.connection().log;
+    // SAFETY: the log of a fetch's connection is its own (`connect`). It is not referred to while `f` writes to it.
+    let level = unsafe { mem::replace(&mut (*log).log_level, NGX_LOG_ERR as usize) };
     let value = f();
-    log.log_level = level;
+    // SAFETY: as above.
+    unsafe { (*log).log_level = level };
     value
 }
 
