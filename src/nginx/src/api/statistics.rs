@@ -58,8 +58,8 @@ struct Walk {
     tries: u32,
 }
 
-/// Makes the trees of statistics for everybody who asks: one walk at a time.
-struct Collector {
+/// The walks over the zones: one at a time, for everybody who asks meanwhile.
+struct Walks {
     walk: Option<Walk>,
     /// Those that the walk that has ended is still to answer.
     to_answer: Vec<Asker>,
@@ -68,7 +68,7 @@ struct Collector {
 }
 
 /// No borrow is held across a call into nginx.
-static COLLECTOR: OneThread<RefCell<Collector>> = OneThread::new(RefCell::new(Collector {
+static WALKS: OneThread<RefCell<Walks>> = OneThread::new(RefCell::new(Walks {
     walk: None,
     to_answer: Vec::new(),
     last: None,
@@ -126,7 +126,7 @@ fn answer(r: Req) -> Option<ngx_int_t> {
 
 /// The answer from the last result, if that may be reused.
 fn rendered(query: &StatisticsRequest) -> Option<(&'static str, String)> {
-    match &COLLECTOR.borrow().last {
+    match &WALKS.borrow().last {
         Some((made, took, tree)) if *took > SOON && made.elapsed() < *took * WORTH => {
             Some(render(tree, query))
         }
@@ -143,7 +143,7 @@ fn wait(asker: Asker, zones: &[Box<Zone>]) -> Option<ngx_int_t> {
     let r = asker.r;
     r.on_end(forget, r.as_ptr().cast())?;
     r.hold();
-    let mut state = COLLECTOR.borrow_mut();
+    let mut state = WALKS.borrow_mut();
     let walk = state.walk.get_or_insert_with(|| Walk::over(zones));
     walk.askers.push(asker);
     TURN.next();
@@ -158,7 +158,7 @@ unsafe extern "C" fn forget(r: *mut c_void) {
     guard("the statistics", (), || {
         // SAFETY: the request that `wait` gave, at its end.
         let r = unsafe { Req::new(r.cast()) };
-        let mut state = COLLECTOR.borrow_mut();
+        let mut state = WALKS.borrow_mut();
         state.to_answer.retain(|asker| asker.r != r);
         if let Some(walk) = &mut state.walk {
             walk.askers.retain(|asker| asker.r != r);
@@ -211,8 +211,8 @@ impl Walk {
 
 extern "C" fn on_turn(_: *mut ngx_event_t) {
     guard("the statistics", (), || {
-        let go_on = |state: &mut Collector| state.walk.as_mut().map(Walk::go_on);
-        let went = go_on(&mut COLLECTOR.borrow_mut());
+        let go_on = |state: &mut Walks| state.walk.as_mut().map(Walk::go_on);
+        let went = go_on(&mut WALKS.borrow_mut());
         match went {
             Some(Some(0)) => TURN.next(),
             Some(Some(pause)) => TURN.later(pause),
@@ -224,12 +224,12 @@ extern "C" fn on_turn(_: *mut ngx_event_t) {
 
 /// Answers the requests that wait: all zones have been walked over.
 fn done() {
-    let walk = COLLECTOR.borrow_mut().walk.take();
+    let walk = WALKS.borrow_mut().walk.take();
     let Some(walk) = walk else { return };
     let tree = stats::tree(walk.done, now());
-    COLLECTOR.borrow_mut().to_answer.extend(walk.askers);
+    WALKS.borrow_mut().to_answer.extend(walk.askers);
     // One at a time: an answer may end the request of another (subrequests of one client).
-    let next = || COLLECTOR.borrow_mut().to_answer.pop();
+    let next = || WALKS.borrow_mut().to_answer.pop();
     while let Some(asker) = next() {
         let (media_type, text) = render(&tree, &asker.query);
         asker.r.outside(|| {
@@ -237,7 +237,7 @@ fn done() {
             asker.r.finalize(rc.unwrap_or(NGX_ERROR as ngx_int_t));
         });
     }
-    COLLECTOR.borrow_mut().last = Some((Instant::now(), walk.took, tree));
+    WALKS.borrow_mut().last = Some((Instant::now(), walk.took, tree));
 }
 
 fn render(tree: &Tree, query: &StatisticsRequest) -> (&'static str, String) {
