@@ -39,7 +39,7 @@ const TIDY_PLACES: u32 = 1000;
 /// How long a `swrcache_tidy` goes on with what the one before has left to do.
 const STINT: Duration = Duration::from_millis(1);
 
-const DAMAGED: &str = "swrcache: the cache's memory is damaged and is not used any more; close the cache and open it anew";
+const DAMAGED: &str = "swrcache: the memory of the cache is damaged, so requests pass; close the cache and open it again";
 
 /// How long the place of a dead process takes to be cleaned at the most, when there is no other.
 const CLEANED_WITHIN: Duration = Duration::from_secs(10);
@@ -141,7 +141,7 @@ impl Shared {
             true => Ok(()),
             false => Err(Error::new(
                 SWRCACHE_ESTATE,
-                "the cache is of the process that this one was forked from",
+                "the cache was opened by the process that this one was forked from",
             )),
         }
     }
@@ -164,7 +164,7 @@ impl Shared {
             log(
                 SWRCACHE_LOG_NOTICE,
                 &format!(
-                    "swrcache: {dead} processes have died in the cache, which is put in order"
+                    "swrcache: {dead} processes have died while they used the cache; what they held is freed"
                 ),
             );
         }
@@ -299,7 +299,9 @@ unsafe fn region(options: &Options) -> Result<Region> {
                 let path = path.display();
                 log(
                     SWRCACHE_LOG_NOTICE,
-                    &format!("swrcache: {path} is made anew: {why}"),
+                    &format!(
+                        "swrcache: the unusable file {path} was replaced, and the cache starts empty: {why}"
+                    ),
                 );
             }
             Ok(region)

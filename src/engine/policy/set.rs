@@ -536,7 +536,7 @@ fn codings(words: Words<'_>) -> Parsed<Vec<EncodeLevel>> {
         codings.push(EncodeLevel { coding, level });
     }
     if !codings.is_empty() && !cfg!(feature = "encode") {
-        return Err("needs encoders, which this build has none of".into());
+        return Err("needs encoders, and this build has none".into());
     }
     Ok(codings)
 }

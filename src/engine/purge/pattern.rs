@@ -71,7 +71,7 @@ pub(crate) fn read(pattern: &[u8]) -> Result<Pattern, String> {
     let tags = reader.alternation()?;
     match reader.rest.is_empty() {
         true => Ok(Pattern::Tags(tags.into_iter().map(Vec::into).collect())),
-        false => Err(reader.refusal("has a \")\" too many")),
+        false => Err(reader.refusal("has one \")\" too many")),
     }
 }
 

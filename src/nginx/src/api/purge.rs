@@ -232,7 +232,9 @@ fn done(r: Req, report: &PurgeReport, purged: Option<u64>) {
         note(r, purged);
     }
     let Some(purged) = purged else {
-        let why = format!("the zone \"{zone}\" was busy, perhaps not all was purged: try again");
+        let why = format!(
+            "the zone \"{zone}\" was busy, and some of this may not have been purged: try again"
+        );
         return answer(r, NGX_HTTP_SERVICE_UNAVAILABLE, &json!({ "error": why }));
     };
     let soft = report.mode == PurgeMode::Soft;

@@ -87,7 +87,7 @@ fn next(like: Req) -> bool {
     };
     if begin(like, &errand).is_none() {
         let text = format!(
-            "swr_cache: \"{}\" is not refreshed: it is not valid here, or there is no free connection or memory",
+            "swr_cache: \"{}\" is not refreshed: nginx finds the URL invalid, or there is no free connection or memory",
             errand.url
         );
         log_cycle(NGX_LOG_WARN, &text);

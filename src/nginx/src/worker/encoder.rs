@@ -34,7 +34,7 @@ pub(crate) fn start(main: &MainConf) {
     let (queue, encoder) = EncodeQueue::new(WAITING);
     if let Err(error) = spawn(encoder) {
         let text = format!(
-            "swr_cache_compress: this worker has no thread to encode on, and makes no encoded forms: {error}"
+            "swr_cache_compress: can't start the thread that encodes; this worker makes no encoded forms: {error}"
         );
         return log_cycle(NGX_LOG_WARN, &text);
     }

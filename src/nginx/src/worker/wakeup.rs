@@ -33,7 +33,7 @@ pub(crate) fn make(workers: usize) {
         let wakers = Wakers::new(LEAST.max(4 * workers));
         if let Err(e) = &wakers {
             let text = format!(
-                "swr_cache: no eventfd ({e}); requests that wait for another worker's fetch look for it every {} ms",
+                "swr_cache: can't make an eventfd ({e}); requests that wait for the fetch of another worker look for its response every {} ms",
                 parked::UNREACHED
             );
             log_cycle(NGX_LOG_WARN, &text);
