@@ -1,6 +1,11 @@
 //! Compiles only where the bindings have every field where the C compiler has it.
 //!
 //! `layout.rs`, which a C program printed, consists of the macros below.
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "rustc 1.85 counts no use in `const _`"
+)]
 
 use std::mem::ManuallyDrop;
 use std::mem::{align_of, offset_of, size_of};
