@@ -80,6 +80,7 @@ fn invalidate(
         method: asked.word,
         status: answered.status,
         key: asked.key,
+        recipes: &[],
         origin: asked.origin,
         target: asked.target,
         asked: request.fields,

@@ -65,6 +65,46 @@ fn rules_last_modified_in_the_future() {
 
 /// RFC 9111 §4.4: an unsafe request that succeeds ends what is stored for its target, and for what the response names on the same
 /// origin.
+/// RFC 9111 §4.4: the target is invalid, whatever the key of the request that has changed it.
+#[test]
+fn rules_unsafe_requests_invalidate_keys_of_ones_own() {
+    let origin = Origin::start();
+    for path in ["/method/page", "/path/page", "/cached"] {
+        origin.handle(path, |r| match r.method.as_str() {
+            "GET" => Reply::cached(HOUR, r.nth.to_string()),
+            _ => Reply::new(204),
+        });
+    }
+    origin.handle("/write", |r| {
+        let (_, to) = r.target.split_once('?').unwrap_or_default();
+        Reply::new(303).header("Location", to)
+    });
+    let pass = |lines: &str| format!("swr_cache main; {lines} proxy_pass http://{};", origin.addr);
+    let nginx = Conf::caching(&origin)
+        .location(
+            "/method/",
+            &pass("swr_cache_key $scheme$request_method$host$request_uri;"),
+        )
+        .location("/path/", &pass("swr_cache_key $host$uri;"))
+        .start();
+    let write = |method: &str, path: &str| {
+        let answer = nginx
+            .client()
+            .request(method, path, &[("Content-Length", "0")]);
+        assert!(answer.status < 400, "{answer:?}");
+    };
+    for page in ["/method/page", "/path/page", "/cached"] {
+        assert_eq!(nginx.get(page).cache(), "MISS", "{page}");
+        for method in ["POST", "DELETE"] {
+            assert_eq!(nginx.get(page).cache(), "HIT", "{page}");
+            write(method, page);
+            assert_eq!(nginx.get(page).cache(), "MISS", "{method} {page}");
+        }
+        write("POST", &format!("/write?{page}"));
+        assert_eq!(nginx.get(page).cache(), "MISS", "Location: {page}");
+    }
+}
+
 #[test]
 fn rules_unsafe_requests_invalidate() {
     let origin = Origin::start();

@@ -340,6 +340,8 @@ async fn pass(edge: &Edge, asked: &Asked, key: &[u8], body: Body) -> Response {
         method: asked.parts.method.as_str().as_bytes(),
         status: response.status().as_u16(),
         key,
+        // All keys are made alike.
+        recipes: &[],
         origin: &origin,
         target: target.as_bytes(),
         asked: &asked.parts.headers,

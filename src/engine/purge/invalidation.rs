@@ -4,7 +4,9 @@
 use ::http::Method;
 
 use crate::engine::key::query::Query;
+use crate::engine::key::recipe::Recipe;
 use crate::engine::key::split;
+use crate::engine::key::url::Url;
 use crate::engine::policy::{Invalidate, Policy};
 use crate::engine::purge::tags;
 use crate::http::fields::each_named;
@@ -19,6 +21,9 @@ pub struct Invalidation<'a> {
     pub status: u16,
     /// The primary key of the request, in the form that [`key`](crate::engine::key) describes.
     pub key: &'a [u8],
+    /// How keys are made wherever the cache is used. A key can have the method in it, or be made otherwise in the
+    /// location of the request.
+    pub recipes: &'a [&'a Recipe],
     /// Scheme and authority as the client wrote them: `https://example.com:8443`.
     pub origin: &'a [u8],
     /// Path and query as the client wrote them.
@@ -53,19 +58,61 @@ impl Invalidation<'_> {
             return Vec::new();
         }
         let mut keys = vec![Box::from(self.key)];
-        if how != Invalidate::Target {
-            self.each_named(&policy.query, &mut |key| keys.push(key.into()));
-        }
+        let mut targets = match how {
+            Invalidate::Target => Vec::new(),
+            _ => self.named(),
+        };
+        self.each_alike(&policy.query, &targets, &mut |key| keys.push(key.into()));
+        targets.extend(std::str::from_utf8(self.target).map(str::to_owned));
+        self.each_made(&targets, &mut |key| keys.push(key));
+        keys.sort_unstable();
+        keys.dedup();
         keys
     }
 
-    /// Calls `f` with the keys of the URIs that `Location` and `Content-Location` name on the same origin,
-    /// and of the `Destination` of a `COPY` or `MOVE`.
+    /// Calls `f` with the keys by which these targets of the request's origin may be stored.
+    fn each_made(&self, targets: &[String], f: &mut dyn FnMut(Box<[u8]>)) {
+        let origin = String::from_utf8_lossy(self.origin);
+        for url in targets
+            .iter()
+            .filter_map(|target| Url::read(&format!("{origin}{target}")))
+        {
+            self.recipes
+                .iter()
+                .for_each(|recipe| recipe.each_key(&url, f));
+        }
+    }
+
+    /// The targets that `Location` and `Content-Location` name on the same origin, and the `Destination` of a `COPY` or
+    /// `MOVE`.
+    fn named(&self) -> Vec<String> {
+        let (Ok(origin), Ok(target)) = (
+            std::str::from_utf8(self.origin),
+            std::str::from_utf8(self.target),
+        ) else {
+            return Vec::new();
+        };
+        let written_to: &[(&dyn Fields, &str)] = match self.method {
+            b"COPY" | b"MOVE" => &[(self.asked, "destination")],
+            _ => &[],
+        };
+        let named = [(self.fields, "location"), (self.fields, "content-location")];
+        let mut targets = Vec::new();
+        for (fields, name) in named.iter().chain(written_to) {
+            each_named(*fields, name, &mut |value| {
+                let reference = std::str::from_utf8(value).ok();
+                targets.extend(reference.and_then(|value| named_target(origin, target, value)));
+            });
+        }
+        targets
+    }
+
+    /// Calls `f` with the keys of these targets that are like the request's.
     ///
     /// If the text of a key ends in the request's target, or in what `query` makes of it, the key for the
     /// other target is made by replacing that end, as in the default key. For other keys it can't be
     /// determined.
-    fn each_named(&self, query: &Query, f: &mut dyn FnMut(&[u8])) {
+    fn each_alike(&self, query: &Query, targets: &[String], f: &mut dyn FnMut(&[u8])) {
         let Some((text, lengths)) = split(self.key) else {
             return;
         };
@@ -73,31 +120,13 @@ impl Invalidation<'_> {
         let Some(prefix) = keyed.or_else(|| text.strip_suffix(self.target)) else {
             return;
         };
-        let (Ok(origin), Ok(target)) = (
-            std::str::from_utf8(self.origin),
-            std::str::from_utf8(self.target),
-        ) else {
-            return;
-        };
-        let written_to: &[(&dyn Fields, &str)] = match self.method {
-            b"COPY" | b"MOVE" => &[(self.asked, "destination")],
-            _ => &[],
-        };
-        let named = [(self.fields, "location"), (self.fields, "content-location")];
-        for (fields, name) in named.iter().chain(written_to) {
-            each_named(*fields, name, &mut |value| {
-                let other = std::str::from_utf8(value)
-                    .ok()
-                    .and_then(|reference| named_target(origin, target, reference));
-                if let Some(other) = other.as_ref().map(|other| other.as_bytes()) {
-                    let keyed = query.of_target(other);
-                    f(&[prefix, &keyed, lengths].concat());
-                    // A configured key may contain the unchanged target.
-                    if *keyed != *other {
-                        f(&[prefix, other, lengths].concat());
-                    }
-                }
-            });
+        for other in targets.iter().map(|target| target.as_bytes()) {
+            let keyed = query.of_target(other);
+            f(&[prefix, &keyed, lengths].concat());
+            // A configured key may contain the unchanged target.
+            if *keyed != *other {
+                f(&[prefix, other, lengths].concat());
+            }
         }
     }
 }
@@ -124,12 +153,13 @@ mod tests {
             method: method.as_bytes(),
             status: 200,
             key: key.as_bytes(),
+            recipes: &[],
             origin: b"http://h.example",
             target: target.as_bytes(),
             asked: &[("Destination", "http://h.example/copied")],
             fields: &fields,
         };
-        invalidation.each_named(query, &mut |key| {
+        invalidation.each_alike(query, &invalidation.named(), &mut |key| {
             keys.push(String::from_utf8_lossy(&key[..key.len() - 1]).into_owned())
         });
         keys
@@ -153,6 +183,58 @@ mod tests {
             [""; 0],
             "a key of another form"
         );
+    }
+
+    #[test]
+    fn keys_are_made_as_in_each_location() {
+        // RFC 9111 §4.4: the target, whatever the key of the request itself is.
+        let query = Query::default();
+        let recipes = [
+            None,
+            Some("$request_method$host$request_uri"),
+            Some("$uri"),
+            Some("$uri$cookie_a"),
+        ]
+        .map(|text| Recipe::new(text, &query));
+        let recipes: Vec<_> = recipes.iter().collect();
+        let keys = |invalidate| {
+            let invalidation = Invalidation {
+                method: b"POST",
+                status: 303,
+                key: b"POSTh.example/make\0",
+                recipes: &recipes,
+                origin: b"http://h.example",
+                target: b"/make",
+                asked: &[("", ""); 0],
+                fields: &[("Location", "/made?x")],
+            };
+            let policy = Policy {
+                invalidate,
+                ..Policy::default()
+            };
+            let text = |key: &[u8]| {
+                let (text, _) = split(key).expect("a key");
+                String::from_utf8_lossy(text).into_owned()
+            };
+            invalidation
+                .keys(&policy)
+                .iter()
+                .map(|key| text(key))
+                .collect::<Vec<_>>()
+        };
+        let target = [
+            "/make",
+            "GETh.example/make",
+            "HEADh.example/make",
+            "POSTh.example/make",
+            "httph.example/make",
+        ];
+        assert_eq!(keys(Invalidate::Target), target);
+        let all = keys(Invalidate::On);
+        let named = ["/made", "GETh.example/made?x", "httph.example/made?x"];
+        for key in target.iter().chain(&named) {
+            assert!(all.contains(&(*key).to_owned()), "{key}: {all:?}");
+        }
     }
 
     #[test]

@@ -171,10 +171,13 @@ impl Client {
         let origin = self.r.origin();
         let raw = self.r.raw();
         let asked = List::of(&raw.headers_in.headers);
+        let zone = self.conf.zone(self.r);
+        let recipes = zone.map(|zone| self.conf.recipes(zone)).unwrap_or_default();
         let invalidation = Invalidation {
             method,
             status: u16::try_from(status).unwrap_or(0),
             key: self.key,
+            recipes: &recipes,
             origin: &origin,
             target: self.r.unparsed_uri(),
             asked: &asked,
@@ -183,8 +186,8 @@ impl Client {
         let policy = &self.conf.policy;
         let mut removal = self.cache.invalidate(&invalidation, policy, now());
         if removal.step(background_job::PLACES) != Ok(true) {
-            let zone = self.conf.zone(self.r).map(|zone| zone.name());
-            let zone = String::from_utf8_lossy(zone.unwrap_or_default());
+            let zone = zone.map(|zone| zone.name()).unwrap_or_default();
+            let zone = String::from_utf8_lossy(zone);
             let key = key::display(self.key);
             let about = format!("\"{key}\", which was written to, in zone \"{zone}\"");
             background_job::start([removal], None, about);
