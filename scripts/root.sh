@@ -15,6 +15,7 @@ unshare --mount --net --pid --fork sh -c 'mount -t tmpfs none /mnt && mount -t p
 
 # shellcheck disable=SC2016 # apt's
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Component: main' | awk '/\/debian\/$/ && !n++')
+mkdir -p "$(dirname "$folder")"
 log=$folder.log
 rm -rf "$folder.new"
 unshare --mount debootstrap --variant=minbase --include="$(IFS=, && echo "${packages[*]}")" "$suite" "$folder.new" \
