@@ -393,6 +393,8 @@ unsafe fn tell_array<T>(
 /// Tells the header fields to send to the origin with a GET (a POST, if the client's request was one): the client's without
 /// those of one connection, ranges and conditionals; in a background refresh also without cookies and credentials; and
 /// `If-None-Match` and `If-Modified-Since` where the cache has something to be validated.
+/// A server whose keys hold cookies (a currency, a language) adds those to the fields of a refresh, so that it brings
+/// back the page of its key.
 ///
 /// `*fields` is an array of `*count`, which lives as long as the fetch; NULL and 0 on failure. Its strings are not
 /// NUL-terminated. Before `swrcache_fetch_respond`; one thread at a time.
