@@ -116,16 +116,16 @@ fn window(head: &RecordHead, configured: Window, origin: Option<u32>, granted: b
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::record::{Facts, Writer};
+    use crate::engine::record::{HeadFacts, Writer};
 
     /// An entry stored at time 0 with a lifetime of 60 s.
     fn head(flags: Flags, swr: Option<u32>, sie: Option<u32>) -> RecordHead {
-        let facts = Facts {
+        let facts = HeadFacts {
             flags,
             lifetime: 60_000,
             swr,
             sie,
-            ..Facts::default()
+            ..HeadFacts::default()
         };
         let record = Writer::new(b"").lines().finish(&facts).unwrap();
         RecordHead::decode(&record).unwrap()
@@ -210,9 +210,9 @@ mod tests {
     #[test]
     fn what_was_never_fresh_has_the_origins_windows_alone() {
         let never = |swr| {
-            let facts = Facts {
+            let facts = HeadFacts {
                 swr,
-                ..Facts::default()
+                ..HeadFacts::default()
             };
             let record = Writer::new(b"").lines().finish(&facts).unwrap();
             RecordHead::decode(&record).unwrap()

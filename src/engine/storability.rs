@@ -1,7 +1,7 @@
 //! Whether a response may be stored, how long it is fresh, and how it may be used once stale.
 
 use super::policy::{IgnoreFields, Policy, SECOND};
-use super::record::{Facts, Flags};
+use super::record::{Flags, HeadFacts};
 use super::verdict::Unstored;
 use crate::http::age::{self, AgeInput};
 use crate::http::freshness::{self, Basis, Times};
@@ -29,7 +29,7 @@ pub(crate) struct Received<'a> {
 /// A response that may be stored.
 #[derive(Debug)]
 pub(crate) struct Storable {
-    pub(crate) facts: Facts,
+    pub(crate) facts: HeadFacts,
     pub(crate) control: Control,
     pub(crate) nominated: Nominated,
 }
@@ -242,7 +242,12 @@ fn initial_age(case: &Received<'_>, times: &Times) -> Millis {
     })
 }
 
-fn facts(case: &Received<'_>, control: &CacheControl, times: &Times, lifetime: Millis) -> Facts {
+fn facts(
+    case: &Received<'_>,
+    control: &CacheControl,
+    times: &Times,
+    lifetime: Millis,
+) -> HeadFacts {
     let staleness = Staleness::of(control, lifetime);
     let bind = match staleness.bind {
         Bind::Free => Flags::default(),
@@ -253,7 +258,7 @@ fn facts(case: &Received<'_>, control: &CacheControl, times: &Times, lifetime: M
     // `no-transform` is no caching directive, so `Cache-Control` applies even if another field governs.
     let no_transform = control.no_transform || CacheControl::response(case.fields).no_transform;
     let seconds = |window: Millis| u32::try_from(window / SECOND).unwrap_or(u32::MAX - 1);
-    Facts {
+    HeadFacts {
         status: case.status,
         flags: bind
             .with(Flags::FOR_AUTHORISED.when(storable::shares_authorized(control)))

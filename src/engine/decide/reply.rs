@@ -30,7 +30,7 @@ impl HeadLines for ::http::HeaderMap {
 
 /// A piece of a body.
 #[derive(Debug)]
-enum Piece {
+enum ReplyPiece {
     /// Text between the parts of a multipart body.
     Text(Box<[u8]>),
     /// Stored bytes up to this offset, or to the end of the body.
@@ -40,7 +40,7 @@ enum Piece {
 /// The part of an answer's body that has not been read yet.
 #[derive(Debug, Default)]
 pub struct ReplyBody {
-    pieces: Vec<Piece>,
+    pieces: Vec<ReplyPiece>,
     at: usize,
     length: Option<u64>,
     boundary: Option<String>,
@@ -59,8 +59,8 @@ pub enum ReadOn<'a> {
     Broken,
 }
 
-fn range(range: &ByteRange) -> Piece {
-    Piece::Stored(Cursor::at(range.first), Some(range.last + 1))
+fn range(range: &ByteRange) -> ReplyPiece {
+    ReplyPiece::Stored(Cursor::at(range.first), Some(range.last + 1))
 }
 
 impl ReplyBody {
@@ -71,7 +71,8 @@ impl ReplyBody {
         match &serve.answer {
             Answer::Full => {
                 body.length = total;
-                body.pieces.push(Piece::Stored(Cursor::default(), None));
+                body.pieces
+                    .push(ReplyPiece::Stored(Cursor::default(), None));
             }
             Answer::Partial(ranges) if ranges.len() == 1 => {
                 body.length = ranges.first().map(ByteRange::size);
@@ -113,12 +114,12 @@ impl ReplyBody {
             );
             text.extend_from_slice(range_line.as_bytes());
             length = length.saturating_add(text.len() as u64 + part.size());
-            self.pieces.push(Piece::Text(text.into()));
+            self.pieces.push(ReplyPiece::Text(text.into()));
             self.pieces.push(range(part));
         }
         let end = format!("\r\n--{boundary}--\r\n").into_bytes();
         self.length = Some(length.saturating_add(end.len() as u64));
-        self.pieces.push(Piece::Text(end.into()));
+        self.pieces.push(ReplyPiece::Text(end.into()));
         self.boundary = Some(boundary);
     }
 
@@ -137,17 +138,17 @@ impl ReplyBody {
 
     /// The next bytes of the body of `serve`, for which this was made.
     pub fn read_on<'a>(&'a mut self, serve: &'a Serve) -> ReadOn<'a> {
-        let is_over = |piece: &Piece| matches!(piece, Piece::Stored(cursor, Some(end)) if cursor.pos() >= *end);
+        let is_over = |piece: &ReplyPiece| matches!(piece, ReplyPiece::Stored(cursor, Some(end)) if cursor.pos() >= *end);
         while self.pieces.get(self.at).is_some_and(is_over) {
             self.at += 1;
         }
         match self.pieces.get_mut(self.at) {
             None => ReadOn::End,
-            Some(Piece::Text(text)) => {
+            Some(ReplyPiece::Text(text)) => {
                 self.at += 1;
                 ReadOn::Bytes(text)
             }
-            Some(Piece::Stored(cursor, end)) => stored(cursor, *end, serve),
+            Some(ReplyPiece::Stored(cursor, end)) => stored(cursor, *end, serve),
         }
     }
 

@@ -90,7 +90,7 @@ fn found(
 /// What is known of the forms of a response, in the upper bits of a word of its object ([`attributes::SINCE`]): which are made, which
 /// would not be shorter, and when they were last asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Known(u64);
+pub(crate) struct KnownForms(u64);
 
 /// Milliseconds in which forms are asked for once: whoever was to make them may have died, or been too busy.
 const ASKED_EVERY: Millis = 32_000;
@@ -103,9 +103,9 @@ const ASKED: u32 = IN_VAIN + Coding::ALL.len() as u32;
 /// How many times there are before they begin anew; 0 is "never".
 const TIMES: u64 = (1 << (u64::BITS - ASKED)) - 1;
 
-impl Known {
-    pub(crate) fn of(original: &Object) -> Known {
-        Known(original.attribute(attributes::SINCE).load(Relaxed))
+impl KnownForms {
+    pub(crate) fn of(original: &Object) -> KnownForms {
+        KnownForms(original.attribute(attributes::SINCE).load(Relaxed))
     }
 
     /// It has been made. It may have been evicted since.

@@ -16,7 +16,7 @@ mod queue;
 use std::sync::Arc;
 
 use self::coding::Coding;
-use self::form::{Form, Known, find, peek};
+use self::form::{Form, KnownForms, find, peek};
 pub use self::queue::{EncodeQueue, Encoder};
 use crate::engine::decide::presence::Presence;
 use crate::engine::policy::{EncodeLevel, Method, Policy};
@@ -78,7 +78,7 @@ impl Choosing<'_> {
     }
 
     fn wanted(&self, stored: &Stored) -> Option<Form> {
-        let (object, known) = (stored.object(), Known::of(stored.object()));
+        let (object, known) = (stored.object(), KnownForms::of(stored.object()));
         let mut lacking = false;
         let mut found = None;
         for coding in preferred(self.req, &self.policy.compress) {
@@ -94,11 +94,11 @@ impl Choosing<'_> {
                 None => lacking = true,
             }
             if known.is_made(coding) {
-                Known::note_gone(object, coding);
+                KnownForms::note_gone(object, coding);
             }
         }
         match self.queue {
-            Some(queue) if lacking && queue.has_room() && Known::ask(object, self.now) => {
+            Some(queue) if lacking && queue.has_room() && KnownForms::ask(object, self.now) => {
                 queue.ask(self.region, stored, &self.policy.compress, self.now);
             }
             _ => {}

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::coding::Coding;
 #[cfg(feature = "encode")]
 use super::encoders::encode;
-use super::form::{self, Known, find, key_of};
+use super::form::{self, KnownForms, find, key_of};
 use crate::engine::policy::EncodeLevel;
 use crate::engine::record::attributes;
 use crate::engine::record::stored::Stored;
@@ -126,7 +126,7 @@ impl Job {
     fn carry_out(&self) {
         let Some(hash) = self.hash() else { return };
         for wanted in &self.wanted {
-            let (coding, known) = (wanted.coding, Known::of(&self.original));
+            let (coding, known) = (wanted.coding, KnownForms::of(&self.original));
             if !self.original.is_current() || *self.gate.closed.lock() {
                 return;
             }
@@ -135,7 +135,7 @@ impl Job {
             }
             // The same bytes may have been encoded for another response of the key.
             if find(&self.region, &self.original, coding, self.now).is_some() {
-                Known::note_made(&self.original, coding);
+                KnownForms::note_made(&self.original, coding);
                 continue;
             }
             self.make(hash, wanted);
@@ -151,14 +151,14 @@ impl Job {
         let encoded = encode(coding, level, size, &mut pieces);
         drop(pieces);
         let Some(encoded) = encoded else {
-            return Known::note_in_vain(&self.original, coding);
+            return KnownForms::note_in_vain(&self.original, coding);
         };
         // A body that turns out to be damaged ends early: nothing is made of what is left.
         if read != length {
             return;
         }
         if self.store(&key_of(&self.original, hash, coding), coding, &encoded) {
-            Known::note_made(&self.original, coding);
+            KnownForms::note_made(&self.original, coding);
             stats::add(&self.region, Counter::Encoded(coding), 1);
             let saved = length.saturating_sub(encoded.len() as u64);
             stats::add(&self.region, Counter::EncodedSaved(coding), saved);

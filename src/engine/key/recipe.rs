@@ -22,13 +22,13 @@ use super::url::{Url, decoded_path};
 pub struct Recipe {
     text: Box<str>,
     /// The parts of the key; `None` for the usual one, `$scheme$host$request_uri`.
-    parts: Option<Vec<Vec<Piece>>>,
+    parts: Option<Vec<Vec<KeyPiece>>>,
     query: Query,
 }
 
 /// A piece of a part of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+enum KeyPiece {
     Text(Box<[u8]>),
     Scheme,
     Host,
@@ -75,26 +75,26 @@ fn cut(mut text: &[u8]) -> Vec<&[u8]> {
     parts
 }
 
-fn piece(text: &[u8]) -> Piece {
+fn piece(text: &[u8]) -> KeyPiece {
     let Some(name) = text.strip_prefix(b"$") else {
-        return Piece::Text(text.into());
+        return KeyPiece::Text(text.into());
     };
     let braced = name
         .strip_prefix(b"{")
         .and_then(|name| name.strip_suffix(b"}"));
     match braced.unwrap_or(name) {
-        b"scheme" => Piece::Scheme,
-        b"host" => Piece::Host,
-        b"http_host" => Piece::Authority,
-        b"request_uri" => Piece::RequestUri,
-        b"uri" | b"document_uri" => Piece::Uri,
-        b"args" | b"query_string" => Piece::Args,
-        b"is_args" => Piece::IsArgs,
-        b"swr_cache_args" => Piece::KeyArgs,
-        b"request_method" => Piece::Method,
+        b"scheme" => KeyPiece::Scheme,
+        b"host" => KeyPiece::Host,
+        b"http_host" => KeyPiece::Authority,
+        b"request_uri" => KeyPiece::RequestUri,
+        b"uri" | b"document_uri" => KeyPiece::Uri,
+        b"args" | b"query_string" => KeyPiece::Args,
+        b"is_args" => KeyPiece::IsArgs,
+        b"swr_cache_args" => KeyPiece::KeyArgs,
+        b"request_method" => KeyPiece::Method,
         name => match name.strip_prefix(b"arg_") {
-            Some(argument) => Piece::Argument(argument.into()),
-            None => Piece::Other,
+            Some(argument) => KeyPiece::Argument(argument.into()),
+            None => KeyPiece::Other,
         },
     }
 }
@@ -120,7 +120,7 @@ impl Recipe {
     /// Whether a URL determines the key.
     pub fn is_of_urls(&self) -> bool {
         let mut pieces = self.parts.iter().flatten().flatten();
-        !pieces.any(|piece| *piece == Piece::Other)
+        !pieces.any(|piece| *piece == KeyPiece::Other)
     }
 
     /// Calls `f` with the keys that requests for `url` may have; not at all if keys are not [of
@@ -136,7 +136,7 @@ impl Recipe {
             return;
         };
         for method in self.methods() {
-            let of = |pieces: &Vec<Piece>| {
+            let of = |pieces: &Vec<KeyPiece>| {
                 let values = pieces.iter().map(|piece| self.value(piece, url, method));
                 values
                     .collect::<Option<Vec<_>>>()
@@ -167,8 +167,8 @@ impl Recipe {
             }
             return true;
         };
-        let pieces: Vec<&Piece> = parts.iter().flatten().collect();
-        let is_path = |piece: &&Piece| matches!(piece, Piece::RequestUri | Piece::Uri);
+        let pieces: Vec<&KeyPiece> = parts.iter().flatten().collect();
+        let is_path = |piece: &&KeyPiece| matches!(piece, KeyPiece::RequestUri | KeyPiece::Uri);
         let Some((before, [at, ..])) = pieces
             .iter()
             .position(is_path)
@@ -176,17 +176,21 @@ impl Recipe {
         else {
             return false;
         };
-        let is_told = |piece: &&Piece| {
+        let is_told = |piece: &&KeyPiece| {
             matches!(
                 piece,
-                Piece::Text(_) | Piece::Scheme | Piece::Host | Piece::Authority | Piece::Method
+                KeyPiece::Text(_)
+                    | KeyPiece::Scheme
+                    | KeyPiece::Host
+                    | KeyPiece::Authority
+                    | KeyPiece::Method
             )
         };
         if !before.iter().all(is_told) {
             return false;
         }
         let path = match at {
-            Piece::Uri => Cow::Owned(decoded_path(path)),
+            KeyPiece::Uri => Cow::Owned(decoded_path(path)),
             _ => Cow::Borrowed(&*url.target),
         };
         for method in self.methods() {
@@ -219,7 +223,7 @@ impl Recipe {
 
     fn methods(&self) -> impl Iterator<Item = &'static [u8]> + use<> {
         let mut pieces = self.parts.iter().flatten().flatten();
-        let tells = pieces.any(|piece| *piece == Piece::Method);
+        let tells = pieces.any(|piece| *piece == KeyPiece::Method);
         [&b"GET"[..], b"HEAD"]
             .into_iter()
             .take(if tells { 2 } else { 1 })
@@ -227,25 +231,25 @@ impl Recipe {
 
     fn value<'a>(
         &'a self,
-        piece: &'a Piece,
+        piece: &'a KeyPiece,
         url: &'a Url,
         method: &'a [u8],
     ) -> Option<Cow<'a, [u8]>> {
         let (path, args) = url.path_and_args();
         Some(Cow::Borrowed(match piece {
-            Piece::Text(text) => text,
-            Piece::Scheme => url.scheme(),
-            Piece::Host => &url.host,
-            Piece::Authority => &url.authority,
-            Piece::RequestUri => &url.target,
-            Piece::Uri => return Some(Cow::Owned(decoded_path(path))),
-            Piece::Args => args,
-            Piece::IsArgs if args.is_empty() => b"",
-            Piece::IsArgs => b"?",
-            Piece::Argument(name) => argument(args, name),
-            Piece::KeyArgs => return Some(self.query.of(args).unwrap_or_default()),
-            Piece::Method => method,
-            Piece::Other => return None,
+            KeyPiece::Text(text) => text,
+            KeyPiece::Scheme => url.scheme(),
+            KeyPiece::Host => &url.host,
+            KeyPiece::Authority => &url.authority,
+            KeyPiece::RequestUri => &url.target,
+            KeyPiece::Uri => return Some(Cow::Owned(decoded_path(path))),
+            KeyPiece::Args => args,
+            KeyPiece::IsArgs if args.is_empty() => b"",
+            KeyPiece::IsArgs => b"?",
+            KeyPiece::Argument(name) => argument(args, name),
+            KeyPiece::KeyArgs => return Some(self.query.of(args).unwrap_or_default()),
+            KeyPiece::Method => method,
+            KeyPiece::Other => return None,
         }))
     }
 }

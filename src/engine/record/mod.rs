@@ -246,7 +246,7 @@ impl LineUse {
 
 /// A field line of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Line<'a> {
+pub(crate) struct FieldLine<'a> {
     pub(crate) uses: LineUse,
     pub(crate) name: &'a [u8],
     pub(crate) value: &'a [u8],
@@ -257,14 +257,14 @@ pub(crate) struct Line<'a> {
 pub(crate) struct LineIter<'a>(&'a [u8]);
 
 impl<'a> Iterator for LineIter<'a> {
-    type Item = Line<'a>;
+    type Item = FieldLine<'a>;
 
-    fn next(&mut self) -> Option<Line<'a>> {
+    fn next(&mut self) -> Option<FieldLine<'a>> {
         let (uses, rest) = self.0.split_first()?;
         let (name, rest) = take(rest)?;
         let (value, rest) = take(rest)?;
         self.0 = rest;
-        Some(Line {
+        Some(FieldLine {
             uses: LineUse(*uses),
             name,
             value,
@@ -274,7 +274,7 @@ impl<'a> Iterator for LineIter<'a> {
 
 /// A request field that `Vary` names, with its value as it was sent and as it is compared. `None` means absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Nominated<'a> {
+pub(crate) struct NominatedField<'a> {
     pub(crate) name: &'a [u8],
     pub(crate) sent: Option<&'a [u8]>,
     pub(crate) matched: &'a [u8],
@@ -285,15 +285,15 @@ pub(crate) struct Nominated<'a> {
 pub(crate) struct NominatedIter<'a>(&'a [u8]);
 
 impl<'a> Iterator for NominatedIter<'a> {
-    type Item = Nominated<'a>;
+    type Item = NominatedField<'a>;
 
-    fn next(&mut self) -> Option<Nominated<'a>> {
+    fn next(&mut self) -> Option<NominatedField<'a>> {
         let (present, rest) = self.0.split_first()?;
         let (name, rest) = take(rest)?;
         let (sent, rest) = take(rest)?;
         let (matched, rest) = take(rest)?;
         self.0 = rest;
-        Some(Nominated {
+        Some(NominatedField {
             name,
             sent: (*present != 0).then_some(sent),
             matched,
@@ -329,7 +329,7 @@ impl Fields for LinesFor<'_> {
 
 /// The data for the head of a new record; [`Writer`] computes the rest.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Facts {
+pub(crate) struct HeadFacts {
     pub(crate) status: u16,
     pub(crate) flags: Flags,
     pub(crate) stored_at: Millis,
@@ -396,7 +396,7 @@ impl LineWriter {
     }
 
     /// Returns the record, or `None` if it is longer than [`MAX_RECORD`].
-    pub(crate) fn finish(self, facts: &Facts) -> Option<Vec<u8>> {
+    pub(crate) fn finish(self, facts: &HeadFacts) -> Option<Vec<u8>> {
         let mut out = self.writer.out;
         if out.len() > MAX_RECORD {
             return None;
@@ -444,7 +444,7 @@ mod tests {
         lines.line(LineUse::SHOWN, b"Content-Type", b"text/html");
         lines.line(LineUse::JUDGED, b"Cache-Control", b"max-age=60");
         lines
-            .finish(&Facts {
+            .finish(&HeadFacts {
                 status: 200,
                 flags: Flags::IMMUTABLE,
                 stored_at: 100_000,
@@ -515,6 +515,6 @@ mod tests {
     fn an_oversize_record_is_refused() {
         let mut lines = Writer::new(b"").lines();
         lines.line(LineUse::SHOWN, b"X", &vec![b'x'; MAX_RECORD]);
-        assert!(lines.finish(&Facts::default()).is_none());
+        assert!(lines.finish(&HeadFacts::default()).is_none());
     }
 }

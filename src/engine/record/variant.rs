@@ -41,7 +41,7 @@ pub(crate) fn selects(record: &[u8], fields: &dyn Fields, policy: &Policy) -> bo
 
 /// Whether the request has the field exactly as the stored request did. Then it need not be normalised to be compared,
 /// which is the case for most requests of one browser for one page.
-fn is_as_sent(nominated: &record::Nominated<'_>, fields: &dyn Fields) -> bool {
+fn is_as_sent(nominated: &record::NominatedField<'_>, fields: &dyn Fields) -> bool {
     let (mut lines, mut equal) = (0, true);
     fields.each(&mut |name, value| {
         if name.len() == nominated.name.len() && name.eq_ignore_ascii_case(nominated.name) {

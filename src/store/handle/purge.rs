@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use crate::store::error::Busy;
 use crate::store::index::core::Core;
 use crate::store::index::labels::{bits, holds, label_bits};
-use crate::store::index::purge_log::{Pattern, PurgeLog};
+use crate::store::index::purge_log::{PurgeLog, Selector};
 use crate::store::memory::block::{EntryAt, MARKER_ATTRIBUTES, REMOVED};
 use crate::store::memory::layout::Millis;
 use crate::store::memory::platform::AtomicU32;
@@ -199,17 +199,17 @@ impl Work {
     /// Writes the purge into the log. Returns its number: everything linked with a lower one is subject to it.
     fn log(&self, core: &Core) -> Option<u64> {
         let (log, targets) = (PurgeLog::of(core), &self.targets);
-        let all = targets.all.then_some(Pattern::All).into_iter();
-        let stems = targets.stems.iter().map(|s| Pattern::Stem(s));
-        let prefixes = targets.prefixes.iter().map(|p| Pattern::Prefix(p));
-        let labels = targets.labels.iter().map(|l| Pattern::Label(*l));
+        let all = targets.all.then_some(Selector::All).into_iter();
+        let stems = targets.stems.iter().map(|s| Selector::Stem(s));
+        let prefixes = targets.prefixes.iter().map(|p| Selector::Prefix(p));
+        let labels = targets.labels.iter().map(|l| Selector::Label(*l));
         let patterns = all.chain(stems).chain(prefixes).chain(labels);
         let aged_keys = match self.effect {
             Effect::Age => targets.keys.as_slice(),
             // These keys are recorded when they are removed.
             Effect::Remove => &[],
         };
-        let keys = aged_keys.iter().map(|k| Pattern::Key(k));
+        let keys = aged_keys.iter().map(|k| Selector::Key(k));
         let aged = match self.effect {
             Effect::Age => self.now,
             Effect::Remove => 0,

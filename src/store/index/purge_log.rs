@@ -34,7 +34,7 @@ pub(crate) struct Stamp {
 
 /// What one line of the log selects.
 #[derive(Clone, Copy)]
-pub(crate) enum Pattern<'a> {
+pub(crate) enum Selector<'a> {
     All,
     Key(&'a [u8]),
     Stem(&'a [u8]),
@@ -92,15 +92,15 @@ impl<'a> PurgeLog<'a> {
 
     /// Appends a line: what was fetched before is aged as of `aged`, or removed (0). The arena lock is held. Returns
     /// the number of the line: everything linked with a lower number is subject to it.
-    pub(crate) fn append(self, pattern: Pattern<'_>, aged: Millis) -> Option<u64> {
+    pub(crate) fn append(self, pattern: Selector<'_>, aged: Millis) -> Option<u64> {
         let hash = |bytes: &[u8]| self.core.hash_key.hash(bytes);
         let of = |kind: u64, start: &[u8]| (kind | (start.len() as u64) << KIND_BITS, hash(start));
         let (what, hash) = match pattern {
-            Pattern::All => (ALL, 0),
-            Pattern::Key(key) => (KEY, self.core.hash_key.of_key(key)),
-            Pattern::Stem(stem) => of(STEM, stem),
-            Pattern::Prefix(prefix) => of(PREFIX, prefix),
-            Pattern::Label(label) => (LABEL, label),
+            Selector::All => (ALL, 0),
+            Selector::Key(key) => (KEY, self.core.hash_key.of_key(key)),
+            Selector::Stem(stem) => of(STEM, stem),
+            Selector::Prefix(prefix) => of(PREFIX, prefix),
+            Selector::Label(label) => (LABEL, label),
         };
         let last = &self.core.header().purges;
         let number = last.load(Relaxed) + 1;

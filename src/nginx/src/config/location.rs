@@ -35,14 +35,14 @@ pub(crate) struct MainConf {
 /// How keys are made in a location, in which zone they are, and whose location it is.
 struct KeyedLocation {
     recipe: Recipe,
-    zone: Place,
+    zone: ZoneChosen,
     /// The server's configuration, as its requests have it.
     server: *mut *mut c_void,
 }
 
 /// Where a location stores.
 #[derive(Clone, Copy, PartialEq)]
-enum Place {
+enum ZoneChosen {
     Zone(*const Zone),
     /// In one that its requests name.
     Computed(Value),
@@ -214,8 +214,8 @@ impl LocConf {
     /// How keys are made in the locations that use the zone, or may use it.
     pub(crate) fn recipes(&self, zone: &Zone) -> Vec<&'static Recipe> {
         let is_of = |location: &&KeyedLocation| match location.zone {
-            Place::Zone(own) => ptr::eq(own, zone),
-            Place::Computed(_) => true,
+            ZoneChosen::Zone(own) => ptr::eq(own, zone),
+            ZoneChosen::Computed(_) => true,
         };
         let in_zone = self.keyed_locations().iter().filter(is_of);
         in_zone.map(|location| &location.recipe).collect()
@@ -231,8 +231,8 @@ impl LocConf {
         {
             let zone = match location.zone {
                 // SAFETY: zones are boxed in the MainConf of the cycle, which outlives its requests.
-                Place::Zone(zone) => unsafe { zone.as_ref() },
-                Place::Computed(name) => self.zone_named(name, r),
+                ZoneChosen::Zone(zone) => unsafe { zone.as_ref() },
+                ZoneChosen::Computed(name) => self.zone_named(name, r),
             };
             found.extend(zone.filter(|zone| !found.iter().any(|known| ptr::eq(*known, *zone))));
         }
@@ -317,8 +317,8 @@ impl LocConf {
     /// Has purges know of how keys are made here.
     fn note_way(&mut self, main: &mut MainConf, cf: *mut ngx_conf_t) {
         let zone = match self.settings.zone {
-            Some(Choice::Named(_)) => Place::Zone(self.zone),
-            Some(Choice::Computed(name)) => Place::Computed(name),
+            Some(Choice::Named(_)) => ZoneChosen::Zone(self.zone),
+            Some(Choice::Computed(name)) => ZoneChosen::Computed(name),
             Some(Choice::Off) | None => return,
         };
         let text = self.settings.key.is_some().then(|| self.key_text());
