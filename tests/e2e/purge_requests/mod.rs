@@ -158,3 +158,9 @@ const A: [(&str, &str, &str); 2] = [("http", SHOP, "/a"), ("https", SHOP, "/a")]
 fn all_of(host: &str) -> Vec<(&'static str, &'static str, &'static str)> {
     PAGES.into_iter().filter(|page| page.1 == host).collect()
 }
+
+/// Everything under these paths, whatever the host.
+fn at(paths: &[&str]) -> Vec<(&'static str, &'static str, &'static str)> {
+    let is_one = |page: &(&str, &str, &str)| paths.contains(&page.2);
+    PAGES.into_iter().filter(is_one).collect()
+}

@@ -72,10 +72,7 @@ fn purge_requests_of_proxy_cache_purge() {
         "prefix",
         &[("http", SHOP, "/feed/")],
     );
-    let p1: Vec<_> = PAGES
-        .into_iter()
-        .filter(|page| ["/", "/a"].contains(&page.2))
-        .collect();
+    let p1 = at(&["/", "/a"]);
     let pattern = |value| ("X-Cache-Tags-Pattern", value);
     site.purge(
         "PURGE",
@@ -119,7 +116,7 @@ fn purge_requests_of_magento() {
     ];
     let site = Site::with("X-Magento-Tags", tags, METHODS);
     let pattern = |value| ("X-Magento-Tags-Pattern", value);
-    let of_a: Vec<_> = PAGES.into_iter().filter(|page| page.2 == "/a").collect();
+    let of_a = at(&["/a"]);
     site.purge(
         "PURGE",
         "/",
@@ -127,10 +124,7 @@ fn purge_requests_of_magento() {
         "tags",
         &of_a,
     );
-    let both: Vec<_> = PAGES
-        .into_iter()
-        .filter(|page| ["/a", "/c?x=1", "/a/b"].contains(&page.2))
-        .collect();
+    let both = at(&["/a", "/c?x=1", "/a/b"]);
     site.purge(
         "PURGE",
         "/",
@@ -153,12 +147,9 @@ fn purge_requests_of_shopware() {
         ("/", "category-2"),
     ];
     let site = Site::with("xkey", tags, METHODS);
-    let of_a: Vec<_> = PAGES.into_iter().filter(|page| page.2 == "/a").collect();
+    let of_a = at(&["/a"]);
     site.purge("PURGE", "/", &[("xkey", "product-1")], "tags", &of_a);
-    let two: Vec<_> = PAGES
-        .into_iter()
-        .filter(|page| ["/", "/a", "/a/b"].contains(&page.2))
-        .collect();
+    let two = at(&["/", "/a", "/a/b"]);
     site.purge(
         "PURGE",
         "/",
@@ -185,7 +176,7 @@ fn purge_requests_of_fos_http_cache() {
     site.purge("PURGE", "/a", &[agent], "url", &A);
     let any = [("X-Host", ".*"), ("X-Url", ".*"), ("X-Content-Type", ".*")];
     let with = |name, value| [&any[..], &[(name, value)]].concat();
-    let of_1: Vec<_> = PAGES.into_iter().filter(|page| page.2 == "/a").collect();
+    let of_1 = at(&["/a"]);
     site.purge(
         "BAN",
         "/",
@@ -286,7 +277,7 @@ fn purge_requests_of_drupal() {
         ("/", "node_list"),
     ];
     let site = Site::with("Cache-Tags", tags, METHODS);
-    let of_1: Vec<_> = PAGES.into_iter().filter(|page| page.2 == "/a").collect();
+    let of_1 = at(&["/a"]);
     site.purge("BAN", "/", &[("Cache-Tags", "node:1")], "tags", &of_1);
     site.purge(
         "BAN",
@@ -295,10 +286,7 @@ fn purge_requests_of_drupal() {
         "tags",
         &of_1,
     );
-    let two: Vec<_> = PAGES
-        .into_iter()
-        .filter(|page| ["/", "/a", "/a/b"].contains(&page.2))
-        .collect();
+    let two = at(&["/", "/a", "/a/b"]);
     site.purge(
         "BAN",
         "/",
@@ -344,7 +332,7 @@ fn purge_requests_of_souin() {
         ("/", "/books"),
     ];
     let site = Site::with("Surrogate-Key", tags, METHODS);
-    let of_1: Vec<_> = PAGES.into_iter().filter(|page| page.2 == "/a").collect();
+    let of_1 = at(&["/a"]);
     site.purge(
         "PURGE",
         "/",
@@ -352,10 +340,7 @@ fn purge_requests_of_souin() {
         "tags",
         &of_1,
     );
-    let two: Vec<_> = PAGES
-        .into_iter()
-        .filter(|page| ["/", "/a", "/a/b"].contains(&page.2))
-        .collect();
+    let two = at(&["/", "/a", "/a/b"]);
     site.purge(
         "PURGE",
         "/",
@@ -375,7 +360,7 @@ fn purge_requests_of_fastly_clients() {
     let soft = ("Fastly-Soft-Purge", "1");
     let answer = site.purge("PURGE", "/a", &[key, soft], "url", &A);
     assert!(answer.text().contains("\"soft\":true"));
-    let of_a: Vec<_> = PAGES.into_iter().filter(|page| page.2 == "/a").collect();
+    let of_a = at(&["/a"]);
     site.purge(
         "PURGE",
         "/",

@@ -307,7 +307,7 @@ impl LocConf {
             self.policy.inactive = zone.inactive();
             self.zone = zone;
         }
-        self.note_way(main, cf);
+        self.note_keyed_location(main, cf);
         match self.purges.as_ref().map(bytes_of) {
             Some(name) if main.zone(name).is_none() => Err(undeclared("swr_cache_purge", name)),
             _ => Ok(()),
@@ -315,7 +315,7 @@ impl LocConf {
     }
 
     /// Has purges know of how keys are made here.
-    fn note_way(&mut self, main: &mut MainConf, cf: *mut ngx_conf_t) {
+    fn note_keyed_location(&mut self, main: &mut MainConf, cf: *mut ngx_conf_t) {
         let zone = match self.settings.zone {
             Some(Choice::Named(_)) => ZoneChosen::Zone(self.zone),
             Some(Choice::Computed(name)) => ZoneChosen::Computed(name),
