@@ -105,7 +105,7 @@ fn security_a_refresh_sends_the_cookies_of_its_key() {
         ("/named", "id=1", None, "none"),
         ("/mapped", "id=1; Vary=eur; x=y", None, "Vary=eur"),
         ("/mapped", "id=1; x=y", None, "none"),
-        // `set` has made it of nobody knows what.
+        // `set` has made it of nobody knows what, and `map` reads them all.
         ("/set", "id=1; lang=de", None, "id=1; lang=de"),
         ("/set", "id=1", None, "none"),
         ("/by-device", "id=1", Some("phone"), "none"),
@@ -125,6 +125,58 @@ fn security_a_refresh_sends_the_cookies_of_its_key() {
         eventually("its page", || ask().text() == sent);
     }
     assert!(!nginx.log().contains("[warn]"), "{}", nginx.log());
+}
+
+/// Where the key can't be computed again, nobody knows of which cookies it is made: of none but those that the configuration reads.
+#[test]
+fn security_a_refresh_sends_no_cookies_that_the_configuration_does_not_read() {
+    let origin = Origin::start();
+    for path in ["/shop/", "/set"] {
+        origin.on(
+            path,
+            Reply::aged(2, "max-age=1, stale-while-revalidate=600", "page"),
+        );
+    }
+    let pass = |lines: &str| format!("{lines} proxy_pass http://{};", origin.addr);
+    let nginx = Conf::new()
+        .zone()
+        .server("swr_cache main;")
+        .location("~ ^/(?<site>[a-z]+)/", &pass("swr_cache_key $site$1$uri;"))
+        .location(
+            "/set",
+            &pass("set $lang $cookie_Lang; swr_cache_key $uri$lang;"),
+        )
+        .start();
+    for path in ["/shop/", "/set"] {
+        let ask = || nginx.get_with(path, &[("Cookie", "id=1; lang=de")]);
+        ask().is(200, "MISS", "page");
+        let asked = origin.hits(path);
+        ask().is(200, "UPDATING", "page");
+        eventually("a refresh", || origin.hits(path) > asked);
+        let sent = origin.last(path).header("Cookie").map(str::to_owned);
+        assert_eq!(sent.as_deref(), Some("lang=de"), "{path}");
+    }
+}
+
+/// While the cookies are tried a regex may match where none has matched the visitor's: it leaves no `$1` behind.
+#[test]
+fn security_a_refresh_has_no_captures_of_a_key_that_was_tried() {
+    let origin = Origin::start();
+    origin.handle("/", |r| {
+        let sent = r.header("X-Captured").unwrap_or("none");
+        Reply::aged(2, "max-age=1, stale-while-revalidate=600", sent)
+    });
+    let lines = "swr_cache_key $uri$lang; proxy_set_header X-Captured \"$1\";";
+    let nginx = Conf::caching_with(&origin, lines)
+        .http(r#"map $http_cookie $lang { default none; '' ''; "~^(?!.*b=).*lang=(\w+)" $1; }"#)
+        .start();
+    let ask = || nginx.get_with("/", &[("Cookie", "lang=english; b=2")]);
+    ask().is(200, "MISS", "none");
+    let asked = origin.hits("/");
+    ask().is(200, "UPDATING", "none");
+    eventually("a refresh", || origin.hits("/") > asked);
+    assert_eq!(origin.last("/").header("X-Captured"), None);
+    assert_eq!(origin.last("/").header("Cookie"), Some("b=2"));
 }
 
 /// RFC 9111 §3, §5.2.2.5, §5.2.2.7: cache deception too, since what a path ends in says nothing.

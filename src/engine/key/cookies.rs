@@ -4,15 +4,20 @@
 //! of cookies, as for the currency of a shop, a refresh without them would bring back the page of another key. They are
 //! sent, as the fields are that `Vary` names: whoever asks by this key has the same ones.
 
-/// The maximum number of cookies that are tried one by one; more are sent as they came.
+/// The maximum number of cookies that are tried one by one.
 const MOST: usize = 48;
 
-/// Returns the cookies among those of a visitor's `Cookie` field that a refresh has to send; `None` if the key is the
-/// same without any. `is_same` tells whether a request with these cookies has the visitor's key.
+/// Returns the cookies among those of a visitor's `Cookie` field that a refresh has to send; `None` if it needs none.
+/// `is_same` tells whether a request with these cookies has the visitor's key.
 ///
-/// If the key differs even with all of them, it holds something that can't be computed again (a variable that
-/// `set` has made); nobody knows of which cookies, and all are sent.
-pub fn needed(sent: &[u8], is_same: &mut dyn FnMut(&[u8]) -> bool) -> Option<Vec<u8>> {
+/// If the key differs even with all of them, it holds something that can't be computed again (a variable that `set` has
+/// made, or a capture of the location). It may be made of any cookie that the configuration can read: those whose names
+/// `is_read` knows are sent.
+pub fn needed(
+    sent: &[u8],
+    is_same: &mut dyn FnMut(&[u8]) -> bool,
+    is_read: &dyn Fn(&[u8]) -> bool,
+) -> Option<Vec<u8>> {
     let mut kept: Vec<&[u8]> = sent.split(|b| *b == b';').map(<[u8]>::trim_ascii).collect();
     kept.retain(|cookie| !cookie.is_empty());
     if kept.is_empty() || is_same(b"") {
@@ -26,8 +31,10 @@ pub fn needed(sent: &[u8], is_same: &mut dyn FnMut(&[u8]) -> bool) -> Option<Vec
                 kept = others;
             }
         }
+    } else {
+        kept.retain(|cookie| cookie.split(|b| *b == b'=').next().is_some_and(is_read));
     }
-    Some(kept.join(SEPARATOR))
+    (!kept.is_empty()).then(|| kept.join(SEPARATOR))
 }
 
 /// What stands between two cookies (RFC 6265 §4.2.1).
@@ -61,26 +68,34 @@ mod tests {
         ] {
             let key = of("lang");
             let wanted = key(sent.replace(';', "; ").replace("  ", " ").as_bytes());
-            let got = needed(sent.as_bytes(), &mut |cookies| key(cookies) == wanted);
+            let is_same = &mut |cookies: &[u8]| key(cookies) == wanted;
+            let got = needed(sent.as_bytes(), is_same, &|_| unreachable!());
             let got = got.map(|got| String::from_utf8(got).expect("text"));
             assert_eq!(got.as_deref(), want, "{sent:?}");
         }
     }
 
     #[test]
-    fn all_where_the_key_cannot_be_computed_again() {
-        let got = needed(b"id=1;lang=de", &mut |_| false);
-        assert_eq!(got.as_deref(), Some(b"id=1; lang=de".as_slice()));
+    fn those_that_can_be_read_where_the_key_cannot_be_computed_again() {
+        let of = |is_read: &dyn Fn(&[u8]) -> bool| {
+            let got = needed(b"id=1;lang=de; flag", &mut |_| false, is_read);
+            got.map(|got| String::from_utf8(got).expect("text"))
+        };
+        assert_eq!(of(&|_| true).as_deref(), Some("id=1; lang=de; flag"));
+        assert_eq!(of(&|name| name == b"lang").as_deref(), Some("lang=de"));
+        assert_eq!(of(&|name| name == b"flag").as_deref(), Some("flag"));
+        assert_eq!(of(&|_| false), None);
     }
 
     #[test]
     fn so_many_are_not_tried_one_by_one() {
         let sent = vec!["a=b"; MOST + 1].join("; ");
         let mut tried = 0;
-        let got = needed(sent.as_bytes(), &mut |_| {
+        let mut is_same = |_: &[u8]| {
             tried += 1;
             tried > 1
-        });
+        };
+        let got = needed(sent.as_bytes(), &mut is_same, &|name| name == b"a");
         assert_eq!((got.as_deref(), tried), (Some(sent.as_bytes()), 1));
     }
 }

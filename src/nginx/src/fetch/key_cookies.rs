@@ -10,7 +10,7 @@ use swrcache::http::fields::each_named;
 use crate::config::location::LocConf;
 use crate::config::value::Value;
 use crate::sys::header_list::List;
-use crate::sys::pool::borrow;
+use crate::sys::pool::{borrow, bytes_of};
 use crate::sys::request::Req;
 use crate::sys::request_header::{copy_terminated, push_field};
 use crate::sys::variables;
@@ -30,11 +30,12 @@ pub(crate) fn add(client: Req, r: Req, given: &[ngx_http_variable_value_t]) -> O
     }
     let wanted = values(key, client)?;
     let mut line = None;
+    let mut is_same = |cookies: &[u8]| {
+        variables::indexed(r).copy_from_slice(given);
+        put(r, &mut line, borrow(cookies)).is_some() && values(key, r).as_ref() == Some(&wanted)
+    };
     let needed = quietly(r, || {
-        cookies::needed(&sent, &mut |cookies| {
-            variables::indexed(r).copy_from_slice(given);
-            put(r, &mut line, borrow(cookies)).is_some() && values(key, r).as_ref() == Some(&wanted)
-        })
+        cookies::needed(&sent, &mut is_same, &|name| is_read(r, name))
     });
     variables::indexed(r).copy_from_slice(given);
     let Some(needed) = needed else {
@@ -42,6 +43,18 @@ pub(crate) fn add(client: Req, r: Req, given: &[ngx_http_variable_value_t]) -> O
     };
     let value = copy_terminated(r.pool(), &needed)?;
     put(r, &mut line, value)
+}
+
+/// Whether the configuration can read the cookie: `$cookie_NAME` occurs in it somewhere, or `$http_cookie`.
+fn is_read(r: Req, name: &[u8]) -> bool {
+    let reads = |variable: &[u8]| match variable.strip_prefix(b"cookie_") {
+        Some(own) => own.eq_ignore_ascii_case(name),
+        None => variable == b"http_cookie",
+    };
+    let mut names = variables::known(r)
+        .iter()
+        .map(|known| bytes_of(&known.name));
+    names.any(reads)
 }
 
 /// Gives `r` a field `Cookie` with this value, in the place of the one that it has got here.
