@@ -7,6 +7,7 @@
 //! | the form is stored whole | likewise | a process that dies before leaves nothing behind |
 //! | the next request | a request | gets the form |
 
+mod accepted;
 pub(crate) mod coding;
 #[cfg(feature = "encode")]
 mod encoders;
@@ -19,10 +20,9 @@ use self::coding::Coding;
 use self::form::{Form, KnownForms, find, peek};
 pub use self::queue::{EncodeQueue, Encoder};
 use crate::engine::decide::presence::Presence;
-use crate::engine::policy::{EncodeLevel, Method, Policy};
+use crate::engine::policy::{Method, Policy};
 use crate::engine::record::stored::Stored;
 use crate::engine::request::Request;
-use crate::http::AcceptEncoding;
 use crate::http::fields::is;
 use crate::http::syntax::trim;
 use crate::store::{Millis, Region};
@@ -50,22 +50,34 @@ impl Choosing<'_> {
         if self.req.is_part || !self.can_be_encoded(&stored) {
             return stored;
         }
+        let fields = stored.coding_fields();
+        let types = &self.policy.compress_types;
+        if fields.is_encoded || !fields.content_type.is_some_and(|t| is_of_type(t, types)) {
+            return stored;
+        }
+        let is_varied = fields.is_varied;
         let has_choice = stored.is_complete() && self.presence.has(Presence::ACCEPT_ENCODING);
         let form = match has_choice {
             true if self.acts => self.wanted(&stored),
             true => self.seen(&stored),
             false => None,
         };
-        stored.negotiated(form)
+        stored.negotiated(form, is_varied)
+    }
+
+    /// The codings that the request wants rather than the identity, the most wanted first.
+    fn preferred(&self) -> impl Iterator<Item = Coding> + use<> {
+        let ordered = accepted::preferred(self.req.fields, &self.policy.compress);
+        ordered.into_iter().flatten()
     }
 
     /// The form that [`Choosing::wanted`] finds, without an effect.
     fn seen(&self, stored: &Stored) -> Option<Form> {
-        let mut codings = preferred(self.req, &self.policy.compress);
+        let mut codings = self.preferred();
         codings.find_map(|coding| peek(self.region, stored.object(), coding, self.now))
     }
 
-    /// Whether it is one to be encoded, as far as is known of it while its body arrives.
+    /// Whether it is one to be encoded, as far as its head tells while its body arrives.
     fn can_be_encoded(&self, stored: &Stored) -> bool {
         let lengths = self.policy.compress_min_length..=LONGEST;
         matches!(self.req.method, Method::Get | Method::Head)
@@ -74,14 +86,13 @@ impl Choosing<'_> {
             && stored.content_length().is_none_or(|length| lengths.contains(&length))
             && !stored.no_transform()
             && !stored.is_of_head()
-            && is_plain_and_of_type(stored, &self.policy.compress_types)
     }
 
     fn wanted(&self, stored: &Stored) -> Option<Form> {
         let (object, known) = (stored.object(), KnownForms::of(stored.object()));
         let mut lacking = false;
         let mut found = None;
-        for coding in preferred(self.req, &self.policy.compress) {
+        for coding in self.preferred() {
             if known.is_in_vain(coding) {
                 continue;
             }
@@ -107,31 +118,11 @@ impl Choosing<'_> {
     }
 }
 
-/// The codings that the request wants rather than the identity, the most wanted first.
-fn preferred(req: &Request<'_>, offered: &[EncodeLevel]) -> impl Iterator<Item = Coding> + use<> {
-    const NONE: &str = "";
-    let mut offers = [(NONE, None); Coding::ALL.len()];
-    for (place, offer) in offers.iter_mut().zip(offered) {
-        *place = (offer.coding.as_str(), Some(offer.coding));
-    }
-    let accepted = AcceptEncoding::of(req.fields, &offers.map(|(name, _)| name));
-    accepted
-        .preferred()
-        .filter_map(move |at| offers.get(at).and_then(|(_, coding)| *coding))
-}
-
-/// Whether the origin has encoded it not itself, and its `Content-Type` is among `types`, of which `*` is any.
-fn is_plain_and_of_type(stored: &Stored, types: &[Box<str>]) -> bool {
-    let (mut is_plain, mut is_of_type) = (true, false);
-    stored.visible(&mut |name, value| {
-        is_plain &= !is(name, "content-encoding");
-        if is(name, "content-type") {
-            let end = value.iter().position(|b| *b == b';').unwrap_or(value.len());
-            let media_type = trim(value.get(..end).unwrap_or_default());
-            is_of_type = types.iter().any(|t| **t == *"*" || is(media_type, t));
-        }
-    });
-    is_plain && is_of_type
+/// Whether a `Content-Type` is among `types`, of which `*` is any.
+fn is_of_type(content_type: &[u8], types: &[Box<str>]) -> bool {
+    let mut parts = content_type.split(|b| *b == b';');
+    let media_type = trim(parts.next().unwrap_or_default());
+    types.iter().any(|t| **t == *"*" || is(media_type, t))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::engine::encode::form::Form;
 use crate::engine::policy::{Policy, SECOND};
 use crate::engine::record::attributes;
 use crate::engine::record::{Flags, LineUse, LinesFor, RecordHead};
-use crate::http::fields::{each_named, first, is};
+use crate::http::fields::{first, is};
 use crate::http::syntax::{digits, members};
 use crate::http::{cache_groups, etag};
 use crate::store::{ATTRIBUTES, Completeness, Millis, Object};
@@ -23,6 +23,8 @@ pub struct Stored {
     edge: bool,
     /// The form in which it is served suits the client's `Accept-Encoding`, and another client may get another.
     negotiated: bool,
+    /// The cache says so by a `Vary` of its own.
+    adds_vary: bool,
     /// The encoded form in which it is served; nothing is the original. Clones share it: a host may refer to its bytes as it does to those
     /// of the object, as long as it keeps a clone.
     form: Option<Arc<Form>>,
@@ -70,6 +72,17 @@ impl EntityTag<'_> {
     }
 }
 
+/// What the field lines of a response say of the coding of its body.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CodingFields<'a> {
+    /// The origin has encoded it itself.
+    pub(crate) is_encoded: bool,
+    /// `Content-Type`, with its parameters.
+    pub(crate) content_type: Option<&'a [u8]>,
+    /// Its `Vary` names `Accept-Encoding`, or everything.
+    pub(crate) is_varied: bool,
+}
+
 impl Stored {
     /// Decodes the object's head. Returns the object as the error if its record is damaged or of another version.
     #[inline]
@@ -81,6 +94,7 @@ impl Stored {
                 head,
                 edge: policy.edge_revalidation,
                 negotiated: false,
+                adds_vary: false,
                 form: None,
             }),
         }
@@ -94,12 +108,13 @@ impl Stored {
             head,
             edge: self.edge,
             negotiated: false,
+            adds_vary: false,
             form: None,
         })
     }
 
-    /// The same, served in a form that was chosen by the client's `Accept-Encoding`.
-    pub(crate) fn negotiated(self, form: Option<Form>) -> Stored {
+    /// The same, served in a form that was chosen by the client's `Accept-Encoding`; `is_varied` if the origin's `Vary` says so.
+    pub(crate) fn negotiated(self, form: Option<Form>, is_varied: bool) -> Stored {
         let form = form.map(|form| {
             let etag = self.original_etag();
             let etag = etag.map(|tag| tag_of_form(tag.as_bytes(), form.coding));
@@ -107,6 +122,7 @@ impl Stored {
         });
         Stored {
             negotiated: true,
+            adds_vary: !is_varied,
             form,
             ..self
         }
@@ -173,19 +189,25 @@ impl Stored {
     /// Whether [`Stored::visible`] ends with a `Vary: Accept-Encoding` of the cache's own: it may be served in encoded forms, and the
     /// origin's `Vary` does not say so.
     pub fn adds_vary(&self) -> bool {
-        if !self.negotiated {
-            return false;
+        self.adds_vary
+    }
+
+    /// What the field lines say of the coding of the body.
+    pub(crate) fn coding_fields(&self) -> CodingFields<'_> {
+        let mut found = CodingFields::default();
+        let lines = self.head.lines(self.object.meta());
+        for line in lines.filter(|line| line.uses.has(LineUse::SHOWN)) {
+            match line.name {
+                name if is(name, "content-type") => found.content_type = Some(line.value),
+                name if is(name, "content-encoding") => found.is_encoded = true,
+                name if is(name, "vary") => {
+                    let names = |name: &[u8]| is(name, "accept-encoding") || name == b"*";
+                    found.is_varied |= members(line.value).any(names);
+                }
+                _ => {}
+            }
         }
-        let lines = LinesFor {
-            lines: self.head.lines(self.object.meta()),
-            uses: LineUse::SHOWN,
-        };
-        let mut is_varied = false;
-        each_named(&lines, "vary", &mut |value| {
-            let names = |name: &[u8]| is(name, "accept-encoding") || name == b"*";
-            is_varied |= members(value).any(names);
-        });
-        !is_varied
+        found
     }
 
     /// Calls `each` with the origin's own fields that the host kept ([`crate::engine::Response::kept`]), including those that
