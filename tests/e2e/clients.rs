@@ -1,6 +1,8 @@
 //! Clients of every kind: HTTP/1.0, keep-alive, pipelining, TLS, HTTP/2.
 
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use crate::support::*;
 
@@ -82,6 +84,54 @@ fn client_tls() {
     client.get("/").is(200, "HIT", &body);
     // The refresh knows that its client came by TLS.
     assert_eq!(origin.last("/").header("X-Forwarded-Proto"), Some("https"));
+}
+
+/// Long bodies are encrypted where they lie, also those that the client does not take at once; the short ones between them share records,
+/// and what a filter rewrites goes through nginx's buffer.
+#[test]
+fn client_tls_takes_long_bodies_late() {
+    let origin = Origin::start();
+    let body = |length: usize| -> String { (0..length / 8).map(|n| format!("{n:>8}")).collect() };
+    let lengths = [100, 70_000, 131_072, 1_500_000, 3_000_000];
+    for length in lengths {
+        origin.on(
+            &format!("/{length}"),
+            Reply::cached("max-age=60", body(length)).header("Content-Type", "text/plain"),
+        );
+    }
+    let nginx = [
+        ("/sub", "sub_filter_types text/plain; sub_filter 17 xx;"),
+        ("/slow", "limit_rate 100k;"),
+    ]
+    .iter()
+    .fold(Conf::caching(&origin).tls(), |conf, (path, lines)| {
+        let pass = format!("swr_cache main; proxy_pass http://{}/;", origin.addr);
+        conf.location(&format!("{path}/"), &format!("{pass} {lines}"))
+    })
+    .start();
+    for length in lengths {
+        nginx.await_status(&format!("/{length}"), "HIT");
+    }
+    let mut client = nginx.client();
+    // More than the connection carries before its client reads.
+    let asked: Vec<_> = lengths.iter().cycle().take(25).collect();
+    for length in &asked {
+        client.send("GET", &format!("/{length}"), &[]);
+    }
+    thread::sleep(Duration::from_millis(300));
+    for length in &asked {
+        client.receive("GET").is(200, "HIT", &body(**length));
+    }
+    for path in ["/sub/131072", "/slow/131072"] {
+        nginx.await_status(path, "HIT");
+    }
+    let rewritten = body(131_072).replacen("17", "xx", 1);
+    client.get("/sub/131072").is(200, "HIT", &rewritten);
+    let slow = client.get("/slow/131072");
+    slow.is(200, "HIT", &body(131_072));
+    // What is above the rate of a second comes later.
+    assert!(slow.total >= Duration::from_millis(200), "{slow:?}");
+    client.get("/100").is(200, "HIT", &body(100));
 }
 
 /// The client that caused a refresh is gone, with its TLS session, before the refresh is at its end.

@@ -1,5 +1,6 @@
 //! The body of a stored response: buffers over the region, which the client's pin holds until its request's pool is destroyed.
 
+use std::ops::RangeInclusive;
 use std::ptr;
 
 use nginx_sys::{
@@ -9,13 +10,19 @@ use swrcache::engine::Stored;
 use swrcache::store::{Completeness, Cursor};
 
 use crate::sys::chain::{Bufs, Building, mark_last};
+use crate::sys::encryption;
 use crate::sys::request::Req;
 
-/// A longer body goes out in two writes: the connection carries the first while the kernel copies the rest. For a shorter one the second
-/// system call costs more than it brings.
-const IN_ONE_WRITE: u64 = 64 * 1024;
+/// Bodies of these lengths go out in two writes: the connection carries the first while the kernel copies the rest. For a shorter one the
+/// second system call costs more than it brings, and a longer one keeps the connection busy by itself.
+const IN_TWO_WRITES: RangeInclusive<u64> = 112 * 1024..=256 * 1024;
 /// The length of the first write: about what a connection carries before the client has acknowledged anything (ten segments, RFC 6928).
 const FIRST_WRITE: u64 = 16 * 1024;
+/// Bodies of these lengths are encrypted where they lie, behind a first record with the header; a worker would be too long at the work with
+/// a longer one, as with `sendfile_max_chunk`, which nginx heeds only where it copies.
+const ENCRYPTED_IN_PLACE: RangeInclusive<u64> = 64 * 1024..=2048 * 1024;
+/// What goes with the header into the first record (TLS 1.3: at most 16 KiB, RFC 8446 §5.1).
+const FIRST_RECORD: u64 = 15 * 1024;
 
 /// A position in a stored body, and the buffers over it that nginx has not sent yet.
 #[derive(Default)]
@@ -38,15 +45,21 @@ enum Then {
     End,
 }
 
-/// Whether a body goes out in two writes: not where it is framed or encrypted, and not where ranges are cut from it (see
-/// [`ranges_apply`](super::header)).
-fn goes_in_two(r: Req, len: u64) -> bool {
+/// How much of a complete body goes out by itself, and whether the rest is then encrypted in place. Not where it is framed, and not where
+/// ranges are cut from it (see [`ranges_apply`](super::header)).
+fn beginning(r: Req, len: u64) -> Option<(u64, Then)> {
     let raw = r.raw();
-    len > IN_ONE_WRITE
-        && r.is_main()
-        && !r.is_tls()
+    let is_plain = r.is_main()
         && raw.http_version <= NGX_HTTP_VERSION_11 as usize
-        && raw.headers_in.range.is_null()
+        && raw.headers_in.range.is_null();
+    match r.is_tls() {
+        _ if !is_plain => None,
+        false => IN_TWO_WRITES
+            .contains(&len)
+            .then_some((FIRST_WRITE, Then::More)),
+        true => (ENCRYPTED_IN_PLACE.contains(&len) && r.goes_out_as_it_is())
+            .then_some((FIRST_RECORD, Then::Wait)),
+    }
 }
 
 /// How far a reader got.
@@ -72,11 +85,14 @@ impl Reader {
 
     /// Sends a body that is complete; gives nginx's return code.
     pub(crate) fn send_whole(&mut self, r: Req, stored: &Stored, len: u64) -> Option<ngx_int_t> {
-        if goes_in_two(r, len) {
-            let first = self.chunks(r, stored, FIRST_WRITE, Then::More)?;
+        if let Some((end, then)) = beginning(r, len) {
+            let first = self.chunks(r, stored, end, then)?;
             let rc = r.output(first);
             if rc == NGX_ERROR as ngx_int_t {
                 return Some(rc);
+            }
+            if then == Then::Wait {
+                encryption::in_place(r);
             }
         }
         let rest = self.chunks(r, stored, len, Then::End)?;

@@ -4,6 +4,7 @@ pub(crate) mod boundary;
 pub(crate) mod chain;
 pub(crate) mod clock;
 pub(crate) mod conf;
+pub(crate) mod encryption;
 pub(crate) mod event;
 pub(crate) mod header_list;
 pub(crate) mod log;
