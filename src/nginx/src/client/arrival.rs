@@ -95,8 +95,21 @@ pub(crate) fn sent<'a>(r: Req) -> Option<Target<'a>> {
     Some(Target { uri, args })
 }
 
+/// Whether the path and the arguments are the very bytes of the target that the client sent: what most requests show at once.
+fn is_where_sent(r: Req) -> bool {
+    let raw = r.raw();
+    let (sent, uri, args) = (&raw.unparsed_uri, &raw.uri, &raw.args);
+    let behind = uri.data.wrapping_add(uri.len + 1);
+    let is_all_path = uri.len == sent.len && args.len == 0;
+    let is_whole = is_all_path || args.data == behind && uri.len + 1 + args.len == sent.len;
+    r.is_main() && is_as_sent(r) && is_whole
+}
+
 /// Where the request was led to; nothing if it is where its target leads by itself.
 pub(crate) fn place<'a>(r: Req) -> Option<Place<'a>> {
+    if is_where_sent(r) && !is_moved(r) && r.named_location().is_empty() {
+        return None;
+    }
     let place = Place {
         named: r.named_location(),
         target: Target::of(r),

@@ -152,7 +152,7 @@ fn stored_header(r: Req, conf: &LocConf, serve: &Serve, facts: &Facts) -> Option
     serve.fields(&mut |name, value| {
         let is_told = in_parts && is(name, "accept-ranges") || tells_vary(r, stored, name, value);
         if !is_told {
-            ok = ok.and_then(|()| set_field(r, name, value));
+            ok = ok.and_then(|()| set_stored(r, stored, name, value));
         }
     });
     ok.and_then(|()| tell(r, conf, serve, facts))?;
@@ -177,6 +177,19 @@ fn stored_header(r: Req, conf: &LocConf, serve: &Serve, facts: &Facts) -> Option
         }
     }
     Some(())
+}
+
+/// Sets a field of the stored response; `Last-Modified` has been read when it was stored, which every HIT would feel.
+fn set_stored(r: Req, stored: &Stored, name: &[u8], value: &[u8]) -> Option<()> {
+    match stored.last_modified() {
+        Some(ms) if is(name, "last-modified") => {
+            let e = push(r, borrow(name), borrow(value))?;
+            r.raw().headers_out.last_modified = e;
+            r.raw().headers_out.last_modified_time = (ms / 1000) as i64;
+            Some(())
+        }
+        _ => set_field(r, name, value),
+    }
 }
 
 /// Leaves `Vary: Accept-Encoding` to nginx where nginx (`gzip_static`) or the cache itself has added it, so that it is sent once although
