@@ -3,6 +3,7 @@
 use std::ptr;
 
 use nginx_sys::{ngx_parse_http_time, ngx_str_t, ngx_table_elt_t};
+use swrcache::http::fields::is;
 use swrcache::http::media_type::charset;
 
 use crate::sys::header_list::{List, append, push_to};
@@ -23,7 +24,7 @@ pub(crate) fn push(
 /// `name` and `value` must stay where they are until the request's pool is gone.
 pub(crate) fn set_field(r: Req, name: &[u8], value: &[u8]) -> Option<()> {
     let out = &mut r.raw().headers_out;
-    if name.eq_ignore_ascii_case(b"content-type") {
+    if is(name, "content-type") {
         out.content_type = borrow(value);
         out.content_type_len = value.len();
         if let Some((end, charset)) = charset(value) {
@@ -32,41 +33,39 @@ pub(crate) fn set_field(r: Req, name: &[u8], value: &[u8]) -> Option<()> {
         }
         return Some(());
     }
-    if name.eq_ignore_ascii_case(b"content-length") {
+    if is(name, "content-length") {
         return Some(());
     }
     let e: *mut ngx_table_elt_t = push_to(&mut out.headers, borrow(name), borrow(value))?;
     // The first letter tells most fields apart at once.
     match name.first().map(u8::to_ascii_lowercase) {
-        Some(b'l') if name.eq_ignore_ascii_case(b"last-modified") => {
+        Some(b'l') if is(name, "last-modified") => {
             out.last_modified = e;
             out.last_modified_time = http_time(value);
         }
         // An origin's relative one goes out as it is (ngx_http_upstream_rewrite_location); see `complete_location`.
-        Some(b'l') if name.eq_ignore_ascii_case(b"location") && !value.starts_with(b"/") => {
+        Some(b'l') if is(name, "location") && !value.starts_with(b"/") => {
             out.location = e;
         }
-        Some(b'l') if name.eq_ignore_ascii_case(b"link") => append(r.pool(), &mut out.link, e)?,
-        Some(b'e') if name.eq_ignore_ascii_case(b"etag") => out.etag = e,
-        Some(b'e') if name.eq_ignore_ascii_case(b"expires") => out.expires = e,
-        Some(b'c') if name.eq_ignore_ascii_case(b"cache-control") => {
+        Some(b'l') if is(name, "link") => append(r.pool(), &mut out.link, e)?,
+        Some(b'e') if is(name, "etag") => out.etag = e,
+        Some(b'e') if is(name, "expires") => out.expires = e,
+        Some(b'c') if is(name, "cache-control") => {
             append(r.pool(), &mut out.cache_control, e)?;
         }
-        Some(b'c') if name.eq_ignore_ascii_case(b"content-range") => out.content_range = e,
-        Some(b'c') if name.eq_ignore_ascii_case(b"content-encoding") => out.content_encoding = e,
-        Some(b'd') if name.eq_ignore_ascii_case(b"date") => out.date = e,
-        Some(b's') if name.eq_ignore_ascii_case(b"server") => out.server = e,
-        Some(b'r') if name.eq_ignore_ascii_case(b"refresh") => out.refresh = e,
-        Some(b'a') if name.eq_ignore_ascii_case(b"accept-ranges") => out.accept_ranges = e,
+        Some(b'c') if is(name, "content-range") => out.content_range = e,
+        Some(b'c') if is(name, "content-encoding") => out.content_encoding = e,
+        Some(b'd') if is(name, "date") => out.date = e,
+        Some(b's') if is(name, "server") => out.server = e,
+        Some(b'r') if is(name, "refresh") => out.refresh = e,
+        Some(b'a') if is(name, "accept-ranges") => out.accept_ranges = e,
         #[cfg(nginx_has = "ngx_table_elt_s.next")]
-        Some(b'w') if name.eq_ignore_ascii_case(b"www-authenticate") => {
+        Some(b'w') if is(name, "www-authenticate") => {
             append(r.pool(), &mut out.www_authenticate, e)?;
         }
         // Of several, `auth_request` knows the first.
         #[cfg(not(nginx_has = "ngx_table_elt_s.next"))]
-        Some(b'w')
-            if name.eq_ignore_ascii_case(b"www-authenticate") && out.www_authenticate.is_null() =>
-        {
+        Some(b'w') if is(name, "www-authenticate") && out.www_authenticate.is_null() => {
             out.www_authenticate = e;
         }
         _ => {}
