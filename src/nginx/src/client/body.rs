@@ -57,7 +57,7 @@ fn beginning(r: Req, len: u64) -> Option<(u64, Then)> {
         false => IN_TWO_WRITES
             .contains(&len)
             .then_some((FIRST_WRITE, Then::More)),
-        true => (ENCRYPTED_IN_PLACE.contains(&len) && r.goes_out_as_it_is())
+        true => (ENCRYPTED_IN_PLACE.contains(&len) && r.goes_out_as_it_is(len))
             .then_some((FIRST_RECORD, Then::Wait)),
     }
 }

@@ -135,16 +135,15 @@ impl Req {
         }
     }
 
-    /// Whether no filter has announced that it reads or rewrites the body, and nothing limits the rate at which it goes out. Known once
-    /// the header has been sent.
-    pub(crate) fn goes_out_as_it_is(self) -> bool {
+    /// Whether a body of this length goes out as it is, as far as the filters tell when the header has been sent: those that change it take
+    /// the announced length back, or ask for it in memory. Nor is the rate limited at which it goes out.
+    pub(crate) fn goes_out_as_it_is(self, len: u64) -> bool {
         let raw = self.raw();
-        let is_read = raw.main_filter_need_in_memory() | raw.filter_need_in_memory();
+        let is_read = raw.filter_need_in_memory() != 0 || raw.filter_need_temporary() != 0;
         let is_limited = raw.limit_rate != 0 || !self.core_conf().limit_rate.is_null();
-        is_read | raw.filter_need_temporary() == 0 && raw.chunked() == 0 && !is_limited
+        raw.headers_out.content_length_n == len as i64 && !is_read && !is_limited
     }
 
-    /// Whether the client speaks TLS, or would, if there is none.
     pub(crate) fn is_tls(self) -> bool {
         let c = self.connection();
         own_connection::known(c).map_or_else(|| has_tls(c), |own| own.https)
