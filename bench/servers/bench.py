@@ -297,7 +297,7 @@ def measure_misses(servers, plan):
     """What costs a request that the cache can't answer: {"SIZE WHAT": {rival: {"rate": [...], "seconds": [... of processor time]}}}."""
     script = servers.dir / "unlike.lua"
     script.write_text(clients.UNLIKE)
-    process = {name: "swrcache" if name == OURS else "nginx" for name in servers.missing}
+    process = {name: "swrcache-misses" if name == OURS else "nginx" for name in servers.missing}
     results = {}
     for size, what in itertools.product((1 << 10, 128 << 10), ("once", "never")):
         results[f"{size} {what}"] = row = {name: {"rate": [], "seconds": []} for name in servers.missing}
@@ -413,7 +413,7 @@ def measure_stampedes(servers, plan):
         floor = servers.rivals[RETURN]
         results[name][floor.name] = []
         for turn in range(plan.bursts):
-            results[name][floor.name].append(outcome(clients.burst(floor.port, "/1024", n), 0))
+            results[name][floor.name].append(outcome(clients.burst(floor.port, floor.target(1024), n), 0))
             for rival in rivals:
                 if was_there:
                     target = expiring(rival, "stampede", turn, ORIGIN_MS)
@@ -492,6 +492,7 @@ def machine():
     return {
         "processor": model.group(1) if model else os.uname().machine, "cores": os.cpu_count(),
         "kernel": os.uname().release, "versions": versions,
+        "congestion": Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip(),
     }
 
 

@@ -298,7 +298,7 @@ def markdown(results):
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     parts = [] if results["rounds"] > 2 else ["A quick run: it shows that all of this works, not how fast it is."]
     parts += [
-        f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}; {versions}. One worker or thread on "
+        f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}, TCP by {machine['congestion']}; {versions}. One worker or thread on "
         f"one core, the load on another; medians of interleaved rounds ({results['rounds']} for rates) of {results['seconds']} s. The ratios "
         "are the result: absolute numbers are this machine's.",
         "Budgets:",

@@ -247,9 +247,10 @@ http {{
             self.by_turns, _, _ = self.swrcache("by-turns", BY_TURNS, BY_TURNS_BUILD)
 
     def swrcache(self, name, title, build):
-        """As it is, compressing, and before the fast origin of MISSes."""
+        """As it is, and compressing; and one by itself before the fast origin of MISSes, since who compresses has a second thread."""
         port, tls, compressing, missing = free_ports(4)
-        command = self.nginx(name, f"load_module {build}/ngx_http_swr_cache_module.so;", f"""
+        module = f"load_module {build}/ngx_http_swr_cache_module.so;"
+        command = self.nginx(name, module, f"""
     swr_cache_zone zone=main:256m;
     server {{
         {listen(port, tls)}
@@ -258,13 +259,15 @@ http {{
     server {{
         {listen(compressing)}
         location / {{ swr_cache main; swr_cache_compress br=9 gzip=9; proxy_pass http://origin; }}
-    }}
+    }}""")
+        self.start(name, command, port)
+        command = self.nginx(f"{name}-misses", module, f"""
     swr_cache_zone zone=misses:256m;
     server {{
         {listen(missing)}
         location / {{ swr_cache misses; proxy_pass http://files; }}
     }}""")
-        self.start(name, command, port)
+        self.start(f"{name}-misses", command, missing)
         return Rival(title, port, tls), Rival(title, compressing), Rival(title, missing)
 
     def start_nginx(self):
@@ -295,7 +298,9 @@ http {{
             return "${piece}" * (size // piece) + source.body(size % piece).decode()
 
         short = [size for size in self.sizes if size <= 16384]
-        returns = "\n".join(f'        location = /{size} {{ return 200 "{text(size)}"; }}' for size in short)
+        # By the path that is asked for in the caches, which is as long to read.
+        paths_of = {size: source.path(size, "hour", "hit") for size in short}
+        returns = "\n".join(f'        location = {path} {{ return 200 "{text(size)}"; }}' for size, path in paths_of.items())
         gzip = "gzip on; gzip_comp_level 1; gzip_types *;"
         command = self.nginx("nginx", "", f"""
 {paths}{maps}
@@ -319,7 +324,7 @@ http {{
     server {{ {listen(read)} sendfile off; {fast} {cache("read")} }}
     server {{ {listen(usual)} sendfile on; tcp_nopush on; {cache("usual")} }}""")
         self.start("nginx", command, limit)
-        self.add(Rival(RETURN, limit, limit_tls, caches=False, files={size: f"/{size}" for size in short}))
+        self.add(Rival(RETURN, limit, limit_tls, caches=False, files=paths_of))
         self.add(Rival(STATIC, static, static_tls, caches=False, files={size: f"/{size}" for size in self.sizes}))
         self.add(Rival(CACHE, best, best_tls))
         self.add(Rival(CACHE_READ, read))
