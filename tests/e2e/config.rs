@@ -57,6 +57,26 @@ fn config_bad_values_are_named() {
             &["swr_cache_zone", "\"soon\"", "a time"],
         ),
         (
+            "swr_cache_zone zone=a:8m max_object=8193k;",
+            &["swr_cache_zone", "\"a\" 8388608 bytes", "max_object=8389632"],
+        ),
+        (
+            "swr_cache_zone zone=a:8m zone=b:8m;",
+            &["swr_cache_zone", "zone= twice"],
+        ),
+        (
+            "swr_cache_zone zone=a:8m max_object=1m max_object=2m;",
+            &["swr_cache_zone", "max_object= twice"],
+        ),
+        (
+            "swr_cache_zone zone=a:8m inactive=1m inactive=1m;",
+            &["swr_cache_zone", "inactive= twice"],
+        ),
+        (
+            "swr_cache_zone zone=a:8m file=a.swr file=b.swr;",
+            &["swr_cache_zone", "file= twice"],
+        ),
+        (
             "swr_cache_zone zone=a:8m colour=red;",
             &["swr_cache_zone", "colour=red"],
         ),

@@ -1,6 +1,7 @@
 //! Zones in files: restart, sudden death, binary upgrade, another instance, and files that are of no use.
 
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::*;
@@ -260,6 +261,23 @@ fn persist_wrong_files_fail_the_check() {
     .check();
     assert!(twice.is_err_and(|e| e.contains("the file of the zone \"main\"")));
     assert!(conf(&origin, "zone=main:16m file=").check().is_err());
+}
+
+/// A zone can't lie in what is there under its name: a directory, a FIFO, a link.
+#[test]
+fn persist_what_is_no_file_fails_the_check() {
+    let origin = Origin::start();
+    let folder = Folder::new();
+    let at = |name: &str| folder.0.join(name);
+    fs::create_dir(at("directory")).expect("a directory");
+    let fifo = Command::new("mkfifo").arg(at("fifo")).status();
+    assert!(fifo.expect("mkfifo runs").success());
+    std::os::unix::fs::symlink("elsewhere", at("link")).expect("a link");
+    for name in ["directory", "directory/", "fifo", "link"] {
+        let zone = format!("zone=main:16m file={}", at(name).display());
+        let said = conf(&origin, &zone).check().expect_err(name);
+        assert!(said.contains("is not a regular file"), "{name}: {said}");
+    }
 }
 
 #[test]

@@ -119,10 +119,12 @@ pub(crate) fn zone(line: &Line<'_>, main: &mut MainConf) -> Parsed<()> {
         let (name, value) = split(word, b'=')
             .ok_or_else(|| format!("has the invalid parameter \"{}\"", text(word)))?;
         match name {
-            b"zone" => place = Some(zone_place(word, value)?),
-            b"max_object" => options.max_object = Some(size(value)?),
-            b"inactive" => options.inactive = Some(time(value)?),
-            b"file" if !value.is_empty() => options.file = Some(file_path(line.cf, value)?),
+            b"zone" => parameter(&mut place, name, zone_place(word, value))?,
+            b"max_object" => parameter(&mut options.max_object, name, size(value))?,
+            b"inactive" => parameter(&mut options.inactive, name, time(value))?,
+            b"file" if !value.is_empty() => {
+                parameter(&mut options.file, name, file_path(line.cf, value))?;
+            }
             _ => {
                 return refuse(
                     word,
@@ -145,6 +147,15 @@ pub(crate) fn zone(line: &Line<'_>, main: &mut MainConf) -> Parsed<()> {
     }
     let zone = Zone::declare(line.cf, name, size, options)?;
     main.zones.push(zone);
+    Ok(())
+}
+
+/// Sets a parameter that may come once.
+fn parameter<T>(place: &mut Option<T>, name: &[u8], value: Parsed<T>) -> Parsed<()> {
+    if place.is_some() {
+        return Err(format!("has the parameter {}= twice", text(name)));
+    }
+    *place = Some(value?);
     Ok(())
 }
 

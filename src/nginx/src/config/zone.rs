@@ -113,6 +113,11 @@ impl Zone {
                 most >> 20
             ));
         }
+        if let Some(longest) = options.max_object.filter(|longest| *longest > size) {
+            return Err(format!(
+                "gives the zone \"{shown}\" {size} bytes, and max_object={longest}, which no zone of this size can hold"
+            ));
+        }
         // SAFETY: the pool of the cycle being read, which owns the zone's name.
         let pool = unsafe { Pool::new((*cf).pool) };
         let mut owned = pool.copy(name).ok_or("ran out of memory")?;
@@ -386,12 +391,14 @@ pub(crate) fn file_path(cf: *mut ngx_conf_t, value: &[u8]) -> Result<PathBuf, St
         return Err("ran out of memory".into());
     }
     let path = PathBuf::from(OsStr::from_bytes(bytes_of(&name)));
-    match path.parent() {
-        Some(folder) if folder.is_dir() => Ok(path),
-        _ => Err(format!(
-            "names the file \"{}\", whose directory does not exist",
-            path.display()
-        )),
+    let names = |what| Err(format!("names the file \"{}\", {what}", path.display()));
+    if !path.parent().is_some_and(Path::is_dir) {
+        return names("whose directory does not exist");
+    }
+    // As the store looks at it: a symbolic link is not followed.
+    match path.symlink_metadata() {
+        Ok(found) if !found.is_file() => names("which is not a regular file"),
+        _ => Ok(path),
     }
 }
 
