@@ -58,7 +58,11 @@ fn config_bad_values_are_named() {
         ),
         (
             "swr_cache_zone zone=a:8m max_object=8193k;",
-            &["swr_cache_zone", "\"a\" 8388608 bytes", "max_object=8389632"],
+            &[
+                "swr_cache_zone",
+                "\"a\" 8388608 bytes",
+                "max_object=8389632",
+            ],
         ),
         (
             "swr_cache_zone zone=a:8m zone=b:8m;",

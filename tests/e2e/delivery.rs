@@ -226,6 +226,33 @@ fn cache_status_header() {
     );
 }
 
+/// What the origin answered; nothing where it did not, and nginx answers in its place (RFC 9211 §2.3).
+#[test]
+fn cache_status_header_tells_what_the_origin_said() {
+    let origin = Origin::start();
+    origin.on("/", Reply::new(404).header("Cache-Control", "no-store"));
+    let nginx = Conf::caching_with(&origin, "swr_cache_status_header on;")
+        .allow("connect() failed")
+        .start();
+    // Which leads a fetch, and which passes.
+    let requests: [&[(&str, &str)]; 2] = [&[], &[("If-Match", "\"x\"")]];
+    let status = |path, fields| {
+        let response = nginx.get_with(path, fields);
+        let told = response.all("Cache-Status").join(", ");
+        (response.status, told)
+    };
+    for fields in requests {
+        let (shown, told) = status("/", fields);
+        assert!(shown == 404 && told.contains("fwd-status=404"), "{told}");
+    }
+    origin.stop();
+    for fields in requests {
+        let (shown, told) = status("/gone", fields);
+        assert!(shown == 502 && told.contains("fwd="), "{told}");
+        assert!(!told.contains("fwd-status"), "{told}");
+    }
+}
+
 #[test]
 fn cache_status_header_for_those_who_ask() {
     let origin = Origin::start();

@@ -46,7 +46,7 @@ pub(crate) fn send_relayed(r: Req, conf: &LocConf, fetch: Req, facts: &Facts) ->
         }
     }
     let copied = copy_header(r, conf, fetch);
-    let told = copied.and_then(|()| tell_of_relay(r, conf, facts));
+    let told = copied.and_then(|()| tell_of_relay(r, conf, fetch, facts));
     match told {
         Some(()) => r.send_header(),
         None => NGX_ERROR as ngx_int_t,
@@ -91,17 +91,26 @@ fn tell(r: Req, conf: &LocConf, serve: &Serve, facts: &Facts) -> Option<()> {
 }
 
 /// The same for a relayed response.
-fn tell_of_relay(r: Req, conf: &LocConf, facts: &Facts) -> Option<()> {
+fn tell_of_relay(r: Req, conf: &LocConf, fetch: Req, facts: &Facts) -> Option<()> {
     match (facts.asked.get(), facts.reason.get()) {
-        (Some(fetch), Some(reason)) if conf.tells_status(r) => push_status(
+        (Some(asked), Some(reason)) if conf.tells_status(r) => push_status(
             r,
             &Part::Relayed {
-                fetch,
+                fetch: asked,
                 reason,
-                fwd_status: u16::try_from(r.raw().headers_out.status).ok(),
+                fwd_status: origin_status(fetch),
             },
         ),
         _ => Some(()),
+    }
+}
+
+/// The status that the origin answered `r` with, or a content handler that has none; nothing if nginx answers in the place of an origin that
+/// did not (RFC 9211 §2.3).
+pub(crate) fn origin_status(r: Req) -> Option<u16> {
+    match r.raw().upstream_states.is_null() {
+        true => u16::try_from(r.raw().headers_out.status).ok(),
+        false => answered(r),
     }
 }
 

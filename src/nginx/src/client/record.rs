@@ -9,7 +9,7 @@ use swrcache::engine::{Cache, Invalidation, Method, Part, Request, Serve, key};
 use swrcache::http::Fields;
 
 use crate::client::facts::Facts;
-use crate::client::header::push_status;
+use crate::client::header::{origin_status, push_status};
 use crate::config::location::LocConf;
 use crate::config::value::any_true_yet;
 use crate::fetch::exchange::FromOrigin;
@@ -124,7 +124,7 @@ impl Client {
         if !r.is_main() || !LocConf::of(r).tells_status(r) {
             return None;
         }
-        let fwd_status = u16::try_from(r.raw().headers_out.status).ok();
+        let fwd_status = origin_status(r);
         let part = match (facts.passed_for.get(), facts.asked.get()) {
             (Some(reason), _) => Part::Passed { reason, fwd_status },
             (None, Some(fetch)) => Part::Relayed {
