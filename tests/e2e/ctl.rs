@@ -139,6 +139,24 @@ fn ctl_over_a_socket_in_the_file_system() {
     says(1, &["status", "--node", "unix:/nowhere.sock:/swr"]);
 }
 
+/// Each error names the location as the command line does, once.
+#[test]
+fn ctl_names_what_is_out_of_reach() {
+    let folder = Folder::new();
+    let socket = format!("unix:{}:/swr", folder.0.join("socket").display());
+    let port = format!("http://127.0.0.1:{}/swr", free_port());
+    for node in [&socket, &port] {
+        for command in [
+            &["status"][..],
+            &["explain", "http://h/"],
+            &["purge", "--all"],
+        ] {
+            let said = says(1, &[command, &["--node", node]].concat());
+            assert_eq!(said.matches(node.as_str()).count(), 1, "{said}");
+        }
+    }
+}
+
 #[test]
 fn ctl_warms_what_a_sitemap_names() {
     let origin = Origin::start();
@@ -149,7 +167,7 @@ fn ctl_warms_what_a_sitemap_names() {
     let nginx = conf(&origin).start();
     let folder = Folder::new();
     let (map, list) = (folder.0.join("sitemap.xml"), folder.0.join("list.txt"));
-    let text = "<?xml version=\"1.0\"?><urlset xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\">\
+    let text = "\u{feff}<?xml version=\"1.0\"?><urlset xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\">\
                 <url><loc>http://localhost/a</loc></url>\
                 <url><loc>http://localhost/b?x=1&amp;y=2</loc></url></urlset>";
     std::fs::write(&map, text).expect("written");

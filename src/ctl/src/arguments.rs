@@ -223,7 +223,11 @@ pub(crate) struct Zone {
 /// A location: `http://HOST/PATH`, `https://HOST/PATH`, or `unix:SOCKET:/PATH`.
 fn node(text: &str) -> Result<String, String> {
     let known = ["http://", "https://", "unix:/"];
-    match known.iter().any(|start| text.starts_with(start)) {
+    let names_more = |start: &&str| {
+        text.strip_prefix(start)
+            .is_some_and(|rest| !rest.is_empty())
+    };
+    match known.iter().any(names_more) {
         true => Ok(text.to_owned()),
         false => {
             Err("http://HOST/PATH, https://HOST/PATH or unix:/SOCKET:/PATH was expected".into())
@@ -272,6 +276,7 @@ mod tests {
         for line in [
             "ctl",
             "ctl status --node h",
+            "ctl status --node http://",
             "ctl purge",
             "ctl purge --tag a --refresh",
             "ctl explain http://h/ -H x",

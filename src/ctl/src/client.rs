@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A location of a server.
 pub(crate) struct Location {
+    /// As the command line names it.
+    name: String,
     agent: Agent,
     url: String,
 }
@@ -53,44 +55,44 @@ impl Location {
     pub(crate) fn new(node: &str) -> Location {
         let Some(rest) = node.strip_prefix("unix:") else {
             return Location {
+                name: node.to_owned(),
                 agent: agent(None),
                 url: node.to_owned(),
             };
         };
         let (socket, path) = rest.split_once(":/").unwrap_or((rest, ""));
         Location {
+            name: node.to_owned(),
             agent: agent(Some(socket.into())),
             url: format!("http://localhost/{path}"),
         }
     }
 
-    /// GET with these parameters.
+    /// GET with these parameters. An error names the location.
     pub(crate) fn get(&self, parameters: &[(&str, &str)]) -> Result<Response, String> {
         let request = parameters
             .iter()
             .fold(self.agent.get(&self.url), |request, (name, value)| {
                 request.query(*name, *value)
             });
-        self.read(request.call())
+        read(request.call()).map_err(|why| format!("{}: {why}", self.name))
     }
 
-    /// POST of JSON.
+    /// POST of JSON. An error does not name the location.
     pub(crate) fn post(&self, json: &str) -> Result<Response, String> {
         let request = self.agent.post(&self.url).content_type("application/json");
-        self.read(request.send(json))
+        read(request.send(json))
     }
+}
 
-    fn read(
-        &self,
-        response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
-    ) -> Result<Response, String> {
-        let failed = |e: ureq::Error| format!("{}: {e}", self.url);
-        let mut response = response.map_err(failed)?;
-        let status = response.status().as_u16();
-        let body = response.body_mut().with_config().limit(1 << 30);
-        let text = body.read_to_string().map_err(failed)?;
-        Ok(Response { status, text })
-    }
+fn read(
+    response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+) -> Result<Response, String> {
+    let mut response = response.map_err(|e| e.to_string())?;
+    let status = response.status().as_u16();
+    let body = response.body_mut().with_config().limit(1 << 30);
+    let text = body.read_to_string().map_err(|e| e.to_string())?;
+    Ok(Response { status, text })
 }
 
 impl Response {

@@ -1,5 +1,6 @@
 //! Requesting what is to be stored.
 
+use std::error::Error;
 use std::fs;
 use std::io::IsTerminal;
 use std::thread::sleep;
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use quick_xml::Reader;
-use quick_xml::events::Event;
+use quick_xml::escape::resolve_predefined_entity;
+use quick_xml::events::{BytesRef, Event};
 use serde_json::json;
 use ureq::Agent;
 
@@ -17,6 +19,11 @@ use crate::{End, Ended};
 
 /// Sitemaps within an index of sitemaps, at most.
 const SITEMAPS: usize = 1_000;
+
+/// The bytes of a sitemap, at most (sitemaps.org/protocol).
+const SITEMAP: u64 = 52_428_800;
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 pub(crate) fn run(warm: &Warm, json: bool) -> Ended {
     let unix = warm
@@ -123,9 +130,10 @@ fn urls(warm: &Warm, client: &Agent) -> Result<Vec<String>, String> {
             ));
         }
         let text = read(&source, client, warm)?;
+        let text = text.trim_start_matches(BYTE_ORDER_MARK);
         match text.trim_start().starts_with('<') {
-            true => sitemap(&text, &mut urls, &mut left).map_err(|e| format!("{source}: {e}"))?,
-            false => urls.extend(lines(&text)),
+            true => sitemap(text, &mut urls, &mut left).map_err(|e| format!("{source}: {e}"))?,
+            false => urls.extend(lines(text)),
         }
     }
     Ok(urls)
@@ -150,38 +158,40 @@ fn read(source: &str, client: &Agent, warm: &Warm) -> Result<String, String> {
     let failed = |e: ureq::Error| format!("{source}: {e}");
     let mut response = request.call().map_err(failed)?;
     match response.status().as_u16() {
-        200 => response.body_mut().read_to_string().map_err(failed),
+        200 => {
+            let body = response.body_mut().with_config().limit(SITEMAP);
+            body.read_to_string().map_err(failed)
+        }
         status => Err(format!("{source}: the server says {status}")),
     }
 }
 
-/// Reads `<loc>` of `<url>` and of `<sitemap>` (sitemaps.org/protocol).
+/// Reads `<loc>` of `<url>` and of `<sitemap>` (sitemaps.org/protocol), not of what lies in these, such as an `<image:image>`.
 fn sitemap(text: &str, urls: &mut Vec<String>, more: &mut Vec<String>) -> Result<(), String> {
     let mut reader = Reader::from_str(text);
-    let (mut in_sitemap, mut loc) = (false, None::<String>);
+    let (mut open, mut loc) = (Vec::new(), String::new());
+    let failed = |e: &dyn Error| e.to_string();
     loop {
-        match reader.read_event().map_err(|e| e.to_string())? {
-            Event::Start(tag) => match tag.local_name().as_ref() {
-                b"sitemap" => in_sitemap = true,
-                b"url" => in_sitemap = false,
-                b"loc" => loc = Some(String::new()),
-                _ => {}
-            },
-            Event::Text(part) => {
-                if let Some(loc) = &mut loc {
-                    loc.push_str(&part.decode().map_err(|e| e.to_string())?);
-                }
+        match reader.read_event().map_err(|e| failed(&e))? {
+            Event::Start(tag) => {
+                open.push(tag.local_name().as_ref().to_vec());
+                loc.clear();
             }
-            Event::GeneralRef(reference) => {
-                if let Some(loc) = &mut loc {
-                    loc.push_str(entity(&reference.decode().map_err(|e| e.to_string())?)?);
+            Event::Text(part) => loc.push_str(&part.decode().map_err(|e| failed(&e))?),
+            Event::CData(part) => loc.push_str(&part.decode().map_err(|e| failed(&e))?),
+            Event::GeneralRef(reference) => loc.push(character(&reference)?),
+            Event::End(_) => {
+                let path: Vec<&[u8]> = open.iter().map(Vec::as_slice).collect();
+                let list = match path.as_slice() {
+                    [.., b"url", b"loc"] => Some(&mut *urls),
+                    [.., b"sitemap", b"loc"] => Some(&mut *more),
+                    _ => None,
+                };
+                let url = loc.trim();
+                if let Some(list) = list.filter(|_| !url.is_empty()) {
+                    list.push(url.to_owned());
                 }
-            }
-            Event::End(tag) if tag.local_name().as_ref() == b"loc" => {
-                let loc = loc.take().unwrap_or_default().trim().to_owned();
-                if !loc.is_empty() {
-                    if in_sitemap { &mut *more } else { &mut *urls }.push(loc);
-                }
+                open.pop();
             }
             Event::Eof => return Ok(()),
             _ => {}
@@ -189,15 +199,14 @@ fn sitemap(text: &str, urls: &mut Vec<String>, more: &mut Vec<String>) -> Result
     }
 }
 
-fn entity(name: &str) -> Result<&'static str, String> {
-    match name {
-        "amp" | "#38" | "#x26" => Ok("&"),
-        "apos" | "#39" | "#x27" => Ok("'"),
-        "quot" | "#34" | "#x22" => Ok("\""),
-        "lt" | "#60" | "#x3C" => Ok("<"),
-        "gt" | "#62" | "#x3E" => Ok(">"),
-        other => Err(format!("what is &{other};?")),
+/// The character that `&name;` stands for.
+fn character(reference: &BytesRef<'_>) -> Result<char, String> {
+    if let Some(c) = reference.resolve_char_ref().map_err(|e| e.to_string())? {
+        return Ok(c);
     }
+    let name = reference.decode().map_err(|e| e.to_string())?;
+    let known = resolve_predefined_entity(&name).and_then(|text| text.chars().next());
+    known.ok_or_else(|| format!("what is &{name};?"))
 }
 
 #[cfg(test)]
@@ -216,6 +225,20 @@ mod tests {
         assert_eq!((urls.len(), more), (2, vec!["https://h/s.xml".to_owned()]));
         assert!(sitemap("<urlset><url>", &mut urls, &mut Vec::new()).is_ok());
         assert!(sitemap("<a></b>", &mut urls, &mut Vec::new()).is_err());
+    }
+
+    /// What a sitemap may have in it besides.
+    #[test]
+    fn a_sitemap_has_cdata_references_and_images() {
+        let text = "<urlset><url><image:image><image:loc>https://cdn/i.png</image:loc></image:image>\
+                    <loc><![CDATA[https://h/a?b=1&c=2]]></loc>\
+                    <video:video><loc>https://cdn/v</loc></video:video></url>\
+                    <url><loc>https://h/&#x2D;&#45;&quot;</loc><image:loc/></url></urlset>";
+        let (mut urls, mut more) = (Vec::new(), Vec::new());
+        sitemap(text, &mut urls, &mut more).expect("a sitemap");
+        assert_eq!(urls, ["https://h/a?b=1&c=2", "https://h/--\""]);
+        assert!(more.is_empty());
+        assert!(sitemap("<url><loc>&nbsp;</loc></url>", &mut urls, &mut more).is_err());
     }
 
     #[test]

@@ -309,14 +309,12 @@ impl Following<'_> {
         range: (Id, Id),
     ) -> Result<Said, Over> {
         loop {
-            let why = match location.post(body).map(said) {
-                Ok(Ok(said)) => {
+            let why = match location.post(body).and_then(said) {
+                Ok(said) => {
                     self.node.well();
                     return Ok(said);
                 }
-                Ok(Err(why)) => format!("{url}: {why}"),
-                // It names the location.
-                Err(why) => why,
+                Err(why) => format!("{url}: {why}"),
             };
             // A signal may have ended it.
             self.node.go_on()?;
