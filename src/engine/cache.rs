@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::decide::presence::Presence;
 use super::decide::{Asking, Deciding, head_answered};
 use super::explain::{self, Explanation};
-use super::fetch::{Aside, Delivery, Response};
+use super::fetch::{Aside, Delivery, Fetch, Response};
 use super::key::split;
 use super::policy::{Invalidate, Policy};
 use super::purge::{Removal, Selection};
@@ -17,6 +17,7 @@ use crate::engine::decide::decision::{Decision, Serve};
 use crate::engine::encode::{Choosing, EncodeQueue};
 use crate::engine::purge::invalidation::Invalidation;
 use crate::engine::purge::mode::PurgeMode;
+use crate::engine::record::stored::Stored;
 use crate::engine::verdict::Status;
 use crate::store::{Busy, Effect, Millis, Region, Targets};
 
@@ -115,6 +116,19 @@ impl Cache {
             deferred: false,
             refresh: None,
         })
+    }
+
+    /// A fetch of what is missing of `seen`, which broke off under a client because the store took no more of it; `None`
+    /// if it broke off for another reason. The response may not be stored, so every client asks for itself.
+    pub fn rest_of(
+        &self,
+        seen: &Stored,
+        req: &Request<'_>,
+        policy: &Policy,
+        now: Millis,
+    ) -> Option<Fetch> {
+        let asking = Asking::new(&self.region, req, policy, Turn::First, now);
+        Deciding(&asking).rest_of(seen)
     }
 
     /// What [`Cache::decide`] would decide, without its effects: nothing is counted, claimed, remembered or

@@ -10,8 +10,13 @@ const LONG: &str = "max-age=600";
 
 /// Four workers, which say who they are.
 fn conf(origin: &Origin) -> Conf {
+    conf_with(origin, "100m")
+}
+
+fn conf_with(origin: &Origin, size: &str) -> Conf {
+    let zone = format!("swr_cache_zone zone=main:{size} file=zone.swr;");
     Conf::new()
-        .http("swr_cache_zone zone=main:100m file=zone.swr; add_header X-Worker $pid always;")
+        .http(&format!("{zone} add_header X-Worker $pid always;"))
         .location(
             "/",
             &format!("swr_cache main; proxy_pass http://{};", origin.addr),
@@ -102,6 +107,47 @@ fn growing_breaks_for_every_reader() {
         nginx.get("/").is(200, "MISS", &whole);
         nginx.get("/").is(200, "HIT", &whole);
         assert_eq!(origin.hits("/"), 2);
+    }
+}
+
+/// A body of unknown length that turns out too long for the zone: who leads its fetch gets the rest of it, and who follows asks the
+/// origin once more, and gets the rest of that if it begins with the same bytes.
+#[test]
+fn growing_beyond_the_zone() {
+    let whole: String = (0..300_000).map(|n| format!("{n};")).collect();
+    let longer = format!("{whole}more");
+    let other = whole.replacen(";3000;", ";three;", 1);
+    let again = |body: &str| Reply::cached(LONG, body);
+    let table = [
+        ("the same", again(&whole).chunked(), Some(&whole)),
+        ("up to its end", again(&whole).until_close(), Some(&whole)),
+        ("longer", again(&longer), Some(&longer)),
+        ("other bytes", again(&other), None),
+        ("shorter", again(&whole[..20_000]), None),
+        ("broken", again(&whole).cut_body(500_000), None),
+        ("an error", Reply::new(503).body(whole.as_str()), None),
+        ("nothing", Reply::raw(""), None),
+    ];
+    for (what, second, wanted) in table {
+        let origin = Origin::start();
+        let gate = Gate::closed();
+        let first = again(&whole).chunked().hold_body(1000, &gate);
+        origin.script("/", [first, second]);
+        let nginx = conf_with(&origin, "16m max_object=64k")
+            .allow("prematurely closed")
+            .start();
+        let mut readers = readers_on_all(&nginx, "/");
+        gate.open();
+        let mut leads = 0;
+        for (client, head) in &mut readers {
+            let (body, broken) = rest(client, head);
+            let end = String::from_utf8(body).ok().filter(|_| broken.is_none());
+            leads += usize::from(end.as_ref() == Some(&whole));
+            let is_right = [wanted, Some(&whole)].contains(&end.as_ref());
+            assert!(is_right, "{what}: {broken:?}");
+        }
+        let expected = if wanted == Some(&whole) { 4 } else { 1 };
+        assert_eq!(leads, expected, "{what}");
     }
 }
 

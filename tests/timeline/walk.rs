@@ -210,7 +210,7 @@ impl Walk {
         match fetch.wants() {
             Wants::Store => self.fills.push(*fetch),
             Wants::Header => self.begins(fetch, None),
-            Wants::Relay | Wants::Discard | Wants::Nothing => {}
+            Wants::Skip | Wants::Relay | Wants::Discard | Wants::Nothing => {}
         }
     }
 

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use super::asking::{Asking, SelectedResponse};
 use crate::engine::decide::decision::Decision;
 use crate::engine::fetch::other_variants;
+use crate::engine::fetch::rest::is_outgrown;
 use crate::engine::fetch::{Fetch, Keep, Permit, Purpose, Terms};
 use crate::engine::phase::binds;
 use crate::engine::policy::{Method, Window};
 use crate::engine::record::Flags;
+use crate::engine::record::stored::Stored;
 use crate::engine::verdict::Asked;
 use crate::store::{Claim, Millis};
 
@@ -50,6 +52,7 @@ impl Fetches<'_> {
             revalidate: self.policy.revalidate && self.keep() == Keep::Store && !post,
             asked_again: false,
             other_variants: false,
+            rest_of: None,
             named: Vec::new(),
         }
     }
@@ -117,6 +120,18 @@ impl Fetches<'_> {
             Some(found) => self.fetch_for(found, claim, asked),
             None => self.fetch(claim, self.terms(Purpose::Fetch), asked),
         }
+    }
+
+    /// A fetch of the rest of a response, if the store has taken no more of it.
+    pub(super) fn rest_of(&self, seen: &Stored) -> Option<Fetch> {
+        let terms = Terms {
+            keep: Keep::Discard,
+            revalidate: false,
+            rest_of: Some(seen.clone()),
+            ..self.terms(Purpose::Fetch)
+        };
+        let permit = self.permit(self.region.unclaimed(&self.key), terms);
+        is_outgrown(seen).then(|| Fetch::new(permit, Asked::Absent, None))
     }
 
     pub(super) fn permit(&self, claim: Claim, terms: Terms) -> Permit {

@@ -87,6 +87,11 @@ impl Deciding<'_> {
         pass(Some(Status::Miss), Passed::Busy)
     }
 
+    /// A fetch of what is missing of `seen` for this client.
+    pub(crate) fn rest_of(&self, seen: &Stored) -> Option<Fetch> {
+        self.fetches().rest_of(seen)
+    }
+
     /// The bypass condition holds: the store is not consulted. The response is stored nevertheless, unless `no_cache`
     /// holds too (as in nginx).
     fn bypass(&self) -> Decision {

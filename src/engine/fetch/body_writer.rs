@@ -322,6 +322,11 @@ impl BodyWriter {
     /// now on, and removes the entry that it was to replace.
     pub(crate) fn abandon(self, why: NotKept, now: Millis) {
         let Progress { region, terms, .. } = &*self.0;
+        if let NotKept::Unstored(_) = why {
+            // Before the fill is dropped, which tells those who follow the body.
+            let fault = attributes::FAULT;
+            self.0.fill.set_attribute(fault, attributes::OUTGROWN);
+        }
         if why != NotKept::Unstored(Unstored::TooLarge) {
             return hit_for_miss::release_waiters(region, self.0.key(), now);
         }

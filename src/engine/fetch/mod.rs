@@ -9,6 +9,8 @@
 //! | | | `failed` | over |
 //! | storing | writes the body | `end`, `failed` | over |
 //! | | | `outgrew` | relaying or discarding |
+//! | skipping | shows the body, of which the leading client has the beginning | `skip` | relaying or discarding |
+//! | | | `end`, `failed` | over |
 //! | relaying | forwards the body to the leading client | `leader_gone` | discarding |
 //! | | | `end`, `failed` | over |
 //! | discarding | drops the body, or closes the connection | `end`, `failed` | over |
@@ -24,6 +26,7 @@ mod outcome;
 mod outcomes;
 mod permit;
 mod respond;
+pub(crate) mod rest;
 
 use std::fmt;
 use std::mem;
@@ -32,6 +35,7 @@ use self::body_writer::{BodyWriter, Finished};
 use self::counter::FetchCounter;
 use self::outcome::Outcome;
 use self::permit::{Led, StandIn};
+use self::rest::{Rest, Skipped};
 use super::policy::Policy;
 use super::verdict::{Asked, Failed, NotKept, Reason, Status, Unstored};
 use crate::engine::record::stored::Stored;
@@ -60,6 +64,7 @@ pub struct Fetch {
 enum State {
     Awaiting(Permit),
     Storing(BodyWriter),
+    Skipping(Rest),
     Relaying,
     Discarding,
     Over,
@@ -83,6 +88,8 @@ pub enum Wants {
     Header,
     /// The response's body, to be stored.
     Store,
+    /// The beginning of the response's body, to be skipped: the leading client has it.
+    Skip,
     /// The response's body, to be relayed to the leading client.
     Relay,
     /// The end of the response; its body is discarded.
@@ -216,6 +223,7 @@ impl Fetch {
         match self.state {
             State::Awaiting(_) => Wants::Header,
             State::Storing(_) => Wants::Store,
+            State::Skipping(_) => Wants::Skip,
             State::Relaying => Wants::Relay,
             State::Discarding => Wants::Discard,
             State::Over => Wants::Nothing,
@@ -246,7 +254,11 @@ impl Fetch {
     pub fn entry(&self) -> Option<&Stored> {
         match &self.state {
             State::Awaiting(permit) => permit.terms.entry.as_ref(),
-            State::Storing(_) | State::Relaying | State::Discarding | State::Over => None,
+            State::Storing(_)
+            | State::Skipping(_)
+            | State::Relaying
+            | State::Discarding
+            | State::Over => None,
         }
     }
 
@@ -288,15 +300,55 @@ impl Fetch {
         policy: &Policy,
         now: Millis,
     ) -> Order {
-        let State::Awaiting(permit) = mem::replace(&mut self.state, State::Discarding) else {
+        let State::Awaiting(mut permit) = mem::replace(&mut self.state, State::Discarding) else {
             return Order::Nothing;
         };
+        if let Some(seen) = permit.terms.rest_of.take() {
+            return self.header_again(seen, resp, now);
+        }
         let outcome = respond::respond(permit, resp, sent, policy, now);
         self.counter.answered(&outcome, now);
         match outcome {
             Outcome::NotKept(why) if self.has_leader() => self.pass_on(resp, why),
             outcome => self.settle(outcome),
         }
+    }
+
+    /// The header of a response of whose body the leading client has the beginning.
+    fn header_again(&mut self, seen: Stored, resp: &Response<'_>, now: Millis) -> Order {
+        let outcome = Outcome::NotKept(NotKept::Unstored(Unstored::TooLarge));
+        self.counter.answered(&outcome, now);
+        match Rest::of(seen, resp).filter(|_| self.has_leader()) {
+            Some(rest) => {
+                self.leader = LeaderState::Follows;
+                self.state = State::Skipping(rest);
+                Order::Nothing
+            }
+            None => self.differs(),
+        }
+    }
+
+    /// Skips what the leading client has of `bytes`; returns how many these are, and what to do then.
+    pub fn skip(&mut self, bytes: &[u8]) -> (usize, Order) {
+        let State::Skipping(rest) = &mut self.state else {
+            return (0, Order::Nothing);
+        };
+        match rest.skip(bytes) {
+            Skipped::All => (bytes.len(), Order::Nothing),
+            Skipped::Part(count) => {
+                self.state = State::Relaying;
+                (count, Order::RelayRest(None))
+            }
+            Skipped::Differ => (0, self.differs()),
+        }
+    }
+
+    /// The response is another one than that of which the leading client has the beginning: that breaks off.
+    fn differs(&mut self) -> Order {
+        self.note(NotKept::Failed(Failed::BodyBroken));
+        self.state = State::Discarding;
+        self.leader = LeaderState::None;
+        Order::Fail(self.aside())
     }
 
     /// Relays a response that is not stored to the leading client, unless it does not answer that client's request: a
@@ -339,11 +391,13 @@ impl Fetch {
                 writer.broken(now);
                 self.broke_off(now)
             }
-            State::Relaying if self.has_leader() => {
+            State::Skipping(_) | State::Relaying if self.has_leader() => {
                 self.leader = LeaderState::None;
                 Order::Fail(self.aside())
             }
-            State::Relaying | State::Discarding | State::Over => Order::Nothing,
+            State::Skipping(_) | State::Relaying | State::Discarding | State::Over => {
+                Order::Nothing
+            }
         }
     }
 
@@ -394,9 +448,11 @@ impl Fetch {
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), NoSpace> {
         match &mut self.state {
             State::Storing(writer) => writer.write(bytes),
-            State::Awaiting(_) | State::Relaying | State::Discarding | State::Over => {
-                Err(NoSpace::Ended)
-            }
+            State::Awaiting(_)
+            | State::Skipping(_)
+            | State::Relaying
+            | State::Discarding
+            | State::Over => Err(NoSpace::Ended),
         }
     }
 
@@ -440,6 +496,8 @@ impl Fetch {
                 self.state = State::Awaiting(permit);
                 Order::Nothing
             }
+            // Shorter than before.
+            State::Skipping(_) => self.differs(),
             State::Relaying | State::Discarding | State::Over => {
                 self.leader = LeaderState::None;
                 Order::Nothing
@@ -528,7 +586,7 @@ impl Fetch {
     /// continues.
     pub fn leader_gone(&mut self) {
         self.leader = LeaderState::None;
-        if matches!(self.state, State::Relaying) {
+        if matches!(self.state, State::Skipping(_) | State::Relaying) {
             self.state = State::Discarding;
         }
     }

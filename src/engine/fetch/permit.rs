@@ -104,6 +104,8 @@ pub(crate) struct Terms {
     pub(crate) asked_again: bool,
     /// Whether other variants of the key are stored.
     pub(crate) other_variants: bool,
+    /// The response of which the client has the beginning, and of which the store takes no more.
+    pub(crate) rest_of: Option<Stored>,
     /// The tags of the other variants that the validation names.
     pub(crate) named: Vec<Box<[u8]>>,
 }

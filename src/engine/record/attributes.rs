@@ -13,6 +13,8 @@ pub(crate) const SINCE: usize = 3;
 /// The time of the first failed refresh in a row and the cause of the last one, see
 /// [`backoff`](crate::engine::backoff).
 pub(crate) const FAULT: usize = 4;
+/// In [`FAULT`] of an incomplete body: the origin went on, but the store took no more.
+pub(crate) const OUTGROWN: u64 = u64::MAX;
 
 /// Bits of [`SINCE`] that are the time; it lasts till the year 10889.
 pub(crate) const SINCE_BITS: u32 = 48;

@@ -72,6 +72,8 @@ pub(crate) enum Pumped {
     Drained,
     /// The client has all that was published; the relay sends the rest.
     Relay,
+    /// The client has all that was published, and nobody sends the rest.
+    Broken,
 }
 
 impl Reader {
@@ -173,7 +175,7 @@ impl Reader {
         match body.completeness {
             _ if r.is_blocked() => Pumped::Blocked,
             Completeness::Broken if relay_follows => Pumped::Relay,
-            Completeness::Broken => failed,
+            Completeness::Broken => Pumped::Broken,
             _ => Pumped::Drained,
         }
     }

@@ -24,7 +24,9 @@ use nginx_sys::{
     ngx_handle_read_event, ngx_http_block_reading, ngx_http_request_t, ngx_http_test_reading,
     ngx_int_t,
 };
-use swrcache::engine::{Aside, Decision, Delivery, Fetch, Passed, Reason, Serve, Status, Turn};
+use swrcache::engine::{
+    Aside, Decision, Delivery, Fetch, Passed, Reason, Request, Serve, Status, Turn,
+};
 
 use crate::client::body::{Pumped, Reader};
 use crate::client::delivery::{self, Started};
@@ -366,6 +368,25 @@ fn pump(s: &'static Suspended, mut reader: Reader) -> Step {
         Pumped::Blocked => wait_for_client(s, reader),
         Pumped::Drained => wait_for_more(s, reader),
         Pumped::Relay => relay(s, Relay::begun()),
+        Pumped::Broken => ask_for_rest(s, reader, serve),
+    }
+}
+
+/// Asks the origin for the rest of a body that broke off in the store, once, if the store took no more of it.
+fn ask_for_rest(s: &'static Suspended, reader: Reader, serve: &Serve) -> Step {
+    let client = s.client;
+    if s.carrier().is_some() {
+        return wait_for_more(s, reader);
+    }
+    let rest = |req: &Request<'_>| {
+        let policy = &client.conf.policy;
+        client.cache.rest_of(&serve.object, req, policy, now())
+    };
+    let has_led = s.leader.borrow().is_some();
+    let life = (!has_led).then(|| client.with_request(rest)).flatten();
+    match life.and_then(|mut life| s.lead(&mut life)) {
+        Some(()) => wait_for_more(s, reader),
+        None => Step::Done(NGX_ERROR as ngx_int_t),
     }
 }
 

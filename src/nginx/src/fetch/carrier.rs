@@ -6,6 +6,7 @@
 //! | a header | has not come yet | the header filter; the end of the request without one is a failure |
 //! | the body, for the store | is being stored | the body filter; the end of the request before the end of the body is a failure |
 //! | the body, for the client | is relayed to the client that leads, as fast as that accepts it | the body filter, at its end |
+//! | the beginning of the body, to skip | is sent a second time, for a client that has its beginning | the body filter |
 //! | an end | is discarded; a little of it is read, to keep the origin's connection alive | - |
 //!
 //! A fetch belongs to the cache: the client that leads it may go at any time. Only a relay ends with its client.
@@ -204,7 +205,7 @@ impl Carrier {
     /// The client that leads has ended, or has been answered otherwise. A fill goes on; a relay is aborted.
     fn leader_gone(&self) {
         drop(self.leader.take());
-        if self.wants() == Wants::Relay {
+        if matches!(self.wants(), Wants::Skip | Wants::Relay) {
             self.aborted.set(true);
         }
         self.life.borrow_mut().leader_gone();
@@ -360,6 +361,7 @@ impl Carrier {
     fn take(&self, chain: *mut ngx_chain_t) -> ngx_int_t {
         match self.wants() {
             Wants::Store => self.fill(chain),
+            Wants::Skip => self.skip(chain),
             Wants::Relay => match self.body.keep(self.r, chain) {
                 Some(()) => self.relay(),
                 None => NGX_ERROR as ngx_int_t,
@@ -387,6 +389,37 @@ impl Carrier {
             }
             if buf.last_buf() != 0 {
                 connection::close_at_end(self.r);
+                let order = self.life.borrow_mut().end(now());
+                self.obey(order, None);
+                return NGX_OK as ngx_int_t;
+            }
+            link = l.next;
+        }
+        NGX_OK as ngx_int_t
+    }
+
+    /// Skips what the client that leads has of the body, and goes on with what it lacks.
+    fn skip(&self, chain: *mut ngx_chain_t) -> ngx_int_t {
+        let mut link = chain;
+        // SAFETY: a chain of this request.
+        while let Some(l) = unsafe { link.as_mut() } {
+            // SAFETY: every link has a buffer.
+            let buf = unsafe { &mut *l.buf };
+            let mut last = None;
+            let fed = chain::drain(buf, &mut |bytes| {
+                let (count, order) = self.life.borrow_mut().skip(bytes);
+                last = (self.wants() != Wants::Skip).then_some((count, order));
+                last.is_none()
+            });
+            if let Some((count, order)) = last {
+                chain::advance(buf, count);
+                self.obey(order, None);
+                return self.take(link);
+            }
+            if fed.is_err() {
+                return NGX_ERROR as ngx_int_t;
+            }
+            if buf.last_buf() != 0 {
                 let order = self.life.borrow_mut().end(now());
                 self.obey(order, None);
                 return NGX_OK as ngx_int_t;

@@ -257,6 +257,17 @@ pub(crate) fn drain(buf: &mut ngx_buf_t, sink: &mut dyn FnMut(&[u8]) -> bool) ->
     Ok(())
 }
 
+/// Marks so many bytes of a buffer as used.
+pub(crate) fn advance(buf: &mut ngx_buf_t, bytes: usize) {
+    if is_in_memory(buf) {
+        // SAFETY: the caller has been shown these bytes by `drain`.
+        buf.pos = unsafe { buf.pos.add(bytes) };
+    }
+    if buf.in_file() != 0 {
+        buf.file_pos += bytes as i64;
+    }
+}
+
 /// Marks all of a buffer as used.
 pub(crate) fn use_up(buf: &mut ngx_buf_t) {
     buf.pos = buf.last;
