@@ -242,6 +242,51 @@ fn captures_hold_in_the_fetch() {
         .is(200, "MISS", "by captures");
 }
 
+/// The key, the zone's name and the conditions are computed before the content handler, and may match regular expressions of their own:
+/// what the location has captured stays for `proxy_pass`.
+#[test]
+fn captures_hold_behind_the_key() {
+    let origin = Origin::start();
+    let stale = "max-age=1, stale-while-revalidate=600";
+    origin.on("/page", Reply::aged(2, stale, "page"));
+    let map = |name: &str, value: &str| {
+        format!(
+            r#"map $http_user_agent ${name} {{ volatile; default {value}; "~(iphone|android)" {value}; }}"#
+        )
+    };
+    let pass = |lines: &str| format!("{lines} proxy_pass http://{}/$1;", origin.addr);
+    let nginx = Conf::new()
+        .zone()
+        .http(&map("device", "mobile"))
+        .http(&map("is_robot", "0"))
+        .http(&map("zone", "main"))
+        .location(
+            "~ ^/key/(.*)$",
+            &pass("swr_cache main; swr_cache_key $device$uri;"),
+        )
+        .location(
+            "~ ^/bypass/(.*)$",
+            &pass("swr_cache main; swr_cache_bypass $is_robot;"),
+        )
+        .location(
+            "~ ^/no-cache/(.*)$",
+            &pass("swr_cache main; swr_no_cache $is_robot;"),
+        )
+        .location("~ ^/zone/(.*)$", &pass("swr_cache $zone;"))
+        .start();
+    let fields = [("User-Agent", "iphone")];
+    for place in ["key", "bypass", "no-cache", "zone"] {
+        let path = format!("/{place}/page");
+        let asked = origin.hits("/page");
+        nginx.get_with(&path, &fields).is(200, "MISS", "page");
+        nginx.get_with(&path, &fields).is(200, "UPDATING", "page");
+        origin.await_hits("/page", asked + 2);
+        let empty = ("Content-Length", "0");
+        let written = nginx.client().request("POST", &path, &[fields[0], empty]);
+        assert_eq!(written.text(), "page", "{path}");
+    }
+}
+
 /// A regex that the fetch matches may have more groups than the one that the visitor's request has matched last.
 #[test]
 fn captures_of_the_fetch_have_room() {

@@ -32,9 +32,20 @@ pub fn needed(
             }
         }
     } else {
-        kept.retain(|cookie| cookie.split(|b| *b == b'=').next().is_some_and(is_read));
+        kept.retain(|cookie| names(cookie).any(is_read));
     }
     (!kept.is_empty()).then(|| kept.join(SEPARATOR))
+}
+
+/// The names that nginx finds in a cookie: it takes what follows a comma for another (ngx_http_parse_multi_header_lines).
+fn names(cookie: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let parts = cookie.split(|b| *b == b',');
+    parts.map(|part| {
+        part.split(|b| *b == b'=')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii()
+    })
 }
 
 /// What stands between two cookies (RFC 6265 §4.2.1).
@@ -85,6 +96,11 @@ mod tests {
         assert_eq!(of(&|name| name == b"lang").as_deref(), Some("lang=de"));
         assert_eq!(of(&|name| name == b"flag").as_deref(), Some("flag"));
         assert_eq!(of(&|_| false), None);
+        // With a comma, one visitor could have a refresh go without the cookie that makes the key.
+        for sent in ["a=1, lang=de", "lang =de", "a,lang=de"] {
+            let got = needed(sent.as_bytes(), &mut |_| false, &|name| name == b"lang");
+            assert_eq!(got.as_deref(), Some(sent.as_bytes()));
+        }
     }
 
     #[test]

@@ -46,11 +46,13 @@ impl Value {
         bytes_of(unsafe { &(*self.0).value })
     }
 
-    /// The value for this request, in its pool; `None` when memory is out.
+    /// The value for this request, in its pool; `None` when memory is out. The captures of the location stay, for its content handler.
     pub(crate) fn of<'a>(self, r: Req) -> Option<&'a [u8]> {
         let mut out = ngx_str_t::default();
-        // SAFETY: compiled by ngx_http_compile_complex_value in the pool of the cycle.
-        let rc = unsafe { ngx_http_complex_value(r.as_ptr(), self.0, &mut out) };
+        let rc = variables::keeping_captures(r, || {
+            // SAFETY: compiled by ngx_http_compile_complex_value in the pool of the cycle.
+            unsafe { ngx_http_complex_value(r.as_ptr(), self.0, &mut out) }
+        });
         // SAFETY: the bytes are in the request's pool or the configuration, which outlive the use.
         is_ok(rc).then(|| unsafe { &*ptr::from_ref(bytes_of(&out)) })
     }

@@ -3,7 +3,7 @@
 use std::mem;
 use std::ptr::NonNull;
 
-use nginx_sys::{NGX_LOG_ERR, ngx_http_variable_value_t, ngx_str_t, ngx_table_elt_t};
+use nginx_sys::{NGX_LOG_ERR, ngx_http_variable_value_t};
 use swrcache::engine::key::cookies;
 use swrcache::http::fields::each_named;
 
@@ -12,7 +12,7 @@ use crate::config::value::Value;
 use crate::sys::header_list::List;
 use crate::sys::pool::{borrow, bytes_of};
 use crate::sys::request::Req;
-use crate::sys::request_header::{copy_terminated, push_field};
+use crate::sys::request_header::{add_field, push_field, take_back_cookie};
 use crate::sys::variables;
 
 /// Adds to the request `r` of a refresh, which has its other fields, the cookies of `client` without which it would have another key.
@@ -29,20 +29,25 @@ pub(crate) fn add(client: Req, r: Req, given: &[ngx_http_variable_value_t]) -> O
         return Some(());
     }
     let wanted = values(key, client)?;
-    let mut line = None;
+    let mut tried = Vec::new();
+    let mut line = NonNull::from(push_field(r, b"Cookie", borrow(&tried))?);
     let mut is_same = |cookies: &[u8]| {
         variables::indexed(r).copy_from_slice(given);
-        put(r, &mut line, borrow(cookies)).is_some() && values(key, r).as_ref() == Some(&wanted)
+        tried = [cookies, b"\0"].concat();
+        // SAFETY: an element of the list of `r`, to which nobody else refers meanwhile.
+        unsafe { line.as_mut() }.value = borrow(tried.strip_suffix(b"\0").unwrap_or_default());
+        values(key, r).as_ref() == Some(&wanted)
     };
     let needed = quietly(r, || {
         cookies::needed(&sent, &mut is_same, &|name| is_read(r, name))
     });
     variables::indexed(r).copy_from_slice(given);
-    let Some(needed) = needed else {
-        return Some(());
-    };
-    let value = copy_terminated(r.pool(), &needed)?;
-    put(r, &mut line, value)
+    // It refers to what was tried last.
+    take_back_cookie(r);
+    match needed {
+        None => Some(()),
+        Some(needed) => add_field(r, b"Cookie", &needed),
+    }
 }
 
 /// Whether the configuration can read the cookie: `$cookie_NAME` occurs in it somewhere, or `$http_cookie`.
@@ -55,17 +60,6 @@ fn is_read(r: Req, name: &[u8]) -> bool {
         .iter()
         .map(|known| bytes_of(&known.name));
     names.any(reads)
-}
-
-/// Gives `r` a field `Cookie` with this value, in the place of the one that it has got here.
-fn put(r: Req, line: &mut Option<NonNull<ngx_table_elt_t>>, value: ngx_str_t) -> Option<()> {
-    match line {
-        // SAFETY: an element of the list of `r`, which keeps it as long as it lives; nobody refers to it meanwhile.
-        Some(line) => unsafe { line.as_mut() }.value = value,
-        None if value.len == 0 => {}
-        None => *line = Some(NonNull::from(push_field(r, b"Cookie", value)?)),
-    }
-    Some(())
 }
 
 /// Without warnings: a variable that `set` makes has no value where the key is computed anew.

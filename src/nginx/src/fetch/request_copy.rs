@@ -438,8 +438,6 @@ impl Captures {
 
     fn put(&self, r: Req) -> Option<()> {
         if self.offsets.is_empty() {
-            // What was captured while the key was computed (`key_cookies`) is not there any more.
-            r.raw().ncaptures = 0;
             return Some(());
         }
         // The next regex writes into the same place, and nginx knows it to be as large as the largest of all needs

@@ -90,6 +90,12 @@ pub(crate) fn push_to(
     Some(e)
 }
 
+/// Takes back the field line that was pushed last.
+pub(crate) fn take_back(list: &mut ngx_list_t) {
+    // SAFETY: a list has a last part, which has the line that was pushed last.
+    unsafe { (*list.last).nelts -= 1 };
+}
+
 /// Deletes the fields of a response whose names `goes` picks.
 pub(crate) fn delete(list: &mut ngx_list_t, goes: impl Fn(&[u8]) -> bool) {
     let mut part: *mut ngx_list_part_t = &mut list.part;

@@ -5,7 +5,7 @@ use std::ptr;
 
 use nginx_sys::{ngx_hash_find, ngx_http_header_t, ngx_str_t, ngx_table_elt_t};
 
-use crate::sys::header_list::{new_list, push_to};
+use crate::sys::header_list::{new_list, push_to, take_back};
 use crate::sys::pool::{Pool, bytes_of};
 use crate::sys::request::{Req, is_ok};
 
@@ -50,8 +50,22 @@ pub(crate) fn push_field(
     Some(e)
 }
 
+/// Takes back the field that was pushed last, the only `Cookie`.
+pub(crate) fn take_back_cookie(r: Req) {
+    let headers = &mut r.raw().headers_in;
+    take_back(&mut headers.headers);
+    #[cfg(nginx_has = "ngx_table_elt_s.next")]
+    {
+        headers.cookie = ptr::null_mut();
+    }
+    #[cfg(not(nginx_has = "ngx_table_elt_s.next"))]
+    {
+        headers.cookies.nelts = 0;
+    }
+}
+
 /// nginx's parsers of request fields read on to a NUL, as its request buffer has it.
-pub(crate) fn copy_terminated(pool: Pool, value: &[u8]) -> Option<ngx_str_t> {
+fn copy_terminated(pool: Pool, value: &[u8]) -> Option<ngx_str_t> {
     let mut copy = pool.copy(&[value, b"\0"].concat())?;
     copy.len -= 1;
     Some(copy)

@@ -63,6 +63,31 @@ pub(crate) fn indexed<'a>(r: Req) -> &'a mut [ngx_http_variable_value_t] {
     unsafe { slice::from_raw_parts_mut(r.raw().variables, n) }
 }
 
+/// Runs `f`, which may match regular expressions (a `map`'s), and leaves what the request's last one has captured (`$1`) as it was.
+#[cfg(nginx_has = "ngx_http_request_s.captures")]
+pub(crate) fn keeping_captures<T>(r: Req, f: impl FnOnce() -> T) -> T {
+    let mut raw = r.raw();
+    let (n, at, text) = (raw.ncaptures, raw.captures, raw.captures_data);
+    let is_shared = raw.realloc_captures();
+    if n > 0 {
+        // The next match notes its captures elsewhere, as if a subrequest shared these (ngx_http_regex_exec).
+        raw.set_realloc_captures(1);
+    }
+    let value = f();
+    raw.ncaptures = n;
+    if n > 0 {
+        (raw.captures, raw.captures_data) = (at, text);
+        raw.set_realloc_captures(is_shared);
+    }
+    value
+}
+
+/// An nginx without regular expressions.
+#[cfg(not(nginx_has = "ngx_http_request_s.captures"))]
+pub(crate) fn keeping_captures<T>(_: Req, f: impl FnOnce() -> T) -> T {
+    f()
+}
+
 /// Gives a variable's value a text, or none.
 pub(crate) fn set(r: Req, v: &mut ngx_http_variable_value_t, text: Option<&[u8]>) {
     let copy = text
