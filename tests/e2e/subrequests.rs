@@ -1,5 +1,6 @@
 //! The cache in subrequests, and beside the access phase: SSI, auth_request, mirror, error_page, internal redirects.
 
+use crate::clients::curl;
 use crate::support::*;
 
 const WINDOWS: &str = "max-age=60, stale-while-revalidate=300";
@@ -240,6 +241,45 @@ fn captures_hold_in_the_fetch() {
     nginx
         .get_with("/of/c/and/d", &fields)
         .is(200, "MISS", "by captures");
+}
+
+/// The text that has been matched may lie in the memory of the request, of its header, of the stream or of the connection.
+#[test]
+fn captures_hold_wherever_their_text_is() {
+    let origin = Origin::start();
+    let places = ["/path/a", "/name", "/address", "/field"];
+    for path in places {
+        origin.handle(path, |r| {
+            let captured = r.header("X-Captured").unwrap_or("none").to_owned();
+            Reply::aged(2, "max-age=1, stale-while-revalidate=600", captured)
+        });
+    }
+    let pass = |lines: &str| format!("{lines} proxy_pass http://{};", origin.addr);
+    let nginx = Conf::new()
+        .zone()
+        .tls()
+        .http2()
+        .server("server_name ~^(\\w+)\\.shops$;")
+        .server("swr_cache main; swr_cache_key $server_protocol$uri; proxy_set_header X-Captured \"$1\";")
+        .location("~ ^/path/(.*)$", &pass(""))
+        .location("/name", &pass(""))
+        .location("/address", &pass("if ($remote_addr ~ ^(127)) { set $is 1; }"))
+        .location("/field", &pass("if ($http_user_agent ~ ^(cu)) { set $is 1; }"))
+        .start();
+    let to = format!("one.shops:{}:127.0.0.1", nginx.addr.port());
+    for version in ["--http1.1", "--http2"] {
+        for (path, want) in places.into_iter().zip(["a", "one", "127", "cu"]) {
+            let url = format!("https://one.shops:{}{path}", nginx.addr.port());
+            for n in 0..2 {
+                let asked = origin.hits(path);
+                let (head, text) = curl(&[version, "-k", "--resolve", &to, &url]);
+                assert_eq!(text, want, "{version} {path} {n}: {head}");
+                origin.await_hits(path, asked + 1);
+                let sent = origin.last(path).header("X-Captured").map(str::to_owned);
+                assert_eq!(sent.as_deref(), Some(want), "{version} {path} {n}");
+            }
+        }
+    }
 }
 
 /// The key, the zone's name and the conditions are computed before the content handler, and may match regular expressions of their own:

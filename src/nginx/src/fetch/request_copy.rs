@@ -400,6 +400,10 @@ struct Captures {
     text: Vec<u8>,
 }
 
+/// The first two offsets are of the whole match, which no variable shows; they are unset behind a regex without groups.
+#[cfg(nginx_has = "ngx_http_request_s.captures")]
+const WHOLE: usize = 2;
+
 /// An nginx without regular expressions.
 #[cfg(not(nginx_has = "ngx_http_request_s.captures"))]
 impl Captures {
@@ -416,22 +420,16 @@ impl Captures {
 impl Captures {
     fn of(client: Req) -> Captures {
         let from = client.raw();
-        if from.ncaptures == 0 || from.captures.is_null() {
+        if from.ncaptures <= WHOLE || from.captures.is_null() {
             return Captures::default();
         }
-        let Some(readable) = readable_from(client, from.captures_data) else {
-            return Captures::default();
-        };
         // SAFETY: room for `ncaptures` offsets (ngx_http_regex_exec).
         let offsets = unsafe { std::slice::from_raw_parts(from.captures, from.ncaptures) };
-        // A regex without groups counts its match as captured but leaves the offsets unset.
-        let valid = |n: &c_int| usize::try_from(*n).is_ok_and(|n| n <= readable);
-        let offsets: Vec<c_int> = offsets
-            .iter()
-            .map(|n| if valid(n) { *n } else { 0 })
-            .collect();
-        let end = offsets.iter().copied().max().map_or(0, |n| n as usize);
-        // SAFETY: `end` bytes are readable there.
+        let groups = offsets.iter().skip(WHOLE);
+        // A group that took no part is at -1.
+        let end = groups.clone().copied().max().map_or(0, |n| n.max(0)) as usize;
+        let offsets = [0; WHOLE].iter().chain(groups).copied().collect();
+        // SAFETY: nginx reads the groups there (ngx_http_script_copy_capture_code): the text lives as long as the request.
         let text = unsafe { std::slice::from_raw_parts(from.captures_data, end) }.to_vec();
         Captures { offsets, text }
     }
@@ -455,79 +453,4 @@ impl Captures {
         r.raw().captures_data = r.pool().copy(&self.text)?.data;
         Some(())
     }
-}
-
-/// How many bytes can be read from `at`, where nginx matched a string: it lies in the request's pool or in a buffer of its
-/// header, of which a long one fills several. `None` if in neither.
-#[cfg(nginx_has = "ngx_http_request_s.captures")]
-fn readable_from(client: Req, at: *const u8) -> Option<usize> {
-    let rest = |start: *const u8, end: *const u8| {
-        (start <= at && at < end).then(|| end as usize - at as usize)
-    };
-    // SAFETY: the header's buffers and the pool live as long as the request.
-    unsafe {
-        let main = client.main().raw();
-        let mut bufs = vec![main.header_in, client.connection().buffer];
-        let mut link = (*main.http_connection).busy;
-        while let Some(l) = link.as_ref() {
-            bufs.push(l.buf);
-            link = l.next;
-        }
-        let found = bufs
-            .iter()
-            .filter_map(|buf| buf.as_ref())
-            .find_map(|buf| rest(buf.start, buf.last));
-        if found.is_some() {
-            return found;
-        }
-        readable_in(client.raw().pool, rest)
-    }
-}
-
-/// # Safety
-/// The pool lives.
-#[cfg(all(
-    nginx_has = "ngx_http_request_s.captures",
-    nginx_has = "ngx_pool_data_t.last"
-))]
-unsafe fn readable_in(
-    mut pool: *const nginx_sys::ngx_pool_t,
-    rest: impl Fn(*const u8, *const u8) -> Option<usize>,
-) -> Option<usize> {
-    // SAFETY: blocks of a pool hang together by `next`, and are in use from their start to `last`.
-    while let Some(block) = unsafe { pool.as_ref() } {
-        let found = rest(pool.cast(), block.d.last);
-        if found.is_some() {
-            return found;
-        }
-        pool = block.d.next;
-    }
-    None
-}
-
-/// # Safety
-/// The pool lives.
-#[cfg(all(
-    nginx_has = "ngx_http_request_s.captures",
-    not(nginx_has = "ngx_pool_data_t.last")
-))]
-unsafe fn readable_in(
-    pool: *const nginx_sys::ngx_pool_t,
-    rest: impl Fn(*const u8, *const u8) -> Option<usize>,
-) -> Option<usize> {
-    // SAFETY: the pool lives, and all that was allocated of it hangs together by `next`.
-    let mut block = unsafe { (*pool).d };
-    // SAFETY: as above; malloc made it.
-    while let Some(b) = unsafe { block.as_ref() } {
-        let start: *const u8 = b.alloc.cast();
-        let found = rest(
-            start,
-            start.wrapping_add(unsafe { libc::malloc_usable_size(b.alloc) }),
-        );
-        if found.is_some() {
-            return found;
-        }
-        block = b.next;
-    }
-    None
 }

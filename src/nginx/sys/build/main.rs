@@ -17,7 +17,7 @@ const HEADER: &str = "build/headers.h";
 
 /// Fields that only some nginxes have. Where this one has them, `cfg(nginx_has = "struct.field")` is set, here and, by
 /// DEP_NGINX_HAS, in the module.
-const SOMETIMES: [&str; 10] = [
+const SOMETIMES: [&str; 9] = [
     // Not with --without-http_gzip_module, unless another module makes use of them.
     "ngx_http_request_s.set_gzip_ok",
     "ngx_http_request_s.set_gzip_vary",
@@ -35,8 +35,6 @@ const SOMETIMES: [&str; 10] = [
     "ngx_module_s.angie_sign",
     // Angie: a bit field, which elsewhere is a number.
     "ngx_shm_zone_s.set_noreuse",
-    // OpenResty can be built without pools, to find faults with memory; they have no blocks then.
-    "ngx_pool_data_t.last",
 ];
 
 /// What nginx knows of a connection with TLS, if it has that.
