@@ -498,3 +498,21 @@ fn compress_no_parts_of_other_responses() {
         assert!(got.body == want.as_bytes(), "{path}: {:?}", got.text());
     }
 }
+
+/// RFC 9110 §15.5.17: the text that says so is nginx's own, and is not encoded.
+#[test]
+fn compress_a_range_that_is_not_there() {
+    let origin = Origin::start();
+    page(&origin, "/");
+    let encoded = Reply::cached("max-age=600", "encoded by the origin");
+    origin.on("/encoded", encoded.header("Content-Encoding", "gzip"));
+    let nginx = compressing(&origin, "swr_cache_compress gzip;").start();
+    await_form(&nginx, "/", GZIP, "gzip");
+    nginx.get_with("/encoded", GZIP);
+    for path in ["/", "/encoded"] {
+        let refused = nginx.get_with(path, &[GZIP[0], ("Range", "bytes=99999-")]);
+        assert_eq!(refused.status, 416, "{path}");
+        assert_eq!(refused.header("Content-Encoding"), None, "{path}");
+        assert!(refused.text().contains("<h1>416"), "{path}");
+    }
+}

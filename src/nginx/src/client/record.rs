@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, OnceCell};
 
+use nginx_sys::NGX_HTTP_RANGE_NOT_SATISFIABLE;
 use swrcache::engine::{Cache, Invalidation, Method, Part, Request, Serve, key};
 use swrcache::http::Fields;
 
@@ -20,6 +21,7 @@ use crate::sys::clock::now;
 use crate::sys::header_list::{List, delete};
 use crate::sys::record::{self, RecordKind};
 use crate::sys::request::{Req, is_exiting};
+use crate::sys::response_header::drop_encoding;
 use crate::worker::background_job;
 
 /// The record.
@@ -107,6 +109,10 @@ impl Client {
     /// The header filter: a response is on its way to the client.
     pub(crate) fn on_header(&self) {
         self.origin_answered();
+        // nginx's range filter has refused the response after its header was made: this is the header of nginx's own page.
+        if self.r.raw().err_status == NGX_HTTP_RANGE_NOT_SATISFIABLE as usize {
+            drop_encoding(self.r);
+        }
         if !self.facts.from_store.get() {
             // What an origin tells this cache alone is not for clients, whether the response is stored or goes by.
             delete(&mut self.r.raw().headers_out.headers, |name| {

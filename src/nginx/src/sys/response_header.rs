@@ -6,7 +6,7 @@ use nginx_sys::{ngx_parse_http_time, ngx_str_t, ngx_table_elt_t};
 use swrcache::http::fields::is;
 use swrcache::http::media_type::charset;
 
-use crate::sys::header_list::{List, append, push_to};
+use crate::sys::header_list::{List, append, delete, push_to};
 use crate::sys::pool::{Pool, borrow, bytes_of};
 use crate::sys::request::Req;
 
@@ -17,6 +17,15 @@ pub(crate) fn push(
     value: ngx_str_t,
 ) -> Option<&'static mut ngx_table_elt_t> {
     push_to(&mut r.raw().headers_out.headers, name, value)
+}
+
+/// Takes `Content-Encoding` out of a response whose body is another one now.
+pub(crate) fn drop_encoding(r: Req) {
+    let out = &mut r.raw().headers_out;
+    delete(&mut out.headers, |name| {
+        name.eq_ignore_ascii_case(b"content-encoding")
+    });
+    out.content_encoding = ptr::null_mut();
 }
 
 /// Sets one field of the response, in the places where nginx's filters look for it.
