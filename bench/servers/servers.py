@@ -175,9 +175,11 @@ class Servers:
         self.rivals[rival.name] = rival
 
     def error_logs(self):
-        """What no nginx may ever log, but for what proxy_cache says of its own keys where they are evicted too late."""
+        """What no nginx may ever log, but for what proxy_cache says of its own keys where they are evicted too late, and of files of its
+        own that its manager has deleted meanwhile."""
         lines = [line for log in self.dir.glob("*/error.log") for line in log.read_text(errors="replace").splitlines()]
-        lines = [line for line in lines if "could not allocate node in cache keys zone" not in line]
+        known = ("could not allocate node in cache keys zone", f'stat() "{self.dir}/large/', f'stat() "{self.dir}/small/')
+        lines = [line for line in lines if not any(text in line for text in known)]
         return [line for line in lines if any(f"[{level}]" in line for level in ("alert", "crit", "emerg"))]
 
     # -------------------------------------------------------------------------------------------- the servers themselves
