@@ -1,6 +1,11 @@
 //! Objects that grow: readers in every worker follow a fill as it comes, whatever happens to it or to nginx meanwhile.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::chaos::join;
@@ -149,6 +154,59 @@ fn growing_beyond_the_zone() {
         let expected = if wanted == Some(&whole) { 4 } else { 1 };
         assert_eq!(leads, expected, "{what}");
     }
+}
+
+/// The same where the origin's pieces end where the store took no more: each follower gets every byte in its place.
+#[test]
+fn growing_beyond_the_zone_in_the_same_pieces() {
+    let whole: String = (0..60_000).map(|n| format!("{n};")).collect();
+    for _ in 0..5 {
+        let gate = Arc::new(AtomicBool::new(false));
+        let addr = in_pieces(whole.clone(), Arc::clone(&gate));
+        let pass = format!("swr_cache main; proxy_pass http://{addr};");
+        let nginx = Conf::new()
+            .http("swr_cache_zone zone=main:16m max_object=100k;")
+            .location("/", &pass)
+            .start();
+        let mut readers = [(); 4].map(|()| {
+            let mut client = nginx.client();
+            client.send("GET", "/", &[]);
+            let head = client.receive_head();
+            (client, head)
+        });
+        gate.store(true, Ordering::SeqCst);
+        for (client, head) in &mut readers {
+            let (body, broken) = rest(client, head);
+            assert_eq!((broken, body.len()), (None, whole.len()), "{head:?}");
+            assert!(body == whole.as_bytes(), "other bytes: {head:?}");
+        }
+    }
+}
+
+/// An origin that answers with `body` in chunks of 1000 bytes, and goes on behind the first one when `gate` is true.
+fn in_pieces(body: String, gate: Arc<AtomicBool>) -> SocketAddr {
+    let listener = free_listener();
+    let addr = listener.local_addr().expect("its address");
+    let answer = move |mut wire: TcpStream| -> io::Result<()> {
+        let _ = wire.read(&mut [0; 4096])?;
+        let fields = format!("Cache-Control: {LONG}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        wire.write_all(format!("HTTP/1.1 200 OK\r\n{fields}").as_bytes())?;
+        for piece in body.as_bytes().chunks(1000) {
+            let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
+            wire.write_all(&chunk)?;
+            while !gate.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        wire.write_all(b"0\r\n\r\n")
+    };
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let answer = answer.clone();
+            thread::spawn(move || answer(stream));
+        }
+    });
+    addr
 }
 
 /// Who waits for another's fetch is woken by it, on whatever worker: nobody looks again now and then.

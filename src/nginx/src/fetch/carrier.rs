@@ -414,7 +414,14 @@ impl Carrier {
             if let Some((count, order)) = last {
                 chain::advance(buf, count);
                 self.obey(order, None);
-                return self.take(link);
+                // nginx uses an empty buffer again: it is none to keep.
+                let is_used_up = chain::size(buf) == 0 && buf.last_buf() == 0;
+                let rest = if is_used_up { l.next } else { link };
+                return if rest.is_null() {
+                    NGX_OK as ngx_int_t
+                } else {
+                    self.take(rest)
+                };
             }
             if fed.is_err() {
                 return NGX_ERROR as ngx_int_t;
