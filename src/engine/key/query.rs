@@ -14,7 +14,8 @@
 //! |---|---|---|
 //! | a bare `;` in a parameter | by some as `&` | that parameter stays, and the query keeps its order |
 //! | `page[]`, `page[x]`, `+page`, `my.page` | by PHP as `page` (a list), `page`, `my_page` | `keep page` keeps them; `drop page` does not drop them |
-//! | all of these, and `PAGE` | by PHP and others that ignore case as the same | `sort` keeps their order among each other |
+//! | `PAGE` | by origins that ignore case as `page` | `keep page` keeps it; `drop page` does not drop it |
+//! | all of these | by some origin as the same | `sort` keeps their order among each other |
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -85,8 +86,6 @@ pub struct Names {
     firsts: Vec<u8>,
     /// Every name matches.
     all: bool,
-    /// Whether PHP reads one of the names differently.
-    is_odd: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +105,23 @@ impl Name {
             false => *name == *self.text,
         }
     }
+
+    /// Whether some origin may take a parameter with this decoded name, which is `php` to PHP, for this one.
+    fn may_be(&self, name: &[u8], php: &[u8]) -> bool {
+        let same = |own: &[u8], other: &[u8]| other.eq_ignore_ascii_case(own);
+        let starts = |own: &[u8], other: &[u8]| {
+            let start = other.get(..own.len());
+            start.is_some_and(|start| same(own, start))
+        };
+        if !self.is_prefix {
+            return [name, php].iter().any(|other| same(&self.text, other)) || same(&self.php, php);
+        }
+        // To PHP, what begins with `f[` is one variable.
+        let is_list = self.text.contains(&b'[');
+        [name, php].iter().any(|other| starts(&self.text, other))
+            || same(&self.php, php)
+            || !is_list && starts(&self.php, php)
+    }
 }
 
 impl Names {
@@ -124,7 +140,6 @@ impl Names {
             true => as_php(&[&text, &b"]"[..]].concat()).into(),
             false => as_php(&text).into(),
         };
-        self.is_odd |= *php != *text;
         self.firsts.push(first);
         self.list.push(Name {
             is_prefix,
@@ -146,7 +161,7 @@ impl Names {
     /// Whether an origin may take a parameter with this decoded name for one of them.
     fn may_mean(&self, name: &[u8]) -> bool {
         let php = as_php(name);
-        self.has(name) || self.has(&php) || self.list.iter().any(|one| *one.php == *php)
+        self.all || self.list.iter().any(|one| one.may_be(name, &php))
     }
 }
 
@@ -230,9 +245,6 @@ impl Query {
             _ if parameter.kinds & SEMICOLON != 0 => true,
             Parameters::Drop(names) if parameter.is_plain() => !names.has(parameter.name()),
             Parameters::Drop(names) => !names.has(&decoded(parameter.name())),
-            Parameters::Keep(names) if parameter.is_plain() && !names.is_odd => {
-                names.has(parameter.name())
-            }
             Parameters::Keep(names) => names.may_mean(&decoded(parameter.name())),
         }
     }
@@ -493,7 +505,7 @@ mod tests {
                 ("/a?page", "/a?page"),
                 ("/a?page=", "/a?page="),
                 ("/a?p_a=1&p=2&p_=3", "/a?p_a=1&p_=3"),
-                ("/a?pages=1&Page=2", "/a"),
+                ("/a?pages=1&ages=2", "/a"),
                 // Everything that an origin may take for these names.
                 ("/a?p%61ge=2&x=1", "/a?p%61ge=2"),
                 (
@@ -506,8 +518,16 @@ mod tests {
                     "/a?my.sort=1&my+sort=2&my[sort=3",
                 ),
                 ("/a?x=1;page=2&y=1", "/a?x=1;page=2"),
+                ("/a?Page=2&PAGE[]=3&P_a=1&P=1", "/a?Page=2&PAGE[]=3&P_a=1"),
                 ("/a?%zz=1&%=2&p_%=3", "/a?p_%=3"),
             ],
+        );
+        check(
+            "keep my.f* [",
+            &[(
+                "/?my.f=1&my_fa=2&My+F=3&my=4&_=5&x=6",
+                "/?my.f=1&my_fa=2&My+F=3&_=5",
+            )],
         );
         check(
             "keep f[*",
