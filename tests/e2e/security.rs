@@ -162,6 +162,33 @@ fn security_a_refresh_sends_no_cookies_that_the_configuration_does_not_read() {
     }
 }
 
+/// Where `auth_request` tells what the key is made of, the server that it asks has read the cookies.
+#[test]
+fn security_a_refresh_sends_the_cookies_that_auth_request_has_read() {
+    let origin = Origin::start();
+    origin.handle("/auth", |r| {
+        let is_member = r.header("Cookie").is_some_and(|all| all.contains("s=1"));
+        Reply::cached("no-store", "").header("X-Tier", if is_member { "gold" } else { "free" })
+    });
+    origin.handle("/", |r| {
+        let cookies = r.header("Cookie").unwrap_or("none");
+        Reply::aged(2, "max-age=1, stale-while-revalidate=600", cookies)
+    });
+    let pass = format!("proxy_pass http://{};", origin.addr);
+    let lines = "swr_cache main; auth_request /auth; auth_request_set $tier $upstream_http_x_tier; swr_cache_key $tier$uri;";
+    let nginx = Conf::new()
+        .zone()
+        .location("= /auth", &format!("internal; {pass}"))
+        .location("/", &format!("{lines} {pass}"))
+        .start();
+    let ask = || nginx.get_with("/", &[("Cookie", "s=1; x=y")]);
+    ask().is(200, "MISS", "s=1; x=y");
+    let asked = origin.hits("/");
+    ask().is(200, "UPDATING", "s=1; x=y");
+    eventually("a refresh", || origin.hits("/") > asked);
+    assert_eq!(origin.last("/").header("Cookie"), Some("s=1; x=y"));
+}
+
 /// While the cookies are tried a regex may match where none has matched the visitor's: it leaves no `$1` behind.
 #[test]
 fn security_a_refresh_has_no_captures_of_a_key_that_was_tried() {

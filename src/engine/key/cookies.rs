@@ -11,8 +11,8 @@ const MOST: usize = 48;
 /// `is_same` tells whether a request with these cookies has the visitor's key.
 ///
 /// If the key differs even with all of them, it holds something that can't be computed again (a variable that `set` has
-/// made, or a capture of the location). It may be made of any cookie that the configuration can read: those whose names
-/// `is_read` knows are sent.
+/// made, or a capture of the location). It may be made of any cookie that the configuration, or who it asks, can read:
+/// those whose names `is_read` knows are sent.
 pub fn needed(
     sent: &[u8],
     is_same: &mut dyn FnMut(&[u8]) -> bool,

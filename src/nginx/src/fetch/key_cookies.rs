@@ -1,9 +1,9 @@
 //! The cookies that a refresh sends: those that its key is made of (`$cookie_currency`, or a `map` of `$http_cookie`).
 
 use std::mem;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
-use nginx_sys::{NGX_LOG_ERR, ngx_http_variable_value_t};
+use nginx_sys::{NGX_LOG_ERR, ngx_array_t, ngx_http_variable_value_t, ngx_module_t, ngx_str_t};
 use swrcache::engine::key::cookies;
 use swrcache::http::fields::each_named;
 
@@ -13,6 +13,7 @@ use crate::sys::header_list::List;
 use crate::sys::pool::{borrow, bytes_of};
 use crate::sys::request::Req;
 use crate::sys::request_header::{add_field, push_field, take_back_cookie};
+use crate::sys::symbol::symbol;
 use crate::sys::variables;
 
 /// Adds to the request `r` of a refresh, which has its other fields, the cookies of `client` without which it would have another key.
@@ -38,8 +39,9 @@ pub(crate) fn add(client: Req, r: Req, given: &[ngx_http_variable_value_t]) -> O
         unsafe { line.as_mut() }.value = borrow(tried.strip_suffix(b"\0").unwrap_or_default());
         values(key, r).as_ref() == Some(&wanted)
     };
+    let is_asked = asks_others(client);
     let needed = quietly(r, || {
-        cookies::needed(&sent, &mut is_same, &|name| is_read(r, name))
+        cookies::needed(&sent, &mut is_same, &|name| is_asked || is_read(r, name))
     });
     variables::indexed(r).copy_from_slice(given);
     // It refers to what was tried last.
@@ -60,6 +62,24 @@ fn is_read(r: Req, name: &[u8]) -> bool {
         .iter()
         .map(|known| bytes_of(&known.name));
     names.any(reads)
+}
+
+/// Whether the location has variables from `auth_request_set`: the server that `auth_request` asks can read any cookie.
+fn asks_others(r: Req) -> bool {
+    let module: *const ngx_module_t = symbol(c"ngx_http_auth_request_module").cast();
+    // SAFETY: NULL without the module; a request has a configuration of its location for it.
+    unsafe {
+        let of = |module: &ngx_module_t| *r.raw().loc_conf.add(module.ctx_index);
+        let conf: *const AuthRequest = module.as_ref().map_or(ptr::null_mut(), of).cast();
+        conf.as_ref().is_some_and(|conf| !conf.variables.is_null())
+    }
+}
+
+/// `ngx_http_auth_request_conf_t` (ngx_http_auth_request_module.c), the same since nginx 1.5.4.
+#[repr(C)]
+struct AuthRequest {
+    uri: ngx_str_t,
+    variables: *const ngx_array_t,
 }
 
 /// Without warnings: a variable that `set` makes has no value where the key is computed anew.
