@@ -354,6 +354,29 @@ fn captures_of_the_fetch_have_room() {
     }
 }
 
+/// nginx tells the active request of a connection, which may be a subrequest, that the client has gone. The fetch goes on.
+#[test]
+fn subrequests_whose_client_goes() {
+    let origin = Origin::start();
+    let gate = Gate::closed();
+    let page = Reply::cached("max-age=60", "<!--#include virtual=\"/slow\" -->");
+    origin.on("/", page.header("Content-Type", "text/html"));
+    origin.on("/slow", Reply::cached("max-age=60", "x").hold(&gate));
+    let lines = "ssi on; access_log gone.log;";
+    let nginx = Conf::caching_with(&origin, lines).start();
+    let log = nginx.dir().join("gone.log");
+    let mut client = nginx.client();
+    client.send("GET", "/", &[]);
+    origin.await_hits("/slow", 1);
+    drop(client);
+    eventually("the end of the request", || {
+        std::fs::read_to_string(&log).is_ok_and(|text| text.contains("GET / "))
+    });
+    gate.open();
+    nginx.await_status("/slow", "HIT").is(200, "HIT", "x");
+    assert_eq!(origin.hits("/slow"), 1);
+}
+
 /// An include may be answered before the page that has it is at its end, though nothing of either is stored.
 #[test]
 fn subrequests_that_are_answered_at_once() {

@@ -183,11 +183,12 @@ fn unhook(client: &'static Client) {
     }
 }
 
-/// Has nginx watch, once, whether the client closes its connection.
+/// Has nginx watch, once, whether the client closes its connection. A subrequest is told of that when it is the active one, whose handlers
+/// nginx calls (ngx_http_request_handler).
 fn watch_client(s: &'static Suspended) -> Option<()> {
     let mut raw = s.r().raw();
     raw.write_event_handler = Some(on_write_event);
-    if s.is_watched.replace(true) || !s.r().is_main() {
+    if s.is_watched.replace(true) {
         return Some(());
     }
     raw.read_event_handler = Some(ngx_http_test_reading);
