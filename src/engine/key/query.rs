@@ -84,6 +84,8 @@ pub struct Names {
     list: Vec<Name>,
     /// The first byte of each.
     firsts: Vec<u8>,
+    /// A bit for each byte that one of them begins with, to whichever origin and in lower case: most parameters begin with another.
+    begins: [u64; 4],
     /// Every name matches.
     all: bool,
 }
@@ -96,6 +98,8 @@ struct Name {
     text: Box<[u8]>,
     /// The name as PHP reads it.
     php: Box<[u8]>,
+    /// Whether that is another.
+    is_odd: bool,
 }
 
 impl Name {
@@ -106,22 +110,29 @@ impl Name {
         }
     }
 
-    /// Whether some origin may take a parameter with this decoded name, which is `php` to PHP, for this one.
-    fn may_be(&self, name: &[u8], php: &[u8]) -> bool {
-        let same = |own: &[u8], other: &[u8]| other.eq_ignore_ascii_case(own);
-        let starts = |own: &[u8], other: &[u8]| {
-            let start = other.get(..own.len());
-            start.is_some_and(|start| same(own, start))
+    /// Whether some origin may take a parameter with this decoded name, which is `php` to PHP if that is another, for this one.
+    fn may_be(&self, name: &[u8], php: Option<&[u8]>) -> bool {
+        let to_php = php.unwrap_or(name);
+        let is = |own: &[u8], other: &[u8]| match self.is_prefix {
+            true => starts(own, other),
+            false => same(own, other),
         };
-        if !self.is_prefix {
-            return [name, php].iter().any(|other| same(&self.text, other)) || same(&self.php, php);
-        }
         // To PHP, what begins with `f[` is one variable.
-        let is_list = self.text.contains(&b'[');
-        [name, php].iter().any(|other| starts(&self.text, other))
-            || same(&self.php, php)
-            || !is_list && starts(&self.php, php)
+        let is_list = self.is_prefix && self.text.contains(&b'[');
+        is(&self.text, name)
+            || php.is_some_and(|php| is(&self.text, php))
+            || self.is_odd && (same(&self.php, to_php) || !is_list && is(&self.php, to_php))
     }
+}
+
+/// Whether they are the same to an origin that ignores case.
+fn same(own: &[u8], other: &[u8]) -> bool {
+    other.eq_ignore_ascii_case(own)
+}
+
+fn starts(own: &[u8], other: &[u8]) -> bool {
+    let start = other.get(..own.len());
+    start.is_some_and(|start| same(own, start))
 }
 
 impl Names {
@@ -141,8 +152,13 @@ impl Names {
             false => as_php(&text).into(),
         };
         self.firsts.push(first);
+        [Some(&first), php.first()]
+            .into_iter()
+            .flatten()
+            .for_each(|first| self.begin(*first));
         self.list.push(Name {
             is_prefix,
+            is_odd: *php != *text,
             text: text.into(),
             php,
         });
@@ -158,10 +174,26 @@ impl Names {
         self.all || memchr_iter(*first, &self.firsts).any(is)
     }
 
-    /// Whether an origin may take a parameter with this decoded name for one of them.
-    fn may_mean(&self, name: &[u8]) -> bool {
-        let php = as_php(name);
-        self.all || self.list.iter().any(|one| one.may_be(name, &php))
+    fn begin(&mut self, first: u8) {
+        let first = first.to_ascii_lowercase();
+        if let Some(bits) = self.begins.get_mut(usize::from(first / 64)) {
+            *bits |= 1 << (first % 64);
+        }
+    }
+
+    /// Whether one of them may begin as this name does; what is empty may be anything.
+    fn may_begin(&self, name: &[u8]) -> bool {
+        name.first().is_none_or(|first| {
+            let first = first.to_ascii_lowercase();
+            let bits = self.begins.get(usize::from(first / 64));
+            bits.is_some_and(|bits| bits & 1 << (first % 64) != 0)
+        })
+    }
+
+    /// Whether an origin may take a parameter with this decoded name, which is `php` to PHP if that is another, for one of them.
+    fn may_mean(&self, name: &[u8], php: Option<&[u8]>) -> bool {
+        let begins = self.may_begin(name) || php.is_some_and(|php| self.may_begin(php));
+        self.all || begins && self.list.iter().any(|one| one.may_be(name, php))
     }
 }
 
@@ -245,7 +277,13 @@ impl Query {
             _ if parameter.kinds & SEMICOLON != 0 => true,
             Parameters::Drop(names) if parameter.is_plain() => !names.has(parameter.name()),
             Parameters::Drop(names) => !names.has(&decoded(parameter.name())),
-            Parameters::Keep(names) => names.may_mean(&decoded(parameter.name())),
+            Parameters::Keep(names) if parameter.is_plain() => {
+                names.may_mean(parameter.name(), None)
+            }
+            Parameters::Keep(names) => {
+                let name = decoded(parameter.name());
+                names.may_mean(&name, Some(&as_php(&name)))
+            }
         }
     }
 }
