@@ -144,6 +144,7 @@ impl Req {
         raw.headers_out.content_length_n == len as i64 && !is_read && !is_limited
     }
 
+    /// Whether the client speaks TLS, or would, if there is none.
     pub(crate) fn is_tls(self) -> bool {
         let c = self.connection();
         own_connection::known(c).map_or_else(|| has_tls(c), |own| own.https)
